@@ -1,0 +1,51 @@
+# make demo | test | lint | lock | clean. Needs git, make and Python 3.11 or newer with venv.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(p) 2>/dev/null),$(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+GPU ?=
+
+.PHONY: demo test lint lock clean help
+help:
+	@echo "make demo   run a first experiment on this machine, and show its table"
+	@echo "make test   ruff, mypy --strict and pytest (GPU=1: with torch, for the steps to the GPU)"
+	@echo "make lint   ruff and mypy only"
+	@echo "make lock   pin the dependencies anew in constraints.txt"
+	@echo "make clean  remove what the targets above made"
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/hps run experiments/quickstart.yaml
+
+test: lint
+ifeq ($(GPU),)
+	@echo "The steps to the GPU are left out, for torch is gigabytes; to test them: make test GPU=1"
+endif
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/test$(if $(GPU),-gpu).stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet "pip-tools>=7.4"
+	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra report --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
+	echo "torch==2.13.0" >> constraints.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt
+	$(if $(PYTHON),,$(error Python 3.11 or newer is needed: install it, or name it with PYTHON=…))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/demo.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/test-gpu.stamp: $(VENV)/test.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,gpu]'
+	@touch $@

@@ -1,0 +1,126 @@
+"""Results of one run -> a row per cell and step: how many, how fast, what was really applied.
+
+Only counted `ok` results have a throughput; warm-ups are left out, and everything else is counted
+as what it was. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from hps.step_kinds import STEP_KINDS
+
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One cell and step. Rates are Mbps, times seconds; None where nothing can be said.
+
+    `effective` and `observed` are those of the first `ok` result; `same_as` names the cell that
+    stands for this one, which then has no results of its own.
+    """
+
+    cell: Mapping[str, object]
+    step: str
+    n: int = 0
+    not_ok: Mapping[str, int]
+    median_s: float | None = None
+    median_mbps: float | None = None
+    min_mbps: float | None = None
+    max_mbps: float | None = None
+    effective: Mapping[str, object] | None = None
+    observed: Mapping[str, object] | None = None
+    retries: int = 0
+    same_as: Mapping[str, object] | None = None
+    reason: str = ""
+
+    @property
+    def moves_payload(self) -> bool:
+        """True for the steps that have a throughput."""
+        return STEP_KINDS[self.step].direction != "none" if self.step in STEP_KINDS else False
+
+
+def summarize(records: Iterable[Record]) -> tuple[Row, ...]:
+    """The rows of a run's records (its run line and its result lines), by step, then cell."""
+    run: Record = {}
+    groups: dict[tuple[int, str, str], list[Record]] = {}
+    for record in records:
+        if record["kind"] == "run":
+            run = record
+        elif record["kind"] == "result" and not record["warmup"]:
+            groups.setdefault(_key(record), []).append(record)
+    steps = {step: index for index, step, _ in groups}
+    rows = {key: _row(group) for key, group in groups.items()}
+    for entry in _list(run.get("merged")):
+        index = steps.get(str(entry["step"]), len(steps))
+        rows[index, str(entry["step"]), _text(entry["cell"])] = _merged_row(entry)
+    order = {text: number for number, text in enumerate(_cells_in_order(run, rows))}
+    return tuple(row for key, row in sorted(rows.items(), key=lambda i: (i[0][:2], order[i[0][2]])))
+
+
+def failures(row: Row) -> int:
+    """How many operations of a row were not `ok`."""
+    return sum(row.not_ok.values())
+
+
+def _key(record: Record) -> tuple[int, str, str]:
+    return int(str(record["step_index"])), str(record["step"]), _text(record["cell"])
+
+
+def _row(group: Sequence[Record]) -> Row:
+    done = [record for record in group if record["status"] == "ok"]
+    rates = [float(str(r["throughput_mbps"])) for r in done if r["throughput_mbps"] is not None]
+    times_s = [float(str(record["duration_s"])) for record in done]
+    first = done[0] if done else group[0]
+    return Row(
+        cell=_mapping(group[0]["cell"]) or {},
+        step=str(group[0]["step"]),
+        n=len(done),
+        not_ok=_count(str(record["status"]) for record in group if record["status"] != "ok"),
+        median_s=median(times_s) if times_s else None,
+        median_mbps=median(rates) if rates else None,
+        min_mbps=min(rates, default=None),
+        max_mbps=max(rates, default=None),
+        effective=_mapping(first["effective"]),
+        observed=_mapping(first["observed"]),
+        retries=sum(int(str(record["retries"])) for record in group),
+        reason=next((str(r["reason"]) for r in group if r["status"] != "ok"), ""),
+    )
+
+
+def _merged_row(entry: Record) -> Row:
+    return Row(
+        cell=_mapping(entry["cell"]) or {},
+        step=str(entry["step"]),
+        not_ok={},
+        same_as=_mapping(entry["same_as"]),
+        reason=str(entry["reason"]),
+    )
+
+
+def _cells_in_order(run: Record, rows: Iterable[tuple[int, str, str]]) -> list[str]:
+    """Cells as the experiment declares them; those that it doesn't name come last."""
+    declared = [_text(cell) for cell in _list(run.get("cells"))]
+    return declared + sorted({text for _, _, text in rows} - set(declared))
+
+
+def _count(words: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+def _text(cell: object) -> str:
+    return repr(sorted((_mapping(cell) or {}).items()))
+
+
+def _mapping(value: object) -> Mapping[str, object] | None:
+    return value if isinstance(value, Mapping) else None
+
+
+def _list(value: object) -> list[Record]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

@@ -1,0 +1,95 @@
+"""The cells of an experiment: the product of its axes, less what is excluded, plus what is added.
+
+Pure, and shared by the checks of a spec and by the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from math import prod
+from types import MappingProxyType
+
+from hps.model import KNOBS, SIZE_KNOBS, Cell, Data, Knobs, KnobValue, Matrix
+from hps.units import format_size
+
+Values = Mapping[str, KnobValue]
+
+
+def count_products(matrix: Matrix) -> int:
+    """How many combinations the axes have, before `exclude` and `include`."""
+    return prod(len(axis.rows) for axis in matrix.axes)
+
+
+def expand(matrix: Matrix, data: Data, target: str) -> tuple[Cell, ...]:
+    """All cells, in the order in which they are written; the last axis varies fastest.
+
+    `target` is used by cells that name none. Repeats are kept: `duplicates` finds them.
+    """
+    return tuple(make_cell(values, data, target) for values in _values(matrix))
+
+
+def make_cell(values: Values, data: Data, target: str) -> Cell:
+    """The cell with these values of axes, everything else as `data` and the defaults say."""
+    named = {knob: values[knob] for knob in KNOBS if knob in values}
+    axes = {knob: canonical(knob, value) for knob, value in named.items()}
+    base: dict[str, KnobValue] = {
+        "target": target,
+        "size": data.size_bytes,
+        "files": data.files,
+        "content": data.content,
+        "layout": data.layout,
+    }
+    fields = {_field(knob): value for knob, value in (base | named).items()}
+    return Cell(axes=MappingProxyType(axes), knobs=Knobs(**fields))  # type: ignore[arg-type]
+
+
+def canonical(knob: str, value: KnobValue) -> str | int | bool:
+    """A knob's value as `cell` stores it: sizes as the shortest exact text."""
+    return format_size(int(value)) if knob in SIZE_KNOBS else value
+
+
+def matches(values: Values, pattern: Values) -> bool:
+    """True where every value that the pattern names is that of the combination."""
+    return all(knob in values and _same(values[knob], pattern[knob]) for knob in pattern)
+
+
+def products(matrix: Matrix) -> Iterator[dict[str, KnobValue]]:
+    """Every combination of the axes' values, before `exclude` and `include`."""
+    names = [knob for axis in matrix.axes for knob in axis.knobs]
+    for rows in product(*(axis.rows for axis in matrix.axes)):
+        yield dict(zip(names, (value for row in rows for value in row), strict=True))
+
+
+def duplicates(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """The cells whose knobs all equal those of an earlier cell."""
+    seen: set[Knobs] = set()
+    repeated = []
+    for cell in cells:
+        if cell.knobs in seen:
+            repeated.append(cell)
+        seen.add(cell.knobs)
+    return tuple(repeated)
+
+
+def _values(matrix: Matrix) -> Iterator[Values]:
+    for values in products(matrix):
+        if not any(matches(values, pattern) for pattern in matrix.exclude):
+            yield values
+    yield from matrix.include
+
+
+def _same(left: KnobValue, right: KnobValue) -> bool:
+    return type(left) is type(right) and left == right
+
+
+def _field(knob: str) -> str:
+    return f"{knob}_bytes" if knob in SIZE_KNOBS else knob
+
+
+def default_target(targets: tuple[str, ...], results_target: str) -> str | None:
+    """The target of cells that name none: the only one, or the only one not just for results."""
+    others = [name for name in targets if name != results_target]
+    if len(targets) == 1:
+        return targets[0]
+    return others[0] if len(others) == 1 else None

@@ -1,0 +1,248 @@
+"""The command line: one short function per command. Wiring, printing and exit codes only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hps import __version__
+from hps.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_STORED,
+    EXIT_OK,
+    EXIT_OPERATION_FAILED,
+    EXIT_USAGE,
+    HpsError,
+)
+from hps.units import parse_rate_mbps
+
+if TYPE_CHECKING:
+    from hps.model import Spec
+    from hps.spec import Machine
+
+_SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
+_EXPERIMENT = "EXPERIMENT"
+
+
+class _Rate(click.ParamType):
+    name = "rate"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            return value if isinstance(value, float) else parse_rate_mbps(str(value))
+        except HpsError as error:
+            self.fail(f"{error.message}: {error.hint}", param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hps")
+def cli() -> None:
+    """Measure with which settings data moves best between a node and object storage.
+
+    An experiment is a YAML file. `validate` finds its mistakes, `plan` says what it will do
+    and take, `run` does it and stores what really happened.
+
+    Standard output is the answer, standard error is events, results are files.
+    Exit codes: 0 done, 1 an operation failed or was invalid, 2 usage or experiment,
+    3 node rejected, 6 results not stored, 70 a bug of hps, 130/143 interrupted.
+    """
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="text for people, json for programs, github for workflow annotations.",
+)
+@click.option(
+    "--any-machine",
+    is_flag=True,
+    help="Leave out whether memory and disk of this machine are enough.",
+)
+@click.pass_context
+def validate(
+    context: click.Context,
+    files: tuple[str, ...],
+    overrides: tuple[str, ...],
+    style: str,
+    any_machine: bool,
+) -> None:
+    """Check experiments: every mistake with its file, line and column."""
+    from hps import spec, validation
+
+    machine = None if any_machine else spec.this_machine(Path.cwd())
+    report = validation.check_files(files, overrides, dict(os.environ), machine)
+    click.echo(validation.render(report, style, colour=sys.stdout.isatty()), nl=False)
+    context.exit(EXIT_USAGE if report.failed else EXIT_OK)
+
+
+@cli.command()
+@click.argument("file", required=False, envvar=_EXPERIMENT)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "commands"]),
+    default="text",
+    show_default=True,
+    help="commands prints each operation's exact rclone command.",
+)
+@click.option("--upload", type=_Rate(), help="Bandwidth for the time estimate, such as 20Mbps.")
+@click.option("--download", type=_Rate(), help="Bandwidth for the time estimate, such as 50Mbps.")
+def plan(
+    file: str | None,
+    overrides: tuple[str, ...],
+    style: str,
+    upload: float | None,
+    download: float | None,
+) -> None:
+    """Say what an experiment will do and take, before a byte moves.
+
+    FILE is an experiment; without it, the one that EXPERIMENT names. Nothing is contacted.
+    """
+    from hps import estimate, script
+    from hps.plan import expand
+    from hps.report import plan_text
+
+    expanded = expand(_load(file, overrides, None))
+    taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
+    if style == "json":
+        click.echo(json.dumps(plan_text.as_data(expanded, taken), indent=1))
+    elif style == "commands":
+        click.echo(script.render(expanded))
+    else:
+        click.echo(plan_text.render(expanded, taken))
+
+
+@cli.command()
+@click.argument("file", required=False, envvar=_EXPERIMENT)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("hps-results"),
+    show_default=True,
+    envvar="HPS_OUTPUT",
+    help="Folder for results.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "markdown", "csv", "json"]),
+    default="text",
+    show_default=True,
+    help="Of the answer on standard output.",
+)
+@click.option(
+    "--log",
+    "log_style",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    envvar="HPS_LOG",
+    help="Events on standard error: auto is text on a terminal, JSON elsewhere.",
+)
+@click.pass_context
+def run(
+    context: click.Context,
+    file: str | None,
+    overrides: tuple[str, ...],
+    output: Path,
+    style: str,
+    log_style: str,
+) -> None:
+    """Run an experiment here: measure, store each result at once, print the table.
+
+    FILE is an experiment; without it, the one that EXPERIMENT names.
+    """
+    from hps import spec
+    from hps.plan import expand
+    from hps.running import run_here
+
+    expanded = expand(_load(file, overrides, spec.this_machine(Path.cwd())))
+    ended = run_here(expanded, output, dict(os.environ), log_style)
+    click.echo(ended.answer(style), nl=False)
+    if ended.outcome.not_stored:
+        click.echo(f"hps: the bucket lacks results: {ended.outcome.not_stored}", err=True)
+    context.exit(
+        _run_exit_code(ended.stopped, ended.outcome.not_stored, ended.outcome.tally.all_ok)
+    )
+
+
+def _run_exit_code(stopped: int | None, not_stored: str, all_ok: bool) -> int:
+    if stopped is not None:
+        return stopped
+    if not_stored:
+        return EXIT_NOT_STORED
+    return EXIT_OK if all_ok else EXIT_OPERATION_FAILED
+
+
+def _load(file: str | None, overrides: tuple[str, ...], machine: Machine | None) -> Spec:
+    from hps import spec
+
+    if not file:
+        raise HpsError(
+            "no experiment: neither FILE nor EXPERIMENT is given",
+            "for example: hps run experiments/quickstart.yaml",
+        )
+    return spec.load(
+        spec.read_file(file), env=dict(os.environ), overrides=overrides, machine=machine
+    )
+
+
+def main() -> None:
+    """The program: runs a command, and turns what goes wrong into a text and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else EXIT_OK)
+    except click.exceptions.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except HpsError as error:
+        _show(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Nobody reads the answer any more: `hps plan … | head` is no mistake.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_OK)
+    except Exception:
+        _show_bug()
+        sys.exit(EXIT_BUG)
+
+
+def _show(error: HpsError) -> None:
+    from hps.spec import SpecError, to_text
+
+    if isinstance(error, SpecError):
+        colour = sys.stderr.isatty()
+        click.echo(to_text(error.problems, colour=colour, with_source=colour), err=True, nl=False)
+        return
+    click.echo(f"hps: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"     {error.hint}", err=True)
+
+
+def _show_bug() -> None:
+    """A traceback without the values of secrets: they are known by their names."""
+    from hps.scrub import Scrubber, looks_secret
+
+    secrets = {name: value for name, value in os.environ.items() if looks_secret(name)}
+    click.echo(Scrubber(secrets).text(traceback.format_exc()), err=True)
+    click.echo("hps: this is a bug of hps, not a mistake of yours; please report it", err=True)

@@ -1,0 +1,55 @@
+"""How many TCP connections a process uses at once, counted from outside while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import psutil
+
+from hps.node.reading import Unknown
+from hps.node.socket_bytes import SocketBytes
+
+# A connection that moved less than this carried no payload, but a look-up or nothing at all: Go's
+# HTTP client now and then opens one that it finds no use for.
+PAYLOAD_BYTES = 16 * 1024
+
+
+@dataclass(slots=True)
+class ConnectionCounter:
+    """A `process.Sampler`: the most connections that were open at once and carried payload.
+
+    Where the kernel's counters can't be read, all established connections are counted.
+    """
+
+    interval_s: float = 0.04
+    samples: int = 0
+    most_with_payload: int = 0
+    most_open: int = 0
+    _sockets: SocketBytes | None = field(default=None, repr=False)
+
+    @property
+    def most_at_once(self) -> int | None:
+        """None where none was ever seen: the process was too quick, or may not be looked at."""
+        return self.most_with_payload or self.most_open or None
+
+    def sample(self, pid: int) -> None:
+        """One look at process `pid`."""
+        if self._sockets is None:
+            self._sockets = SocketBytes(pid=pid)
+        moved = self._sockets.look()
+        if isinstance(moved, Unknown):
+            self._sample_slowly(pid)
+            return
+        self._count(moved.open_sockets, self._sockets.count_open(at_least_bytes=PAYLOAD_BYTES))
+
+    def _sample_slowly(self, pid: int) -> None:
+        try:
+            sockets = psutil.Process(pid).net_connections(kind="tcp")
+        except psutil.Error:
+            return  # it has just ended, or is not ours to look at: no sample was taken
+        self._count(sum(socket.status == psutil.CONN_ESTABLISHED for socket in sockets), 0)
+
+    def _count(self, open_now: int, with_payload: int) -> None:
+        self.samples += open_now > 0
+        self.most_open = max(self.most_open, open_now)
+        self.most_with_payload = max(self.most_with_payload, with_payload)

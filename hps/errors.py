@@ -1,0 +1,44 @@
+"""What goes wrong because of a person's input or a machine, as opposed to a bug of ours."""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_OPERATION_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NODE_REJECTED = 3
+EXIT_GATE_FAILED = 4
+EXIT_NO_DATA = 5
+EXIT_NOT_STORED = 6
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class HpsError(Exception):
+    """A mistake that a person can mend: what is wrong, and what to do about it.
+
+    It is caught in `hps.cli` alone, printed as two lines, and ends in `exit_code`.
+    """
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UnitError(HpsError):
+    """A size, rate or time that cannot be read."""
+
+
+class NodeRejectedError(HpsError):
+    """This machine does not meet what the experiment asks of a node."""
+
+    exit_code = EXIT_NODE_REJECTED
+
+
+class NotStoredError(HpsError):
+    """Results could not be written where they belong."""
+
+    exit_code = EXIT_NOT_STORED

@@ -1,0 +1,147 @@
+"""Plan -> what it will take: bytes, requests by class, time. Pure.
+
+Requests are counted as rclone makes them for each step (seen on the wire, see
+`tests/wire/test_requests.py`). Class A: writes and lists; class B: reads; deletes are free
+on the providers that `hps` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hps import wire
+from hps.model import Operation, Plan
+
+_KEYS_PER_LIST = 1000
+_NESTED_FOLDERS = 10
+# Start-up of the tool, the look-ups around a transfer, and our own work between operations.
+_OVERHEAD_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """S3 requests by the class they are billed in."""
+
+    class_a: int = 0
+    class_b: int = 0
+    free: int = 0
+
+    def __add__(self, other: Requests) -> Requests:
+        return Requests(
+            class_a=self.class_a + other.class_a,
+            class_b=self.class_b + other.class_b,
+            free=self.free + other.free,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a plan takes. `duration_s` is None where no bandwidth is declared or given."""
+
+    operations_by_step: Mapping[str, int]
+    cells: int
+    trials: int
+    operations: int
+    up_bytes: int
+    down_bytes: int
+    requests: Requests
+    upload_mbps: float | None
+    download_mbps: float | None
+    duration_s: float | None
+
+
+def estimate(
+    plan: Plan, *, upload_mbps: float | None = None, download_mbps: float | None = None
+) -> Estimate:
+    """Add up the operations; rates not given are those that the experiment asks of a node."""
+    upload_mbps = upload_mbps or plan.spec.node.min_upload_mbps
+    download_mbps = download_mbps or plan.spec.node.min_download_mbps
+    up_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "up")
+    down_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "down")
+    return Estimate(
+        operations_by_step=_by_step(plan.operations),
+        cells=len(plan.cells),
+        trials=len({operation.trial_id for operation in plan.operations}),
+        operations=len(plan.operations),
+        up_bytes=up_bytes,
+        down_bytes=down_bytes,
+        requests=sum((requests(operation) for operation in plan.operations), Requests()),
+        upload_mbps=upload_mbps,
+        download_mbps=download_mbps,
+        duration_s=_duration_s(plan, up_bytes, down_bytes, upload_mbps, download_mbps),
+    )
+
+
+def payload_bytes(operation: Operation) -> int:
+    """The bytes of payload that an operation moves."""
+    knobs = operation.cell.knobs
+    return knobs.size_bytes * knobs.files if operation.requested is not None else 0
+
+
+def requests(operation: Operation) -> Requests:
+    """The requests that one operation makes where nothing has to be repeated."""
+    knobs, kind = operation.cell.knobs, operation.step.kind
+    as_folder = knobs.files > 1 or kind.startswith("sync")
+    look_up = _listing(operation) if as_folder else Requests(class_b=1)
+    if operation.direction == "up":
+        return look_up + _times(knobs.files, _upload(operation))
+    if operation.direction == "down":
+        again = Requests() if as_folder else Requests(class_b=1)
+        return look_up + again + Requests(class_b=knobs.files * _chunks(operation))
+    if kind == "list":
+        return _listing(operation)
+    if kind == "delete":
+        return _listing(operation) + Requests(free=knobs.files)
+    return Requests()
+
+
+def _upload(operation: Operation) -> Requests:
+    """Create, parts and complete, or one PUT; then a look at what has arrived."""
+    chunks = _chunks(operation)
+    return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=1)
+
+
+def _listing(operation: Operation) -> Requests:
+    knobs = operation.cell.knobs
+    folders = min(_NESTED_FOLDERS, knobs.files) if knobs.layout == "nested" else 0
+    pages = max(1, -(-knobs.files // _KEYS_PER_LIST))
+    return Requests(class_a=max(pages, folders + 1), class_b=1)
+
+
+def _chunks(operation: Operation) -> int:
+    effective = operation.effective
+    if effective is None:
+        return 0
+    return wire.count_chunks(operation.cell.knobs.size_bytes, effective.chunk_size_bytes)
+
+
+def _times(count: int, each: Requests) -> Requests:
+    return Requests(
+        class_a=count * each.class_a, class_b=count * each.class_b, free=count * each.free
+    )
+
+
+def _by_step(operations: Iterable[Operation]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for operation in operations:
+        counts[operation.step.kind] = counts.get(operation.step.kind, 0) + 1
+    return counts
+
+
+def _duration_s(
+    plan: Plan, up_bytes: int, down_bytes: int, up_mbps: float | None, down_mbps: float | None
+) -> float | None:
+    if (up_bytes and not up_mbps) or (down_bytes and not down_mbps):
+        return None
+    moving_s = sum(
+        amount * 8 / 1e6 / rate
+        for amount, rate in ((up_bytes, up_mbps), (down_bytes, down_mbps))
+        if rate
+    )
+    pauses_s = sum(
+        float(operation.step.settings["duration_s"])
+        for operation in plan.operations
+        if operation.step.kind == "pause"
+    )
+    return moving_s + pauses_s + _OVERHEAD_S * len(plan.operations)

@@ -1,0 +1,148 @@
+"""The loop of a run: prepare, do each operation, store its result, clean up.
+
+    prepare targets and payloads -> for each operation: perform, store -> clean up
+
+What a failed operation leaves for others to do is decided here: the steps that depend on it are
+`skipped`, and the rest of the sweep goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from hps import process
+from hps.model import Measurement, Operation, Plan, Status
+from hps.record import Record, RunIdentity, result_record, utc_text
+from hps.steps import STEPS, StepContext
+from hps.tools import rclone
+
+_CLEAN_TIMEOUT_S = 60.0
+# After these there is nothing that a later step of the trial could work on.
+_BLOCKING: frozenset[Status] = frozenset({"failed", "timeout", "skipped", "interrupted"})
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many operations ended how."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, status: str) -> None:
+        """Count one more."""
+        self.counts[status] = self.counts.get(status, 0) + 1
+
+    @property
+    def all_ok(self) -> bool:
+        """True where nothing failed; nothing at all is no success either."""
+        return set(self.counts) == {"ok"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the caller wants to hear of: each result as it is stored, and each start."""
+
+    store: Callable[[Record], None]
+    started: Callable[[Operation], None]
+    event: Callable[..., object]
+
+
+def run(plan: Plan, identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
+    """Do every operation of the plan, in order, until it is done or the run is stopped."""
+    tally = Tally()
+    trial = _Trial(context=context, event=hooks.event)
+    try:
+        for operation in plan.operations:
+            if context.stop.is_set():
+                break
+            trial.enter(operation)
+            hooks.started(operation)
+            measurement = trial.perform(operation)
+            tally.add(measurement.status)
+            hooks.store(result_record(identity, operation, measurement))
+    finally:
+        trial.clean_up()
+    return tally
+
+
+@dataclass(slots=True)
+class _Trial:
+    """The trial that is going on: how its steps ended, and what it has to take away again."""
+
+    context: StepContext
+    event: Callable[..., object]
+    _last: Operation | None = None
+    _ended: dict[str, tuple[str, Status]] = field(default_factory=dict)
+    _uploaded: bool = False
+    _incomplete: bool = False
+
+    def enter(self, operation: Operation) -> None:
+        """Leave the last trial behind where this operation belongs to another."""
+        if self._last is not None and self._last.trial_id != operation.trial_id:
+            self.clean_up()
+        self._last = operation
+
+    def perform(self, operation: Operation) -> Measurement:
+        """Do one step, unless one that it builds on was not done."""
+        blocked = self._blocked_by(operation)
+        measurement = blocked or STEPS[operation.step.kind](operation, self.context)
+        self._ended[operation.operation_id] = (operation.step.kind, measurement.status)
+        self._remember(operation, measurement)
+        return measurement
+
+    def clean_up(self) -> None:
+        """Remove what this trial left in the scratch folder and in the bucket."""
+        operation, self._last = self._last, None
+        self._ended.clear()
+        if operation is None:
+            return
+        shutil.rmtree(self.context.local(operation), ignore_errors=True)
+        if self._incomplete:
+            self._remove(operation, "abort_uploads")
+        if self._uploaded:
+            self._remove(operation, "delete")
+        self._uploaded = self._incomplete = False
+
+    def _blocked_by(self, operation: Operation) -> Measurement | None:
+        for needed in operation.depends_on:
+            kind, status = self._ended.get(needed, ("", "ok"))
+            if status in _BLOCKING:
+                return Measurement(
+                    status="skipped",
+                    reason=f"its {kind} {_ENDED[status]}",
+                    started_at=utc_text(datetime.now(UTC)),
+                )
+        return None
+
+    def _remember(self, operation: Operation, measurement: Measurement) -> None:
+        if measurement.status == "skipped":
+            return
+        if operation.direction == "up":
+            self._uploaded = True
+            self._incomplete = measurement.status in _BLOCKING
+        elif operation.step.kind == "delete" and measurement.status == "ok":
+            self._uploaded = False
+
+    def _remove(self, operation: Operation, what: str) -> None:
+        """Only ever below the trial's own folder; a failure is told, for things stay behind."""
+        make = rclone.delete if what == "delete" else rclone.abort_uploads
+        key = self.context.places.key(operation)
+        call = make(self.context.places.remote(operation), key)
+        ended = process.run(
+            call.command(self.context.binary, self.context.secrets),
+            timeout_s=_CLEAN_TIMEOUT_S,
+            guard_process=self.context.guard,
+            stderr=self.context.scratch / "clean.log",
+        )
+        if ended.returncode != 0:
+            self.event("clean_up_failed", what=what, key=key)
+
+
+_ENDED: Mapping[Status, str] = {
+    "failed": "failed",
+    "timeout": "took too long",
+    "skipped": "was skipped",
+    "interrupted": "was interrupted",
+}

@@ -1,0 +1,294 @@
+"""Every noun of `hps` as a frozen value, in the order of the data's journey. No input or output.
+
+Bytes, seconds and megabits a second everywhere; text with units exists only at the edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Provider = Literal["embedded", "cloudflare", "aws", "backblaze", "minio", "other"]
+Content = Literal["random", "zeros"]
+Layout = Literal["flat", "nested"]
+OrderKind = Literal["declared", "shuffled", "random_blocks"]
+Status = Literal["ok", "failed", "invalid", "skipped", "timeout", "interrupted"]
+Direction = Literal["up", "down", "none"]
+
+# The knobs that may be axes, spelled as in the experiment file, in the order they are shown in.
+KNOBS = (
+    "target",
+    "tool",
+    "size",
+    "files",
+    "content",
+    "layout",
+    "chunk_size",
+    "concurrency",
+    "transfers",
+    "http2",
+    "checksum",
+)
+SIZE_KNOBS = frozenset({"size", "chunk_size"})
+COUNT_KNOBS = frozenset({"files", "concurrency", "transfers"})
+BOOLEAN_KNOBS = frozenset({"http2", "checksum"})
+# The knobs that the settings of one step may override.
+STEP_KNOBS = ("chunk_size", "concurrency", "transfers", "http2", "checksum")
+
+# One knob's value: bytes for sizes, a number for counts, true or false, or a name.
+KnobValue = int | bool | str
+
+
+# --- what a person wrote -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRef:
+    """The name of the environment variable that holds a secret; never the secret."""
+
+    env: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A bucket and folder on a provider. `folder` has no leading or trailing slash."""
+
+    name: str
+    provider: Provider
+    bucket: str = "hps"
+    folder: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    access_key_id: SecretRef | None = None
+    secret_access_key: SecretRef | None = None
+    session_token: SecretRef | None = None
+    force_path_style: bool | None = None
+    ca_cert: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """How a node is measured before any trial. `target` None: the results' target."""
+
+    method: Literal["target", "speedtest", "none"] = "target"
+    target: str | None = None
+    duration_s: float = 5.0
+    connections: int = 8
+    rtt_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRules:
+    """What a node must offer (None: anything will do) and what happens where it does not."""
+
+    min_upload_mbps: float | None = None
+    min_download_mbps: float | None = None
+    max_rtt_s: float | None = None
+    min_gpu_memory_bytes: int | None = None
+    min_disk_bytes: int | None = None
+    countries: tuple[str, ...] = ()
+    on_reject: Literal["reallocate", "exit", "continue"] = "exit"
+    on_unknown: Literal["reject", "accept"] = "reject"
+    on_complete: Literal["exit", "reallocate"] = "exit"
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """The payload of a trial: `files` files of `size_bytes` each."""
+
+    size_bytes: int
+    files: int = 1
+    content: Content = "random"
+    layout: Layout = "flat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One axis of the matrix: one knob, or several that vary together (`zip`).
+
+    `rows` holds one tuple per point on the axis, one value per name in `knobs`.
+    """
+
+    knobs: tuple[str, ...]
+    rows: tuple[tuple[KnobValue, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """The sweep: the product of the axes, less `exclude` (matched in part), plus `include`."""
+
+    axes: tuple[Axis, ...] = ()
+    exclude: tuple[Mapping[str, KnobValue], ...] = ()
+    include: tuple[Mapping[str, KnobValue], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """In which order trials run. The seed makes a random order the same on every machine."""
+
+    kind: OrderKind = "random_blocks"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A kind of step and its settings: knobs by name in base units, and `timeout_s`, `duration_s`.
+
+    `settings` never holds a key that the kind of step does not know.
+    """
+
+    kind: str
+    settings: Mapping[str, KnobValue | float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsPlace:
+    """Where results are stored: `<target's folder>/<folder>/` in the bucket of `target`."""
+
+    target: str
+    folder: str = "results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One experiment, checked. `text` is the file as written, before any `${…}` was filled in."""
+
+    api: str
+    name: str
+    description: str
+    targets: Mapping[str, Target]
+    data: Data
+    matrix: Matrix
+    steps: tuple[Step, ...]
+    results: ResultsPlace
+    node: NodeRules = field(default_factory=NodeRules)
+    repetitions: int = 1
+    warmup: int = 0
+    order: Order = field(default_factory=Order)
+    timeout_s: float | None = None
+    source: str = ""
+    text: str = ""
+    sha256: str = ""
+    overrides: tuple[str, ...] = ()
+
+
+# --- what will be done ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """Every knob of a cell with its value, defaults filled in."""
+
+    target: str
+    size_bytes: int
+    tool: str = "rclone"
+    files: int = 1
+    content: Content = "random"
+    layout: Layout = "flat"
+    chunk_size_bytes: int = 10 * 1024**2
+    concurrency: int = 4
+    transfers: int = 4
+    http2: bool = False
+    checksum: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One combination of the axes' values. `axes` maps each axis' knob to its canonical value."""
+
+    axes: Mapping[str, str | int | bool]
+    knobs: Knobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """How bytes move on the wire: what a cell asks for, or what a tool made of it.
+
+    `concurrency` is chunks of one file in flight, `transfers` files in flight.
+    """
+
+    chunk_size_bytes: int
+    concurrency: int
+    transfers: int
+    http2: bool
+    checksum: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One step of one trial: one thing that will be done, and measured.
+
+    `requested` is None for a step that moves no payload. `timeout_s` None: derived at run time.
+    """
+
+    operation_id: str
+    trial_id: str
+    cell: Cell
+    repetition: int
+    warmup: bool
+    step: Step
+    step_index: int
+    direction: Direction
+    requested: Transfer | None
+    effective: Transfer | None
+    depends_on: tuple[str, ...] = ()
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """A step of a cell that is not measured, since it would repeat `same_as` under another name."""
+
+    cell: Mapping[str, str | int | bool]
+    step: str
+    same_as: Mapping[str, str | int | bool]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do, in order; a pure function of the spec (and its seed)."""
+
+    spec: Spec
+    cells: tuple[Cell, ...]
+    operations: tuple[Operation, ...]
+    merged: tuple[Merged, ...]
+
+
+# --- what happened -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The evidence of what really ran; None where nothing could be seen.
+
+    `chunk_size_bytes` is that of all chunks but each file's last; `connections` the most TCP
+    connections that were open at once; `connection_samples` how often they were counted.
+    """
+
+    chunks: int | None = None
+    chunk_size_bytes: int | None = None
+    peak_in_flight: int | None = None
+    connections: int | None = None
+    connection_samples: int = 0
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What was observed while an operation ran."""
+
+    status: Status
+    reason: str = ""
+    started_at: str = ""
+    duration_s: float = 0.0
+    setup_s: float | None = None
+    effective: Transfer | None = None
+    observed: Observed = field(default_factory=Observed)
+    retries: int = 0
+    tool_version: str = ""
+    command: str | None = None
+    extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,273 @@
+"""The only place that starts processes: each in its own group, with a time-out, and always ended.
+
+A measured process is waited for through its pidfd, so that its wall time is exact, and its TCP
+connections are counted from outside while it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+from hps import guard
+from hps.errors import HpsError
+
+TERMINATE_GRACE_S = 3.0
+KILL_GRACE_S = 5.0
+
+Ended = Literal["exit", "timeout", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A program's arguments and its whole environment, which may hold secrets and is not shown."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended. `duration_s` runs from before its start to its end."""
+
+    returncode: int
+    ended: Ended
+    started_at: datetime
+    duration_s: float
+
+
+class Stop(Protocol):
+    """Asked again and again while a process runs: should it be stopped now?"""
+
+    def is_set(self) -> bool:
+        """True once everything should come to an end."""
+
+
+class Sampler(Protocol):
+    """Looks at a running process from outside, every `interval_s`."""
+
+    interval_s: float
+
+    def sample(self, pid: int) -> None:
+        """Take one look; must be quick, since it runs beside the measured work."""
+
+
+class Guard:
+    """The handle on the guard process: what to end and remove should this process die."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+
+    def tell(self, word: Literal["watch", "forget", "remove", "keep"], value: int | str) -> None:
+        """Pass one line on; a guard that is gone is an error, for it would leave things behind."""
+        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
+        try:
+            self._process.stdin.write(json.dumps({word: value}).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise HpsError("the guard process has ended", "was it killed by hand?") from error
+
+    def close(self) -> None:
+        """Let the guard clean up what it was told of, and wait for it."""
+        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=guard.GRACE_S + KILL_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(timeout=KILL_GRACE_S)
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def run(
+    command: Command,
+    *,
+    timeout_s: float,
+    guard_process: Guard,
+    stdout: Path | None = None,
+    stderr: Path | None = None,
+    stop: Stop | None = None,
+    sampler: Sampler | None = None,
+) -> Exit:
+    """Run to the end, or stop the whole group at the time-out or when `stop` is set.
+
+    Output goes to the files given, else nowhere: reading a pipe would cost the measured process.
+    """
+    with _output(stdout) as out, _output(stderr) as err:
+        started_at, start_s = datetime.now(UTC), time.monotonic()
+        process = _spawn(command, out, err)
+        guard_process.tell("watch", process.pid)
+        try:
+            ended = _wait(process, start_s + timeout_s, stop, sampler)
+            duration_s = time.monotonic() - start_s
+        finally:
+            end_group(process)
+            guard_process.tell("forget", process.pid)
+    return Exit(
+        returncode=process.returncode, ended=ended, started_at=started_at, duration_s=duration_s
+    )
+
+
+@contextlib.contextmanager
+def serve(
+    command: Command,
+    *,
+    log: Path,
+    guard_process: Guard,
+    ready: Callable[[str], str | None],
+    timeout_s: float,
+) -> Iterator[str]:
+    """Keep a server running for the length of a `with` block.
+
+    `ready` reads the log so far and returns what the block is given, or None while not ready.
+    """
+    with _output(log) as err:
+        process = _spawn(command, subprocess.DEVNULL, err)
+        guard_process.tell("watch", process.pid)
+        try:
+            yield _until_ready(process, log, ready, timeout_s)
+        finally:
+            end_group(process)
+            guard_process.tell("forget", process.pid)
+
+
+def capture(command: Command, *, timeout_s: float) -> tuple[int, str, str]:
+    """Run a short command: exit code, standard output, standard error (both as text).
+
+    Raises `HpsError` where it can't be started or takes longer than `timeout_s`.
+    """
+    process = _spawn(command, subprocess.PIPE, subprocess.PIPE)
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise HpsError(
+            f"{Path(command.argv[0]).name} {command.argv[1]} gave no answer in {timeout_s:g} s",
+            "is the endpoint reachable from here?",
+        ) from error
+    finally:
+        end_group(process)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Terminate, wait, kill: afterwards nothing of the process' group is left."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(timeout=TERMINATE_GRACE_S)
+    except subprocess.TimeoutExpired:
+        _signal_group(process, signal.SIGKILL)
+        process.wait(timeout=KILL_GRACE_S)
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _spawn(command: Command, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command.argv,
+            env=command.env,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HpsError(
+            f"cannot start {command.argv[0]}: {error.strerror}", "is it installed and executable?"
+        ) from error
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[int]:
+    with Path(os.devnull if path is None else path).open("wb") as stream:
+        yield stream.fileno()
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    deadline_s: float,
+    stop: Stop | None,
+    sampler: Sampler | None,
+) -> Ended:
+    interval_s = sampler.interval_s if sampler else 0.1
+    with _exit_waiter(process) as wait:
+        while not wait(min(interval_s, max(0.0, deadline_s - time.monotonic()))):
+            if stop is not None and stop.is_set():
+                return "stopped"
+            if time.monotonic() >= deadline_s:
+                return "timeout"
+            if sampler is not None:
+                sampler.sample(process.pid)
+    return "exit"
+
+
+@contextlib.contextmanager
+def _exit_waiter(process: subprocess.Popen[bytes]) -> Iterator[Callable[[float], bool]]:
+    """A function that waits up to some seconds and says whether the process has ended."""
+    if not hasattr(os, "pidfd_open"):
+        yield lambda seconds: _ended_within(process, seconds)
+        return
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            yield lambda seconds: bool(selector.select(seconds)) and process.poll() is not None
+    finally:
+        os.close(descriptor)
+
+
+def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _until_ready(
+    process: subprocess.Popen[bytes],
+    log: Path,
+    ready: Callable[[str], str | None],
+    timeout_s: float,
+) -> str:
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s and process.poll() is None:
+        answer = ready(log.read_text(errors="replace"))
+        if answer is not None:
+            return answer
+        time.sleep(0.01)
+    name = Path(str(process.args[0] if isinstance(process.args, tuple) else process.args)).name
+    state = f"ended with code {process.returncode}" if process.returncode is not None else "is slow"
+    last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+    raise HpsError(f"{name} was not ready within {timeout_s:g} s: it {state}", last[0][:300])

@@ -1,0 +1,141 @@
+"""The stored record: plain dictionaries in the shape that `schemas/result.schema.json` describes.
+
+One run line first, then one line per operation. Fields are only ever added, never renamed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from hps.model import Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
+
+FORMAT = 1
+Record = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIdentity:
+    """Who runs what: the fields that every line of a run shares."""
+
+    run_id: str
+    machine_id: str
+    experiment: str
+    spec_sha256: str
+
+    @property
+    def path(self) -> str:
+        """`<experiment>/<machine_id>/<run_id>`, the same on disk and in the bucket."""
+        return f"{self.experiment}/{self.machine_id}/{self.run_id}"
+
+
+def new_run_id(now: datetime) -> str:
+    """An id that sorts by time and never repeats: `20261122T101530123Z-5f3a9c`."""
+    return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def run_record(
+    identity: RunIdentity, plan: Plan, *, started_at: datetime, facts: Mapping[str, object]
+) -> Record:
+    """The first line: what the run is, what it runs on, and what it will not measure twice.
+
+    `facts` holds node facts, versions, probe and verdict, as far as they are known.
+    """
+    spec = plan.spec
+    return {
+        "kind": "run",
+        "format": FORMAT,
+        **asdict(identity),
+        "started_at": utc_text(started_at),
+        "spec": spec.text,
+        "spec_source": spec.source,
+        "overrides": list(spec.overrides),
+        "targets": {name: _target(spec, name) for name in spec.targets},
+        "seed": spec.order.seed,
+        "operations": len(plan.operations),
+        "cells": [dict(cell.axes) for cell in plan.cells],
+        "merged": [_merged(entry) for entry in plan.merged],
+        **facts,
+    }
+
+
+def result_record(identity: RunIdentity, operation: Operation, measurement: Measurement) -> Record:
+    """One operation and what was observed."""
+    knobs = operation.cell.knobs
+    moves = operation.requested is not None
+    size_bytes = knobs.size_bytes * knobs.files if moves else 0
+    return {
+        "kind": "result",
+        **asdict(identity),
+        "operation_id": operation.operation_id,
+        "trial_id": operation.trial_id,
+        "cell": dict(operation.cell.axes),
+        "repetition": operation.repetition,
+        "warmup": operation.warmup,
+        "step": operation.step.kind,
+        "step_index": operation.step_index,
+        "tool": knobs.tool if measurement.command is not None else "hps",
+        "tool_version": measurement.tool_version,
+        "target": knobs.target,
+        "status": measurement.status,
+        "reason": measurement.reason,
+        "size_bytes": size_bytes,
+        "files": knobs.files,
+        "started_at": measurement.started_at,
+        "duration_s": round(measurement.duration_s, 6),
+        "setup_s": _rounded(measurement.setup_s),
+        "throughput_mbps": throughput_mbps(size_bytes, measurement) if moves else None,
+        "requested": requested_fields(knobs, operation.requested),
+        "effective": _transfer_fields(measurement.effective),
+        "observed": asdict(measurement.observed),
+        "retries": measurement.retries,
+        "command": measurement.command,
+        **measurement.extra,
+    }
+
+
+def throughput_mbps(size_bytes: int, measurement: Measurement) -> float | None:
+    """`size_bytes * 8 / 1e6 / duration_s` of an operation that was done; else None."""
+    if measurement.status != "ok" or measurement.duration_s <= 0:
+        return None
+    return round(size_bytes * 8 / 1e6 / measurement.duration_s, 3)
+
+
+def requested_fields(knobs: Knobs, requested: Transfer | None) -> Record:
+    """Every knob in base units, as the step asks for it."""
+    return asdict(knobs) | (asdict(requested) if requested is not None else {})
+
+
+def _transfer_fields(transfer: Transfer | None) -> Record | None:
+    return None if transfer is None else asdict(transfer)
+
+
+def _target(spec: Spec, name: str) -> Record:
+    target = spec.targets[name]
+    return {
+        "provider": target.provider,
+        "endpoint": target.endpoint,
+        "region": target.region,
+        "bucket": target.bucket,
+        "folder": target.folder,
+    }
+
+
+def _merged(entry: Merged) -> Record:
+    return {
+        "cell": dict(entry.cell),
+        "step": entry.step,
+        "same_as": dict(entry.same_as),
+        "reason": entry.reason,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

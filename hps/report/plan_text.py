@@ -1,0 +1,111 @@
+"""A plan for people: what it will do and take, before a byte moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from tabulate import tabulate
+
+from hps.estimate import Estimate
+from hps.model import Merged, Operation, Plan
+from hps.report.table import cell_name
+from hps.step_kinds import STEP_KINDS
+from hps.units import format_rate, format_size_rounded, format_time
+
+_MOST_MERGED = 12
+
+
+def render(plan: Plan, estimate: Estimate) -> str:
+    """Several lines of text."""
+    spec = plan.spec
+    title = f"{spec.name}: {spec.description}" if spec.description else spec.name
+    facts = [
+        ("cells", f"{estimate.cells}"),
+        ("trials", f"{estimate.trials}  ({_trials(plan)})"),
+        ("operations", f"{estimate.operations}  ({_steps(estimate.operations_by_step)})"),
+        ("upload", _amount(estimate.up_bytes, estimate.upload_mbps)),
+        ("download", _amount(estimate.down_bytes, estimate.download_mbps)),
+        ("requests", _requests(estimate)),
+        ("time", _time(estimate)),
+        ("order", f"{spec.order.kind}, seed {spec.order.seed}"),
+    ]
+    return "\n\n".join([title, tabulate(facts, tablefmt="plain"), *_merged(plan.merged)])
+
+
+def as_data(plan: Plan, estimate: Estimate) -> dict[str, object]:
+    """The same for programs, with every operation."""
+    return {
+        "experiment": plan.spec.name,
+        "spec_sha256": plan.spec.sha256,
+        "estimate": asdict(estimate),
+        "cells": [dict(cell.axes) for cell in plan.cells],
+        "merged": [
+            {
+                "cell": dict(entry.cell),
+                "step": entry.step,
+                "same_as": dict(entry.same_as),
+                "reason": entry.reason,
+            }
+            for entry in plan.merged
+        ],
+        "operations": [_operation(operation) for operation in plan.operations],
+    }
+
+
+def _operation(operation: Operation) -> dict[str, object]:
+    return {
+        "operation_id": operation.operation_id,
+        "trial_id": operation.trial_id,
+        "cell": dict(operation.cell.axes),
+        "repetition": operation.repetition,
+        "warmup": operation.warmup,
+        "step": operation.step.kind,
+        "direction": operation.direction,
+        "requested": asdict(operation.requested) if operation.requested else None,
+        "effective": asdict(operation.effective) if operation.effective else None,
+        "depends_on": list(operation.depends_on),
+        "timeout_s": operation.timeout_s,
+    }
+
+
+def _trials(plan: Plan) -> str:
+    text = f"{plan.spec.repetitions} of each cell"
+    return f"{text}, and {plan.spec.warmup} to warm up" if plan.spec.warmup else text
+
+
+def _steps(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {step}" for step, count in counts.items())
+
+
+def _amount(size_bytes: int, mbps: float | None) -> str:
+    rate = f"  at {format_rate(mbps)}" if mbps and size_bytes else ""
+    return f"{format_size_rounded(size_bytes)}{rate}"
+
+
+def _requests(estimate: Estimate) -> str:
+    requests = estimate.requests
+    return (
+        f"{requests.class_a:,} class A (write, list), {requests.class_b:,} class B (read), "
+        f"{requests.free:,} delete"
+    )
+
+
+def _time(estimate: Estimate) -> str:
+    if estimate.duration_s is None:
+        return "unknown: give --upload and --download, for example --upload 20Mbps"
+    return f"about {format_time(estimate.duration_s)}"
+
+
+def _merged(merged: tuple[Merged, ...]) -> list[str]:
+    moving = [entry for entry in merged if STEP_KINDS[entry.step].direction != "none"]
+    if not moving:
+        return []
+    lines = ["Not measured twice, since it would be the same on the wire:"]
+    lines += [
+        f"  {entry.step} {cell_name(entry.cell)} = {cell_name(entry.same_as)}: {entry.reason}"
+        for entry in moving[:_MOST_MERGED]
+    ]
+    if len(moving) > _MOST_MERGED:
+        lines.append(f"  … and {len(moving) - _MOST_MERGED} more (--format json has them all)")
+    return ["\n".join(lines)]

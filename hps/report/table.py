@@ -1,0 +1,105 @@
+"""The table of a run: a row per cell and step, for people, made with tabulate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tabulate import tabulate
+
+from hps.analyze.summary import Row
+from hps.units import format_size
+
+_COLUMNS = (
+    "step",
+    "ok",
+    "not ok",
+    "chunk",
+    "streams",
+    "seen",
+    "conns",
+    "median s",
+    "median",
+    "min",
+    "max Mbps",
+)
+LEGEND = (
+    "chunk, streams: what the tool applied to one file; seen: the most chunks in flight at once;\n"
+    "conns: the most TCP connections with payload at once; rates: Mbps over the whole operation."
+)
+
+
+def render(rows: Sequence[Row], style: str = "simple") -> str:
+    """The table as text in one of tabulate's formats; with a legend where it is plain text."""
+    if not rows:
+        return "no results"
+    axes = _axes(rows)
+    body = [[*(_cell_value(row, axis) for axis in axes), *_values(row)] for row in rows]
+    align = ["left"] * (len(axes) + 1) + ["right"] * (len(_COLUMNS) - 1)
+    table = tabulate(
+        body,
+        headers=[*axes, *_COLUMNS],
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=align,
+    )
+    notes = [LEGEND, *_notes(rows)] if style == "simple" else _notes(rows)
+    return "\n\n".join([table, *notes])
+
+
+def cell_name(cell: Mapping[str, object]) -> str:
+    """`chunk_size=10MiB concurrency=4`."""
+    return " ".join(f"{axis}={_plain(value)}" for axis, value in cell.items()) or "the only cell"
+
+
+def _axes(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(axis for row in rows for axis in row.cell))
+
+
+def _cell_value(row: Row, axis: str) -> str:
+    return _plain(row.cell[axis]) if axis in row.cell else ""
+
+
+def _values(row: Row) -> list[str]:
+    if row.same_as is not None:
+        return [row.step, "=", *[""] * (len(_COLUMNS) - 2)]
+    effective, observed = row.effective or {}, row.observed or {}
+    bad = " ".join(f"{count} {status}" for status, count in row.not_ok.items())
+    return [
+        row.step,
+        str(row.n),
+        bad or "0",
+        _size(effective.get("chunk_size_bytes")),
+        _plain(effective.get("concurrency")),
+        _plain(observed.get("peak_in_flight")),
+        _plain(observed.get("connections")),
+        _number(row.median_s),
+        _number(row.median_mbps),
+        _number(row.min_mbps),
+        _number(row.max_mbps),
+    ]
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    merged = [
+        f"= {row.step} {cell_name(row.cell)}: same as {cell_name(row.same_as)}; {row.reason}"
+        for row in rows
+        if row.same_as is not None and row.moves_payload
+    ]
+    wrong = [f"! {row.step} {cell_name(row.cell)}: {row.reason}" for row in rows if any(row.not_ok)]
+    return ["\n".join(lines) for lines in (merged, wrong) if lines]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+def _size(value: object) -> str:
+    return format_size(value) if isinstance(value, int) else ""
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

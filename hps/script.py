@@ -1,0 +1,88 @@
+"""A plan as a shell script: each operation's exact rclone command, to be pasted and tried by hand.
+
+Secrets stand there as `"$NAME"`, and the run's own places as `$RUN_ID` and `$WORK`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hps.model import Operation, Plan, SecretRef, Target
+from hps.payload import shape_of
+from hps.report.table import cell_name
+from hps.steps import CALLS, Places
+from hps.targets import embedded, remote_of
+from hps.tools import rclone
+
+_EMBEDDED_ADDRESS = "127.0.0.1:8333"
+
+
+def render(plan: Plan) -> str:
+    """The lines of the script."""
+    targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
+    places = Places(
+        remotes={name: remote_of(target) for name, target in targets.items()},
+        data_folder=f"data/{plan.spec.name}/$RUN_ID",
+        payload_root="$WORK/payload",
+        local_root="$WORK/down",
+    )
+    lines = [*_preparations(plan, places)]
+    for number, operation in enumerate(plan.operations, 1):
+        lines += ["", *_operation(number, operation, places)]
+    return "\n".join(lines)
+
+
+def _by_hand(target: Target) -> Target:
+    """The embedded target as somebody would start it by hand."""
+    if target.provider != "embedded":
+        return target
+    return replace(
+        target,
+        endpoint=f"http://{_EMBEDDED_ADDRESS}",
+        access_key_id=SecretRef(env=embedded.KEY_ID_ENV),
+        secret_access_key=SecretRef(env=embedded.SECRET_ENV),
+        force_path_style=True,
+    )
+
+
+def _preparations(plan: Plan, places: Places) -> Iterator[str]:
+    yield f"# {plan.spec.name}: {len(plan.operations)} operations"
+    yield "export RUN_ID=by-hand WORK=/tmp/hps-by-hand"
+    for target in plan.spec.targets.values():
+        if target.provider == "embedded":
+            yield from _serve(target)
+    shapes = {shape_of(op.cell.knobs): op for op in plan.operations if op.requested is not None}
+    for shape, operation in shapes.items():
+        folder = places.payload(operation)
+        folders = sorted({f"{folder}/{name}".rpartition("/")[0] for name in shape.names})
+        yield f"mkdir -p {' '.join(_double(path) for path in folders)}"
+        paths = tuple(f"{folder}/{name}" for name in shape.names)
+        zeros = shape.content == "zeros"
+        yield rclone.make_files(paths, shape.size_bytes, zeros=zeros).shown()
+
+
+def _serve(target: Target) -> Iterator[str]:
+    key, secret = embedded.KEY_ID_ENV, embedded.SECRET_ENV
+    yield f"# In another shell, with {key} and {secret} set to 16 characters or more:"
+    yield f'#   mkdir -p "/tmp/hps-served/{target.bucket}"'
+    yield (
+        f'#   RCLONE_AUTH_KEY="${key},${secret}" rclone serve s3 /tmp/hps-served '
+        f"--addr={_EMBEDDED_ADDRESS} --vfs-cache-mode=off"
+    )
+
+
+def _operation(number: int, operation: Operation, places: Places) -> Iterator[str]:
+    trial = f"warm-up {operation.repetition + 1}" if operation.warmup else ""
+    trial = trial or f"repetition {operation.repetition + 1}"
+    name = cell_name(operation.cell.axes)
+    yield f"# {number} {operation.operation_id} {operation.step.kind}, {name}, {trial}"
+    call = CALLS.get(operation.step.kind)
+    if call is not None:
+        yield call(operation, places).shown()
+    else:
+        yield f"#   {operation.step.kind} is done by hps itself"
+
+
+def _double(path: str) -> str:
+    return f'"{path}"'

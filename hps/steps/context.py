@@ -1,0 +1,100 @@
+"""What every step is given: where things are, and what it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from hps import process
+from hps.model import Measurement, Operation
+from hps.payload import Payload, Shape, shape_of
+from hps.targets import Remote
+from hps.tools.rclone import Invocation
+
+
+class Stop(process.Stop, Protocol):
+    """Set once everything should come to an end."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds; True once it is set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where data is, in the bucket and on disk: all that a command line depends on.
+
+    Paths are text, since a printed command has `$WORK` in them.
+    """
+
+    remotes: Mapping[str, Remote]
+    data_folder: str
+    payload_root: str
+    local_root: str
+
+    def remote(self, operation: Operation) -> Remote:
+        """The remote that the operation's cell names."""
+        return self.remotes[operation.cell.knobs.target]
+
+    def key(self, operation: Operation) -> str:
+        """The folder of the trial's objects: no other trial or run ever uses it."""
+        return f"{self.data_folder}/{operation.trial_id}"
+
+    def payload(self, operation: Operation) -> str:
+        """The folder of the files that the operation's cell moves."""
+        return f"{self.payload_root}/{shape_of(operation.cell.knobs).folder_name}"
+
+    def local(self, operation: Operation) -> str:
+        """The folder that the trial downloads into."""
+        return f"{self.local_root}/{operation.trial_id}"
+
+    def single_name(self, operation: Operation) -> str | None:
+        """The name of the payload's file where it has just one."""
+        shape = shape_of(operation.cell.knobs)
+        return shape.names[0] if shape.files == 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """The surroundings of a run. `secrets` maps environment names to values and is never shown."""
+
+    binary: str
+    tool_version: str
+    places: Places
+    secrets: Mapping[str, str] = field(repr=False)
+    offers_http2: Mapping[str, bool]
+    payloads: Mapping[Shape, Payload]
+    scratch: Path
+    guard: process.Guard
+    stop: Stop
+
+    def payload(self, operation: Operation) -> Payload:
+        """The files that the operation's cell moves."""
+        return self.payloads[shape_of(operation.cell.knobs)]
+
+    def local(self, operation: Operation) -> Path:
+        """The folder that the trial downloads into."""
+        return Path(self.places.local(operation))
+
+    @property
+    def log(self) -> Path:
+        """Where the tool of the current operation writes its log."""
+        return self.scratch / "tool.log"
+
+    @property
+    def out(self) -> Path:
+        """Where the tool of the current operation writes its answer."""
+        return self.scratch / "tool.out"
+
+
+class Perform(Protocol):
+    """A kind of step: do the operation, and say what was seen. Never raises for a failed one."""
+
+    def __call__(self, operation: Operation, context: StepContext) -> Measurement: ...
+
+
+class Call(Protocol):
+    """The tool's command line for an operation. Pure, so that a plan can print it."""
+
+    def __call__(self, operation: Operation, places: Places) -> Invocation: ...

@@ -1,0 +1,27 @@
+"""list: name every object of the trial, and count them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hps.model import Measurement, Operation
+from hps.steps.context import Places, StepContext
+from hps.steps.transfer import measure_plain
+from hps.tools import rclone
+
+
+def call(operation: Operation, places: Places) -> rclone.Invocation:
+    """One name a line."""
+    return rclone.list_files(places.remote(operation), places.key(operation))
+
+
+def perform(operation: Operation, context: StepContext) -> Measurement:
+    """One rclone process; a list that is not complete fails the operation."""
+    measurement = measure_plain(call(operation, context.places), operation, context)
+    if measurement.status != "ok":
+        return measurement
+    expected = operation.cell.knobs.files
+    found = context.out.read_bytes().count(b"\n")
+    if found == expected:
+        return measurement
+    return replace(measurement, status="failed", reason=f"listed {found} of {expected} objects")

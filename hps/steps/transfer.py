@@ -1,0 +1,82 @@
+"""What the steps that move a payload share: run the tool, then read what it really did."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from hps import process
+from hps.connections import ConnectionCounter
+from hps.model import Measurement, Operation
+from hps.record import utc_text
+from hps.steps.context import StepContext
+from hps.tools import evidence, rclone, rclone_log
+
+T = TypeVar("T")
+
+
+def measure(call: rclone.Invocation, operation: Operation, context: StepContext) -> Measurement:
+    """Run one transfer and judge it by the tool's log and the connections seen."""
+    counter = ConnectionCounter()
+    ended = run_call(call, operation, context, sampler=counter)
+    log = rclone_log.read(context.log)
+    offers_http2 = context.offers_http2[operation.cell.knobs.target]
+    effective = evidence.effective(log, operation, offers_http2=offers_http2)
+    observed = evidence.observed(log, operation, counter)
+    status, reason = evidence.judge_exit(ended, operation, log.last_error)
+    if status == "ok":
+        reason = evidence.why_invalid(log, operation, effective, observed)
+        status = "invalid" if reason else "ok"
+    return Measurement(
+        status=status,
+        reason=reason,
+        started_at=utc_text(ended.started_at),
+        duration_s=ended.duration_s,
+        setup_s=evidence.setup_s(log, operation, ended),
+        effective=effective,
+        observed=observed,
+        retries=log.retries,
+        tool_version=context.tool_version,
+        command=call.shown(),
+    )
+
+
+def run_call(
+    call: rclone.Invocation,
+    operation: Operation,
+    context: StepContext,
+    *,
+    sampler: process.Sampler | None = None,
+) -> process.Exit:
+    """Run one call of rclone within the operation's time-out; its output is in the scratch."""
+    return process.run(
+        call.command(context.binary, context.secrets),
+        timeout_s=needed(operation.timeout_s),
+        guard_process=context.guard,
+        stdout=context.out,
+        stderr=context.log,
+        stop=context.stop,
+        sampler=sampler,
+    )
+
+
+def measure_plain(
+    call: rclone.Invocation, operation: Operation, context: StepContext
+) -> Measurement:
+    """Run a call that moves no payload: only its time and its end count."""
+    ended = run_call(call, operation, context)
+    status, reason = evidence.judge_exit(ended, operation, evidence.last_line(context.log))
+    return Measurement(
+        status=status,
+        reason=reason,
+        started_at=utc_text(ended.started_at),
+        duration_s=ended.duration_s,
+        tool_version=context.tool_version,
+        command=call.shown(),
+    )
+
+
+def needed(value: T | None) -> T:
+    """The value of a field that the plan always fills in for this kind of step."""
+    if value is None:
+        raise AssertionError("the plan left out what this step needs")
+    return value

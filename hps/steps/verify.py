@@ -1,0 +1,29 @@
+"""verify: are the bytes that came back those that were made? SHA-256, file by file."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from hps.model import Measurement, Operation
+from hps.payload import hash_files
+from hps.record import utc_text
+from hps.steps.context import StepContext
+
+
+def perform(operation: Operation, context: StepContext) -> Measurement:
+    """Hash what the trial downloaded; any difference fails the operation."""
+    started_at, start_s = datetime.now(UTC), time.monotonic()
+    payload = context.payload(operation)
+    found = hash_files(context.local(operation), payload.shape.names)
+    wrong = [name for name in payload.shape.names if found.get(name) != payload.sha256[name]]
+    reason = ""
+    if wrong:
+        state = "is missing" if wrong[0] not in found else "has other content"
+        reason = f"{len(wrong)} of {payload.shape.files} files differ: {wrong[0]} {state}"
+    return Measurement(
+        status="failed" if wrong else "ok",
+        reason=reason,
+        started_at=utc_text(started_at),
+        duration_s=time.monotonic() - start_s,
+    )

@@ -1,0 +1,1 @@
+"""Where results are kept: a journal on disk, and a copy in the bucket."""

@@ -1,0 +1,65 @@
+"""The local journal: one JSON object a line, on the disk before the next operation starts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from hps.errors import HpsError, NotStoredError
+
+
+class Journal:
+    """An append-only file. Each line is written whole, flushed and synced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {path}: {error.strerror}",
+                "name a folder that can be written with --output",
+            ) from error
+
+    def append(self, record: Mapping[str, object]) -> None:
+        """Store one record for good. Raises `NotStoredError`, for example on a full disk."""
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {self.path}: {error.strerror}", "is the disk full?"
+            ) from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._descriptor)
+
+
+def read(path: Path) -> Iterator[dict[str, object]]:
+    """The records of a journal; a last line that a kill cut off is passed over.
+
+    Raises `HpsError` naming file and line where any other line is not a JSON object.
+    """
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise HpsError(f"{path}:{number}: not JSON", "is this a file of results?") from error
+        if not isinstance(record, dict):
+            raise HpsError(f"{path}:{number}: not a JSON object", "is this a file of results?")
+        yield record

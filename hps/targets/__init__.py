@@ -1,0 +1,98 @@
+"""A target -> the tool's remote: settings in the environment of a child, never in a file.
+
+rclone reads `RCLONE_CONFIG_<NAME>_<SETTING>`; with `RCLONE_CONFIG=/dev/null` no file is involved
+and nothing secret stands on a command line or on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hps.errors import HpsError
+from hps.model import SecretRef, Target
+from hps.providers import PROVIDERS
+
+# What a child inherits: enough to find programs, certificates and a proxy, and nothing that
+# could change what a tool does (RCLONE_*) or that it has no business knowing.
+INHERITED = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+_SECRETS = ("access_key_id", "secret_access_key", "session_token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A target as rclone sees it. `env` is free of secrets; `secret_env` names where they are."""
+
+    name: str
+    root: str
+    env: Mapping[str, str]
+    secret_env: Mapping[str, SecretRef]
+    ca_cert: str | None = None
+
+    def path(self, *parts: str) -> str:
+        """`name:bucket/folder/part/part`, as rclone takes it."""
+        return f"{self.name}:" + "/".join(part for part in (self.root, *parts) if part)
+
+
+def remote_of(target: Target) -> Remote:
+    """The remote of a target. The embedded one must have been started: it needs an endpoint."""
+    facts = PROVIDERS[target.provider]
+    settings = {
+        "TYPE": "s3",
+        "PROVIDER": facts.rclone_name,
+        "ENDPOINT": target.endpoint,
+        "REGION": target.region or facts.region,
+        "NO_CHECK_BUCKET": "true",
+        "FORCE_PATH_STYLE": _lower(target.force_path_style),
+    }
+    prefix = f"RCLONE_CONFIG_{target.name.upper().replace('-', '_')}_"
+    secrets = {key: getattr(target, key) for key in _SECRETS if getattr(target, key) is not None}
+    return Remote(
+        name=target.name,
+        root="/".join(part for part in (target.bucket, target.folder) if part),
+        env={f"{prefix}{key}": value for key, value in settings.items() if value is not None},
+        secret_env={f"{prefix}{key.upper()}": reference for key, reference in secrets.items()},
+        ca_cert=target.ca_cert,
+    )
+
+
+def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a child that talks to `remote`.
+
+    `secrets` maps the names that specs use to values. Raises `HpsError` naming an unset one.
+    """
+    env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    env |= {"RCLONE_CONFIG": os.devnull, "TZ": "UTC", "LC_ALL": "C"}
+    if remote is None:
+        return env
+    env |= remote.env
+    for name, reference in remote.secret_env.items():
+        env[name] = _secret(reference, remote, secrets)
+    return env
+
+
+def _secret(reference: SecretRef, remote: Remote, secrets: Mapping[str, str]) -> str:
+    value = secrets.get(reference.env)
+    if not value:
+        raise HpsError(
+            f"the environment variable {reference.env} is not set: target '{remote.name}' needs it",
+            f"export {reference.env}=…, or pass -e {reference.env} to the container",
+        )
+    return value
+
+
+def _lower(flag: bool | None) -> str | None:
+    return None if flag is None else str(flag).lower()

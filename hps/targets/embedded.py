@@ -1,0 +1,58 @@
+"""The embedded target: a real S3 server on loopback, with fresh keys and a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from hps import process
+from hps.model import SecretRef, Target
+from hps.targets import child_env
+
+KEY_ID_ENV = "HPS_EMBEDDED_KEY_ID"
+SECRET_ENV = "HPS_EMBEDDED_SECRET"  # noqa: S105 - the name of a variable
+_READY_TIMEOUT_S = 20.0
+_ADDRESS = re.compile(r"Starting s3 server on \[(http://127\.0\.0\.1:\d+)/\]")
+
+
+def new_keys() -> dict[str, str]:
+    """Fresh random keys, by the names that the embedded target's spec refers to."""
+    return {KEY_ID_ENV: secrets.token_hex(16), SECRET_ENV: secrets.token_hex(24)}
+
+
+@contextlib.contextmanager
+def serve(
+    target: Target, folder: Path, binary: str, keys: dict[str, str], guard: process.Guard
+) -> Iterator[Target]:
+    """Run the server for the length of a `with` block; yields the target with its endpoint.
+
+    Raises `HpsError` where it can't be started.
+    """
+    (folder / target.bucket).mkdir(parents=True, exist_ok=True)
+    env = child_env(None, {})
+    # By environment and not by argument: everyone on the machine can read arguments.
+    env["RCLONE_AUTH_KEY"] = f'"{keys[KEY_ID_ENV]},{keys[SECRET_ENV]}"'
+    argv = (binary, "serve", "s3", str(folder), "--addr=127.0.0.1:0", "--vfs-cache-mode=off")
+    with process.serve(
+        process.Command(argv=argv, env=env),
+        log=folder.parent / "embedded.log",
+        guard_process=guard,
+        ready=_address,
+        timeout_s=_READY_TIMEOUT_S,
+    ) as endpoint:
+        yield replace(
+            target,
+            endpoint=endpoint,
+            access_key_id=SecretRef(env=KEY_ID_ENV),
+            secret_access_key=SecretRef(env=SECRET_ENV),
+            force_path_style=True,
+        )
+
+
+def _address(log: str) -> str | None:
+    match = _ADDRESS.search(log)
+    return match[1] if match else None

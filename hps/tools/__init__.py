@@ -1,0 +1,1 @@
+"""One module per transfer tool: a cell -> command, its output -> effective settings."""

@@ -1,0 +1,174 @@
+"""Declared is delivered: hold what was asked for against what rclone's log and sockets show.
+
+An operation whose knobs were not applied as requested is `invalid`, and never a number. A link so
+fast that fewer chunks than allowed are ever in flight is not: `observed` says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from hps.connections import ConnectionCounter
+from hps.model import Observed, Operation, Status, Transfer
+from hps.process import Exit
+from hps.tools.rclone_log import RcloneLog
+from hps.units import format_size, format_time
+
+# Below this many looks at the connections, having seen only one proves nothing.
+_ENOUGH_SAMPLES = 5
+_REASON_LENGTH = 400
+# https://rclone.org/docs/#exit-code
+_EXIT_CODES: Mapping[int, str] = {
+    1: "other error",
+    2: "usage",
+    3: "directory not found",
+    4: "file not found",
+    5: "temporary error",
+    6: "less serious error",
+    7: "fatal error",
+    8: "transfer limit reached",
+    9: "nothing transferred",
+    10: "time limit reached",
+}
+
+
+def judge_exit(ended: Exit, operation: Operation, last_error: str) -> tuple[Status, str]:
+    """Status and reason by how the process ended, before any evidence is looked at."""
+    if ended.ended == "timeout":
+        return "timeout", f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
+    if ended.ended == "stopped":
+        return "interrupted", "the run was stopped"
+    if ended.returncode == 0:
+        return "ok", ""
+    if ended.returncode < 0:
+        return "failed", f"rclone was ended by signal {-ended.returncode}"
+    name = _EXIT_CODES.get(ended.returncode, "unknown")
+    detail = " ".join(last_error.split())[:_REASON_LENGTH]
+    return "failed", f"rclone exit code {ended.returncode} ({name}): {detail or 'it said nothing'}"
+
+
+def effective(log: RcloneLog, operation: Operation, *, offers_http2: bool) -> Transfer | None:
+    """The knobs as rclone applied them; None where the log shows no payload at all."""
+    requested, planned = operation.requested, operation.effective
+    if requested is None or planned is None or (not log.chunks and not log.copied):
+        return None
+    knobs = operation.cell.knobs
+    transfers = max(planned.transfers, log.peak_files)
+    return replace(
+        planned,
+        chunk_size_bytes=_chunk_size(log, knobs.size_bytes),
+        concurrency=_concurrency(log, planned.concurrency, transfers),
+        transfers=transfers,
+        http2=requested.http2 and offers_http2,
+    )
+
+
+def observed(log: RcloneLog, operation: Operation, counter: ConnectionCounter) -> Observed:
+    """What was seen: chunks, how many at once, connections. None for what could not be seen."""
+    knobs = operation.cell.knobs
+    whole = not log.chunks
+    single = knobs.files == 1 and log.copied == 1
+    return Observed(
+        chunks=len(log.chunks) or (log.copied or None),
+        chunk_size_bytes=_chunk_size(log, knobs.size_bytes) if log.chunks or log.copied else None,
+        peak_in_flight=(1 if single else log.peak_files or None) if whole else log.peak_in_flight,
+        connections=counter.most_at_once,
+        connection_samples=counter.samples,
+        bytes=log.bytes,
+    )
+
+
+def setup_s(log: RcloneLog, operation: Operation, ended: Exit) -> float | None:
+    """Seconds from the start of the process to the first payload byte.
+
+    None for files that go up whole: rclone does not say when it has finished hashing.
+    """
+    first = log.first_chunk_at
+    if first is None and operation.direction == "down":
+        first = log.first_file_at
+    if first is None:
+        return None
+    seconds = (first - ended.started_at).total_seconds()
+    return seconds if 0 <= seconds <= ended.duration_s else None
+
+
+def why_invalid(
+    log: RcloneLog, operation: Operation, effective: Transfer | None, observed: Observed
+) -> str:
+    """Why what happened is not what was asked for; empty where it is."""
+    asked = operation.effective
+    if asked is None:
+        return ""
+    if effective is None:
+        return "rclone's log shows no transfer"
+    checks = (
+        _wrong_amount(log, operation),
+        _wrong_chunks(log, asked, effective),
+        _wrong_streams(asked, effective, observed),
+        _wrong_http(asked, effective, observed),
+    )
+    return "; ".join(reason for reason in checks if reason)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a plain log, without its time stamp and level."""
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1].split(" : ")[-1] if lines else ""
+
+
+def _chunk_size(log: RcloneLog, size_bytes: int) -> int:
+    if not log.chunks:
+        return size_bytes
+    return log.chunk_size_bytes or log.chunk_sizes()[0]
+
+
+def _concurrency(log: RcloneLog, planned: int, transfers: int) -> int:
+    """A download's log names the streams; an upload's shows at least how many there were."""
+    if not log.chunks:
+        return 1
+    streams = log.streams if log.streams is not None else planned
+    return max(streams, -(-log.peak_in_flight // transfers))
+
+
+def _wrong_amount(log: RcloneLog, operation: Operation) -> str:
+    knobs = operation.cell.knobs
+    expected_bytes = knobs.size_bytes * knobs.files
+    if log.copied != knobs.files:
+        return f"rclone copied {log.copied} of {knobs.files} files"
+    if log.bytes is not None and log.bytes < expected_bytes:
+        return f"rclone moved {log.bytes} of {expected_bytes} bytes"
+    return ""
+
+
+def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Transfer) -> str:
+    if log.chunks and log.chunk_size_bytes is None:
+        sizes = ", ".join(format_size(size) for size in log.chunk_sizes()[:4])
+        return f"chunks of different sizes: {sizes}"
+    if effective.chunk_size_bytes != asked.chunk_size_bytes:
+        was, wanted = effective.chunk_size_bytes, asked.chunk_size_bytes
+        return f"chunks of {format_size(was)}, not of {format_size(wanted)}"
+    return ""
+
+
+def _wrong_streams(asked: Transfer, effective: Transfer, observed: Observed) -> str:
+    if effective.transfers != asked.transfers:
+        return f"{effective.transfers} files at once, not {asked.transfers}"
+    if effective.concurrency != asked.concurrency:
+        return f"{effective.concurrency} streams a file, not {asked.concurrency}"
+    allowed = asked.concurrency * asked.transfers
+    if (observed.peak_in_flight or 0) > allowed:
+        return f"{observed.peak_in_flight} chunks in flight, not {allowed}"
+    return ""
+
+
+def _wrong_http(asked: Transfer, effective: Transfer, observed: Observed) -> str:
+    if asked.http2 and not effective.http2:
+        return "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
+    several = asked.concurrency * asked.transfers > 1 and (observed.peak_in_flight or 0) > 1
+    if asked.http2 or not several or observed.connection_samples < _ENOUGH_SAMPLES:
+        return ""
+    if observed.connections == 1:
+        return f"one connection carried {observed.peak_in_flight} streams"
+    return ""

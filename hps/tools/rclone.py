@@ -1,0 +1,196 @@
+"""rclone: which binary, which version, and the exact arguments that make a cell happen.
+
+Why each flag is there is said beside it; the behaviour was measured on the wire, see
+`tests/wire`. Options: https://rclone.org/s3/ and https://rclone.org/docs/.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hps import process
+from hps.errors import HpsError
+from hps.model import SecretRef, Transfer
+from hps.targets import Remote, child_env
+
+NAME = "rclone"
+# Older ones lack HTTP/1.1 by flag, even part sizes, or the log lines that the evidence is read
+# from.
+OLDEST = (1, 68, 0)
+HOW_TO_GET = (
+    f"install rclone {'.'.join(map(str, OLDEST))} or newer (https://rclone.org/install/) and set "
+    "HPS_RCLONE to its path"
+)
+_MAX_SINGLE_PUT_BYTES = 5 * 1024**3
+
+# One attempt, every byte moved, and a log that a program can read: a measured operation that
+# rclone silently repeats or skips is not the one that was planned.
+_MEASURED = (
+    "--ignore-times",
+    "--retries=1",
+    "--low-level-retries=10",
+    "--use-json-log",
+    "-vv",
+    "--stats=500ms",
+    "--stats-log-level=NOTICE",
+)
+# Whole words for paths in a printed command that the reader's own shell fills in.
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One call of rclone: its arguments, and the remote it talks to."""
+
+    args: tuple[str, ...]
+    remote: Remote | None = None
+
+    def command(self, binary: str, secrets: Mapping[str, str]) -> process.Command:
+        """What to start. Raises `HpsError` where a secret's variable is not set."""
+        return process.Command(argv=(binary, *self.args), env=child_env(self.remote, secrets))
+
+    def shown(self) -> str:
+        """One line for a POSIX shell, with secrets as `"$NAME"`."""
+        env: dict[str, str | SecretRef] = {"RCLONE_CONFIG": os.devnull}
+        if self.remote is not None:
+            env |= self.remote.env
+            env |= self.remote.secret_env
+        assignments = [f"{name}={_shown_value(value)}" for name, value in env.items()]
+        return " ".join([*assignments, NAME, *(_quoted(argument) for argument in self.args)])
+
+
+def upload(
+    remote: Remote, local: str, key: str, transfer: Transfer, *, size_bytes: int, folder: bool
+) -> Invocation:
+    """Copy a file, or all files of a folder, to `key` under the remote's root."""
+    verb = "copy" if folder else "copyto"
+    flags = _upload_flags(transfer, size_bytes)
+    return _transfer((verb, local, remote.path(key)), remote, transfer, flags)
+
+
+def download(
+    remote: Remote, key: str, local: str, transfer: Transfer, *, folder: bool
+) -> Invocation:
+    """Copy an object, or all objects under `key`, to a local path."""
+    verb = "copy" if folder else "copyto"
+    return _transfer((verb, remote.path(key), local), remote, transfer, _download_flags(transfer))
+
+
+def sync_up(
+    remote: Remote, local: str, key: str, transfer: Transfer, *, size_bytes: int
+) -> Invocation:
+    """Make the objects under `key` equal to a local folder."""
+    flags = _upload_flags(transfer, size_bytes)
+    return _transfer(("sync", local, remote.path(key)), remote, transfer, flags)
+
+
+def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invocation:
+    """Make a local folder equal to the objects under `key`."""
+    flags = _download_flags(transfer)
+    return _transfer(("sync", remote.path(key), local), remote, transfer, flags)
+
+
+def list_files(remote: Remote, key: str) -> Invocation:
+    """Print the names of all objects under `key`, one a line."""
+    args = ("lsf", "--recursive", "--files-only", "--disable-http2", remote.path(key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def delete(remote: Remote, key: str) -> Invocation:
+    """Delete all objects under the folder `key`; finding none is not an error."""
+    args = ("delete", "--retries=1", "--disable-http2", remote.path(key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def abort_uploads(remote: Remote, key: str) -> Invocation:
+    """Abort the incomplete multipart uploads under the folder `key`."""
+    args = ("backend", "cleanup", "--disable-http2", "-o", "max-age=0s", remote.path(key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def make_files(paths: tuple[str, ...], size_bytes: int, *, zeros: bool) -> Invocation:
+    """Write files of exactly `size_bytes` each: incompressible bytes, or zeros."""
+    content = "--zero" if zeros else "--seed=1"
+    return Invocation(args=("test", "makefile", content, f"{size_bytes}B", *paths))
+
+
+def _transfer(
+    what: tuple[str, ...], remote: Remote, transfer: Transfer, flags: tuple[str, ...]
+) -> Invocation:
+    http = () if transfer.http2 else ("--disable-http2",)  # HTTP/2 folds streams in 1 connection
+    args = (*what, *_MEASURED, f"--transfers={transfer.transfers}", *flags, *http, *_ca(remote))
+    return Invocation(args=args, remote=remote)
+
+
+def _upload_flags(transfer: Transfer, size_bytes: int) -> tuple[str, ...]:
+    one_chunk = transfer.chunk_size_bytes >= size_bytes
+    # A cutoff below the chunk size is not honoured, so that it can't be the file's size.
+    cutoff_bytes = min(transfer.chunk_size_bytes + 1, _MAX_SINGLE_PUT_BYTES) if one_chunk else 0
+    flags = (
+        f"--s3-chunk-size={transfer.chunk_size_bytes}B",
+        f"--s3-upload-cutoff={cutoff_bytes}B",  # default: one PUT up to 200 MiB
+        f"--s3-upload-concurrency={transfer.concurrency}",
+        "--multi-thread-streams=1",  # rclone takes the larger of this and the line above
+    )
+    return flags if transfer.checksum else (*flags, "--s3-disable-checksum", "--ignore-checksum")
+
+
+def _download_flags(transfer: Transfer) -> tuple[str, ...]:
+    flags = (
+        f"--multi-thread-chunk-size={transfer.chunk_size_bytes}B",
+        "--multi-thread-cutoff=0B",  # default: one GET up to 256 MiB
+        f"--multi-thread-streams={transfer.concurrency}",
+    )
+    return flags if transfer.checksum else (*flags, "--ignore-checksum")
+
+
+def _ca(remote: Remote) -> tuple[str, ...]:
+    return (f"--ca-cert={remote.ca_cert}",) if remote.ca_cert else ()
+
+
+def find_binary(env: Mapping[str, str]) -> str:
+    """`HPS_RCLONE`, else the one installed with this package, else the one on PATH.
+
+    Raises `HpsError` saying how to get one.
+    """
+    named = env.get("HPS_RCLONE")
+    if named:
+        if not os.access(named, os.X_OK) or Path(named).is_dir():
+            raise HpsError(f"HPS_RCLONE names '{named}', which is no program", HOW_TO_GET)
+        return named
+    beside = Path(sys.executable).parent / "rclone"
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("rclone")
+    if found is None:
+        raise HpsError("there is no rclone on this machine", HOW_TO_GET)
+    return found
+
+
+def read_version(binary: str) -> str:
+    """The version of a binary, `1.75.2`. Raises `HpsError` where it is too old or isn't rclone."""
+    command = process.Command(argv=(binary, "version"), env=child_env(None, {}))
+    code, out, _ = process.capture(command, timeout_s=20)
+    match = re.match(r"rclone v(\d+)\.(\d+)\.?(\d*)", out)
+    if code != 0 or match is None:
+        raise HpsError(f"{binary} does not answer like rclone", HOW_TO_GET)
+    version = tuple(int(part or 0) for part in match.groups())
+    text = ".".join(map(str, version))
+    if version < OLDEST:
+        raise HpsError(f"{binary} is rclone {text}, which is too old", HOW_TO_GET)
+    return text
+
+
+def _shown_value(value: str | SecretRef) -> str:
+    return f'"${value.env}"' if isinstance(value, SecretRef) else shlex.quote(value)
+
+
+def _quoted(argument: str) -> str:
+    if "$" in argument and _SHELL_SAFE.fullmatch(argument):
+        return f'"{argument}"'
+    return shlex.quote(argument)

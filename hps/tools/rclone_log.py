@@ -1,0 +1,146 @@
+"""What rclone really did, read from its own debug log (JSON, one object a line).
+
+The lines that count, as rclone 1.68 to 1.75 writes them:
+
+    multipart upload: starting chunk 3 size 10Mi offset 30Mi/200Mi        (number from 0)
+    multipart upload wrote chunk 4 with 10485760 bytes and etag "…"       (number from 1)
+    Starting multi-thread copy with 20 chunks of size 10Mi with 10 parallel streams
+    multi-thread copy: chunk 4/20 (31457280-41943040) size 10Mi starting | finished
+    Need to transfer - … ; Copied (new) ; Copied (replaced existing) ; Multi-thread Copied (…)
+
+A file that travels whole, as one PUT or GET, says only that it was copied.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+_UP_START = re.compile(r"multipart upload: starting chunk (\d+) size ")
+_UP_DONE = re.compile(r"multipart upload wrote chunk (\d+) with (\d+) bytes")
+_DOWN_PLAN = re.compile(
+    r"Starting multi-thread copy with (\d+) chunks of size (\S+) with (\d+) parallel streams"
+)
+_DOWN_CHUNK = re.compile(
+    r"multi-thread copy: chunk (\d+)/(\d+) \((\d+)-(\d+)\) size \S+ (starting|finished)"
+)
+_RETRY = re.compile(r"low level retry \d+/\d+|Reopening on read failure")
+_COPIED = re.compile(r"(?:Multi-thread )?Copied \(")
+
+
+@dataclass(slots=True)
+class RcloneLog:
+    """The facts of one log. Times are UTC; sizes are bytes.
+
+    `chunks` maps (object, chunk's number) to the chunk's size; `peak_files` is the most files that
+    rclone's half-second statistics saw in flight at once.
+    """
+
+    chunks: dict[tuple[str, int], int] = field(default_factory=dict)
+    streams: int | None = None
+    peak_in_flight: int = 0
+    peak_files: int = 0
+    retries: int = 0
+    copied: int = 0
+    bytes: int | None = None
+    first_chunk_at: datetime | None = None
+    first_file_at: datetime | None = None
+    last_error: str = ""
+    _in_flight: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def chunk_size_bytes(self) -> int | None:
+        """The size of every chunk but each file's last; None where they differ or none was seen."""
+        last: dict[str, int] = {}
+        for name, number in self.chunks:
+            last[name] = max(number, last.get(name, 0))
+        sizes = {size for (name, n), size in self.chunks.items() if n != last[name] or n == 1}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def chunk_sizes(self) -> tuple[int, ...]:
+        """All the chunk sizes that were seen, each once, the largest first."""
+        return tuple(sorted(set(self.chunks.values()), reverse=True))
+
+
+def read(path: Path) -> RcloneLog:
+    """The facts of a log on disk. Lines that are not JSON are passed over."""
+    with path.open("rb") as stream:
+        return parse(stream)
+
+
+def parse(lines: Iterable[bytes]) -> RcloneLog:
+    """The facts of a log's lines."""
+    log = RcloneLog()
+    for line in lines:
+        if not line.startswith(b"{"):
+            continue  # rclone's first line can come before JSON logging starts
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line that a kill cut off
+        if isinstance(entry, dict):
+            _take(log, entry)
+    return log
+
+
+def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
+    message = str(entry.get("msg", ""))
+    stats = entry.get("stats")
+    if isinstance(stats, dict):
+        _take_stats(log, stats)
+    elif "chunk" in message:
+        _take_chunk(log, message, str(entry.get("object", "")), str(entry.get("time", "")))
+    elif message.startswith("Need to transfer") and log.first_file_at is None:
+        log.first_file_at = _time(str(entry.get("time", "")))
+    elif _COPIED.match(message):
+        log.copied += 1
+    if _RETRY.search(message):
+        log.retries += 1
+    if entry.get("level") == "error":
+        log.last_error = message
+
+
+def _take_stats(log: RcloneLog, stats: Mapping[str, object]) -> None:
+    moved = stats.get("bytes")
+    transferring = stats.get("transferring")
+    log.bytes = moved if isinstance(moved, int) else log.bytes
+    if isinstance(transferring, list):
+        log.peak_files = max(log.peak_files, len(transferring))
+
+
+def _take_chunk(log: RcloneLog, message: str, name: str, time: str) -> None:
+    if match := _UP_START.match(message):
+        _start(log, (name, int(match[1]) + 1), time)
+    elif match := _UP_DONE.match(message):
+        _finish(log, (name, int(match[1])), int(match[2]))
+    elif match := _DOWN_CHUNK.match(message):
+        key = (name, int(match[1]))
+        if match[5] == "starting":
+            _start(log, key, time)
+        else:
+            _finish(log, key, int(match[4]) - int(match[3]))
+    elif match := _DOWN_PLAN.match(message):
+        log.streams = max(log.streams or 0, int(match[3]))
+
+
+def _start(log: RcloneLog, key: tuple[str, int], time: str) -> None:
+    log._in_flight.add(key)
+    log.peak_in_flight = max(log.peak_in_flight, len(log._in_flight))
+    if log.first_chunk_at is None:
+        log.first_chunk_at = _time(time)
+
+
+def _finish(log: RcloneLog, key: tuple[str, int], size_bytes: int) -> None:
+    log._in_flight.discard(key)
+    log.chunks[key] = size_bytes
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
