@@ -24,14 +24,14 @@ from hps.errors import (
 from hps.units import parse_rate_mbps
 
 if TYPE_CHECKING:
+    from hps.log import Format
     from hps.model import Spec
-    from hps.spec import Machine
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"
 
 
-class _Rate(click.ParamType):
+class _Rate(click.ParamType[float]):
     name = "rate"
 
     def convert(
@@ -82,12 +82,13 @@ def validate(
     any_machine: bool,
 ) -> None:
     """Check experiments: every mistake with its file, line and column."""
-    from hps import spec, validation
+    from hps import validation
 
-    machine = None if any_machine else spec.this_machine(Path.cwd())
-    report = validation.check_files(files, overrides, dict(os.environ), machine)
-    click.echo(validation.render(report, style, colour=sys.stdout.isatty()), nl=False)
-    context.exit(EXIT_USAGE if report.failed else EXIT_OK)
+    machine = None if any_machine else validation.this_machine()
+    env = dict(os.environ)
+    checked = [validation.check(file, overrides, env, machine) for file in files]
+    click.echo(validation.render(checked, style, terminal=sys.stdout.isatty()), nl=False)
+    context.exit(EXIT_OK if all(file.spec for file in checked) else EXIT_USAGE)
 
 
 @cli.command()
@@ -118,7 +119,7 @@ def plan(
     from hps.plan import expand
     from hps.report import plan_text
 
-    expanded = expand(_load(file, overrides, None))
+    expanded = expand(_load(file, overrides, for_this_machine=False))
     taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
     if style == "json":
         click.echo(json.dumps(plan_text.as_data(expanded, taken), indent=1))
@@ -163,17 +164,16 @@ def run(
     overrides: tuple[str, ...],
     output: Path,
     style: str,
-    log_style: str,
+    log_style: Format,
 ) -> None:
     """Run an experiment here: measure, store each result at once, print the table.
 
     FILE is an experiment; without it, the one that EXPERIMENT names.
     """
-    from hps import spec
     from hps.plan import expand
     from hps.running import run_here
 
-    expanded = expand(_load(file, overrides, spec.this_machine(Path.cwd())))
+    expanded = expand(_load(file, overrides, for_this_machine=True))
     ended = run_here(expanded, output, dict(os.environ), log_style)
     click.echo(ended.answer(style), nl=False)
     if ended.outcome.not_stored:
@@ -191,17 +191,20 @@ def _run_exit_code(stopped: int | None, not_stored: str, all_ok: bool) -> int:
     return EXIT_OK if all_ok else EXIT_OPERATION_FAILED
 
 
-def _load(file: str | None, overrides: tuple[str, ...], machine: Machine | None) -> Spec:
-    from hps import spec
+def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: bool) -> Spec:
+    from hps import validation
 
     if not file:
         raise HpsError(
             "no experiment: neither FILE nor EXPERIMENT is given",
             "for example: hps run experiments/quickstart.yaml",
         )
-    return spec.load(
-        spec.read_file(file), env=dict(os.environ), overrides=overrides, machine=machine
-    )
+    machine = validation.this_machine() if for_this_machine else None
+    checked = validation.check(file, overrides, dict(os.environ), machine)
+    if checked.spec is None:
+        click.echo(validation.explain(checked, terminal=sys.stderr.isatty()), err=True)
+        raise click.exceptions.Exit(EXIT_USAGE)
+    return checked.spec
 
 
 def main() -> None:
@@ -210,6 +213,8 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else EXIT_OK)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
     except click.exceptions.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
@@ -228,12 +233,6 @@ def main() -> None:
 
 
 def _show(error: HpsError) -> None:
-    from hps.spec import SpecError, to_text
-
-    if isinstance(error, SpecError):
-        colour = sys.stderr.isatty()
-        click.echo(to_text(error.problems, colour=colour, with_source=colour), err=True, nl=False)
-        return
     click.echo(f"hps: {error.message}", err=True)
     if error.hint:
         click.echo(f"     {error.hint}", err=True)

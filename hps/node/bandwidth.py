@@ -1,0 +1,119 @@
+"""A growing count of bytes, looked at again and again, as a rate. Pure but for `watch_rate`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hps.node.reading import Reading, Unknown, known, unknown
+
+INTERVAL_S = 0.25
+_STEADY_RATES = 7
+_FEWEST_RATES = 10
+_TOLERANCE = 0.075
+# With fewer there is no telling the ramp-up from the rest.
+_FEWEST_POINTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """`bytes_total` bytes had moved by the time `t_s`."""
+
+    t_s: float
+    bytes_total: int
+
+
+@dataclass(slots=True)
+class SteadyRate:
+    """The rate of a transfer that starts slowly, from points about `INTERVAL_S` apart.
+
+    It is steady once there are 10 rates between neighbouring points and the last 7 all lie within
+    7.5 % of their mean.
+    """
+
+    points: list[Point] = field(default_factory=list)
+
+    def feed(self, t_s: float, bytes_total: int) -> None:
+        """Add a point. Raises `ValueError` where time does not go on or bytes are taken back."""
+        if self.points and (
+            t_s <= self.points[-1].t_s or bytes_total < self.points[-1].bytes_total
+        ):
+            raise ValueError(f"({t_s}, {bytes_total}) cannot follow {self.points[-1]}")
+        self.points.append(Point(t_s=t_s, bytes_total=bytes_total))
+
+    @property
+    def steady(self) -> bool:
+        """True where more points would change little."""
+        rates = [_mbps(before, after) for before, after in pairwise(self.points)]
+        if len(rates) < _FEWEST_RATES:
+            return False
+        last = rates[-_STEADY_RATES:]
+        mean = sum(last) / len(last)
+        return mean > 0 and all(abs(rate - mean) <= _TOLERANCE * mean for rate in last)
+
+    @property
+    def rate_mbps(self) -> float | None:
+        """Over the steady window, else over the last half of the time; None with too few points."""
+        if len(self.points) < _FEWEST_POINTS:
+            return None
+        start = self.points[-_STEADY_RATES - 1] if self.steady else self._middle()
+        return _mbps(start, self.points[-1])
+
+    def _middle(self) -> Point:
+        """The last point that leaves half of the time after it."""
+        middle_s = (self.points[0].t_s + self.points[-1].t_s) / 2
+        return [point for point in self.points if point.t_s <= middle_s][-1]
+
+
+def rate_from_points(points: Iterable[tuple[float, int]]) -> Reading:
+    """Megabits a second from (seconds, bytes in all); unknown where too little was seen to move.
+
+    Raises `ValueError` as `SteadyRate.feed` does.
+    """
+    rate = SteadyRate()
+    for t_s, bytes_total in points:
+        rate.feed(t_s, bytes_total)
+    return _reading(rate)
+
+
+def watch_rate(
+    counter: Callable[[], int | Unknown],
+    *,
+    running: Callable[[], bool],
+    duration_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Reading:
+    """Look at `counter` every `INTERVAL_S` until the rate is steady or `duration_s` is over.
+
+    The watch ends too where `running` turns false: later looks would count standing still.
+    Unknown, with the reason, where the counter cannot be read.
+    """
+    rate, ends_s = SteadyRate(), clock() + duration_s
+    while running():
+        total = counter()
+        if isinstance(total, Unknown):
+            return unknown(total.reason)
+        rate.feed(clock(), total)
+        if rate.steady or clock() >= ends_s:
+            break
+        sleep(INTERVAL_S)
+    return _reading(rate)
+
+
+def _reading(rate: SteadyRate) -> Reading:
+    rate_mbps = rate.rate_mbps
+    if rate_mbps is None:
+        return unknown(f"over too soon: {len(rate.points)} looks at the bytes moved")
+    took_s = rate.points[-1].t_s - rate.points[0].t_s
+    if rate.points[-1].bytes_total == rate.points[0].bytes_total:
+        return unknown(f"no bytes moved in {took_s:.3g} s")
+    if rate_mbps == 0:
+        return unknown(f"the transfer stood still for the last half of {took_s:.3g} s")
+    return known(rate_mbps)
+
+
+def _mbps(before: Point, after: Point) -> float:
+    return (after.bytes_total - before.bytes_total) * 8 / 1e6 / (after.t_s - before.t_s)

@@ -1,0 +1,149 @@
+"""The GPUs of this machine as torch sees them, else as NVML does. No GPU is a fact, no error."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from hps.node.reading import Reading, describe, known, unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU. `compute_capability` is like `8.9`."""
+
+    name: str
+    memory_bytes: int
+    compute_capability: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuFacts:
+    """What could be seen of GPUs, and with what.
+
+    `looked` is False where nothing was able to look: then `gpus` being empty says nothing.
+    `reason` says what is missing and why; empty where torch and NVML both work.
+    """
+
+    torch_version: str | None = None
+    cuda_version: str | None = None
+    driver_version: str | None = None
+    gpus: tuple[Gpu, ...] = ()
+    looked: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """What one library sees. `gpus` None: it was not able to look."""
+
+    gpus: tuple[Gpu, ...] | None = None
+    version: str | None = None
+    cuda_version: str | None = None
+    driver_version: str | None = None
+    reason: str = ""
+
+
+def find_gpus() -> GpuFacts:
+    """Ask torch, then NVML. Never raises; importing torch may take seconds."""
+    torch, nvml = _look("torch", _through_torch), _look("pynvml", _through_nvml)
+    return GpuFacts(
+        torch_version=torch.version,
+        cuda_version=torch.cuda_version,
+        driver_version=nvml.driver_version,
+        gpus=torch.gpus or nvml.gpus or (),
+        looked=torch.gpus is not None or nvml.gpus is not None,
+        reason="; ".join(view.reason for view in (torch, nvml) if view.reason),
+    )
+
+
+def memory_reading(facts: GpuFacts) -> Reading:
+    """Bytes of the largest GPU; a true 0 where it is certain that there is none that works."""
+    if facts.gpus:
+        return known(max(gpu.memory_bytes for gpu in facts.gpus))
+    if facts.looked:
+        return Reading(value=0, reason=f"no GPU: {facts.reason}")
+    return unknown(facts.reason)
+
+
+def _look(module_name: str, through: Callable[[ModuleType], _View]) -> _View:
+    try:
+        with warnings.catch_warnings(record=True):
+            module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        needed = "" if error.name in {None, module_name} else f", which {module_name} needs,"
+        return _View(reason=f"{error.name or module_name}{needed} is not installed")
+    except Exception as error:
+        # A damaged installation can raise anything: missing libraries, wrong versions, …
+        return _View(reason=f"{module_name} does not import: {describe(error)}")
+    return through(module)
+
+
+def _through_torch(torch: ModuleType) -> _View:
+    version = str(getattr(torch, "__version__", "")) or None
+    try:
+        cuda_version = torch.version.cuda
+        if cuda_version is None and getattr(torch.version, "hip", None) is None:
+            return _View(version=version, reason="torch: built without GPU support")
+        gpus, said = _cuda_devices(torch)
+    except Exception as error:
+        # The driver's errors reach Python as several kinds, and differ by version.
+        return _View(version=version, reason=f"torch: {describe(error)}")
+    reason = "" if gpus else f"torch: sees no GPU{said}"
+    return _View(version=version, cuda_version=cuda_version, gpus=gpus, reason=reason)
+
+
+def _cuda_devices(torch: ModuleType) -> tuple[tuple[Gpu, ...], str]:
+    """The devices, and what torch warned of (an old driver, for one)."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = tuple(_torch_gpu(torch.cuda.get_device_properties(index)) for index in range(count))
+    return gpus, "".join(f", {str(warning.message)[:200]}" for warning in caught)
+
+
+def _torch_gpu(properties: Any) -> Gpu:
+    return Gpu(
+        name=str(properties.name),
+        memory_bytes=int(properties.total_memory),
+        compute_capability=f"{properties.major}.{properties.minor}",
+    )
+
+
+def _through_nvml(nvml: ModuleType) -> _View:
+    try:
+        nvml.nvmlInit()
+    except Exception as error:
+        # These two mean that no driver is here, so no GPU that works; others say nothing.
+        absent = type(error).__name__ in {"NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded"}
+        return _View(gpus=() if absent else None, reason=f"NVML: {describe(error)}")
+    try:
+        return _nvml_view(nvml)
+    except Exception as error:
+        return _View(reason=f"NVML: {describe(error)}")
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _nvml_view(nvml: ModuleType) -> _View:
+    gpus = tuple(_nvml_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+    return _View(gpus=gpus, driver_version=_text(nvml.nvmlSystemGetDriverVersion()))
+
+
+def _nvml_gpu(nvml: ModuleType, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return Gpu(
+        name=_text(nvml.nvmlDeviceGetName(handle)),
+        memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+        compute_capability=f"{major}.{minor}",
+    )
+
+
+def _text(value: bytes | str) -> str:
+    """Older versions of the library answer bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,0 +1,160 @@
+"""The client of SaladCloud's metadata service. Every outcome is a value; nothing is raised.
+
+Requests go straight to the service, never through a proxy: it refuses what was forwarded.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from hps.node.one_request import NoAnswer, Raw, Request, exchange
+
+DEFAULT_URL = "http://169.254.169.254"
+URL_NAME = "HPS_METADATA_URL"
+MAX_REASON_CHARACTERS = 1000
+_BACK_OFFS_S = (1.0, 2.0)
+_TOO_MANY_REQUESTS = 429
+_INT32 = range(-(2**31), 2**31)
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How a request went. `detail` is a line for a person, `status_code` None where none came.
+
+    `body` is the JSON object of a success that has one.
+    """
+
+    ok: bool
+    detail: str
+    status_code: int | None = None
+    body: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataClient:
+    """Asks the service at `base_url`. `answer_timeout_s` is for the whole answer.
+
+    Three tries with 1 s and 2 s between them where there is no answer, or one that says to come
+    again (429, 5xx); one try (`retry` False) or any other answer: no second one.
+    """
+
+    base_url: str = DEFAULT_URL
+    connect_timeout_s: float = 2.0
+    answer_timeout_s: float = 5.0
+    retry: bool = True
+    sleep: Callable[[float], None] = time.sleep
+
+    def status(self) -> Answer:
+        """Whether the instance is started and ready: `body` has both as booleans."""
+        answer = self._ask("GET", "/v1/status", expect=200)
+        return _having(answer, {"ready": bool, "started": bool})
+
+    def reallocate(self, reason: str) -> Answer:
+        """Ask for another node. Only the first 1,000 characters of `reason` are sent."""
+        return self._ask("POST", "/v1/reallocate", {"reason": trimmed(reason)}, expect=204)
+
+    def deletion_cost(self) -> Answer:
+        """What deleting this instance costs, relative to others: `body["deletion_cost"]`."""
+        answer = self._ask("GET", "/v1/deletion-cost", expect=200)
+        return _having(answer, {"deletion_cost": int})
+
+    def set_deletion_cost(self, cost: int) -> Answer:
+        """Set what deleting this instance costs: the lowest go first. A signed 32-bit number."""
+        if cost not in _INT32:
+            return Answer(ok=False, detail=f"a deletion cost of {cost} does not fit 32 bits")
+        return self._ask("PUT", "/v1/deletion-cost", {"deletion_cost": cost}, expect=204)
+
+    def quick(self, timeout_s: float) -> MetadataClient:
+        """The same client with one try, and `timeout_s` each to connect and to answer."""
+        return replace(self, connect_timeout_s=timeout_s, answer_timeout_s=timeout_s, retry=False)
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, expect: int
+    ) -> Answer:
+        request = Request(
+            url=self.base_url.rstrip("/") + path,
+            method=method,
+            headers=_headers(body),
+            body=None if body is None else json.dumps(body).encode(),
+            connect_timeout_s=self.connect_timeout_s,
+            answer_timeout_s=self.answer_timeout_s,
+        )
+        answer = _read(exchange(request), expect)
+        for back_off_s in _BACK_OFFS_S if self.retry else ():
+            if not _worth_another_try(answer):
+                break
+            self.sleep(back_off_s)
+            answer = _read(exchange(request), expect)
+        return answer
+
+
+def client_from(env: Mapping[str, str]) -> MetadataClient:
+    """The client of the service that `HPS_METADATA_URL` names, else of SaladCloud's own."""
+    return MetadataClient(base_url=env.get(URL_NAME) or DEFAULT_URL)
+
+
+def trimmed(reason: str) -> str:
+    """`reason` as the service takes it: 1 to 1,000 characters."""
+    text = reason.strip().encode(errors="replace").decode() or "no reason given"
+    whole = len(text) <= MAX_REASON_CHARACTERS
+    return text if whole else f"{text[: MAX_REASON_CHARACTERS - 1]}…"
+
+
+def _headers(body: Mapping[str, object] | None) -> dict[str, str]:
+    json_type = {} if body is None else {"Content-Type": "application/json"}
+    return {"Metadata": "true", "Accept": "application/json, application/problem+json"} | json_type
+
+
+def _worth_another_try(answer: Answer) -> bool:
+    code = answer.status_code
+    return not answer.ok and (code is None or code == _TOO_MANY_REQUESTS or code >= 500)
+
+
+def _read(raw: Raw | NoAnswer, expect: int) -> Answer:
+    if isinstance(raw, NoAnswer):
+        return Answer(ok=False, detail=raw.reason)
+    code, content = raw.status_code, _content(raw)
+    if code != expect:
+        said = content if isinstance(content, str) else _problem(content)
+        name = http.client.responses.get(code, "")
+        detail = f"answered {code} {name}".rstrip() + (f": {said}" if said else "")
+        return Answer(ok=False, detail=detail, status_code=code)
+    if isinstance(content, str):
+        return Answer(ok=False, detail=f"answered {code}: {content}", status_code=code)
+    return Answer(ok=True, detail=f"answered {code}", status_code=code, body=content)
+
+
+def _content(raw: Raw) -> Mapping[str, object] | str:
+    """The JSON object, empty for an empty body; else text that says what came instead."""
+    if not raw.body.strip():
+        return {}
+    if raw.body.lstrip()[:1] == b"<" or "html" in raw.content_type:
+        return "HTML instead of JSON"
+    try:
+        content = json.loads(raw.body)
+    except (ValueError, RecursionError):
+        return "not JSON"
+    return content if isinstance(content, dict) else "not a JSON object"
+
+
+def _problem(content: Mapping[str, object]) -> str:
+    """What an error says of itself: its code and detail, on one line, at most 300 characters."""
+    texts = [content[key] for key in ("code", "detail", "title") if key in content]
+    line = ", ".join(" ".join(str(text).split()) for text in texts)
+    return "".join(character for character in line if character.isprintable())[:300]
+
+
+def _having(answer: Answer, types: Mapping[str, type]) -> Answer:
+    """The answer, as a failure where a success lacks what it has to hold."""
+    # By exact type, since to Python true is a number.
+    wrong = [name for name, kind in types.items() if type(answer.body.get(name)) is not kind]
+    if not answer.ok or not wrong:
+        return answer
+    detail = f"{answer.detail} without a usable {', '.join(wrong)}"
+    return Answer(ok=False, detail=detail, status_code=answer.status_code)

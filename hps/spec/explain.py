@@ -1,0 +1,276 @@
+"""What each keyword of the schema, when broken, says to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from hps.model import KNOBS
+from hps.spec.formats import FORMATS, FormatError
+from hps.spec.nodes import (
+    ListNode,
+    MapNode,
+    Mark,
+    Node,
+    Path,
+    ScalarNode,
+    as_scalar,
+    find,
+    problem_at,
+)
+from hps.spec.problems import Problem
+from hps.spec.quote import quoted, shown
+from hps.spec.wording import expected, key_mark, mark_of, name_of, near, one_of, say, why
+
+_MATRIX_KEYS = (*KNOBS, "exclude", "include")
+_MAX_KEYS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One rule of the schema that a value breaks. `rules` is the schema that the rule stands in.
+
+    `unknown` are the keys of the same mapping that the schema does not know.
+    """
+
+    root: MapNode
+    path: Path
+    keyword: str
+    rules: Mapping[str, Any]
+    cause: FormatError | None = None
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def node(self) -> Node | None:
+        """The value that breaks the rule."""
+        return find(self.root, self.path)
+
+    @property
+    def mark(self) -> Mark:
+        """Where the value stands."""
+        return mark_of(self.root, self.path)
+
+    @property
+    def is_step(self) -> bool:
+        """True for an item of `steps`."""
+        return len(self.path) == 2 and self.path[0] == "steps"
+
+    @property
+    def is_crowded_step(self) -> bool:
+        """True for a step that is a mapping of several keys."""
+        return self.is_step and self.keyword == "maxProperties"
+
+    @property
+    def is_unknown_axis(self) -> bool:
+        """True for an entry of `matrix` that is no knob, and not the zip it has to be then."""
+        return len(self.path) == 2 and self.path[0] == "matrix" and self.path[1] not in _MATRIX_KEYS
+
+
+def unknown_keys(violation: Violation) -> tuple[ScalarNode, ...]:
+    """The keys of a mapping that its schema does not know."""
+    node = violation.node
+    known = violation.rules.get("properties", {})
+    keys = node.entries if isinstance(node, MapNode) else ()
+    return tuple(key for key, _ in keys if key.value not in known)
+
+
+def missing_keys(violation: Violation) -> tuple[str, ...]:
+    """The keys that a mapping has to have and lacks."""
+    node = violation.node
+    present = node.names() if isinstance(node, MapNode) else ()
+    return tuple(key for key in violation.rules["required"] if key not in present)
+
+
+def bad_paths(violation: Violation) -> tuple[Path, ...]:
+    """What cannot be used because of a violation: keys too many or too few spoil no other key."""
+    if violation.keyword == "additionalProperties":
+        return tuple((*violation.path, str(key.value)) for key in unknown_keys(violation))
+    if violation.keyword == "required":
+        return tuple((*violation.path, key) for key in missing_keys(violation))
+    return (violation.path,)
+
+
+def _problem(
+    violation: Violation, message: str, rule: str, *hints: str, suggestion: str = ""
+) -> Problem:
+    hint = "; ".join(hint for hint in hints if hint)
+    return problem_at(violation.mark, message, rule=rule, hint=hint, suggestion=suggestion)
+
+
+def _unknown(violation: Violation) -> Iterator[Problem]:
+    if violation.is_unknown_axis:
+        yield _unknown_axis(violation)
+        return
+    known = list(violation.rules.get("properties", {}))
+    where = f" in {name_of(violation.path)}" if violation.path else ""
+    what, rule = ("step", "unknown-step") if violation.is_step else ("key", "unknown-key")
+    for key in unknown_keys(violation)[:_MAX_KEYS]:
+        word = str(key.value)
+        message = f"unknown {what} {quoted(word)}{'' if violation.is_step else where}"
+        yield problem_at(
+            key.mark, message, rule=rule, hint=one_of(known), suggestion=near(word, known)
+        )
+
+
+def _unknown_axis(violation: Violation) -> Problem:
+    name = str(violation.path[1])
+    hint = (
+        f"a knob takes a list ({', '.join(KNOBS)}); any other name takes {{zip: {{knob: [...]}}}}"
+    )
+    return problem_at(
+        key_mark(violation.root, violation.path),
+        f"unknown axis {quoted(name)}",
+        rule="unknown-axis",
+        hint=hint,
+        suggestion=near(name, _MATRIX_KEYS),
+    )
+
+
+def _missing(violation: Violation) -> Iterator[Problem]:
+    if violation.is_unknown_axis:
+        yield _unknown_axis(violation)
+        return
+    owner = name_of(violation.path) if violation.path else "the file"
+    mark = key_mark(violation.root, violation.path)
+    for key in missing_keys(violation):
+        # A key of nearly that name is reported already: it is one typing error.
+        if not near(key, violation.unknown):
+            yield problem_at(
+                mark, f"{owner} lacks '{key}'", rule="missing-key", hint=f"add '{key}'"
+            )
+
+
+def _wrong_type(violation: Violation) -> Iterator[Problem]:
+    if violation.is_unknown_axis:
+        yield _unknown_axis(violation)
+        return
+    node, rules = violation.node, dict(violation.rules)
+    if isinstance(node, ScalarNode) and "format" in rules and node.value is not None:
+        yield from _bad_format(violation)
+        return
+    message = f"{name_of(violation.path)} is {say(node)}"
+    yield _problem(violation, message, "wrong-type", expected(rules), why(node, rules))
+
+
+def _bad_format(violation: Violation) -> Iterator[Problem]:
+    """Also for numbers where a text with a unit is due: the unit is what they lack."""
+    node, cause = as_scalar(violation.node), violation.cause
+    if cause is None:
+        cause = _format_error(str(violation.rules["format"]), node)
+    if cause is None:
+        message = f"{name_of(violation.path)} is {say(node)}"
+        rules = dict(violation.rules)
+        yield _problem(violation, message, "wrong-type", expected(rules), why(node, rules))
+        return
+    if cause.unit_error is not None and not _is_filled(node):
+        message = f"{name_of(violation.path)}: {cause.unit_error.message}"
+        hint = cause.unit_error.hint
+    else:
+        message = f"{name_of(violation.path)} {cause.message}: {say(node)}"
+        hint = cause.hint
+    if cause.rule == "secret-literal":
+        message = f"{name_of(violation.path)} {cause.message}"
+    yield _problem(violation, message, cause.rule, hint, why(node, dict(violation.rules)))
+
+
+def _format_error(name: str, node: ScalarNode) -> FormatError | None:
+    try:
+        FORMATS[name](node.text if not _is_filled(node) else str(node.value))
+    except FormatError as error:
+        return error
+    return None
+
+
+def _is_filled(node: ScalarNode) -> bool:
+    return bool(node.filled_from or node.unset)
+
+
+def _wrong_value(violation: Violation) -> Iterator[Problem]:
+    node, rules = violation.node, dict(violation.rules)
+    choices = rules.get("enum", [rules.get("const")])
+    if violation.is_step:
+        message, rule = f"unknown step {say(node)}", "unknown-step"
+    else:
+        message, rule = f"{name_of(violation.path)} is {say(node)}", "unknown-value"
+    word = str(node.value) if isinstance(node, ScalarNode) and not node.secret else ""
+    hints = (expected(rules), why(node, rules))
+    yield _problem(violation, message, rule, *hints, suggestion=near(word, choices))
+
+
+def _out_of_range(violation: Violation) -> Iterator[Problem]:
+    rules = dict(violation.rules)
+    message = f"{name_of(violation.path)} is {say(violation.node)}"
+    hints = (expected(rules), why(violation.node, rules))
+    yield _problem(violation, message, "out-of-range", *hints)
+
+
+def _bad_name(violation: Violation) -> Iterator[Problem]:
+    rules = dict(violation.rules)
+    message = f"{name_of(violation.path)} is {say(violation.node)}"
+    yield _problem(violation, message, "bad-name", expected(rules), why(violation.node, rules))
+
+
+def _bad_key(violation: Violation) -> Iterator[Problem]:
+    mark = key_mark(violation.root, violation.path)
+    message = f"{quoted(str(violation.path[-1]))} is not a name for a target"
+    hint = f"expected {violation.rules['patternErrorMessage']}"
+    yield problem_at(mark, message, rule="bad-name", hint=hint)
+
+
+def _too_few(violation: Violation) -> Iterator[Problem]:
+    what = "a list" if isinstance(violation.node, ListNode) else "a mapping"
+    message = f"{name_of(violation.path)} is {what} with nothing in it"
+    yield _problem(violation, message, "empty", "expected at least one entry")
+
+
+def _too_many(violation: Violation) -> Iterator[Problem]:
+    node, rules = violation.node, violation.rules
+    if violation.is_crowded_step:
+        hint = "begin each step with '- ', and indent the settings of a step below its name"
+        yield _problem(violation, "a step has more than one name", "crowded-step", hint)
+        return
+    count = len(node.items) if isinstance(node, ListNode) else len(_entries(node))
+    most = rules.get("maxItems", rules.get("maxProperties"))
+    message = f"{name_of(violation.path)} has {count:,} entries"
+    yield _problem(violation, message, "too-many", f"expected at most {most:,}")
+
+
+def _too_long(violation: Violation) -> Iterator[Problem]:
+    most = violation.rules["maxLength"]
+    message = f"{name_of(violation.path)} is longer than {most:,} characters"
+    yield _problem(violation, message, "too-long", "make it shorter")
+
+
+def _forbidden(violation: Violation) -> Iterator[Problem]:
+    mark = key_mark(violation.root, violation.path)
+    message = f"an embedded target takes no '{shown(str(violation.path[-1]))}'"
+    hint = "leave it out: it has an address and keys of its own; or name another provider"
+    yield problem_at(mark, message, rule="not-for-embedded", hint=hint)
+
+
+def _entries(node: Node | None) -> tuple[tuple[ScalarNode, Node], ...]:
+    return node.entries if isinstance(node, MapNode) else ()
+
+
+EXPLAINERS: Mapping[str, Callable[[Violation], Iterator[Problem]]] = MappingProxyType(
+    {
+        "additionalProperties": _unknown,
+        "required": _missing,
+        "type": _wrong_type,
+        "format": _bad_format,
+        "enum": _wrong_value,
+        "const": _wrong_value,
+        "minimum": _out_of_range,
+        "maximum": _out_of_range,
+        "pattern": _bad_name,
+        "propertyNames": _bad_key,
+        "minItems": _too_few,
+        "minProperties": _too_few,
+        "maxItems": _too_many,
+        "maxProperties": _too_many,
+        "maxLength": _too_long,
+        "None": _forbidden,
+    }
+)

@@ -1,0 +1,144 @@
+"""The checks behind the schema's `format` words. Each takes text and raises `FormatError`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from urllib.parse import SplitResult, urlsplit
+
+from hps.errors import HpsError, UnitError
+from hps.units import (
+    RATE_UNITS,
+    SIZE_UNITS,
+    TIME_UNITS,
+    parse_rate_mbps,
+    parse_size_bytes,
+    parse_time_s,
+)
+
+MAX_TIME_S = 30 * 24 * 3600
+_ENDPOINT_HINT = "http:// or https://, a host and perhaps a port, such as https://s3.example.org"
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class FormatError(HpsError):
+    """A text that does not mean what its key needs.
+
+    `message` completes "'data.size' …" and quotes nothing; `unit_error`, where there is one, says
+    more and quotes the text.
+    """
+
+    def __init__(
+        self, message: str, hint: str, rule: str, unit_error: UnitError | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.rule = rule
+        self.unit_error = unit_error
+
+
+def check_size(text: str) -> None:
+    """A size of a byte or more."""
+    if _parsed(parse_size_bytes, text, "size", SIZE_UNITS) < 1:
+        raise FormatError("is a size of nothing", "at least one byte", "bad-size")
+
+
+def check_rate(text: str) -> None:
+    """A rate; 0 asks for nothing."""
+    _parsed(parse_rate_mbps, text, "rate", RATE_UNITS)
+
+
+def check_time(text: str) -> None:
+    """A time above 0, at most 30 days."""
+    seconds = _parsed(parse_time_s, text, "time", TIME_UNITS)
+    if not 0 < seconds <= MAX_TIME_S:
+        what = "is longer than 30 days" if seconds else "is no time at all"
+        raise FormatError(what, "a time above 0s, at most 720h", "bad-time")
+
+
+def check_endpoint(text: str) -> None:
+    """An address of a service: a scheme, a host and perhaps a port."""
+    parts = _split_address(text)
+    if "@" in parts.netloc:
+        hint = "leave it out; credentials are named under access_key_id and secret_access_key"
+        raise FormatError("holds a user name or password", hint, "secret-literal")
+    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or ""):
+        raise FormatError("is not an address of a service", _ENDPOINT_HINT, "bad-endpoint")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or text[-1] in "?#":
+        hint = f"{_ENDPOINT_HINT}; bucket and folder have keys of their own"
+        raise FormatError("has more than a host and a port", hint, "bad-endpoint")
+
+
+def check_bucket(text: str) -> None:
+    """The name of a bucket."""
+    if not _BUCKET.fullmatch(text) or ".." in text:
+        hint = (
+            "up to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit, "
+            "without '..'; folders have a key of their own"
+        )
+        raise FormatError("is not the name of a bucket", hint, "bad-name")
+
+
+def check_folder(text: str) -> None:
+    """A folder in a bucket, with or without slashes around it."""
+    inner = strip_slashes(text)
+    hint = "folders separated by '/', such as experiments/team-a"
+    if _CONTROL.search(inner):
+        raise FormatError("holds a control character", hint, "bad-folder")
+    if inner.startswith("-"):
+        raise FormatError(
+            "begins with '-'", f"{hint}, beginning with another character", "bad-folder"
+        )
+    parts = inner.split("/") if inner else []
+    for wrong, name in (("", "'//'"), ("..", "'..'"), (".", "'.'")):
+        if wrong in parts:
+            raise FormatError(f"holds {name}", hint, "bad-folder")
+
+
+def strip_slashes(folder: str) -> str:
+    """A folder without the one slash that may stand at either end."""
+    return folder.removeprefix("/").removesuffix("/")
+
+
+FORMATS: Mapping[str, Callable[[str], None]] = MappingProxyType(
+    {
+        "hps-size": check_size,
+        "hps-rate": check_rate,
+        "hps-time": check_time,
+        "hps-endpoint": check_endpoint,
+        "hps-bucket": check_bucket,
+        "hps-folder": check_folder,
+    }
+)
+EXPECTED: Mapping[str, str] = MappingProxyType(
+    {
+        "hps-size": "a size such as 10MiB",
+        "hps-rate": "a rate such as 20Mbps",
+        "hps-time": "a time such as 30s",
+        "hps-endpoint": _ENDPOINT_HINT,
+        "hps-bucket": "the name of a bucket",
+        "hps-folder": "a folder such as experiments/team-a",
+    }
+)
+
+
+def _parsed(parse: Callable[[str], float], text: str, kind: str, units: str) -> float:
+    try:
+        return parse(text)
+    except UnitError as error:
+        hint = f"a number and a unit: {units}"
+        raise FormatError(f"is not a {kind}", hint, f"bad-{kind}", error) from None
+
+
+def _split_address(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        if re.search(r"\s", text) or parts.port == 0:
+            raise ValueError(text)
+    except ValueError:
+        raise FormatError(
+            "is not an address of a service", _ENDPOINT_HINT, "bad-endpoint"
+        ) from None
+    return parts

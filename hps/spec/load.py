@@ -1,0 +1,163 @@
+"""YAML text -> `Spec`, with every problem at once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hps.model import Spec
+from hps.spec import nodes
+from hps.spec.build import build_node, build_order, build_results, build_targets
+from hps.spec.cells_check import check_cells, fits
+from hps.spec.compose import compose
+from hps.spec.excerpts import with_source_lines
+from hps.spec.interpolate import Interpolator
+from hps.spec.limits import check_parts
+from hps.spec.machine import Machine, check_machine
+from hps.spec.nodes import MapNode, Node, as_mapping, problem_at, to_plain
+from hps.spec.overrides import apply_overrides
+from hps.spec.problems import Problem, SpecError
+from hps.spec.secret_values import hide_secrets
+from hps.spec.source import SpecText, decode, lines
+from hps.spec.steps_check import PlacedStep, check_order, read_steps
+from hps.spec.sweep import Sweep, read_sweep
+from hps.spec.targets_check import check_targets
+from hps.spec.validate import Checked, check_schema
+from hps.units import parse_time_s
+
+# A long run of these keeps the parser busy for minutes.
+_DIRECTIVE = re.compile(r"^%(?!YAML )", re.MULTILINE)
+
+
+def load(
+    source: SpecText,
+    *,
+    env: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    machine: Machine | None = None,
+) -> Spec:
+    """The experiment, checked. With a machine, also whether that has the memory and the disk.
+
+    `env` fills in `${…}`; secrets are only named in the experiment and need not be in it.
+    Raises `SpecError` with every problem of the file and of the overrides.
+    """
+    try:
+        return _load(source, env, overrides, machine)
+    except SpecError as error:
+        raise SpecError(with_source_lines(error.problems, source)) from None
+
+
+def _load(
+    source: SpecText, env: Mapping[str, str], overrides: Sequence[str], machine: Machine | None
+) -> Spec:
+    text = decode(source)
+    problems: list[Problem] = []
+    root = _read_tree(source.name, text, overrides, problems)
+    interpolator = Interpolator(env, source.name, lines(text))
+    filled = as_mapping(interpolator.fill(hide_secrets(root, problems)))
+    problems.extend(interpolator.problems)
+    checked = check_schema(filled)
+    problems.extend(checked.problems)
+    steps = read_steps(checked)
+    sweep = read_sweep(checked, problems)
+    problems.extend(_check_further(checked, sweep, steps, machine))
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+    return _build(filled, sweep, steps, source, overrides)
+
+
+def _read_tree(file: str, text: str, overrides: Sequence[str], problems: list[Problem]) -> MapNode:
+    root = None
+    if (directive := _DIRECTIVE.search(text)) is not None:
+        problems.append(_directive_problem(file, text[: directive.start()]))
+    else:
+        composed = compose(text, file)
+        problems.extend(composed.problems)
+        root = composed.root
+    if root is None:
+        raise SpecError(problems or [_empty(file)])
+    root = apply_overrides(root, overrides, problems)
+    if not isinstance(root, MapNode):
+        raise SpecError([*problems, _not_a_mapping(root, file)])
+    return root
+
+
+def _check_further(
+    checked: Checked,
+    sweep: Sweep,
+    steps: tuple[PlacedStep, ...],
+    machine: Machine | None,
+) -> Iterator[Problem]:
+    yield from check_order(steps)
+    yield from check_targets(checked, sweep.axes, sweep.include)
+    yield from check_cells(checked, sweep, len(steps))
+    if not sweep.is_whole or not fits(checked, sweep):
+        return
+    yield from check_parts(checked, sweep, steps)
+    if machine is not None:
+        yield from check_machine(sweep, steps, machine)
+
+
+def _build(
+    root: MapNode,
+    sweep: Sweep,
+    steps: tuple[PlacedStep, ...],
+    source: SpecText,
+    overrides: Sequence[str],
+) -> Spec:
+    written: Any = to_plain(root)
+    targets = build_targets(written["targets"])
+    return Spec(
+        api=written["api"],
+        name=written["name"],
+        description=written.get("description", ""),
+        targets=targets,
+        data=sweep.data,
+        matrix=sweep.matrix,
+        steps=tuple(step.as_step() for step in steps),
+        results=build_results(written.get("results", {}), next(iter(targets))),
+        node=build_node(written.get("node", {})),
+        repetitions=int(written.get("repetitions", 1)),
+        warmup=int(written.get("warmup", 0)),
+        order=build_order(written.get("order", {})),
+        timeout_s=parse_time_s(written["timeout"]) if "timeout" in written else None,
+        source=source.name,
+        text=decode(source),
+        sha256=_digest(source.content, overrides),
+        overrides=tuple(overrides),
+    )
+
+
+def _digest(content: bytes, overrides: Sequence[str]) -> str:
+    digest = hashlib.sha256(content)
+    for override in overrides:
+        digest.update(b"\0" + override.encode())
+    return digest.hexdigest()
+
+
+def _start_of_file(file: str) -> nodes.Mark:
+    return nodes.Mark(file=file, line=1, column=1, end_line=1, end_column=2)
+
+
+def _empty(file: str) -> Problem:
+    hint = "write at least api, name, targets, data and steps"
+    return problem_at(_start_of_file(file), "the file is empty", rule="empty-file", hint=hint)
+
+
+def _not_a_mapping(root: Node, file: str) -> Problem:
+    if isinstance(root, nodes.ScalarNode) and root.value is None:
+        return _empty(file)
+    what = "a list" if isinstance(root, nodes.ListNode) else "a single value"
+    hint = "expected 'key: value' lines, beginning with api: hps/v1"
+    return problem_at(
+        root.mark, f"the file holds {what}, not a mapping", rule="not-a-mapping", hint=hint
+    )
+
+
+def _directive_problem(file: str, before: str) -> Problem:
+    line = len(lines(before))
+    mark = nodes.Mark(file=file, line=line, column=1, end_line=line, end_column=2)
+    hint = "delete the line; tags are not used here"
+    return problem_at(mark, "a line begins with '%'", rule="directive", hint=hint)

@@ -1,0 +1,141 @@
+"""How problems speak of keys, values and what was expected of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from hps.spec import scalars
+from hps.spec.formats import EXPECTED
+from hps.spec.nodes import ListNode, MapNode, Mark, Node, Path, ScalarNode, child, find
+from hps.spec.quote import quoted, shown
+
+_MAX_WORD = 64
+_MAX_CHOICES = 20
+_BARE_VARIABLE = re.compile(r"(?<!\$)\$([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def path_text(path: Path) -> str:
+    """`('matrix', 'concurrency', 2)` -> `matrix.concurrency[2]`."""
+    parts = (f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path)
+    return "".join(parts).removeprefix(".")
+
+
+def name_of(path: Path) -> str:
+    """A key by its path, in quotes."""
+    return f"'{path_text(path)}'"
+
+
+def say(node: Node | None) -> str:
+    """A value as it was written, never as an environment variable filled it in."""
+    if isinstance(node, ListNode):
+        return "a list"
+    if isinstance(node, MapNode):
+        return "a mapping"
+    if node is None or (node.value is None and not node.filled_from):
+        return "empty"
+    if node.secret:
+        return "something that is not shown"
+    return _say_scalar(node)
+
+
+def _say_scalar(node: ScalarNode) -> str:
+    if node.filled_from:
+        return f"{quoted(node.text)}, filled in from {_names(node.filled_from)}"
+    if node.unset:
+        return f"{quoted(node.text)}, where {_names(node.unset)} is unset"
+    return quoted(node.text) if isinstance(node.value, str) else shown(node.text)
+
+
+def expected(schema: dict[str, Any]) -> str:
+    """What a schema asks of a value, in words."""
+    if "enum" in schema:
+        return one_of(schema["enum"])
+    if "const" in schema:
+        return f"expected {schema['const']}"
+    kind = schema.get("type")
+    if kind in {"integer", "number"}:
+        number = "a whole number" if kind == "integer" else "a number"
+        return f"expected {number} from {schema['minimum']:,} to {schema['maximum']:,}"
+    if kind == "string":
+        return f"expected {_text(schema)}"
+    kinds = {"boolean": "true or false", "array": "a list", "object": "a mapping"}
+    return f"expected {kinds[str(kind)]}"
+
+
+def one_of(choices: Iterable[object]) -> str:
+    """`expected one of a, b, c`, cut short where there are many."""
+    words = [str(choice) for choice in choices]
+    if len(words) == 1:
+        return f"expected {words[0]}"
+    more = ", …" if len(words) > _MAX_CHOICES else ""
+    return f"expected one of {', '.join(words[:_MAX_CHOICES])}{more}"
+
+
+def near(word: str, choices: Iterable[object]) -> str:
+    """The choice that was probably meant, whatever its case; else nothing."""
+    if len(word) > _MAX_WORD:
+        return ""
+    by_plain = {_plain(str(choice)): str(choice) for choice in choices}
+    found = get_close_matches(_plain(word), by_plain, n=1, cutoff=0.6)
+    return by_plain[found[0]] if found else ""
+
+
+def why(node: Node | None, schema: dict[str, Any]) -> str:
+    """What may have led to a wrong value: how YAML reads it, quotes, a `$NAME` without braces."""
+    if not isinstance(node, ScalarNode) or node.secret:
+        return ""
+    wants_text = schema.get("type") == "string" or "enum" in schema
+    if not wants_text and not node.plain and isinstance(node.value, str):
+        return _why_quoted(node)
+    if wants_text and schema.get("format") is None and not isinstance(node.value, str | None):
+        return f'put it in quotes where text is meant: "{shown(node.text)}"'
+    if node.plain and "${" not in node.text:
+        bare = _BARE_VARIABLE.search(node.text)
+        return f"write ${{{bare[1]}}} for a variable" if bare else scalars.old_reading(node.text)
+    return ""
+
+
+def mark_of(root: Node, path: Path) -> Mark:
+    """Where to show a problem with a value: the value, or its key where it spans lines."""
+    node = find(root, path)
+    if node is not None and (node.mark.line == node.mark.end_line or not path):
+        return node.mark
+    return key_mark(root, path)
+
+
+def key_mark(root: Node, path: Path) -> Mark:
+    """Where a key stands; for an item of a list, or the whole file, where that begins."""
+    if path:
+        parent, last = find(root, path[:-1]), path[-1]
+        if isinstance(parent, MapNode) and (key := parent.key(str(last))) is not None:
+            return key.mark
+        if (node := child(parent, last)) is not None:
+            return node.mark
+        return key_mark(root, path[:-1])
+    return root.mark
+
+
+def _why_quoted(node: ScalarNode) -> str:
+    if "${" in node.text:
+        return (
+            "leave the quotes out; inside [ ] or { }, where it needs them, "
+            "write the list or mapping on lines of its own instead"
+        )
+    return "leave the quotes out" if scalars.resolve(node.text) != node.text else ""
+
+
+def _text(schema: dict[str, Any]) -> str:
+    if "format" in schema:
+        return EXPECTED[schema["format"]]
+    return str(schema.get("patternErrorMessage", "text"))
+
+
+def _names(variables: tuple[str, ...]) -> str:
+    return ", ".join(variables)
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_").replace(" ", "_")

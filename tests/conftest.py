@@ -1,0 +1,106 @@
+"""Real servers as fixtures, and a guard that keeps tests away from a person's own files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.servers.faults import Rule
+from tests.servers.moto_s3 import serve_moto
+from tests.servers.nginx_tls import TlsFront, nginx_tls
+from tests.servers.proxy import RecordingProxy
+from tests.servers.rclone_s3 import find_rclone, serve_s3
+from tests.servers.s3_server import S3Server
+
+_FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "RCLONE_", "HPS_", "EXPERIMENT")
+_XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
+
+
+class ProxyFor(Protocol):
+    """Makes proxies that live until the test ends."""
+
+    def __call__(
+        self,
+        server: S3Server,
+        *,
+        min_data_s: float = 0.0,
+        gather: int = 0,
+        rules: tuple[Rule, ...] = (),
+    ) -> RecordingProxy:
+        """A running proxy in front of `server`."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty home folder, and an environment without settings of the machine or its user.
+
+    `HPS_RCLONE` stays: it says which rclone to test with.
+    """
+    home = tmp_path_factory.mktemp("home")
+    kept_rclone = os.environ.get("HPS_RCLONE")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
+            patch.delenv(name)
+        if kept_rclone is not None:
+            patch.setenv("HPS_RCLONE", kept_rclone)
+        patch.setenv("HOME", str(home))
+        for kind in _XDG:
+            patch.setenv(f"XDG_{kind}_{'DIR' if kind == 'RUNTIME' else 'HOME'}", str(home / kind))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def rclone_path() -> str:
+    """The rclone program that tests use."""
+    return find_rclone()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One `rclone serve s3` for all tests: use keys that no other test uses."""
+    with serve_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One moto for all tests: use keys that no other test uses."""
+    with serve_moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy_for() -> Iterator[ProxyFor]:
+    """A factory of recording proxies: `proxy_for(server, min_data_s=0.3, rules=(…,))`."""
+    with ExitStack() as stack:
+
+        def start(
+            server: S3Server,
+            *,
+            min_data_s: float = 0.0,
+            gather: int = 0,
+            rules: tuple[Rule, ...] = (),
+        ) -> RecordingProxy:
+            proxy = RecordingProxy(
+                server.host, server.port, min_data_s=min_data_s, gather=gather, rules=rules
+            )
+            return stack.enter_context(proxy)
+
+        yield start
+
+
+@pytest.fixture
+def tls_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., TlsFront]]:
+    """A factory of nginx fronts: `tls_front(endpoint, http2=True)`; skips where there is none."""
+    with ExitStack() as stack:
+
+        def start(upstream_endpoint: str, *, http2: bool = True) -> TlsFront:
+            folder = tmp_path_factory.mktemp("nginx")
+            return stack.enter_context(nginx_tls(upstream_endpoint, folder, http2=http2))
+
+        yield start

@@ -1,0 +1,149 @@
+"""The first promise: what a cell declares is what goes over the wire, and what the result says.
+
+A recording proxy stands between the real rclone and a real S3 server. It answers no data request
+in less than 300 ms, and holds the answers back until as many requests are in flight as declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.command import Ran, Record, hps, keys_of, target_yaml
+from tests.conftest import ProxyFor
+from tests.servers.nginx_tls import TlsFront
+from tests.servers.proxy import Request, connections, data_requests, peak_in_flight
+from tests.servers.s3_server import S3Server
+
+MIB = 1024**2
+SIZE_BYTES = 200 * MIB
+_SPEC = """\
+api: hps/v1
+name: wire
+{targets}
+data: {{size: 200MiB}}
+matrix: {{chunk_size: [{chunk_mib}MiB], concurrency: [{concurrency}]}}
+steps: [upload, download, verify, delete]
+"""
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 10, 16])
+@pytest.mark.parametrize("chunk_mib", [5, 10, 25])
+def test_every_cell_is_on_the_wire_as_declared(
+    chunk_mib: int, concurrency: int, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
+) -> None:
+    chunks = SIZE_BYTES // (chunk_mib * MIB)
+    in_flight = min(concurrency, chunks)
+    proxy = proxy_for(s3_server, min_data_s=0.3, gather=in_flight)
+    spec = tmp_path / "wire.yaml"
+    spec.write_text(
+        _SPEC.format(
+            targets=target_yaml(proxy.endpoint, s3_server.bucket),
+            chunk_mib=chunk_mib,
+            concurrency=concurrency,
+        )
+    )
+
+    ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
+
+    assert ran.code == 0, ran.err
+    results = {record["step"]: record for record in ran.results()}
+    assert results["verify"]["status"] == "ok"
+    seen = [request for request in proxy.requests() if request.key.startswith("tests/data/")]
+    up, down = data_requests(seen, "up"), data_requests(seen, "down")
+
+    assert [request.body_bytes for request in up] == [chunk_mib * MIB] * chunks
+    assert {request.kind for request in up} == {"part"}
+    _agree(results["upload"], up, chunk_mib * MIB, in_flight)
+
+    whole = concurrency == 1
+    assert {request.kind for request in down} == {"get" if whole else "range"}
+    assert sorted(_ranges(down)) == _expected_ranges(SIZE_BYTES if whole else chunk_mib * MIB)
+    _agree(results["download"], down, SIZE_BYTES if whole else chunk_mib * MIB, in_flight)
+
+
+def test_http_1_gives_each_stream_a_connection_and_http_2_folds_them(
+    s3_server: S3Server, tls_front: Callable[..., TlsFront], proxy_for: ProxyFor, tmp_path: Path
+) -> None:
+    front = tls_front(proxy_for(s3_server, min_data_s=0.3, gather=10).endpoint, http2=True)
+    spec = tmp_path / "http.yaml"
+    spec.write_text(
+        f"""\
+api: hps/v1
+name: http
+{target_yaml(front.endpoint, s3_server.bucket, ca_cert=front.ca_cert)}
+data: {{size: 200MiB}}
+matrix: {{chunk_size: [10MiB], concurrency: [10], http2: [false, true]}}
+order: {{kind: declared}}
+steps: [upload, download, verify, delete]
+"""
+    )
+
+    ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
+
+    assert ran.code == 0, ran.err
+    assert [(r["step"], r["cell"]["http2"], r["observed"]["connections"]) for r in _moved(ran)] == [
+        ("upload", False, 10),
+        ("download", False, 10),
+        ("upload", True, 1),
+        ("download", True, 1),
+    ]
+    assert [record["effective"]["http2"] for record in _moved(ran)] == [False, False, True, True]
+
+
+def test_http_2_that_the_endpoint_does_not_offer_is_invalid(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    spec = tmp_path / "http.yaml"
+    spec.write_text(
+        f"""\
+api: hps/v1
+name: http
+{target_yaml(s3_server.endpoint, s3_server.bucket)}
+data: {{size: 10MiB}}
+matrix: {{chunk_size: [5MiB], concurrency: [2], http2: [true]}}
+steps: [upload, delete]
+"""
+    )
+
+    ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
+
+    assert ran.code == 1
+    upload = ran.results()[0]
+    assert upload["status"] == "invalid"
+    assert upload["reason"] == "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
+    assert upload["throughput_mbps"] is None
+
+
+def _agree(result: Record, seen: list[Request], chunk_bytes: int, in_flight: int) -> None:
+    """The proxy's record, the result's `effective` and its `observed` say the same."""
+    assert peak_in_flight(seen) == in_flight
+    assert result["status"] == "ok", result["reason"]
+    assert result["effective"]["chunk_size_bytes"] == chunk_bytes
+    assert result["effective"]["concurrency"] == in_flight
+    assert result["observed"]["chunks"] == len(seen)
+    assert result["observed"]["chunk_size_bytes"] == chunk_bytes
+    assert result["observed"]["peak_in_flight"] == in_flight
+    assert result["observed"]["connections"] == connections(seen)
+    assert result["observed"]["bytes"] == sum(request.body_bytes for request in seen) == SIZE_BYTES
+    assert result["retries"] == 0
+
+
+def _ranges(requests: list[Request]) -> list[tuple[int, int]]:
+    return [
+        (0, request.body_bytes - 1)
+        if request.range is None
+        else (request.range[0], request.range[1] or 0)
+        for request in requests
+    ]
+
+
+def _expected_ranges(chunk_bytes: int) -> list[tuple[int, int]]:
+    return [(start, start + chunk_bytes - 1) for start in range(0, SIZE_BYTES, chunk_bytes)]
+
+
+def _moved(ran: Ran) -> list[Record]:
+    records = ran.results()
+    return [record for record in records if record["step"] in {"upload", "download"}]
