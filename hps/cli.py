@@ -202,7 +202,7 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     machine = validation.this_machine() if for_this_machine else None
     checked = validation.check(file, overrides, dict(os.environ), machine)
     if checked.spec is None:
-        click.echo(validation.explain(checked, terminal=sys.stderr.isatty()), err=True)
+        click.echo(validation.explain(checked, terminal=sys.stderr.isatty()), err=True, nl=False)
         raise click.exceptions.Exit(EXIT_USAGE)
     return checked.spec
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hps import wire
-from hps.model import Operation, Plan
+from hps.model import Knobs, Operation, Plan
 
 _KEYS_PER_LIST = 1000
 _NESTED_FOLDERS = 10
@@ -83,16 +83,16 @@ def requests(operation: Operation) -> Requests:
     """The requests that one operation makes where nothing has to be repeated."""
     knobs, kind = operation.cell.knobs, operation.step.kind
     as_folder = knobs.files > 1 or kind.startswith("sync")
-    look_up = _listing(operation) if as_folder else Requests(class_b=1)
     if operation.direction == "up":
-        return look_up + _times(knobs.files, _upload(operation))
+        # The trial's own folder is empty, so that its list is one page.
+        return Requests(class_a=as_folder, class_b=1) + _times(knobs.files, _upload(operation))
     if operation.direction == "down":
-        again = Requests() if as_folder else Requests(class_b=1)
-        return look_up + again + Requests(class_b=knobs.files * _chunks(operation))
+        look_up = _walk(knobs) if as_folder else Requests(class_b=2)
+        return look_up + Requests(class_b=knobs.files * _chunks(operation))
     if kind == "list":
-        return _listing(operation)
+        return _listing(knobs)
     if kind == "delete":
-        return _listing(operation) + Requests(free=knobs.files)
+        return _listing(knobs) + Requests(free=knobs.files)
     return Requests()
 
 
@@ -102,11 +102,22 @@ def _upload(operation: Operation) -> Requests:
     return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=1)
 
 
-def _listing(operation: Operation) -> Requests:
-    knobs = operation.cell.knobs
-    folders = min(_NESTED_FOLDERS, knobs.files) if knobs.layout == "nested" else 0
-    pages = max(1, -(-knobs.files // _KEYS_PER_LIST))
-    return Requests(class_a=max(pages, folders + 1), class_b=1)
+def _listing(knobs: Knobs) -> Requests:
+    """Is the folder's name that of an object? Then everything under it, whatever the layout."""
+    return Requests(class_a=_pages(knobs.files), class_b=1)
+
+
+def _walk(knobs: Knobs) -> Requests:
+    """Is the folder's name that of an object? Then the folder, and each folder in it."""
+    if knobs.layout == "flat":
+        return _listing(knobs)
+    folders = min(_NESTED_FOLDERS, knobs.files)
+    files_each = -(-knobs.files // _NESTED_FOLDERS)
+    return Requests(class_a=1 + folders * _pages(files_each), class_b=1)
+
+
+def _pages(keys: int) -> int:
+    return max(1, -(-keys // _KEYS_PER_LIST))
 
 
 def _chunks(operation: Operation) -> int:

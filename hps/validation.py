@@ -17,12 +17,11 @@ from hps.plan import expand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One file: its experiment, or its problems (and its text, to point into)."""
+    """One file: its experiment, or its problems."""
 
     name: str
     spec: Spec | None = None
     problems: tuple[specs.Problem, ...] = ()
-    source: specs.SpecText | None = None
 
 
 def this_machine() -> specs.Machine:
@@ -38,39 +37,34 @@ def check(
     name: str, overrides: Sequence[str], env: Mapping[str, str], machine: specs.Machine | None
 ) -> Checked:
     """Read and check one file. Never raises for what is wrong with it."""
-    source = None
     try:
         source = specs.read_file(name)
         loaded = specs.load(source, env=env, overrides=overrides, machine=machine)
     except specs.SpecError as error:
-        return Checked(name=name, problems=error.problems, source=source)
+        return Checked(name=name, problems=error.problems)
     except HpsError as error:
         problem = specs.Problem(file=name, message=error.message, hint=error.hint, rule="file")
         return Checked(name=name, problems=(problem,))
-    return Checked(name=name, spec=loaded, source=source)
+    return Checked(name=name, spec=loaded)
 
 
 def render(files: Sequence[Checked], style: str, *, terminal: bool) -> str:
     """The answer for standard output, in `text`, `json` or `github`."""
     problems = [problem for checked in files for problem in checked.problems]
     if style == "json":
-        return specs.to_json(problems) + "\n"
+        return specs.to_json(problems)
     if style == "github":
-        return "".join(f"{line}\n" for line in specs.to_github(problems).splitlines())
-    return "".join(f"{_text(checked, terminal)}\n" for checked in files)
+        return specs.to_github(problems)
+    return "".join(_text(checked, terminal) for checked in files)
 
 
 def explain(checked: Checked, *, terminal: bool) -> str:
     """The problems of one file; on a terminal with the source line, a caret and colour."""
-    if checked.source is None:
-        return "\n".join(str(problem) for problem in checked.problems)
-    return specs.to_text(
-        checked.problems, checked.source, colour=terminal, with_source=terminal
-    ).rstrip("\n")
+    return specs.to_text(checked.problems, colour=terminal, with_source=terminal)
 
 
 def _text(checked: Checked, terminal: bool) -> str:
     if checked.spec is None:
         return explain(checked, terminal=terminal)
     plan = expand(checked.spec)
-    return f"{checked.name}: ok, {len(plan.cells)} cells, {len(plan.operations)} operations"
+    return f"{checked.name}: ok, {len(plan.cells)} cells, {len(plan.operations)} operations\n"

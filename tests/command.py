@@ -59,17 +59,29 @@ def keys_of(server: S3Server) -> dict[str, str]:
     return {"TEST_KEY_ID": server.access_key_id, "TEST_SECRET": server.secret_access_key}
 
 
-def target_yaml(endpoint: str, bucket: str, *, ca_cert: Path | None = None) -> str:
-    """The `targets` of a spec with one target, `s3`, at `endpoint`."""
-    certificate = f"\n    ca_cert: {ca_cert}" if ca_cert else ""
+def targets_yaml(
+    endpoint: str, server: S3Server, *, ca_cert: Path | None = None
+) -> str:
+    """`targets` and `results` of a spec: data goes to `endpoint`, results straight to the server.
+
+    So that what stands at `endpoint` sees the measured operations and nothing else.
+    """
     return f"""\
 targets:
-  s3:
+{_target("s3", endpoint, server.bucket, ca_cert)}
+{_target("store", server.endpoint, server.bucket, server.ca_cert)}
+results: {{target: store}}
+"""
+
+
+def _target(name: str, endpoint: str, bucket: str, ca_cert: Path | None) -> str:
+    certificate = f"\n    ca_cert: {ca_cert}" if ca_cert else ""
+    return f"""\
+  {name}:
     provider: other
     endpoint: {endpoint}
     bucket: {bucket}
     folder: tests
     force_path_style: true
     access_key_id: {{env: TEST_KEY_ID}}
-    secret_access_key: {{env: TEST_SECRET}}{certificate}
-"""
+    secret_access_key: {{env: TEST_SECRET}}{certificate}"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +13,7 @@ from hps.spec import scalars
 from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, as_scalar, problem_at
 from hps.spec.problems import Problem, SpecError
 from hps.spec.quote import quoted
+from hps.spec.source import lines
 from hps.spec.syntax import explain_syntax
 
 MAX_DEPTH = 50
@@ -21,6 +23,8 @@ _CORE = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset({"!", f"{_CORE}str"})
 _TYPED_TAGS = frozenset(f"{_CORE}{name}" for name in ("int", "float", "bool", "null"))
 _COLLECTION_TAGS = frozenset({"!", f"{_CORE}map", f"{_CORE}seq"})
+# A long run of %TAG lines would keep the parser busy for minutes.
+_DIRECTIVE = re.compile(r"^%(?!YAML )", re.MULTILINE)
 _MERGE_HINT = "write the keys out; merge keys are not part of YAML 1.2"
 
 
@@ -48,6 +52,8 @@ def compose(text: str, file: str, column_offset: int = 0) -> Composed:
     `column_offset` is added to the columns of line 1. Depth, nodes and what aliases expand to are
     bounded, whatever the text.
     """
+    if (directive := _DIRECTIVE.search(text)) is not None:
+        return Composed(None, (_directive_problem(text[: directive.start()], file),))
     composer = _Composer(text, file, column_offset)
     root = None
     try:
@@ -115,24 +121,25 @@ class _Composer:
             what = "an alias stands inside what it names" if inside else "unknown alias"
             hint = "" if inside else "anchor a value with &name before it is used as *name"
             self._report(event, what, "bad-alias", hint)
-            broken = ScalarNode(mark=self._mark(event), text="", value=None, broken=True)
-            return _Sized(broken, 1, 0)
+            return _Sized(_broken(self._mark(event)), 1, 0)
         if depth + known.height > MAX_DEPTH:
             raise self._stop(event, f"nested deeper than {MAX_DEPTH} levels", "too-deep")
         self._count(event, known.size)
         return known
 
     def _list(self, event: events.SequenceStartEvent, depth: int) -> _Sized:
-        self._check_collection_tag(event)
+        known = self._has_known_tag(event)
         items: list[_Sized] = []
         while not isinstance(following := next(self._events), events.SequenceEndEvent):
             items.append(self._compose(following, depth + 1))
         mark = self._mark(event, following)
-        node = ListNode(mark=mark, items=tuple(item.node for item in items))
+        node: Node = ListNode(mark=mark, items=tuple(item.node for item in items))
+        if not known:
+            node = _broken(mark)
         return _Sized(node, 1 + sum(item.size for item in items), _height(items))
 
     def _mapping(self, event: events.MappingStartEvent, depth: int) -> _Sized:
-        self._check_collection_tag(event)
+        known = self._has_known_tag(event)
         parts: list[_Sized] = []
         entries: dict[str, tuple[ScalarNode, Node]] = {}
         while not isinstance(following := next(self._events), events.MappingEndEvent):
@@ -142,7 +149,10 @@ class _Composer:
             if self._is_good_key(key.node, entries):
                 name = as_scalar(key.node)
                 entries[str(name.value)] = (name, value.node)
-        node = MapNode(mark=self._mark(event, following), entries=tuple(entries.values()))
+        mark = self._mark(event, following)
+        node: Node = MapNode(mark=mark, entries=tuple(entries.values()))
+        if not known:
+            node = _broken(mark)
         return _Sized(node, 1 + sum(part.size for part in parts), _height(parts))
 
     def _is_good_key(self, key: Node, entries: dict[str, tuple[ScalarNode, Node]]) -> bool:
@@ -179,9 +189,11 @@ class _Composer:
             broken=not known,
         )
 
-    def _check_collection_tag(self, event: _Start) -> None:
-        if event.tag is not None and event.tag not in _COLLECTION_TAGS:
-            self._unknown_tag(event, event.tag)
+    def _has_known_tag(self, event: _Start) -> bool:
+        known = event.tag is None or event.tag in _COLLECTION_TAGS
+        if not known:
+            self._unknown_tag(event, str(event.tag))
+        return known
 
     def _unknown_tag(self, event: events.Event, tag: str) -> None:
         shown = "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
@@ -216,5 +228,20 @@ class _Composer:
         )
 
 
+def _broken(mark: Mark) -> ScalarNode:
+    """What stands for a value that has a problem already."""
+    return ScalarNode(mark=mark, text="", value=None, broken=True)
+
+
 def _height(parts: list[_Sized]) -> int:
     return 1 + max((part.height for part in parts), default=-1)
+
+
+def _directive_problem(before: str, file: str) -> Problem:
+    return Problem(
+        file=file,
+        line=len(lines(before)),
+        message="a line begins with '%'",
+        hint="delete the line; tags are not used here",
+        rule="directive",
+    )

@@ -3,93 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from hps.model import KNOBS
 from hps.spec.formats import FORMATS, FormatError
 from hps.spec.nodes import (
     ListNode,
     MapNode,
-    Mark,
     Node,
-    Path,
     ScalarNode,
     as_scalar,
-    find,
     problem_at,
 )
 from hps.spec.problems import Problem
 from hps.spec.quote import quoted, shown
-from hps.spec.wording import expected, key_mark, mark_of, name_of, near, one_of, say, why
+from hps.spec.violation import MATRIX_KEYS, RANGED, Violation, missing_keys, unknown_keys
+from hps.spec.wording import expected, key_mark, name_of, near, one_of, say, why
+from hps.step_kinds import STEP_KINDS
 
-_MATRIX_KEYS = (*KNOBS, "exclude", "include")
 _MAX_KEYS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """One rule of the schema that a value breaks. `rules` is the schema that the rule stands in.
-
-    `unknown` are the keys of the same mapping that the schema does not know.
-    """
-
-    root: MapNode
-    path: Path
-    keyword: str
-    rules: Mapping[str, Any]
-    cause: FormatError | None = None
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def node(self) -> Node | None:
-        """The value that breaks the rule."""
-        return find(self.root, self.path)
-
-    @property
-    def mark(self) -> Mark:
-        """Where the value stands."""
-        return mark_of(self.root, self.path)
-
-    @property
-    def is_step(self) -> bool:
-        """True for an item of `steps`."""
-        return len(self.path) == 2 and self.path[0] == "steps"
-
-    @property
-    def is_crowded_step(self) -> bool:
-        """True for a step that is a mapping of several keys."""
-        return self.is_step and self.keyword == "maxProperties"
-
-    @property
-    def is_unknown_axis(self) -> bool:
-        """True for an entry of `matrix` that is no knob, and not the zip it has to be then."""
-        return len(self.path) == 2 and self.path[0] == "matrix" and self.path[1] not in _MATRIX_KEYS
-
-
-def unknown_keys(violation: Violation) -> tuple[ScalarNode, ...]:
-    """The keys of a mapping that its schema does not know."""
-    node = violation.node
-    known = violation.rules.get("properties", {})
-    keys = node.entries if isinstance(node, MapNode) else ()
-    return tuple(key for key, _ in keys if key.value not in known)
-
-
-def missing_keys(violation: Violation) -> tuple[str, ...]:
-    """The keys that a mapping has to have and lacks."""
-    node = violation.node
-    present = node.names() if isinstance(node, MapNode) else ()
-    return tuple(key for key in violation.rules["required"] if key not in present)
-
-
-def bad_paths(violation: Violation) -> tuple[Path, ...]:
-    """What cannot be used because of a violation: keys too many or too few spoil no other key."""
-    if violation.keyword == "additionalProperties":
-        return tuple((*violation.path, str(key.value)) for key in unknown_keys(violation))
-    if violation.keyword == "required":
-        return tuple((*violation.path, key) for key in missing_keys(violation))
-    return (violation.path,)
 
 
 def _problem(
@@ -115,6 +47,8 @@ def _unknown(violation: Violation) -> Iterator[Problem]:
 
 
 def _unknown_axis(violation: Violation) -> Problem:
+    if violation.path[1] in KNOBS:
+        return _odd_axis(violation)
     name = str(violation.path[1])
     hint = (
         f"a knob takes a list ({', '.join(KNOBS)}); any other name takes {{zip: {{knob: [...]}}}}"
@@ -124,8 +58,18 @@ def _unknown_axis(violation: Violation) -> Problem:
         f"unknown axis {quoted(name)}",
         rule="unknown-axis",
         hint=hint,
-        suggestion=near(name, _MATRIX_KEYS),
+        suggestion=near(name, MATRIX_KEYS),
     )
+
+
+def _odd_axis(violation: Violation) -> Problem:
+    """A knob with a mapping that is no range below it."""
+    knob = str(violation.path[1])
+    ranged = ", or {range: {from, to}}" if knob in RANGED else ""
+    hint = f"expected a list{ranged}; a zip has a name of its own, such as pair: {{zip: {{...}}}}"
+    mark = key_mark(violation.root, violation.path)
+    message = f"{name_of(violation.path)} is a mapping"
+    return problem_at(mark, message, rule="wrong-type", hint=hint)
 
 
 def _missing(violation: Violation) -> Iterator[Problem]:
@@ -151,7 +95,16 @@ def _wrong_type(violation: Violation) -> Iterator[Problem]:
         yield from _bad_format(violation)
         return
     message = f"{name_of(violation.path)} is {say(node)}"
-    yield _problem(violation, message, "wrong-type", expected(rules), why(node, rules))
+    hint = _without_settings(violation) or expected(rules)
+    yield _problem(violation, message, "wrong-type", hint, why(node, rules))
+
+
+def _without_settings(violation: Violation) -> str:
+    """What to write for a step that ends in ':' with no settings below it."""
+    node, path = violation.node, violation.path
+    if len(path) == 3 and path[0] == "steps" and isinstance(node, ScalarNode) and not node.text:
+        return f"write - {path[2]} where it has no settings, else indent them below it"
+    return ""
 
 
 def _bad_format(violation: Violation) -> Iterator[Problem]:
@@ -190,13 +143,25 @@ def _is_filled(node: ScalarNode) -> bool:
 def _wrong_value(violation: Violation) -> Iterator[Problem]:
     node, rules = violation.node, dict(violation.rules)
     choices = rules.get("enum", [rules.get("const")])
-    if violation.is_step:
+    if violation.is_step and isinstance(node, ScalarNode):
+        if node.value in STEP_KINDS:
+            yield _bare_pause(violation, node)
+            return
         message, rule = f"unknown step {say(node)}", "unknown-step"
     else:
         message, rule = f"{name_of(violation.path)} is {say(node)}", "unknown-value"
+    if violation.is_step:
+        choices = list(STEP_KINDS)
+        rules = {"enum": choices}
     word = str(node.value) if isinstance(node, ScalarNode) and not node.secret else ""
     hints = (expected(rules), why(node, rules))
     yield _problem(violation, message, rule, *hints, suggestion=near(word, choices))
+
+
+def _bare_pause(violation: Violation, node: ScalarNode) -> Problem:
+    """A kind of step that cannot do without settings was written as a name alone."""
+    hint = f"write - {node.value}: {{duration: 10s}}"
+    return _problem(violation, f"'{node.value}' lacks 'duration'", "missing-key", hint)
 
 
 def _out_of_range(violation: Violation) -> Iterator[Problem]:
@@ -213,6 +178,9 @@ def _bad_name(violation: Violation) -> Iterator[Problem]:
 
 
 def _bad_key(violation: Violation) -> Iterator[Problem]:
+    if "not" in violation.rules:
+        yield from _forbidden(violation)
+        return
     mark = key_mark(violation.root, violation.path)
     message = f"{quoted(str(violation.path[-1]))} is not a name for a target"
     hint = f"expected {violation.rules['patternErrorMessage']}"
@@ -271,6 +239,5 @@ EXPLAINERS: Mapping[str, Callable[[Violation], Iterator[Problem]]] = MappingProx
         "maxItems": _too_many,
         "maxProperties": _too_many,
         "maxLength": _too_long,
-        "None": _forbidden,
     }
 )

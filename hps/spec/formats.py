@@ -42,7 +42,7 @@ class FormatError(HpsError):
 def check_size(text: str) -> None:
     """A size of a byte or more."""
     if _parsed(parse_size_bytes, text, "size", SIZE_UNITS) < 1:
-        raise FormatError("is a size of nothing", "at least one byte", "bad-size")
+        raise FormatError("is a size of nothing", "expected at least one byte", "bad-size")
 
 
 def check_rate(text: str) -> None:
@@ -55,7 +55,7 @@ def check_time(text: str) -> None:
     seconds = _parsed(parse_time_s, text, "time", TIME_UNITS)
     if not 0 < seconds <= MAX_TIME_S:
         what = "is longer than 30 days" if seconds else "is no time at all"
-        raise FormatError(what, "a time above 0s, at most 720h", "bad-time")
+        raise FormatError(what, "expected a time above 0s, at most 720h", "bad-time")
 
 
 def check_endpoint(text: str) -> None:
@@ -65,9 +65,11 @@ def check_endpoint(text: str) -> None:
         hint = "leave it out; credentials are named under access_key_id and secret_access_key"
         raise FormatError("holds a user name or password", hint, "secret-literal")
     if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or ""):
-        raise FormatError("is not an address of a service", _ENDPOINT_HINT, "bad-endpoint")
+        raise FormatError(
+            "is not an address of a service", f"expected {_ENDPOINT_HINT}", "bad-endpoint"
+        )
     if parts.path not in {"", "/"} or parts.query or parts.fragment or text[-1] in "?#":
-        hint = f"{_ENDPOINT_HINT}; bucket and folder have keys of their own"
+        hint = f"expected {_ENDPOINT_HINT}; bucket and folder have keys of their own"
         raise FormatError("has more than a host and a port", hint, "bad-endpoint")
 
 
@@ -75,7 +77,7 @@ def check_bucket(text: str) -> None:
     """The name of a bucket."""
     if not _BUCKET.fullmatch(text) or ".." in text:
         hint = (
-            "up to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit, "
+            "expected up to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit, "
             "without '..'; folders have a key of their own"
         )
         raise FormatError("is not the name of a bucket", hint, "bad-name")
@@ -84,7 +86,7 @@ def check_bucket(text: str) -> None:
 def check_folder(text: str) -> None:
     """A folder in a bucket, with or without slashes around it."""
     inner = strip_slashes(text)
-    hint = "folders separated by '/', such as experiments/team-a"
+    hint = "expected folders separated by '/', such as experiments/team-a"
     if _CONTROL.search(inner):
         raise FormatError("holds a control character", hint, "bad-folder")
     if inner.startswith("-"):
@@ -112,6 +114,8 @@ FORMATS: Mapping[str, Callable[[str], None]] = MappingProxyType(
         "hps-folder": check_folder,
     }
 )
+# The formats of a number with a unit.
+UNIT_FORMATS = frozenset({"hps-size", "hps-rate", "hps-time"})
 EXPECTED: Mapping[str, str] = MappingProxyType(
     {
         "hps-size": "a size such as 10MiB",
@@ -128,7 +132,7 @@ def _parsed(parse: Callable[[str], float], text: str, kind: str, units: str) -> 
     try:
         return parse(text)
     except UnitError as error:
-        hint = f"a number and a unit: {units}"
+        hint = f"expected a number and a unit: {units}"
         raise FormatError(f"is not a {kind}", hint, f"bad-{kind}", error) from None
 
 
@@ -139,6 +143,6 @@ def _split_address(text: str) -> SplitResult:
             raise ValueError(text)
     except ValueError:
         raise FormatError(
-            "is not an address of a service", _ENDPOINT_HINT, "bad-endpoint"
+            "is not an address of a service", f"expected {_ENDPOINT_HINT}", "bad-endpoint"
         ) from None
     return parts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from hps.spec import scalars
 from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
@@ -15,6 +16,8 @@ from hps.spec.problems import Problem
 from hps.spec.quote import quoted
 
 MAX_FILLED_CHARACTERS = 1024**2
+# Of one value; more would say nothing new.
+_MAX_FAULTS = 20
 _OPENING = re.compile(r"\$?\$\{")
 _REFERENCE = re.compile(
     r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<word>[^{}]*))?\}"
@@ -64,7 +67,7 @@ class Interpolator:
 
     def _scalar(self, node: ScalarNode) -> ScalarNode:
         filling = _Filling()
-        faults = list(_fill_text(node.text, self._env, filling))
+        faults = list(islice(_fill_text(node.text, self._env, filling), _MAX_FAULTS))
         text = "".join(filling.pieces)
         self._characters += len(text)
         if self._characters > MAX_FILLED_CHARACTERS:
@@ -91,10 +94,11 @@ class Interpolator:
         if mark.file != self._file or mark.line != mark.end_line:
             return mark
         source = self._lines[mark.line - 1][: mark.end_column - 1]
-        starts = [m.start() for m in _OPENING.finditer(source, mark.column - 1)]
-        if fault.index >= len(starts):
+        openings = _OPENING.finditer(source, mark.column - 1)
+        opening = next(islice(openings, fault.index, None), None)
+        if opening is None:
             return mark
-        column = starts[fault.index] + 1
+        column = opening.start() + 1
         return replace(mark, column=column, end_column=column + fault.length)
 
 
@@ -111,7 +115,7 @@ def _fill_text(text: str, env: Mapping[str, str], filling: _Filling) -> Iterator
         reference = _REFERENCE.match(text, opening.start())
         if reference is None:
             yield _malformed(text[opening.start() :], index)
-            continue
+            return
         position = reference.end()
         yield from _fill_reference(reference, index, env, filling)
     filling.pieces.append(text[position:])

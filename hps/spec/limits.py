@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from hps.providers import MIB, PROVIDERS, ProviderFacts
@@ -12,6 +12,8 @@ from hps.spec.steps_check import PlacedStep, setting_value
 from hps.spec.sweep import Point, Sweep, said
 from hps.spec.validate import Checked
 from hps.units import format_size
+
+_KNOBS = frozenset({"target", "size", "chunk_size"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +31,12 @@ class Upload:
         return -(-self.point.cell.knobs.size_bytes // self.chunk_bytes)
 
 
-def uploads(sweep: Sweep, steps: tuple[PlacedStep, ...]) -> Iterator[Upload]:
-    """Every uploading step of every cell."""
+def uploads(
+    sweep: Sweep, steps: tuple[PlacedStep, ...], knobs: Collection[str]
+) -> Iterator[Upload]:
+    """Every uploading step of every cell, as far as these knobs tell cells apart."""
     rising = [step for step in steps if step.kind.direction == "up"]
-    for point in sweep.points() if rising else ():
+    for point in sweep.points(knobs) if rising else ():
         for step in rising:
             node = step.settings.get("chunk_size")
             chunk = point.cell.knobs.chunk_size_bytes
@@ -48,20 +52,17 @@ def check_parts(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -
 
     Each chunk size is reported once, with the largest file.
     """
-    worst: dict[int, Upload] = {}
-    for upload in uploads(sweep, steps):
-        facts = _facts(checked, upload.point.cell.knobs.target)
-        if facts is None or _fault(sweep, upload, facts) is None:
-            continue
-        key = id(_node(sweep, upload)), upload.chunk_bytes
-        known = worst.setdefault(hash(key), upload)
-        if upload.parts > known.parts:
-            worst[hash(key)] = upload
-    for upload in worst.values():
+    worst: dict[tuple[ScalarNode | None, int], tuple[int, Problem]] = {}
+    for upload in uploads(sweep, steps, _KNOBS):
         facts = _facts(checked, upload.point.cell.knobs.target)
         problem = _fault(sweep, upload, facts) if facts is not None else None
-        if problem is not None:
-            yield problem
+        if problem is None:
+            continue
+        key = (_node(sweep, upload), upload.chunk_bytes)
+        if key not in worst or upload.parts > worst[key][0]:
+            worst[key] = (upload.parts, problem)
+    for _, problem in worst.values():
+        yield problem
 
 
 def _facts(checked: Checked, target: str) -> ProviderFacts | None:

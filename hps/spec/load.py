@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,9 +25,6 @@ from hps.spec.sweep import Sweep, read_sweep
 from hps.spec.targets_check import check_targets
 from hps.spec.validate import Checked, check_schema
 from hps.units import parse_time_s
-
-# A long run of these keeps the parser busy for minutes.
-_DIRECTIVE = re.compile(r"^%(?!YAML )", re.MULTILINE)
 
 
 def load(
@@ -69,16 +65,11 @@ def _load(
 
 
 def _read_tree(file: str, text: str, overrides: Sequence[str], problems: list[Problem]) -> MapNode:
-    root = None
-    if (directive := _DIRECTIVE.search(text)) is not None:
-        problems.append(_directive_problem(file, text[: directive.start()]))
-    else:
-        composed = compose(text, file)
-        problems.extend(composed.problems)
-        root = composed.root
-    if root is None:
+    composed = compose(text, file)
+    problems.extend(composed.problems)
+    if composed.root is None:
         raise SpecError(problems or [_empty(file)])
-    root = apply_overrides(root, overrides, problems)
+    root = apply_overrides(composed.root, overrides, problems)
     if not isinstance(root, MapNode):
         raise SpecError([*problems, _not_a_mapping(root, file)])
     return root
@@ -154,10 +145,3 @@ def _not_a_mapping(root: Node, file: str) -> Problem:
     return problem_at(
         root.mark, f"the file holds {what}, not a mapping", rule="not-a-mapping", hint=hint
     )
-
-
-def _directive_problem(file: str, before: str) -> Problem:
-    line = len(lines(before))
-    mark = nodes.Mark(file=file, line=line, column=1, end_line=line, end_column=2)
-    hint = "delete the line; tags are not used here"
-    return problem_at(mark, "a line begins with '%'", rule="directive", hint=hint)

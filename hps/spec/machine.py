@@ -13,6 +13,9 @@ from hps.spec.steps_check import PlacedStep, setting_value
 from hps.spec.sweep import Point, Sweep, said
 from hps.units import format_size_rounded
 
+_MEMORY_KNOBS = frozenset({"size", "files", "chunk_size", "concurrency", "transfers"})
+_DISK_KNOBS = frozenset({"size", "files", "content", "layout"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -44,7 +47,7 @@ def _check_memory(
     sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine
 ) -> Iterator[Problem]:
     worst: dict[ScalarNode, _Need] = {}
-    for upload in uploads(sweep, steps):
+    for upload in uploads(sweep, steps, _MEMORY_KNOBS):
         need = _memory(sweep, upload)
         if need is None or need.size_bytes <= machine.memory_bytes:
             continue
@@ -55,7 +58,10 @@ def _check_memory(
             f"an upload with {need.settings} keeps {format_size_rounded(need.size_bytes)} of "
             f"chunks in memory, and this machine has {format_size_rounded(machine.memory_bytes)}"
         )
-        hint = "that is chunk_size x concurrency x transfers; make one smaller, or exclude the cell"
+        hint = (
+            "that is chunk_size x concurrency (at most a file's chunks) x transfers (at most the "
+            "files); make one smaller, or exclude the cell"
+        )
         yield problem_at(need.node.mark, message, rule="not-enough-memory", hint=hint)
 
 
@@ -89,7 +95,7 @@ def _count(
 def _check_disk(sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine) -> Iterator[Problem]:
     """Each distinct payload is kept while the run lasts, and one downloaded copy beside them."""
     payloads: dict[tuple[object, ...], Point] = {}
-    for point in sweep.points():
+    for point in sweep.points(_DISK_KNOBS):
         knobs = point.cell.knobs
         payloads.setdefault((knobs.size_bytes, knobs.files, knobs.content, knobs.layout), point)
     largest = max(payloads.values(), key=_payload_bytes, default=None)
@@ -104,7 +110,8 @@ def _check_disk(sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine) -
         f"the payloads take {format_size_rounded(needed)} of disk, and this machine has "
         f"{format_size_rounded(machine.disk_free_bytes)} free"
     )
-    hint = f"that is {len(payloads):,} distinct payloads and a downloaded copy; make 'size' smaller"
+    copy = ", and a downloaded copy" if copy_bytes else ""
+    hint = f"that is every distinct payload once{copy}; make 'size' smaller"
     yield problem_at(node.mark, message, rule="not-enough-disk", hint=hint)
 
 

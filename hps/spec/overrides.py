@@ -9,7 +9,7 @@ from hps.spec.compose import compose
 from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
 from hps.spec.problems import OVERRIDE_PREFIX, Problem, SpecError
 from hps.spec.quote import quoted, shown
-from hps.spec.secret_values import mask_text
+from hps.spec.secret_values import MASK, is_secret_key, mask_text
 
 _FORM = "write --set key=value, such as --set data.size=50MiB or --set matrix.concurrency=[1,4]"
 _MAX_LENGTH = 10_000
@@ -38,6 +38,8 @@ def apply_overrides(root: Node, overrides: Sequence[str], problems: list[Problem
 
 def label(text: str) -> str:
     """What stands for the file in problems of an override; secrets in it are masked."""
+    if "=" not in text and is_secret_key(text):
+        return OVERRIDE_PREFIX + MASK
     return OVERRIDE_PREFIX + shown(mask_text(text))
 
 
@@ -76,11 +78,15 @@ def _put(node: Node | None, override: _Override, index: int) -> Node:
         parent = quoted(".".join(override.parts[:index]))
         raise _fault(mark, f"{parent} is a value, so it has no key {quoted(part)}")
     below = _put(node.get(part), override, index + 1)
-    key = ScalarNode(mark=mark, text=part, value=part)
-    others = node.entries if node.key(part) is None else ()
-    if others or not node.entries:
-        return replace(node, entries=(*others, (key, below)))
-    entries = tuple((old, below if old.value == part else value) for old, value in node.entries)
+    new_key = ScalarNode(mark=mark, text=part, value=part)
+    old_key = node.key(part)
+    if old_key is None:
+        return replace(node, entries=(*node.entries, (new_key, below)))
+    # A value that is wholly replaced is shown with the override's key, and not with the file's.
+    kept = new_key if index == len(override.parts) - 1 else old_key
+    entries = tuple(
+        (kept, below) if key is old_key else (key, value) for key, value in node.entries
+    )
     return replace(node, entries=entries)
 
 

@@ -63,8 +63,9 @@ def _annotation(problem: Problem) -> str:
     properties = {
         "file": problem.file,
         "line": str(problem.line),
+        "endLine": str(problem.line),
         "col": str(problem.column),
-        "endColumn": str(problem.end_column),
+        "endColumn": str(problem.end_column - 1),
         "title": f"hps: {problem.rule}",
     }
     listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())

@@ -16,7 +16,7 @@ MASK = "***"
 _TELLING = r"(?:secret|token|passw|credential|acces{1,2}[_-]?key|key[_-]?id)"
 _SECRET_KEY = re.compile(_TELLING, re.IGNORECASE)
 _KEY_IN_LINE = re.compile(
-    _TELLING + r"[\w.-]{0,64}[\"']?\s{0,99}(?:[:=]\s{0,99}|$)(?P<value>.*)", re.IGNORECASE
+    _TELLING + r"[\w.-]{0,64}+[\"']?+\s{0,99}+(?:[:=]\s{0,99}|$)", re.IGNORECASE
 )
 _REFERENCE = re.compile(r"\{\s*env\s*:\s*(?P<name>[A-Z_][A-Z0-9_]*)\s*\}")
 _ENV_LINE = re.compile(r"\s*[\"']?env[\"']?\s*:\s*(?P<name>[A-Z_][A-Z0-9_]*)\s*(#.*)?")
@@ -138,10 +138,11 @@ def _mask_text(text_lines: Sequence[str]) -> Iterator[str]:
 
 
 def _mask_line(line: str, found: re.Match[str] | None) -> str:
-    while found is not None and found["value"].strip():
-        reference = _REFERENCE.match(line, found.start("value"))
+    end = len(line.rstrip())
+    while found is not None and found.end() < end:
+        reference = _REFERENCE.match(line, found.end())
         if reference is None or not is_safe_env_name(reference["name"]):
-            return line[: found.start("value")] + MASK
+            return line[: found.end()] + MASK
         found = _KEY_IN_LINE.search(line, reference.end())
     return line
 

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
 from hps.cells import canonical, make_cell, matches, products
-from hps.model import Axis, Cell, Content, Data, KnobValue, Layout, Matrix
+from hps.model import Cell, Content, Data, KnobValue, Layout, Matrix
 from hps.spec.axes import Placed, PlacedAxis, PlacedEntry, knob_value, read_axes, read_entries
 from hps.spec.nodes import MapNode, ScalarNode
 from hps.spec.problems import Problem
 from hps.spec.quote import quoted
 from hps.spec.targets_check import cell_target
 from hps.spec.validate import Checked
-
-# What limits of storage and machine depend on. Other knobs multiply cells and change nothing here.
-_LIMITED = (
-    "target",
-    "size",
-    "files",
-    "content",
-    "layout",
-    "chunk_size",
-    "concurrency",
-    "transfers",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +66,13 @@ class Sweep:
         """True where the knob varies."""
         return any(knob in axis.knobs for axis in self.axes)
 
-    def points(self) -> Iterator[Point]:
-        """Every cell, as far as limits tell cells apart."""
+    def points(self, knobs: Collection[str]) -> Iterator[Point]:
+        """Every cell, as far as these knobs tell cells apart."""
         matrix, data = self.matrix, self.data
-        limited = Matrix(axes=tuple(_limited(matrix)), exclude=matrix.exclude)
-        for values in limited_values(limited if not matrix.exclude else matrix):
+        if not matrix.exclude:
+            axes = tuple(axis for axis in matrix.axes if any(knob in knobs for knob in axis.knobs))
+            matrix = Matrix(axes=axes)
+        for values in _distinct(matrix, knobs):
             yield Point(cell=make_cell(dict(values), data, self.target))
         for entry in self.include:
             yield Point(cell=make_cell(entry.as_values(), data, self.target), entry=entry)
@@ -123,20 +113,17 @@ def said(knob: str, value: KnobValue, node: ScalarNode | None) -> str:
     return str(canonical(knob, value))
 
 
-def limited_values(matrix: Matrix) -> Iterator[tuple[tuple[str, KnobValue], ...]]:
-    """The distinct combinations of those knobs that limits depend on."""
+def _distinct(
+    matrix: Matrix, knobs: Collection[str]
+) -> Iterator[tuple[tuple[str, KnobValue], ...]]:
     seen = set()
     for values in products(matrix):
         if any(matches(values, pattern) for pattern in matrix.exclude):
             continue
-        key = tuple((knob, values[knob]) for knob in _LIMITED if knob in values)
+        key = tuple((knob, value) for knob, value in values.items() if knob in knobs)
         if key not in seen:
             seen.add(key)
             yield key
-
-
-def _limited(matrix: Matrix) -> Iterator[Axis]:
-    return (axis for axis in matrix.axes if any(knob in _LIMITED for knob in axis.knobs))
 
 
 def _data_nodes(checked: Checked) -> dict[str, ScalarNode]:

@@ -14,7 +14,8 @@ from hps.spec.source import lines
 class _Explanation:
     """What to say where the parser's complaint contains `complaint`, in a context like `context`.
 
-    `at_start`: show where the broken value begins, not where the parser gave up.
+    `at_start`: show where the broken value begins, not where the parser gave up. A `{line}` in the
+    message is the line where it begins.
     """
 
     complaint: str
@@ -34,12 +35,12 @@ _EXPLANATIONS = (
     ),
     _Explanation(
         complaint="',' or ']'",
-        message="this list is not closed here, and no ',' separates its values",
+        message="the list from line {line} is not closed here, and no ',' separates its values",
         hint="write [a, b], and put values that hold ': ' or brackets in quotes",
     ),
     _Explanation(
         complaint="',' or '}'",
-        message="this mapping is not closed here, and no ',' separates its keys",
+        message="the mapping from line {line} is not closed here, and no ',' separates its keys",
         hint="write {key: value, key: value}, and put values that hold ': ' in quotes",
     ),
     _Explanation(
@@ -117,6 +118,11 @@ _VARIABLE = _Explanation(
     hint='put it in quotes where text is wanted ("${NAME}"); '
     "write the list or mapping on lines of its own where a number is wanted",
 )
+_NEVER_CLOSED = _Explanation(
+    complaint="",
+    message="a '[' or '{' is never closed",
+    hint="add the closing bracket",
+)
 _RESERVED = _Explanation(
     complaint="", message="a value cannot begin with this character", hint="put the value in quotes"
 )
@@ -124,27 +130,33 @@ _RESERVED = _Explanation(
 
 def explain_syntax(error: MarkedYAMLError, text: str, file: str, column_offset: int) -> Problem:
     """The problem that a parser's error tells of, without quoting anything from the file."""
-    line, column = _place(error, at_start=False)
-    explanation = _explain(error, _up_to(text, line, column))
+    all_lines = lines(text)
+    line, column = _within(all_lines, *_place(error, at_start=False))
+    up_to = all_lines[line][: column + 1]
+    rest = "".join([all_lines[line][column:], *all_lines[line + 1 :]])
+    explanation = _explain(error, up_to, rest)
+    begin = _place(error, at_start=True)
     if explanation.at_start:
-        line, column = _place(error, at_start=True)
+        line, column = begin
     column += 1 + (column_offset if line == 0 else 0)
     return Problem(
         file=file,
         line=line + 1,
         column=column,
         end_column=column + 1,
-        message=explanation.message,
+        message=explanation.message.replace("{line}", str(begin[0] + 1)),
         hint=explanation.hint,
         rule="syntax",
     )
 
 
-def _explain(error: MarkedYAMLError, up_to: str) -> _Explanation:
+def _explain(error: MarkedYAMLError, up_to: str, rest: str) -> _Explanation:
     complaint, context = error.problem or "", error.context or ""
     before, at = up_to[:-1], up_to[-1:]
     if at == "\t" and ("tab" in complaint or "token" in complaint):
         return _TAB
+    if not rest.strip() and ("node content" in complaint or "expected ','" in complaint):
+        return _NEVER_CLOSED
     if at == "{" and before.endswith("$"):
         return _VARIABLE
     if "cannot start any token" in complaint:
@@ -163,7 +175,9 @@ def _place(error: MarkedYAMLError, *, at_start: bool) -> tuple[int, int]:
     return (mark.line, mark.column) if mark is not None else (0, 0)
 
 
-def _up_to(text: str, line: int, column: int) -> str:
-    """The line up to and with the character at a place."""
-    all_lines = lines(text)
-    return all_lines[line][: column + 1] if line < len(all_lines) else ""
+def _within(all_lines: list[str], line: int, column: int) -> tuple[int, int]:
+    """The place, or the end of the last line that holds anything where it lies beyond that."""
+    last = len(all_lines) - 1
+    while last > 0 and not all_lines[last].strip():
+        last -= 1
+    return (line, column) if line <= last else (last, len(all_lines[last]))

@@ -68,7 +68,8 @@ def _references(
 def _unnamed(
     checked: Checked, axes: tuple[PlacedAxis, ...], included: tuple[PlacedEntry, ...]
 ) -> Iterator[Problem]:
-    if cell_target(checked) is not None or not checked.is_good(("results",)):
+    has_bad_name = any(("targets", name) in checked.bad for name in target_names(checked))
+    if has_bad_name or cell_target(checked) is not None or not checked.is_good(("results",)):
         return
     names = ", ".join(target_names(checked))
     matrix = checked.root.get("matrix")

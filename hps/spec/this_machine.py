@@ -6,8 +6,6 @@ import os
 import shutil
 from pathlib import Path
 
-import psutil
-
 from hps.node.cgroup import memory_total_bytes
 from hps.spec.machine import Machine
 
@@ -15,7 +13,11 @@ from hps.spec.machine import Machine
 def this_machine(folder: Path) -> Machine:
     """Memory and CPUs that this process can have, and the free disk of the folder's file system."""
     return Machine(
-        memory_bytes=memory_total_bytes() or psutil.virtual_memory().total,
+        memory_bytes=memory_total_bytes() or _installed_memory_bytes(),
         disk_free_bytes=shutil.disk_usage(folder).free,
         cpus=os.cpu_count() or 1,
     )
+
+
+def _installed_memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -8,11 +8,12 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hps.spec.explain import EXPLAINERS, Violation, bad_paths, unknown_keys
+from hps.spec.explain import EXPLAINERS
 from hps.spec.formats import FORMATS, FormatError
 from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode, find, to_plain
 from hps.spec.problems import MAX_PROBLEMS, Problem
 from hps.spec.schema import filled_in_schema
+from hps.spec.violation import Violation, bad_paths, unknown_keys
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, FormatChecker

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from hps.spec import scalars
-from hps.spec.formats import EXPECTED
+from hps.spec.formats import EXPECTED, UNIT_FORMATS
 from hps.spec.nodes import ListNode, MapNode, Mark, Node, Path, ScalarNode, child, find
 from hps.spec.quote import quoted, shown
 
@@ -51,6 +51,8 @@ def _say_scalar(node: ScalarNode) -> str:
 
 def expected(schema: dict[str, Any]) -> str:
     """What a schema asks of a value, in words."""
+    if "errorMessage" in schema:
+        return f"expected {schema['errorMessage']}"
     if "enum" in schema:
         return one_of(schema["enum"])
     if "const" in schema:
@@ -87,10 +89,14 @@ def why(node: Node | None, schema: dict[str, Any]) -> str:
     """What may have led to a wrong value: how YAML reads it, quotes, a `$NAME` without braces."""
     if not isinstance(node, ScalarNode) or node.secret:
         return ""
-    wants_text = schema.get("type") == "string" or "enum" in schema
-    if not wants_text and not node.plain and isinstance(node.value, str):
+    wants_text = schema.get("type") == "string"
+    if not wants_text and "enum" not in schema and not node.plain and isinstance(node.value, str):
         return _why_quoted(node)
-    if wants_text and schema.get("format") is None and not isinstance(node.value, str | None):
+    if (
+        wants_text
+        and schema.get("format") not in UNIT_FORMATS
+        and not isinstance(node.value, str | None)
+    ):
         return f'put it in quotes where text is meant: "{shown(node.text)}"'
     if node.plain and "${" not in node.text:
         bare = _BARE_VARIABLE.search(node.text)

@@ -131,8 +131,9 @@ def _transfer(
 
 def _upload_flags(transfer: Transfer, size_bytes: int) -> tuple[str, ...]:
     one_chunk = transfer.chunk_size_bytes >= size_bytes
-    # A cutoff below the chunk size is not honoured, so that it can't be the file's size.
-    cutoff_bytes = min(transfer.chunk_size_bytes + 1, _MAX_SINGLE_PUT_BYTES) if one_chunk else 0
+    # rclone rounds to three decimals (10485761 becomes 10Mi), so that a cutoff just above the
+    # file's size would make a multipart upload of one part.
+    cutoff_bytes = _MAX_SINGLE_PUT_BYTES if one_chunk else 0
     flags = (
         f"--s3-chunk-size={transfer.chunk_size_bytes}B",
         f"--s3-upload-cutoff={cutoff_bytes}B",  # default: one PUT up to 200 MiB

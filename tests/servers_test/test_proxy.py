@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import ProxyFor
-from tests.servers.faults import Rule, Stall
+from tests.servers.faults import Rule, Stall, Truncate
 from tests.servers.proxy import RecordingProxy, peak_in_flight
 from tests.servers.s3_server import S3Server
 from tests.servers_test.scripted_server import Turn, scripted_server
@@ -47,6 +47,13 @@ def _send(
         )
         response = connection.getresponse()
         return response.status, response.read(), dict(response.getheaders())
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count and (piece := connection.recv(count - len(received))):
+        received += piece
+    return received
 
 
 def _all_of(connection: socket.socket) -> bytes:
@@ -137,7 +144,7 @@ def test_leave_to_send_a_body_comes_from_the_server() -> None:
         _connect(proxy) as client,
     ):
         client.sendall(head)
-        assert client.recv(len(leave), socket.MSG_WAITALL) == leave
+        assert _receive(client, len(leave)) == leave
         client.sendall(b"body")
         client.shutdown(socket.SHUT_WR)
         assert _all_of(client) == leave + answer
@@ -147,7 +154,8 @@ def test_leave_to_send_a_body_comes_from_the_server() -> None:
 
 
 def test_a_server_may_refuse_a_body() -> None:
-    head = b"PUT /bucket/key HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    length = f"Content-Length: {len(PAYLOAD)}\r\n".encode()
+    head = b"PUT /bucket/key HTTP/1.1\r\n" + length + b"Expect: 100-continue\r\n\r\n"
     answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
     with (
         scripted_server([Turn(mark=b"\r\n\r\n", answer=answer)]) as server,
@@ -155,12 +163,34 @@ def test_a_server_may_refuse_a_body() -> None:
         _connect(proxy) as client,
     ):
         client.sendall(head)
-        assert client.recv(len(answer), socket.MSG_WAITALL) == answer
-        client.sendall(b"body")
+        assert _receive(client, len(answer)) == answer
+        # A client may send its body all the same; no reset must overtake the answer.
+        client.sendall(PAYLOAD)
         client.shutdown(socket.SHUT_WR)
+        assert _all_of(client) == b""
         (request,) = proxy.requests()
     assert bytes(server.received) == head
     assert (request.body_bytes, request.status, request.complete) == (0, 403, True)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_cut_response_ends_in_good_order_or_in_a_reset(reset: bool) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"
+    cut = Rule(match=lambda head: True, action=Truncate(after_bytes=4, reset=reset))
+    with (
+        scripted_server([Turn(mark=b"\r\n\r\n", answer=answer)]) as server,
+        RecordingProxy("127.0.0.1", server.port, rules=[cut]) as proxy,
+        _connect(proxy) as client,
+    ):
+        client.sendall(b"GET /bucket/key HTTP/1.1\r\n\r\n")
+        assert _receive(client, len(answer) - 6) == answer[:-6]
+        if reset:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        else:
+            assert client.recv(1) == b""
+        (request,) = proxy.requests()
+    assert (request.body_bytes, request.status, request.complete) == (4, 200, False)
 
 
 def test_requests_of_one_connection_share_one_upstream_connection() -> None:
@@ -172,7 +202,7 @@ def test_requests_of_one_connection_share_one_upstream_connection() -> None:
     ):
         for _ in range(3):
             client.sendall(b"GET /bucket/key HTTP/1.1\r\n\r\n")
-            assert client.recv(len(answer), socket.MSG_WAITALL) == answer
+            assert _receive(client, len(answer)) == answer
         requests = proxy.requests()
         port = client.getsockname()[1]
     assert [request.client_port for request in requests] == [port] * 3

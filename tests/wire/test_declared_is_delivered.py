@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Ran, Record, hps, keys_of, target_yaml
+from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.nginx_tls import TlsFront
 from tests.servers.proxy import Request, connections, data_requests, peak_in_flight
@@ -40,7 +40,7 @@ def test_every_cell_is_on_the_wire_as_declared(
     spec = tmp_path / "wire.yaml"
     spec.write_text(
         _SPEC.format(
-            targets=target_yaml(proxy.endpoint, s3_server.bucket),
+            targets=targets_yaml(proxy.endpoint, s3_server),
             chunk_mib=chunk_mib,
             concurrency=concurrency,
         )
@@ -73,7 +73,7 @@ def test_http_1_gives_each_stream_a_connection_and_http_2_folds_them(
         f"""\
 api: hps/v1
 name: http
-{target_yaml(front.endpoint, s3_server.bucket, ca_cert=front.ca_cert)}
+{targets_yaml(front.endpoint, s3_server, ca_cert=front.ca_cert)}
 data: {{size: 200MiB}}
 matrix: {{chunk_size: [10MiB], concurrency: [10], http2: [false, true]}}
 order: {{kind: declared}}
@@ -101,7 +101,7 @@ def test_http_2_that_the_endpoint_does_not_offer_is_invalid(
         f"""\
 api: hps/v1
 name: http
-{target_yaml(s3_server.endpoint, s3_server.bucket)}
+{targets_yaml(s3_server.endpoint, s3_server)}
 data: {{size: 10MiB}}
 matrix: {{chunk_size: [5MiB], concurrency: [2], http2: [true]}}
 steps: [upload, delete]

@@ -1,0 +1,71 @@
+"""The example experiments under tests/specs, each with what its header comments ask for.
+
+`# env: NAME=value` sets a variable, `# set: key=value` is an override, and
+`# machine: memory=4GiB disk=10GiB` checks against such a machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hps.model import Spec
+from hps.spec import Machine, SpecText, load
+from hps.units import parse_size_bytes
+
+FOLDER = Path(__file__).resolve().parent.parent / "specs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One example experiment."""
+
+    path: Path
+    env: dict[str, str]
+    overrides: tuple[str, ...]
+    machine: Machine | None
+
+    @property
+    def source(self) -> SpecText:
+        """The file, called by its base name."""
+        return SpecText(name=self.path.name, content=self.path.read_bytes())
+
+    def load(self) -> Spec:
+        """What the file declares."""
+        return load(self.source, env=self.env, overrides=self.overrides, machine=self.machine)
+
+
+def cases(folder: str) -> list[Case]:
+    """Every example in `valid` or `invalid`."""
+    return [read_case(path) for path in sorted((FOLDER / folder).glob("*.yaml"))]
+
+
+def read_case(path: Path) -> Case:
+    """One example, with its header comments understood."""
+    head = path.read_bytes().decode("utf-8", "replace").splitlines()
+    machines = [_machine(text) for text in _headers(head, "machine")]
+    return Case(
+        path=path,
+        env=dict(_pair(text) for text in _headers(head, "env")),
+        overrides=tuple(_headers(head, "set")),
+        machine=machines[0] if machines else None,
+    )
+
+
+def _headers(lines: list[str], key: str) -> list[str]:
+    start = f"# {key}: "
+    return [line.removeprefix(start) for line in lines if line.startswith(start)]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _machine(text: str) -> Machine:
+    parts = dict(_pair(part) for part in text.split())
+    return Machine(
+        memory_bytes=parse_size_bytes(parts["memory"]),
+        disk_free_bytes=parse_size_bytes(parts["disk"]),
+        cpus=2,
+    )

@@ -1,0 +1,97 @@
+"""Whether a machine can carry an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hps.spec import Machine, Problem, SpecError, SpecText, load, this_machine
+
+MIB = 1024**2
+
+
+def _problems(rest: str, memory_mib: int, disk_mib: int) -> tuple[Problem, ...]:
+    content = (
+        f"api: hps/v1\nname: case\ntargets: {{local: {{provider: embedded}}}}\n{rest}".encode()
+    )
+    machine = Machine(memory_bytes=memory_mib * MIB, disk_free_bytes=disk_mib * MIB, cpus=1)
+    source = SpecText(name="a.yaml", content=content)
+    load(source, env={})
+    try:
+        load(source, env={}, machine=machine)
+    except SpecError as error:
+        return error.problems
+    return ()
+
+
+def _upload(matrix: str, size: str = "1GiB", files: int = 8) -> str:
+    return f"data: {{size: {size}, files: {files}}}\nmatrix: {matrix}\nsteps: [upload]\n"
+
+
+@pytest.mark.parametrize(("memory_mib", "fits"), [(640, True), (639, False)])
+def test_memory_is_chunks_in_flight(memory_mib: int, fits: bool) -> None:
+    matrix = "{chunk_size: [16MiB], concurrency: [10], transfers: [4]}"
+    assert (_problems(_upload(matrix), memory_mib, 10**6) == ()) is fits
+
+
+@pytest.mark.parametrize(("memory_mib", "fits"), [(320, True), (319, False)])
+def test_transfers_are_no_more_than_files(memory_mib: int, fits: bool) -> None:
+    matrix = "{chunk_size: [16MiB], concurrency: [10], transfers: [64]}"
+    assert (_problems(_upload(matrix, files=2), memory_mib, 10**6) == ()) is fits
+
+
+@pytest.mark.parametrize(("memory_mib", "fits"), [(128, True), (127, False)])
+def test_concurrency_is_no_more_than_chunks(memory_mib: int, fits: bool) -> None:
+    matrix = "{chunk_size: [64MiB], concurrency: [16]}"
+    assert (_problems(_upload(matrix, size="100MiB", files=1), memory_mib, 10**6) == ()) is fits
+
+
+def test_each_chunk_size_that_is_too_much_is_named_with_both_figures() -> None:
+    matrix = "{chunk_size: [8MiB, 32MiB, 64MiB], concurrency: [16], transfers: [1]}"
+    problems = _problems(_upload(matrix), 256, 10**6)
+    assert [(p.line, p.column, p.rule) for p in problems] == [
+        (5, 29, "not-enough-memory"),
+        (5, 36, "not-enough-memory"),
+    ]
+    assert "keeps 512 MiB" in problems[0].message
+    assert "has 256 MiB" in problems[0].message
+
+
+def test_downloads_take_no_memory_of_this_kind() -> None:
+    rest = (
+        "data: {size: 1GiB}\nsteps:\n  - upload: {concurrency: 1, chunk_size: 5MiB}\n"
+        "  - download: {concurrency: 64, chunk_size: 64MiB}\n"
+    )
+    assert _problems(rest, 64, 10**6) == ()
+
+
+def test_an_excluded_cell_takes_none() -> None:
+    matrix = (
+        "{chunk_size: [8MiB, 64MiB], concurrency: [1, 16], transfers: [1], "
+        "exclude: [{chunk_size: 64MiB, concurrency: 16}]}"
+    )
+    assert _problems(_upload(matrix), 128, 10**6) == ()
+
+
+@pytest.mark.parametrize(("disk_mib", "fits"), [(700, True), (699, False)])
+def test_disk_is_every_payload_once_and_a_copy(disk_mib: int, fits: bool) -> None:
+    rest = (
+        "matrix: {size: [100MiB, 200MiB], concurrency: [1, 2], content: [random, zeros], "
+        "exclude: [{size: 200MiB, content: zeros}, {size: 100MiB, content: zeros}], "
+        "include: [{size: 200MiB, content: zeros}]}\nsteps: [upload, download]\n"
+    )
+    assert (_problems(rest, 10**6, disk_mib) == ()) is fits
+
+
+def test_without_a_download_there_is_no_copy() -> None:
+    rest = "data: {size: 100MiB}\nsteps: [upload]\n"
+    assert _problems(rest, 10**6, 100) == ()
+    assert [p.rule for p in _problems(rest, 10**6, 99)] == ["not-enough-disk"]
+
+
+def test_this_machine_has_something_to_offer(tmp_path: Path) -> None:
+    machine = this_machine(tmp_path)
+    assert machine.memory_bytes > 64 * MIB
+    assert machine.disk_free_bytes >= 0
+    assert machine.cpus >= 1

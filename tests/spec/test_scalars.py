@@ -1,0 +1,73 @@
+"""Plain scalars by YAML 1.2's core schema, and how YAML 1.1 differs."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hps.spec.scalars import old_reading, resolve
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("~", None),
+        ("null", None),
+        ("true", True),
+        ("False", False),
+        ("yes", "yes"),
+        ("NO", "NO"),
+        ("on", "on"),
+        ("0", 0),
+        ("-12", -12),
+        ("+12", 12),
+        ("010", 10),
+        ("0o17", 15),
+        ("0xff", 255),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("1e3", 1000.0),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("1.", 1.0),
+        (".", "."),
+        ("1e999", "1e999"),
+        (".inf", ".inf"),
+        (".nan", ".nan"),
+        ("2026-01-02", "2026-01-02"),
+        ("\u0661", "\u0661"),
+        ("1 ", "1 "),
+    ],
+)
+def test_resolve(text: str, value: object) -> None:
+    assert resolve(text) == value
+    assert type(resolve(text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["yes", "no", "on", "OFF", "010", "0b11", "1:30", "-1:30:00", "1_000", "2026-01-02", "1e3"],
+)
+def test_what_old_yaml_reads_otherwise_is_said(text: str) -> None:
+    told = old_reading(text)
+    assert f"YAML 1.1 reads {text} as " in told
+    old = yaml.safe_load(text)
+    said = told.removeprefix(f"YAML 1.1 reads {text} as ").split(",")[0]
+    words = {True: "true", False: "false"}
+    if isinstance(old, bool | int):
+        assert said == (words[old] if isinstance(old, bool) else str(old))
+    elif isinstance(old, str):
+        assert said == "text"
+
+
+@pytest.mark.parametrize("text", ["true", "12", "1.5", "text", "08x", "", "0", "10MiB", "1" * 60])
+def test_what_both_read_alike_is_not_mentioned(text: str) -> None:
+    assert old_reading(text) == ""
+
+
+@given(st.text(max_size=60))
+def test_any_text_resolves(text: str) -> None:
+    assert isinstance(resolve(text), str | int | float | bool | None)
