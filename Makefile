@@ -1,16 +1,19 @@
-# make demo | test | lint | lock | clean. Needs git, make and Python 3.11 or newer with venv.
+# `make help` lists the targets. Needs git, make and Python 3.11 or newer with venv.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(p) 2>/dev/null),$(p))))
 VENV := .venv
 BIN := $(VENV)/bin
 GPU ?=
+BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b) 2>/dev/null),$(b))))
 
-.PHONY: demo test lint lock clean help
+.PHONY: demo test lint lock image image-test clean help
 help:
-	@echo "make demo   run a first experiment on this machine, and show its table"
-	@echo "make test   ruff, mypy --strict and pytest (GPU=1: with torch, for the steps to the GPU)"
-	@echo "make lint   ruff and mypy only"
-	@echo "make lock   pin the dependencies anew in constraints.txt"
-	@echo "make clean  remove what the targets above made"
+	@echo "make demo       run a first experiment on this machine, and show its table"
+	@echo "make test       ruff, mypy --strict and pytest (GPU=1: with torch, for the steps to the GPU)"
+	@echo "make lint       ruff and mypy only"
+	@echo "make lock       pin the dependencies anew in constraints.txt"
+	@echo "make image      build the container image hps (BUILDER=docker, podman or buildah; BASE=…)"
+	@echo "make image-test build the image on a small base and test it (root, buildah, debootstrap)"
+	@echo "make clean      remove what the targets above made"
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/hps run experiments/quickstart.yaml
@@ -30,6 +33,14 @@ lock: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet "pip-tools>=7.4"
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra report --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
 	echo "torch==2.13.0" >> constraints.txt
+
+image:
+	$(BUILDER) build --tag hps $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' hps/__init__.py) \
+	  --build-arg REVISION=$$(git describe --always --exclude '*' --abbrev=40 --dirty) .
+
+image-test: $(VENV)/test.stamp
+	@PYTHON=$(BIN)/python tests/container/run $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

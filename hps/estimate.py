@@ -7,7 +7,7 @@ on the providers that `hps` knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hps import wire
@@ -66,7 +66,7 @@ def estimate(
         operations=len(plan.operations),
         up_bytes=up_bytes,
         down_bytes=down_bytes,
-        requests=sum((requests(operation) for operation in plan.operations), Requests()),
+        requests=_all_requests(plan.operations),
         upload_mbps=upload_mbps,
         download_mbps=download_mbps,
         duration_s=_duration_s(plan, up_bytes, down_bytes, upload_mbps, download_mbps),
@@ -79,21 +79,34 @@ def payload_bytes(operation: Operation) -> int:
     return knobs.size_bytes * knobs.files if operation.requested is not None else 0
 
 
-def requests(operation: Operation) -> Requests:
-    """The requests that one operation makes where nothing has to be repeated."""
+def requests(operation: Operation, upload: Operation | None = None) -> Requests:
+    """The requests that one operation makes where nothing has to be repeated.
+
+    `upload` made the objects that are downloaded; None: with the chunk size of the download.
+    """
     knobs, kind = operation.cell.knobs, operation.step.kind
     as_folder = knobs.files > 1 or kind.startswith("sync")
     if operation.direction == "up":
         # The trial's own folder is empty, so that its list is one page.
-        return Requests(class_a=as_folder, class_b=1) + _times(knobs.files, _upload(operation))
+        return Requests(class_a=int(as_folder), class_b=1) + _times(knobs.files, _upload(operation))
     if operation.direction == "down":
-        look_up = _walk(knobs) if as_folder else Requests(class_b=2)
+        in_parts = _in_parts(upload or operation)
+        look_up = _walk(knobs, in_parts=in_parts) if as_folder else Requests(class_b=2)
         return look_up + Requests(class_b=knobs.files * _chunks(operation))
     if kind == "list":
         return _listing(knobs)
     if kind == "delete":
         return _listing(knobs) + Requests(free=knobs.files)
     return Requests()
+
+
+def _all_requests(operations: Sequence[Operation]) -> Requests:
+    uploads = {op.operation_id: op for op in operations if op.direction == "up"}
+    total = Requests()
+    for operation in operations:
+        upload = next((uploads[i] for i in operation.depends_on if i in uploads), None)
+        total += requests(operation, upload)
+    return total
 
 
 def _upload(operation: Operation) -> Requests:
@@ -107,13 +120,22 @@ def _listing(knobs: Knobs) -> Requests:
     return Requests(class_a=_pages(knobs.files), class_b=1)
 
 
-def _walk(knobs: Knobs) -> Requests:
-    """Is the folder's name that of an object? Then the folder, and each folder in it."""
+def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
+    """A list of the folder and of each folder in it, and a look at each object that needs one.
+
+    An object that came in parts does: its ETag is not its MD5. (The embedded server's is.)
+    """
+    looks = knobs.files if in_parts else 0
     if knobs.layout == "flat":
-        return _listing(knobs)
+        return _listing(knobs) + Requests(class_b=looks)
     folders = min(_NESTED_FOLDERS, knobs.files)
     files_each = -(-knobs.files // _NESTED_FOLDERS)
-    return Requests(class_a=1 + folders * _pages(files_each), class_b=1)
+    return Requests(class_a=1 + folders * _pages(files_each), class_b=1 + looks)
+
+
+def _in_parts(upload: Operation) -> bool:
+    requested = upload.requested
+    return requested is not None and requested.chunk_size_bytes < upload.cell.knobs.size_bytes
 
 
 def _pages(keys: int) -> int:

@@ -19,7 +19,7 @@ from hps.record import Record, RunIdentity, result_record, utc_text
 from hps.steps import STEPS, StepContext
 from hps.tools import rclone
 
-_CLEAN_TIMEOUT_S = 60.0
+_CLEAN_TIMEOUT_S = 30.0
 # After these there is nothing that a later step of the trial could work on.
 _BLOCKING: frozenset[Status] = frozenset({"failed", "timeout", "skipped", "interrupted"})
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from hps import wire
 from hps.cells import default_target
@@ -20,6 +21,7 @@ from hps.step_kinds import STEP_KINDS
 # A rate below which an operation is taken to hang, where the experiment declares no bandwidth.
 FLOOR_MBPS = 1.0
 BASE_TIMEOUT_S = 60.0
+_KNOB_FIELDS = tuple(field.name for field in fields(Knobs))
 
 
 def expand(spec: Spec) -> Plan:
@@ -38,9 +40,9 @@ def expand(spec: Spec) -> Plan:
 
 def requested_transfer(knobs: Knobs, step: Step) -> Transfer:
     """What a cell asks of one step; the settings of the step win over the cell."""
-    fields = asdict(knobs) | dict(step.settings)
+    values = _values(knobs) | dict(step.settings)
     names = ("chunk_size_bytes", *STEP_KNOBS[1:])
-    return Transfer(**{name: fields[name] for name in names})
+    return Transfer(**{name: values[name] for name in names})
 
 
 def moves_payload(step: Step) -> bool:
@@ -90,7 +92,7 @@ class _CellSteps:
         for item in kept:
             first.setdefault(_sameness(item, cell), cell)
         merged = tuple(_merged(item, cell) for item in planned if item.same_as is not None)
-        return cls(cell, kept, merged, _canonical_json(spec.name, asdict(cell.knobs)))
+        return cls(cell, kept, merged, _canonical_json(spec.name, _values(cell.knobs)))
 
     def operations(self, spec: Spec, repetition: int, warmup: bool) -> Iterator[Operation]:
         trial_key = f"{self.key}|{repetition}|{'warmup' if warmup else 'counted'}"
@@ -201,6 +203,11 @@ def _merged(item: _Planned, cell: Cell) -> Merged:
 # --- ids, order, time-outs -----------------------------------------------------------------------
 
 
+def _values(knobs: Knobs) -> dict[str, Any]:
+    """As `asdict`, whose deep copies would take most of the time of a large plan."""
+    return {name: getattr(knobs, name) for name in _KNOB_FIELDS}
+
+
 def _canonical_json(*values: object) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
@@ -236,7 +243,7 @@ def _order(spec: Spec, cells: tuple[Cell, ...]) -> list[tuple[int, bool, int]]:
     ]
     if spec.order.kind == "declared":
         return trials
-    keys = [_canonical_json(asdict(cell.knobs)) for cell in cells]
+    keys = [_canonical_json(_values(cell.knobs)) for cell in cells]
 
     def rank(trial: tuple[int, bool, int]) -> tuple[bool, int, str]:
         repetition, warmup, index = trial

@@ -73,8 +73,8 @@ def parse_time_s(text: str) -> float:
 
 
 def format_size(size_bytes: int) -> str:
-    """The shortest exact text, as in cells: 10485760 -> `10MiB`, 1000 -> `1kB`, 7 -> `7B`."""
-    for unit in ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "kB"):
+    """Exact, in the largest unit that fits: 10485760 -> `10MiB`, 10**10 -> `10GB`, 7 -> `7B`."""
+    for unit in ("TiB", "TB", "GiB", "GB", "MiB", "MB", "KiB", "kB"):
         if size_bytes and size_bytes % _SIZES[unit] == 0:
             return f"{size_bytes // _SIZES[unit]}{unit}"
     return f"{size_bytes}B"

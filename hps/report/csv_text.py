@@ -10,12 +10,18 @@ from collections.abc import Iterable, Mapping
 def render(records: Iterable[Mapping[str, object]]) -> str:
     """A header, and a line for every record of `kind: result`; lines end as RFC 4180 wants."""
     flat = [_flatten(record) for record in records if record["kind"] == "result"]
-    columns = list(dict.fromkeys(column for record in flat for column in record))
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=columns, restval="")
+    writer = csv.DictWriter(out, fieldnames=_columns(flat), restval="", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(flat)
     return out.getvalue()
+
+
+def _columns(flat: Iterable[Mapping[str, object]]) -> list[str]:
+    """Every field, but for those that are null here and have fields of their own there."""
+    columns = dict.fromkeys(column for record in flat for column in record)
+    parents = {column.rpartition(".")[0] for column in columns}
+    return [column for column in columns if column not in parents]
 
 
 def _flatten(record: Mapping[str, object], prefix: str = "") -> dict[str, object]:

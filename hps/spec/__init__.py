@@ -7,7 +7,6 @@ from hps.spec.render import to_github, to_json, to_text
 from hps.spec.schema import schema
 from hps.spec.secret_names import secret_env_names
 from hps.spec.source import SpecText, read_file
-from hps.spec.this_machine import this_machine
 
 __all__ = [
     "Machine",
@@ -18,7 +17,6 @@ __all__ = [
     "read_file",
     "schema",
     "secret_env_names",
-    "this_machine",
     "to_github",
     "to_json",
     "to_text",

@@ -52,13 +52,13 @@ def hide_secrets(node: Node, problems: list[Problem]) -> Node:
 
 def mask_lines(text_lines: Sequence[str], root: Node | None) -> list[str]:
     """The lines of a file with every secret masked, whether or not the file could be parsed."""
-    masked = list(_mask_text(text_lines))
+    masked = list(text_lines)
     for leaf in _secret_leaves(root) if root is not None else ():
         first, last = leaf.mark.line - 1, leaf.mark.end_line - 1
         for index in range(first, min(last + 1, len(masked))):
             begin = leaf.mark.column - 1 if index == first else 0
             masked[index] = masked[index][:begin] + MASK
-    return masked
+    return list(_mask_text(masked))
 
 
 def mask_text(text: str) -> str:

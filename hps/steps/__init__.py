@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hps.steps import delete, download, list_files, pause, sync_down, sync_up, upload, verify
+from hps.steps import (
+    delete,
+    download,
+    download_to_gpu,
+    list_files,
+    load,
+    pause,
+    sync_down,
+    sync_up,
+    upload,
+    verify,
+)
 from hps.steps.context import Call, Perform, Places, StepContext
 
 __all__ = ["CALLS", "STEPS", "Call", "Perform", "Places", "StepContext"]
@@ -21,6 +32,8 @@ STEPS: Mapping[str, Perform] = {
     "list": list_files.perform,
     "delete": delete.perform,
     "pause": pause.perform,
+    "load": load.perform,
+    "download_to_gpu": download_to_gpu.perform,
 }
 CALLS: Mapping[str, Call] = {
     "upload": upload.call,
@@ -29,4 +42,5 @@ CALLS: Mapping[str, Call] = {
     "sync_down": sync_down.call,
     "list": list_files.call,
     "delete": delete.call,
+    "download_to_gpu": download_to_gpu.call,
 }

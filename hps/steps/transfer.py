@@ -18,6 +18,17 @@ def measure(call: rclone.Invocation, operation: Operation, context: StepContext)
     """Run one transfer and judge it by the tool's log and the connections seen."""
     counter = ConnectionCounter()
     ended = run_call(call, operation, context, sampler=counter)
+    return judge(call, ended, counter, operation, context)
+
+
+def judge(
+    call: rclone.Invocation,
+    ended: process.Exit,
+    counter: ConnectionCounter,
+    operation: Operation,
+    context: StepContext,
+) -> Measurement:
+    """What one transfer that has ended came to, by its log and its connections."""
     log = rclone_log.read(context.log)
     offers_http2 = context.offers_http2[operation.cell.knobs.target]
     effective = evidence.effective(log, operation, offers_http2=offers_http2)

@@ -31,12 +31,12 @@ class CopyDaemon:
 
     def copy(self, source: Path, key: str, *, timeout_s: float) -> str:
         """Copy a file to `key` under the remote's root. Returns why it failed, or nothing."""
-        folder, _, name = key.rpartition("/")
         request = {
-            "srcFs": str(source.parent),
+            "srcFs": str(source.parent.absolute()),
             "srcRemote": source.name,
-            "dstFs": self.remote.path(folder),
-            "dstRemote": name,
+            # With a folder in place of the root rclone asks the server first whether it is a file.
+            "dstFs": self.remote.path(),
+            "dstRemote": key,
             "_config": {"IgnoreTimes": True, "DisableHTTP2": True},
         }
         connection = _UnixConnection(self.address, timeout_s)
@@ -68,7 +68,7 @@ def serve(
         f"--rc-addr=unix://{address}",
         "--rc-no-auth",
         "--retries=1",
-        "--low-level-retries=3",
+        "--low-level-retries=2",
         "--contimeout=10s",
         *certificate,
     )

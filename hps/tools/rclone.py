@@ -31,16 +31,20 @@ HOW_TO_GET = (
 _MAX_SINGLE_PUT_BYTES = 5 * 1024**3
 
 # One attempt, every byte moved, and a log that a program can read: a measured operation that
-# rclone silently repeats or skips is not the one that was planned.
+# rclone silently repeats or skips is not the one that was planned. Most retries are made by the S3
+# library inside rclone, which tells of them only in this log mode.
 _MEASURED = (
     "--ignore-times",
     "--retries=1",
-    "--low-level-retries=10",
+    "--low-level-retries=3",
+    "--s3-sdk-log-mode=Retries",  # a part that is sent again is not in the log otherwise
     "--use-json-log",
     "-vv",
     "--stats=500ms",
     "--stats-log-level=NOTICE",
 )
+# For calls that move no payload: an endpoint that is away must not hold the run up for minutes.
+_BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
 # Whole words for paths in a printed command that the reader's own shell fills in.
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
 
@@ -99,19 +103,18 @@ def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invoc
 
 def list_files(remote: Remote, key: str) -> Invocation:
     """Print the names of all objects under `key`, one a line."""
-    args = ("lsf", "--recursive", "--files-only", "--disable-http2", remote.path(key))
+    args = ("lsf", "--recursive", "--files-only", *_BRIEF, remote.path(key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
 def delete(remote: Remote, key: str) -> Invocation:
     """Delete all objects under the folder `key`; finding none is not an error."""
-    args = ("delete", "--retries=1", "--disable-http2", remote.path(key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return Invocation(args=("delete", *_BRIEF, remote.path(key), *_ca(remote)), remote=remote)
 
 
 def abort_uploads(remote: Remote, key: str) -> Invocation:
     """Abort the incomplete multipart uploads under the folder `key`."""
-    args = ("backend", "cleanup", "--disable-http2", "-o", "max-age=0s", remote.path(key))
+    args = ("backend", "cleanup", *_BRIEF, "-o", "max-age=0s", remote.path(key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 

@@ -6,9 +6,14 @@ The lines that count, as rclone 1.68 to 1.75 writes them:
     multipart upload wrote chunk 4 with 10485760 bytes and etag "…"       (number from 1)
     Starting multi-thread copy with 20 chunks of size 10Mi with 10 parallel streams
     multi-thread copy: chunk 4/20 (31457280-41943040) size 10Mi starting | finished
-    Need to transfer - … ; Copied (new) ; Copied (replaced existing) ; Multi-thread Copied (…)
+    Need to transfer - … ; Transferring unconditionally … ; [Multi-thread ]Copied (…)
+    retrying request S3/UploadPart, attempt 2               (by the S3 library, in its log mode)
+    low level retry 1/2 (…) ; Received error: … - low level retry 1/3
+    Reopening on read failure after offset 65536 bytes: retry 1/3: …
 
-A file that travels whole, as one PUT or GET, says only that it was copied.
+A file that travels whole, as one PUT or GET, says only that it was copied. One kind of retry is in
+no log: Go's HTTP client repeats a GET or HEAD whose kept-alive connection was reset before any
+answer.
 """
 
 from __future__ import annotations
@@ -28,7 +33,15 @@ _DOWN_PLAN = re.compile(
 _DOWN_CHUNK = re.compile(
     r"multi-thread copy: chunk (\d+)/(\d+) \((\d+)-(\d+)\) size \S+ (starting|finished)"
 )
-_RETRY = re.compile(r"low level retry \d+/\d+|Reopening on read failure")
+_FILE_START = ("Need to transfer", "Transferring unconditionally")
+# By the S3 library, by rclone around it, of the whole file, and of a GET that was cut off.
+# "retry 2/2" gives up instead.
+_RETRY = re.compile(
+    r"retrying request S3/\w+, attempt \d+$"
+    r"|low level retry (\d+)/(?!\1\b)\d+ \("
+    r"|Received error: .* - low level retry (\d+)/(?!\2\b)\d+$"
+    r"|Reopening on read failure after offset \d+ bytes: "
+)
 _COPIED = re.compile(r"(?:Multi-thread )?Copied \(")
 
 
@@ -37,7 +50,8 @@ class RcloneLog:
     """The facts of one log. Times are UTC; sizes are bytes.
 
     `chunks` maps (object, chunk's number) to the chunk's size; `peak_files` is the most files that
-    rclone's half-second statistics saw in flight at once.
+    rclone's half-second statistics saw in flight at once; `overlap_s` is for how long, in all, more
+    than one chunk (of whole files: more than one file) was in flight.
     """
 
     chunks: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -50,6 +64,8 @@ class RcloneLog:
     first_chunk_at: datetime | None = None
     first_file_at: datetime | None = None
     last_error: str = ""
+    overlap_s: float = 0.0
+    _overlaps_since: datetime | None = None
     _in_flight: set[tuple[str, int]] = field(default_factory=set)
 
     @property
@@ -91,38 +107,39 @@ def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
     message = str(entry.get("msg", ""))
     stats = entry.get("stats")
     if isinstance(stats, dict):
-        _take_stats(log, stats)
+        _take_stats(log, stats, str(entry.get("time", "")))
     elif "chunk" in message:
         _take_chunk(log, message, str(entry.get("object", "")), str(entry.get("time", "")))
-    elif message.startswith("Need to transfer") and log.first_file_at is None:
+    elif message.startswith(_FILE_START) and log.first_file_at is None:
         log.first_file_at = _time(str(entry.get("time", "")))
     elif _COPIED.match(message):
         log.copied += 1
-    if _RETRY.search(message):
-        log.retries += 1
-    if entry.get("level") == "error":
+    log.retries += _RETRY.match(message) is not None
+    if entry.get("level") in {"error", "critical"}:
         log.last_error = message
 
 
-def _take_stats(log: RcloneLog, stats: Mapping[str, object]) -> None:
+def _take_stats(log: RcloneLog, stats: Mapping[str, object], time: str) -> None:
     moved = stats.get("bytes")
     transferring = stats.get("transferring")
     log.bytes = moved if isinstance(moved, int) else log.bytes
-    if isinstance(transferring, list):
-        log.peak_files = max(log.peak_files, len(transferring))
+    files = len(transferring) if isinstance(transferring, list) else 0
+    log.peak_files = max(log.peak_files, files)
+    if not log.chunks and not log._in_flight:
+        _count_overlap(log, files, _time(time))
 
 
 def _take_chunk(log: RcloneLog, message: str, name: str, time: str) -> None:
     if match := _UP_START.match(message):
         _start(log, (name, int(match[1]) + 1), time)
     elif match := _UP_DONE.match(message):
-        _finish(log, (name, int(match[1])), int(match[2]))
+        _finish(log, (name, int(match[1])), int(match[2]), time)
     elif match := _DOWN_CHUNK.match(message):
         key = (name, int(match[1]))
         if match[5] == "starting":
             _start(log, key, time)
         else:
-            _finish(log, key, int(match[4]) - int(match[3]))
+            _finish(log, key, int(match[4]) - int(match[3]), time)
     elif match := _DOWN_PLAN.match(message):
         log.streams = max(log.streams or 0, int(match[3]))
 
@@ -130,13 +147,23 @@ def _take_chunk(log: RcloneLog, message: str, name: str, time: str) -> None:
 def _start(log: RcloneLog, key: tuple[str, int], time: str) -> None:
     log._in_flight.add(key)
     log.peak_in_flight = max(log.peak_in_flight, len(log._in_flight))
+    at = _time(time)
     if log.first_chunk_at is None:
-        log.first_chunk_at = _time(time)
+        log.first_chunk_at = at
+        log.overlap_s, log._overlaps_since = 0.0, None  # files that wait were hashed, not moved
+    _count_overlap(log, len(log._in_flight), at)
 
 
-def _finish(log: RcloneLog, key: tuple[str, int], size_bytes: int) -> None:
+def _finish(log: RcloneLog, key: tuple[str, int], size_bytes: int, time: str) -> None:
     log._in_flight.discard(key)
     log.chunks[key] = size_bytes
+    _count_overlap(log, len(log._in_flight), _time(time))
+
+
+def _count_overlap(log: RcloneLog, in_flight: int, at: datetime | None) -> None:
+    if log._overlaps_since is not None and at is not None:
+        log.overlap_s += (at - log._overlaps_since).total_seconds()
+    log._overlaps_since = at if in_flight > 1 else None
 
 
 def _time(text: str) -> datetime | None:

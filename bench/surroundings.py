@@ -1,0 +1,79 @@
+"""What an operation needs around it, for benchmarks that do operations in an order of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hps import payload, process
+from hps.errors import HpsError
+from hps.model import Measurement, Operation, Target
+from hps.payload import Payload, Shape
+from hps.steps import STEPS, Places, StepContext
+from hps.stop import on_signals
+from hps.targets import embedded, remote_of
+from hps.tools import rclone
+
+TARGET = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """A running embedded target, named `local`, and a folder of its own."""
+
+    context: StepContext
+    _payloads: dict[Shape, Payload] = field(repr=False)
+
+    def make_file(self, size_bytes: int) -> Path:
+        """A file of random bytes, in the page cache as it has just been written."""
+        return self._make(
+            Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
+        ).single_file
+
+    def perform(self, operation: Operation) -> Measurement:
+        """Do one operation. Raises `HpsError` unless it is `ok`."""
+        shape = payload.shape_of(operation.cell.knobs)
+        self._payloads[shape] = self._payloads.get(shape) or self._make(shape)
+        measurement = STEPS[operation.step.kind](operation, self.context)
+        if measurement.status != "ok":
+            raise HpsError(f"{operation.step.kind} {measurement.status}: {measurement.reason}")
+        return measurement
+
+    def _make(self, shape: Shape) -> Payload:
+        places = self.context
+        return payload.make(shape, Path(places.places.payload_root), places.binary, places.guard)
+
+
+@contextlib.contextmanager
+def surroundings(env: Mapping[str, str]) -> Iterator[Surroundings]:
+    """Everything started for a `with` block; `env` may name an rclone in `HPS_RCLONE`."""
+    binary, keys = rclone.find_binary(env), embedded.new_keys()
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(on_signals())
+        guard = stack.enter_context(process.Guard())
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hps-bench-")))
+        target = Target(name=TARGET, provider="embedded")
+        served = stack.enter_context(
+            embedded.serve(target, scratch / "served", binary, keys, guard)
+        )
+        payloads: dict[Shape, Payload] = {}
+        context = StepContext(
+            binary=binary,
+            tool_version=rclone.read_version(binary),
+            places=Places(
+                remotes={TARGET: remote_of(served)},
+                data_folder="data",
+                payload_root=str(scratch / "payload"),
+                local_root=str(scratch / "down"),
+            ),
+            secrets=keys,
+            offers_http2={TARGET: False},
+            payloads=payloads,
+            scratch=scratch,
+            guard=guard,
+            stop=stop,
+        )
+        yield Surroundings(context=context, _payloads=payloads)

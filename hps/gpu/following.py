@@ -1,0 +1,111 @@
+"""Copying files to the device while rclone still downloads them.
+
+rclone writes to `NAME.<random>.partial` and renames it in the end. Chunks are copied as the log
+says that they are finished; a file that comes as one plain GET is copied as it grows. Whatever
+is left is copied once the download is over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hps.gpu.arrivals import LogFollower
+from hps.gpu.extents import Extents
+from hps.gpu.ring import READERS, Ring
+
+_POLL_S = 0.005
+# Looking at the size of every file, again and again, is for a few of them.
+_MOST_GROWING_FILES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """The files of a download: `size_bytes` each, below `folder`, on the device one by one.
+
+    `whole`: each comes as one plain GET, and so grows from its first byte to its last.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    size_bytes: int
+    whole: bool
+    memory: Any = field(repr=False)
+
+
+class Follower:
+    """Copies what has arrived. Its methods are for one thread at a time."""
+
+    def __init__(
+        self, incoming: Incoming, log: Path, ring: Ring, check: Callable[[], None]
+    ) -> None:
+        self._incoming, self._ring, self._check = incoming, ring, check
+        self._log = LogFollower(log)
+        self._numbers = {name: number for number, name in enumerate(incoming.names)}
+        self._copied = {name: Extents() for name in incoming.names}
+        few = len(incoming.names) <= _MOST_GROWING_FILES
+        self._growing = incoming.names if incoming.whole and few else ()
+
+    @property
+    def copied_bytes(self) -> int:
+        """How many bytes have been copied, or are just being copied."""
+        return sum(extents.size_bytes for extents in self._copied.values())
+
+    def follow(self, over: threading.Event) -> None:
+        """Copy what arrives until the download is `over`.
+
+        Raises `OSError` and `RuntimeError` as `Ring.copy` does, and what `check` raises.
+        """
+        while not over.wait(_POLL_S):
+            for arrival in self._log.new():
+                if arrival.name in self._numbers:
+                    self._copy(arrival.name, arrival.start, arrival.stop)
+            for name in self._growing:
+                self._copy_grown(name)
+
+    def finish(self) -> None:
+        """Copy what is left of files that are complete, and wait for the last byte.
+
+        Raises `OSError` for a file that is missing or not as long as it has to be.
+        """
+        for name in self._incoming.names:
+            path = self._incoming.folder / name
+            found_bytes = path.stat().st_size
+            if found_bytes != self._incoming.size_bytes:
+                raise OSError(f"{name} has {found_bytes} bytes, not {self._incoming.size_bytes}")
+            self._copy(name, 0, None, threads=READERS)
+        self._ring.drain()
+
+    def _copy(self, name: str, start: int, stop: int | None, *, threads: int = 1) -> None:
+        size_bytes = self._incoming.size_bytes
+        gaps = self._copied[name].gaps(start, min(stop or size_bytes, size_bytes))
+        if not gaps:
+            return
+        base = self._numbers[name] * size_bytes
+        with self._open(name) as stream:
+            for first, last in gaps:
+                into = self._incoming.memory[base + first : base + last]
+                self._ring.copy(stream.fileno(), first, into, self._check, threads=threads)
+                self._copied[name].add(first, last)
+
+    def _copy_grown(self, name: str) -> None:
+        try:
+            with self._open(name) as stream:
+                grown_bytes = stream.seek(0, 2)
+        except FileNotFoundError:
+            return  # not begun yet
+        if grown_bytes:
+            self._copy(name, 0, grown_bytes)
+
+    def _open(self, name: str) -> BinaryIO:
+        """The file under the name that it has now. Raises `FileNotFoundError`."""
+        path = self._incoming.folder / name
+        for partial in path.parent.glob(f"{path.name}.*.partial"):
+            try:
+                return partial.open("rb", buffering=0)
+            except FileNotFoundError:
+                break  # it has just been renamed
+        return path.open("rb", buffering=0)

@@ -1,0 +1,38 @@
+"""How long copying may go on: asked between two pieces, since a copy itself can't be broken off."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from hps.model import Status
+from hps.process import Stop
+from hps.units import format_time
+
+
+class LimitError(Exception):
+    """Copying has to end before it is done, with this status and reason."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A time-out that runs from `start_s` (monotonic), and the run's own stop."""
+
+    stop: Stop
+    start_s: float = 0.0
+    timeout_s: float = math.inf
+
+    def check(self) -> None:
+        """Raises `LimitError` where copying has to end now."""
+        if self.stop.is_set():
+            raise LimitError("interrupted", "the run was stopped")
+        if time.monotonic() >= self.start_s + self.timeout_s:
+            raise LimitError(
+                "timeout", f"stopped after its time-out of {format_time(self.timeout_s)}"
+            )

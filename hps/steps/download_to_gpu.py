@@ -1,0 +1,163 @@
+"""download_to_gpu: the trial's objects to the memory of the GPU, copied while they come down.
+
+The download is that of the `download` step, flag for flag: one rclone that fetches ranges at the
+declared concurrency, and whose log and connections show it. A thread beside it copies each range
+from the page cache to the device as soon as it is complete. The time runs from the start of
+rclone to the last byte on the device; what lies there is compared afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hps import process
+from hps.connections import ConnectionCounter
+from hps.gpu import digest, ring
+from hps.gpu.device import Device, gb_per_s
+from hps.gpu.following import Follower, Incoming
+from hps.gpu.limit import Limit
+from hps.gpu.measured import measured
+from hps.model import Measurement, Operation
+from hps.steps.context import Places, StepContext
+from hps.steps.transfer import judge, needed, run_call
+from hps.tools import rclone
+
+_BUFFER_BYTES = 16 * 1024**2
+_BUFFERS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """A download that is over. `duration_s` lasts to the last byte on the device."""
+
+    exit: process.Exit
+    counter: ConnectionCounter
+    duration_s: float
+    overlapped_bytes: int
+
+    def figures(self, total_bytes: int) -> dict[str, object]:
+        """What is stored beside the times."""
+        download_s = self.exit.duration_s
+        return {
+            "download_s": round(download_s, 6),
+            "copy_tail_s": round(self.duration_s - download_s, 6),
+            "overlap_cost_percent": round(100 * (self.duration_s / download_s - 1), 3),
+            "overlapped_bytes": self.overlapped_bytes,
+            "gb_per_s": gb_per_s(total_bytes, self.duration_s),
+        }
+
+
+def call(operation: Operation, places: Places) -> rclone.Invocation:
+    """As `download`, but to a folder of this step's own."""
+    key, local = places.key(operation), _local(operation, places)
+    name = places.single_name(operation)
+    return rclone.download(
+        places.remote(operation),
+        f"{key}/{name}" if name else key,
+        f"{local}/{name}" if name else local,
+        needed(operation.requested),
+        folder=name is None,
+    )
+
+
+def perform(operation: Operation, context: StepContext) -> Measurement:
+    """One rclone process, and copies beside it; without torch, or memory, the operation fails."""
+    begun_s = time.monotonic()
+    return measured(lambda device: _measure(device, begun_s, operation, context))
+
+
+def _measure(
+    device: Device, begun_s: float, operation: Operation, context: StepContext
+) -> Measurement:
+    shape = context.payload(operation).shape
+    total_bytes = shape.size_bytes * shape.files
+    memory = device.allocate(total_bytes)
+    buffer_bytes = min(_BUFFER_BYTES, shape.size_bytes)
+    with (
+        _folder(operation, context) as folder,
+        ring.opened(device, buffer_bytes, slots=_BUFFERS, page_locked=True) as buffers,
+    ):
+        setup_s = time.monotonic() - begun_s
+        ended = _run(_incoming(operation, context, folder, memory), buffers, operation, context)
+    done = judge(call(operation, context.places), ended.exit, ended.counter, operation, context)
+    extra = {**device.facts(), "device_setup_s": round(setup_s, 6), "page_locked": device.is_cuda}
+    if not _ended_well(ended.exit):
+        return replace(done, extra=extra)
+    done = replace(done, duration_s=ended.duration_s, extra=extra | ended.figures(total_bytes))
+    return _checked(done, device, memory, operation, context)
+
+
+def _run(
+    incoming: Incoming, buffers: ring.Ring, operation: Operation, context: StepContext
+) -> _Ended:
+    context.log.unlink(missing_ok=True)  # of the operation before: it tells of other files
+    counter, over, start_s = ConnectionCounter(), threading.Event(), time.monotonic()
+    limit = Limit(stop=context.stop, start_s=start_s, timeout_s=needed(operation.timeout_s))
+    follower = Follower(incoming, context.log, buffers, limit.check)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follower.follow, over)
+        try:
+            ended = run_call(call(operation, context.places), operation, context, sampler=counter)
+        finally:
+            over.set()
+    overlapped_bytes = follower.copied_bytes
+    if _ended_well(ended):
+        following.result()
+        follower.finish()
+    return _Ended(
+        exit=ended,
+        counter=counter,
+        duration_s=time.monotonic() - start_s,
+        overlapped_bytes=overlapped_bytes,
+    )
+
+
+def _checked(
+    done: Measurement, device: Device, memory: Any, operation: Operation, context: StepContext
+) -> Measurement:
+    """The measurement, failed where what lies on the device is not what was made."""
+    if done.status != "ok":
+        return done
+    check = Limit(stop=context.stop).check
+    wrong = digest.difference(device, memory, context.payload(operation), check)
+    return replace(done, status="failed", reason=wrong) if wrong else done
+
+
+def _incoming(operation: Operation, context: StepContext, folder: Path, memory: Any) -> Incoming:
+    shape = context.payload(operation).shape
+    single = context.places.single_name(operation)
+    path = folder / (single or "")
+    return Incoming(
+        folder=path.parent if single else folder,
+        names=(path.name,) if single else shape.names,  # rclone's log has a lone file so
+        size_bytes=shape.size_bytes,
+        whole=needed(operation.effective).concurrency == 1,
+        memory=memory,
+    )
+
+
+def _ended_well(ended: process.Exit) -> bool:
+    return ended.ended == "exit" and ended.returncode == 0
+
+
+@contextlib.contextmanager
+def _folder(operation: Operation, context: StepContext) -> Iterator[Path]:
+    """Where the files come down to; they are not needed any more once they are on the device."""
+    folder = Path(_local(operation, context.places))
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _local(operation: Operation, places: Places) -> str:
+    return f"{places.local(operation)}-to-gpu"

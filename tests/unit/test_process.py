@@ -1,0 +1,286 @@
+"""Processes are started in groups, timed, watched, and ended with everything that they started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hps import process
+from hps.errors import HpsError
+from hps.process import Command, Guard
+from tests.command import REPOSITORY
+
+SOON_S = 20.0
+ENV = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    """A guard process of the test's own."""
+    with Guard() as opened:
+        yield opened
+
+
+@dataclass(slots=True)
+class Flag:
+    """A `process.Stop` that is set by hand."""
+
+    up: bool = False
+
+    def is_set(self) -> bool:
+        """True once it was raised."""
+        return self.up
+
+
+@dataclass(slots=True)
+class Looks:
+    """A `process.Sampler` that keeps the ids, and may do something at the first look."""
+
+    then: Callable[[], None] = lambda: None
+    interval_s: float = 0.01
+    pids: list[int] = field(default_factory=list)
+
+    def sample(self, pid: int) -> None:
+        """Keep the id."""
+        self.pids.append(pid)
+        self.then()
+
+
+def _sh(script: str) -> Command:
+    return Command(argv=("/bin/sh", "-c", script), env=ENV)
+
+
+def _python(script: str) -> Command:
+    return Command(argv=(sys.executable, "-c", script), env=ENV)
+
+
+def _is_gone(pid: int) -> bool:
+    """True once a process has ended, whether or not anybody has asked for its exit code."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _wait_until(done: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + SOON_S
+    while not done():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("code", [0, 1, 9, 255])
+def test_the_exit_code_and_the_times_are_told(code: int, guard: Guard) -> None:
+    before = datetime.now(UTC)
+    ended = process.run(_sh(f"sleep 0.2; exit {code}"), timeout_s=30, guard_process=guard)
+    assert (ended.returncode, ended.ended) == (code, "exit")
+    assert before <= ended.started_at <= datetime.now(UTC)
+    assert ended.duration_s >= 0.2
+
+
+def test_a_signal_is_a_negative_code(guard: Guard) -> None:
+    ended = process.run(_sh("kill -9 $$"), timeout_s=30, guard_process=guard)
+    assert (ended.returncode, ended.ended) == (-signal.SIGKILL, "exit")
+
+
+def test_output_goes_to_files_and_the_environment_is_the_whole_one(
+    guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREIGN", "1")
+    out, err = tmp_path / "out", tmp_path / "err"
+    script = "echo said; echo ${FOREIGN:-unset} >&2; cat"
+    process.run(_sh(script), timeout_s=30, guard_process=guard, stdout=out, stderr=err)
+    assert (out.read_text(), err.read_text()) == ("said\n", "unset\n")
+
+
+def test_a_time_out_ends_the_whole_group(guard: Guard, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"sh -c 'sleep 600 & echo $! >> {pids}; wait' & echo $! >> {pids}; wait"
+    ended = process.run(_sh(script), timeout_s=1.0, guard_process=guard)
+    assert (ended.ended, ended.returncode) == ("timeout", -signal.SIGTERM)
+    assert ended.duration_s >= 1.0
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    _wait_until(lambda: all(map(_is_gone, started)))
+
+
+def test_what_a_process_leaves_behind_is_ended_too(guard: Guard, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    ended = process.run(_sh(f"sleep 600 & echo $! > {pid}"), timeout_s=30, guard_process=guard)
+    assert ended.ended == "exit"
+    _wait_until(lambda: _is_gone(int(pid.read_text())))
+
+
+def test_a_program_that_ignores_sigterm_is_killed(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "TERMINATE_GRACE_S", 0.3)
+    looks = Looks()
+    ended = process.run(
+        _sh("trap '' TERM; while :; do sleep 0.05; done"),
+        timeout_s=0.5,
+        guard_process=guard,
+        sampler=looks,
+    )
+    assert (ended.ended, ended.returncode) == ("timeout", -signal.SIGKILL)
+    assert _is_gone(looks.pids[0])
+
+
+def test_a_stop_ends_it(guard: Guard) -> None:
+    flag = Flag()
+    looks = Looks(then=lambda: setattr(flag, "up", True))
+    ended = process.run(
+        _sh("sleep 600"), timeout_s=300, guard_process=guard, stop=flag, sampler=looks
+    )
+    assert (ended.ended, ended.returncode) == ("stopped", -signal.SIGTERM)
+
+
+def test_a_sampler_looks_at_the_process_while_it_runs(guard: Guard) -> None:
+    looks = Looks()
+    process.run(_sh("sleep 0.5"), timeout_s=30, guard_process=guard, sampler=looks)
+    assert len(looks.pids) > 1
+    assert len(set(looks.pids)) == 1
+
+
+def test_a_sampler_that_fails_leaves_nothing_running(guard: Guard) -> None:
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    looks = Looks(then=fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        process.run(_sh("sleep 600"), timeout_s=300, guard_process=guard, sampler=looks)
+    assert _is_gone(looks.pids[0])
+
+
+@pytest.mark.parametrize("argv", [("/nowhere/tool",), (str(REPOSITORY / "README.md"),)])
+def test_a_program_that_cannot_be_started_is_named(argv: tuple[str, ...], guard: Guard) -> None:
+    with pytest.raises(HpsError) as caught:
+        process.run(Command(argv=argv, env=ENV), timeout_s=1, guard_process=guard)
+    assert caught.value.message.startswith(f"cannot start {argv[0]}: ")
+    assert caught.value.hint == "is it installed and executable?"
+
+
+def test_capture_gives_both_outputs() -> None:
+    assert process.capture(_sh("echo a; echo b >&2; exit 3"), timeout_s=30) == (3, "a\n", "b\n")
+
+
+def test_capture_has_a_time_out() -> None:
+    with pytest.raises(HpsError) as caught:
+        process.capture(_sh("sleep 600"), timeout_s=0.2)
+    assert caught.value.message == "sh -c gave no answer in 0.2 s"
+
+
+def test_a_server_runs_for_the_length_of_a_block(guard: Guard, tmp_path: Path) -> None:
+    script = "import os, time; os.write(2, b'pid %d\\n' % os.getpid()); time.sleep(600)"
+    with process.serve(
+        _python(script),
+        log=tmp_path / "log",
+        guard_process=guard,
+        ready=lambda log: log.split()[1] if log.endswith("\n") else None,
+        timeout_s=30,
+    ) as pid:
+        assert not _is_gone(int(pid))
+    assert _is_gone(int(pid))
+
+
+@pytest.mark.parametrize(
+    ("script", "timeout_s", "message", "hint"),
+    [
+        (
+            "echo one; echo no room >&2; exit 4",
+            30.0,
+            "sh was not ready within 30 s: it ended with code 4",
+            "no room",
+        ),
+        ("sleep 600", 0.2, "sh was not ready within 0.2 s: it is slow", "it said nothing"),
+    ],
+)
+def test_a_server_that_does_not_get_ready(
+    script: str, timeout_s: float, message: str, hint: str, guard: Guard, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(HpsError) as caught,
+        process.serve(
+            _sh(script),
+            log=tmp_path / "log",
+            guard_process=guard,
+            ready=lambda log: None,
+            timeout_s=timeout_s,
+        ),
+    ):
+        pytest.fail("it never was ready")
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+_PARENT = """\
+import sys
+from pathlib import Path
+from hps import process
+folder, told = Path(sys.argv[1]), sys.argv[2:]
+(folder / "removed/deep").mkdir(parents=True)
+(folder / "kept").mkdir()
+with process.Guard() as guard:
+    guard.tell("remove", str(folder / "removed"))
+    guard.tell("remove", str(folder / "kept"))
+    guard.tell("keep", str(folder / "kept"))
+    script = "sleep 600 & echo $! > $0/child.part; mv $0/child.part $0/child; " + told[0]
+    process.run(
+        process.Command(argv=("/bin/sh", "-c", script, str(folder)), env={"PATH": "/usr/bin:/bin"}),
+        timeout_s=600,
+        guard_process=guard,
+    )
+"""
+
+
+@pytest.mark.parametrize("then", ["wait", "trap '' TERM; while :; do sleep 0.05; done"])
+def test_the_guard_cleans_up_after_a_parent_that_was_killed(then: str, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path), then], cwd=REPOSITORY
+    ) as parent:
+        try:
+            _wait_until((tmp_path / "child").exists)
+            family = psutil.Process(parent.pid).children(recursive=True)
+        finally:
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
+    assert len(family) >= 3  # the guard, the shell, and what it started
+    _wait_until(lambda: all(_is_gone(member.pid) for member in family))
+    assert not (tmp_path / "removed").exists()
+    assert (tmp_path / "kept").exists()
+
+
+def test_the_guard_leaves_alone_what_it_was_told_to_forget(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as bystander:
+        try:
+            with Guard() as guard:
+                guard.tell("watch", bystander.pid)
+                guard.tell("forget", bystander.pid)
+            assert bystander.poll() is None
+            with Guard() as guard:
+                guard.tell("watch", bystander.pid)
+            assert bystander.wait(timeout=SOON_S) == -signal.SIGTERM
+        finally:
+            bystander.kill()
+
+
+def test_a_guard_that_is_gone_is_an_error() -> None:
+    with Guard() as guard:
+        (own,) = (
+            child
+            for child in psutil.Process().children()
+            if any(argument.endswith("guard.py") for argument in child.cmdline())
+        )
+        own.kill()
+        _wait_until(lambda: _is_gone(own.pid))
+        with pytest.raises(HpsError, match="the guard process has ended"):
+            guard.tell("watch", 1)
