@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -209,6 +211,8 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
 
 def main() -> None:
     """The program: runs a command, and turns what goes wrong into a text and an exit code."""
+    # As process 1 of a container the kernel drops SIGTERM until somebody handles it.
+    signal.signal(signal.SIGTERM, _end)
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -230,6 +234,10 @@ def main() -> None:
     except Exception:
         _show_bug()
         sys.exit(EXIT_BUG)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _show(error: HpsError) -> None:

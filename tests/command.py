@@ -59,9 +59,7 @@ def keys_of(server: S3Server) -> dict[str, str]:
     return {"TEST_KEY_ID": server.access_key_id, "TEST_SECRET": server.secret_access_key}
 
 
-def targets_yaml(
-    endpoint: str, server: S3Server, *, ca_cert: Path | None = None
-) -> str:
+def targets_yaml(endpoint: str, server: S3Server, *, ca_cert: Path | None = None) -> str:
     """`targets` and `results` of a spec: data goes to `endpoint`, results straight to the server.
 
     So that what stands at `endpoint` sees the measured operations and nothing else.

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from hps.gpu.arrivals import LogFollower
 from hps.gpu.extents import Extents
-from hps.gpu.ring import READERS, Ring
+from hps.gpu.ring import READERS, Copier
 
 _POLL_S = 0.005
 # Looking at the size of every file, again and again, is for a few of them.
@@ -40,9 +40,9 @@ class Follower:
     """Copies what has arrived. Its methods are for one thread at a time."""
 
     def __init__(
-        self, incoming: Incoming, log: Path, ring: Ring, check: Callable[[], None]
+        self, incoming: Incoming, log: Path, copier: Copier, check: Callable[[], None]
     ) -> None:
-        self._incoming, self._ring, self._check = incoming, ring, check
+        self._incoming, self._copier, self._check = incoming, copier, check
         self._log = LogFollower(log)
         self._numbers = {name: number for number, name in enumerate(incoming.names)}
         self._copied = {name: Extents() for name in incoming.names}
@@ -57,7 +57,7 @@ class Follower:
     def follow(self, over: threading.Event) -> None:
         """Copy what arrives until the download is `over`.
 
-        Raises `OSError` and `RuntimeError` as `Ring.copy` does, and what `check` raises.
+        Raises `OSError` and `RuntimeError` as `Copier.copy` does, and what `check` raises.
         """
         while not over.wait(_POLL_S):
             for arrival in self._log.new():
@@ -77,7 +77,7 @@ class Follower:
             if found_bytes != self._incoming.size_bytes:
                 raise OSError(f"{name} has {found_bytes} bytes, not {self._incoming.size_bytes}")
             self._copy(name, 0, None, threads=READERS)
-        self._ring.drain()
+        self._copier.drain()
 
     def _copy(self, name: str, start: int, stop: int | None, *, threads: int = 1) -> None:
         size_bytes = self._incoming.size_bytes
@@ -88,7 +88,7 @@ class Follower:
         with self._open(name) as stream:
             for first, last in gaps:
                 into = self._incoming.memory[base + first : base + last]
-                self._ring.copy(stream.fileno(), first, into, self._check, threads=threads)
+                self._copier.copy(stream.fileno(), first, into, self._check, threads=threads)
                 self._copied[name].add(first, last)
 
     def _copy_grown(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A ring of buffers between files and the device: while one is copied, the next is filled."""
+"""From files to the device: through a ring of buffers, one filled while another is copied."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, Protocol
 
 from hps.gpu.device import Device
 from hps.gpu.reading import fill, pieces
@@ -27,8 +27,30 @@ class _Slot:
     copied: Any = None
 
 
+class Copier(Protocol):
+    """Copies ranges of files into memory of the device. For one thread at a time."""
+
+    def copy(
+        self,
+        descriptor: int,
+        offset: int,
+        into: Any,
+        check: Callable[[], None],
+        *,
+        threads: int = 1,
+    ) -> None:
+        """Start to copy as many bytes as `into` holds from `offset` of an open file.
+
+        `threads` read it; `check` is called between pieces, and may raise. Raises `OSError` where
+        the file can't be read, `RuntimeError` where the device does not take it.
+        """
+
+    def drain(self) -> None:
+        """Until the last byte is on the device."""
+
+
 class Ring:
-    """Copies ranges of files into memory of the device. For one thread at a time.
+    """A `Copier` by way of buffers.
 
     On a GPU copies run on a stream of their own, and a buffer is filled again only once the copy
     from it has ended. On the CPU they are done when the call returns.
@@ -50,16 +72,9 @@ class Ring:
         *,
         threads: int = 1,
     ) -> None:
-        """Start to copy as many bytes as `into` holds from `offset` of an open file.
-
-        `threads` read it; `check` is called between pieces, and may raise. Raises `OSError` where
-        the file can't be read, `RuntimeError` where the device does not take it.
-        """
+        """Piece by piece, each by way of the buffer that was filled longest ago."""
         for first, last in pieces(0, int(into.numel()), self._size_bytes):
             check()
-            if self._stream is None:
-                fill(bytes_of(into[first:last]), descriptor, offset + first, self._pool, threads)
-                continue
             slot = next(self._slots)
             if slot.copied is not None:
                 slot.copied.synchronize()
@@ -84,6 +99,41 @@ class Ring:
             # A blocking event sleeps where another would spin, beside a tool that needs the CPU.
             slot.copied = slot.copied or cuda.Event(blocking=True)
             slot.copied.record(self._stream)
+
+
+class Straight:
+    """A `Copier` without buffers: the CPU's own memory can be read into."""
+
+    def __init__(self, size_bytes: int, pool: Executor) -> None:
+        self._size_bytes, self._pool = size_bytes, pool
+
+    def copy(
+        self,
+        descriptor: int,
+        offset: int,
+        into: Any,
+        check: Callable[[], None],
+        *,
+        threads: int = 1,
+    ) -> None:
+        """Piece by piece, each read to its place."""
+        for first, last in pieces(0, int(into.numel()), self._size_bytes):
+            check()
+            fill(bytes_of(into[first:last]), descriptor, offset + first, self._pool, threads)
+
+    def drain(self) -> None:
+        """Nothing is ever on its way."""
+
+
+@contextlib.contextmanager
+def shortest(device: Device, size_bytes: int, *, slots: int) -> Iterator[Copier]:
+    """The shortest way to the device: page-locked buffers to a GPU, none to the CPU's memory."""
+    if device.is_cuda:
+        with opened(device, size_bytes, slots=slots, page_locked=True) as ring:
+            yield ring
+        return
+    with ThreadPoolExecutor(READERS) as pool:
+        yield Straight(size_bytes, pool)
 
 
 @contextlib.contextmanager

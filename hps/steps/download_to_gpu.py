@@ -83,10 +83,10 @@ def _measure(
     buffer_bytes = min(_BUFFER_BYTES, shape.size_bytes)
     with (
         _folder(operation, context) as folder,
-        ring.opened(device, buffer_bytes, slots=_BUFFERS, page_locked=True) as buffers,
+        ring.shortest(device, buffer_bytes, slots=_BUFFERS) as copier,
     ):
         setup_s = time.monotonic() - begun_s
-        ended = _run(_incoming(operation, context, folder, memory), buffers, operation, context)
+        ended = _run(_incoming(operation, context, folder, memory), copier, operation, context)
     done = judge(call(operation, context.places), ended.exit, ended.counter, operation, context)
     extra = {**device.facts(), "device_setup_s": round(setup_s, 6), "page_locked": device.is_cuda}
     if not _ended_well(ended.exit):
@@ -96,12 +96,12 @@ def _measure(
 
 
 def _run(
-    incoming: Incoming, buffers: ring.Ring, operation: Operation, context: StepContext
+    incoming: Incoming, copier: ring.Copier, operation: Operation, context: StepContext
 ) -> _Ended:
     context.log.unlink(missing_ok=True)  # of the operation before: it tells of other files
     counter, over, start_s = ConnectionCounter(), threading.Event(), time.monotonic()
     limit = Limit(stop=context.stop, start_s=start_s, timeout_s=needed(operation.timeout_s))
-    follower = Follower(incoming, context.log, buffers, limit.check)
+    follower = Follower(incoming, context.log, copier, limit.check)
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(follower.follow, over)
         try:

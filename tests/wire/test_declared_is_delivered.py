@@ -6,7 +6,7 @@ in less than 300 ms, and holds the answers back until as many requests are in fl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -117,7 +117,7 @@ steps: [upload, delete]
     assert upload["throughput_mbps"] is None
 
 
-def _agree(result: Record, seen: list[Request], chunk_bytes: int, in_flight: int) -> None:
+def _agree(result: Record, seen: Sequence[Request], chunk_bytes: int, in_flight: int) -> None:
     """The proxy's record, the result's `effective` and its `observed` say the same."""
     assert peak_in_flight(seen) == in_flight
     assert result["status"] == "ok", result["reason"]
@@ -131,7 +131,7 @@ def _agree(result: Record, seen: list[Request], chunk_bytes: int, in_flight: int
     assert result["retries"] == 0
 
 
-def _ranges(requests: list[Request]) -> list[tuple[int, int]]:
+def _ranges(requests: Sequence[Request]) -> list[tuple[int, int]]:
     return [
         (0, request.body_bytes - 1)
         if request.range is None

@@ -1,0 +1,222 @@
+"""The shape of the code: who may import whom, and where a few things are kept in one place."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.command import REPOSITORY
+
+# From the ground up. A module imports only what stands on lines above its own, and, within a
+# package, its neighbours. Every module has a place, by its own name or by that of its package.
+LAYERS = (
+    ("hps", "hps.errors", "hps.guard", "hps.model", "hps.providers", "hps.scrub"),
+    ("hps.log", "hps.record", "hps.step_kinds", "hps.stop", "hps.units", "hps.wire"),
+    ("hps.analyze", "hps.cells", "hps.node", "hps.process"),
+    ("hps.connections", "hps.plan", "hps.spec", "hps.targets"),
+    ("hps.estimate", "hps.tools"),
+    ("hps.payload", "hps.report", "hps.store"),
+    ("hps.gpu", "hps.progress"),
+    ("hps.steps",),
+    ("hps.execute",),
+    ("hps.script", "hps.session", "hps.validation"),
+    ("hps.running",),
+    ("hps.cli",),
+    ("hps.__main__",),
+)
+LEAVES = {
+    *("hps.cells", "hps.errors", "hps.model", "hps.providers", "hps.step_kinds", "hps.units"),
+    "hps.wire",
+}
+# Pure: no process, no network, no node. What each may know beyond the leaves.
+PURE: Mapping[str, set[str]] = {
+    "hps.spec": set(),
+    "hps.plan": set(),
+    "hps.estimate": set(),
+    "hps.analyze": set(),
+    "hps.report": {"hps.analyze", "hps.estimate"},
+}
+MOST_LINES = 300
+MOST_LINES_OF_A_FUNCTION = 35
+# What only some machines have, or takes seconds to import.
+HEAVY = {"torch", "pynvml", "speedtest", "cupy"}
+
+
+@cache
+def _modules() -> dict[str, Path]:
+    """Every module of the package by its name."""
+    paths = sorted((REPOSITORY / "hps").rglob("*.py"))
+    return {_name(path): path for path in paths}
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_modules()[module].read_text(encoding="utf-8"))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """What an import statement names; `from hps import plan` names the module `hps.plan`."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        for alias in node.names:
+            module = f"{node.module}.{alias.name}"
+            yield module if module in _modules() else str(node.module)
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """Everything that a module imports, anywhere in it."""
+    return frozenset(name for node in ast.walk(_tree(module)) for name in _imported(node))
+
+
+def _own_imports(module: str) -> set[str]:
+    return {name for name in _imports(module) if name in _modules()}
+
+
+def _place(module: str) -> tuple[int, str]:
+    """A module's layer and the name that it has its place by, the longest that fits."""
+    places = [
+        (len(name), number, name)
+        for number, layer in enumerate(LAYERS)
+        for name in layer
+        if name == module or (name != "hps" and module.startswith(f"{name}."))
+    ]
+    assert places, f"give {module} a place in LAYERS"
+    _, number, name = max(places)
+    return number, name
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def test_every_place_is_that_of_a_module() -> None:
+    assert {name for layer in LAYERS for name in layer} <= set(_modules())
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
+    layer, place = _place(module)
+    wrong = {
+        name
+        for name in _own_imports(module)
+        if _place(name)[1] != place and _place(name)[0] >= layer
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_what_is_pure_knows_only_the_leaves(package: str) -> None:
+    modules = [module for module in _modules() if _is_in(module, package)]
+    allowed = {package, *LEAVES, *PURE[package]}
+    wrong = {
+        f"{module} imports {name}"
+        for module in modules
+        for name in _own_imports(module)
+        if not any(_is_in(name, known) for known in allowed)
+    }
+    assert wrong == set()
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"a circle: {' -> '.join((*path, module))}"
+        if module not in done:
+            for name in sorted(_own_imports(module)):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in _modules():
+        visit(module, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("subprocess", {"hps.process"}),
+        ("multiprocessing", set()),
+        ("pty", set()),
+        ("hps.cli", {"hps.__main__"}),
+        ("click", {"hps.cli"}),
+        ("rich", {"hps.progress"}),
+        ("structlog", {"hps.log"}),
+    ],
+)
+def test_one_place_for_one_thing(name: str, allowed: set[str]) -> None:
+    importers = {
+        module
+        for module in _modules()
+        if any(_is_in(imported, name) for imported in _imports(module))
+    }
+    assert importers == allowed
+
+
+def test_nothing_goes_through_a_shell_or_starts_a_process_behind_our_back() -> None:
+    shells = {"system", "popen", "fork", "forkpty", "posix_spawn"}
+    wrong = []
+    for module in _modules():
+        for node in ast.walk(_tree(module)):
+            if isinstance(node, ast.keyword) and node.arg == "shell":
+                wrong.append(f"{module}:{node.value.lineno}: shell=")
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "os"
+                and (node.attr in shells or node.attr.startswith(("exec", "spawn")))
+            ):
+                wrong.append(f"{module}:{node.lineno}: os.{node.attr}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_heavy_libraries_are_imported_inside_functions(module: str) -> None:
+    inside = {
+        node
+        for function in ast.walk(_tree(module))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    wrong = [
+        f"line {node.lineno}: {name}"
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Import | ast.ImportFrom) and node not in inside
+        for name in _imported(node)
+        if name.partition(".")[0] in HEAVY
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_a_module_says_what_it_is_and_is_short(module: str) -> None:
+    assert ast.get_docstring(_tree(module))
+    assert len(_modules()[module].read_text(encoding="utf-8").splitlines()) < MOST_LINES
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_no_function_is_long(module: str) -> None:
+    long = {
+        f"{node.name}: {_lines(node)} lines"
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and _lines(node) > MOST_LINES_OF_A_FUNCTION
+    }
+    assert long == set()
+
+
+def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its signature and its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0

@@ -1,0 +1,174 @@
+"""The plan's count of requests is what goes over the wire, request by request.
+
+moto stands for the storage: as with real providers, an object that came in parts has an ETag that
+is not its MD5.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from hps import payload
+from hps.estimate import Requests, estimate, requests
+from hps.model import KnobValue, Operation, Plan, Provider, ResultsPlace, Step
+from hps.plan import expand
+from hps.process import Guard
+from hps.steps import STEPS, Places, StepContext
+from hps.stop import SignalStop
+from hps.targets import remote_of
+from hps.tools import rclone
+from tests.conftest import ProxyFor
+from tests.servers.proxy import RecordingProxy, Request
+from tests.servers.rclone_s3 import serve_s3
+from tests.servers.s3_server import S3Server
+from tests.unit.builders import MIB, S3, axis, make_spec, step, steps
+
+Knobs = dict[str, KnobValue]
+COPY = ("upload", "list", "download", "delete")
+SYNC = ("sync_up", "list", "sync_down", "delete")
+PARTS: Knobs = {"size": 10 * MIB, "chunk_size": 5 * MIB, "concurrency": 2}
+WHOLE: Knobs = {"size": MIB, "chunk_size": 5 * MIB}
+WHOLE_UPLOAD = step("upload", chunk_size_bytes=64 * MIB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Everything that an operation needs, with a proxy in front of the storage."""
+
+    plan: Plan
+    context: StepContext
+    proxy: RecordingProxy
+
+    def seen(self, operation: Operation) -> Requests:
+        """Do the operation, and count its requests by class."""
+        self.proxy.clear()
+        measurement = STEPS[operation.step.kind](operation, self.context)
+        assert measurement.status in {"ok", "invalid"}, measurement.reason
+        return sum((_class_of(request) for request in self.proxy.requests()), Requests())
+
+
+def _class_of(request: Request) -> Requests:
+    """Writes and lists are class A, reads class B, and deletes cost nothing."""
+    lists = request.method == "GET" and not request.key
+    if request.method == "DELETE":
+        return Requests(free=1)
+    if lists or request.method in {"PUT", "POST"}:
+        return Requests(class_a=1)
+    assert request.method in {"GET", "HEAD"}
+    return Requests(class_b=1)
+
+
+@contextmanager
+def _bench(
+    knobs: Knobs,
+    kinds: tuple[Step, ...],
+    server: S3Server,
+    proxy: RecordingProxy,
+    folder: Path,
+    provider: Provider = "other",
+) -> Iterator[Bench]:
+    target = replace(S3, endpoint=proxy.endpoint, bucket=server.bucket, provider=provider)
+    plan = expand(
+        make_spec(
+            *(axis(name, value) for name, value in knobs.items()),
+            targets=MappingProxyType({"s3": target}),
+            results=ResultsPlace(target="s3"),
+            steps=kinds,
+        )
+    )
+    shape = payload.shape_of(plan.cells[0].knobs)
+    with Guard() as guard:
+        made = payload.make(shape, folder / "payload", rclone.find_binary(os.environ), guard)
+        context = StepContext(
+            binary=rclone.find_binary(os.environ),
+            tool_version="",
+            places=Places(
+                remotes={"s3": remote_of(target)},
+                data_folder=folder.name,
+                payload_root=str(folder / "payload"),
+                local_root=str(folder / "down"),
+            ),
+            secrets={
+                "TEST_KEY_ID": server.access_key_id,
+                "TEST_SECRET": server.secret_access_key,
+            },
+            offers_http2={"s3": False},
+            payloads={shape: made},
+            scratch=folder,
+            guard=guard,
+            stop=SignalStop(),
+        )
+        yield Bench(plan=plan, context=context, proxy=proxy)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "kinds"),
+    [
+        pytest.param({**PARTS, "chunk_size": 10 * MIB}, steps(*COPY), id="one chunk"),
+        pytest.param({**PARTS, "size": 20 * MIB}, steps(*COPY), id="four chunks"),
+        pytest.param({**PARTS, "concurrency": 1}, steps(*COPY), id="one stream"),
+        pytest.param({**PARTS, "checksum": False}, steps(*COPY), id="no checksums"),
+        pytest.param({**WHOLE, "layout": "nested"}, steps(*COPY), id="one nested file"),
+        pytest.param({**WHOLE, "files": 12}, steps(*COPY), id="folder"),
+        pytest.param({**PARTS, "files": 2}, steps(*COPY), id="folder in parts"),
+        pytest.param(
+            {**PARTS, "files": 2, "concurrency": 1}, steps(*COPY), id="folder by one stream"
+        ),
+        pytest.param({**WHOLE, "files": 3, "layout": "nested"}, steps(*COPY), id="three folders"),
+        pytest.param({**WHOLE, "files": 12, "layout": "nested"}, steps(*COPY), id="ten folders"),
+        pytest.param(
+            {**PARTS, "files": 2}, steps(WHOLE_UPLOAD, *COPY[1:]), id="folder that came whole"
+        ),
+        pytest.param(PARTS, steps(*SYNC), id="sync of one file"),
+        pytest.param({**PARTS, "files": 2}, steps(*SYNC), id="sync in parts"),
+        pytest.param(
+            {**WHOLE, "files": 12, "layout": "nested"}, steps(*SYNC), id="sync of ten folders"
+        ),
+    ],
+)
+def test_requests_are_as_planned(
+    knobs: Knobs,
+    kinds: tuple[Step, ...],
+    moto_server: S3Server,
+    proxy_for: ProxyFor,
+    tmp_path: Path,
+) -> None:
+    with _bench(knobs, kinds, moto_server, proxy_for(moto_server), tmp_path) as bench:
+        up, *others = bench.plan.operations
+        seen = {operation.step.kind: bench.seen(operation) for operation in (up, *others)}
+    assert seen == {op.step.kind: requests(op, up) for op in bench.plan.operations}
+    assert sum(seen.values(), Requests()) == estimate(bench.plan).requests
+
+
+@pytest.mark.parametrize("provider", ["cloudflare", "minio", "backblaze"])
+def test_every_provider_is_asked_the_same(
+    provider: Provider, moto_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
+) -> None:
+    proxy = proxy_for(moto_server)
+    with _bench(PARTS, steps(*COPY), moto_server, proxy, tmp_path, provider) as bench:
+        seen = [bench.seen(operation) for operation in bench.plan.operations]
+    up, *others = bench.plan.operations
+    assert seen == [requests(operation, up) for operation in (up, *others)]
+
+
+def test_lists_have_pages(proxy_for: ProxyFor, tmp_path: Path) -> None:
+    knobs: Knobs = {"size": 1, "files": 1001}
+    with serve_s3(tmp_path / "served") as server:
+        proxy = proxy_for(server)
+        with _bench(knobs, steps("upload", "list", "delete"), server, proxy, tmp_path) as bench:
+            _, *operations = bench.plan.operations
+            # As if it had been uploaded, one by one.
+            folder = Path(S3.folder) / bench.context.places.key(operations[0])
+            source = bench.context.places.payload(operations[0])
+            shutil.copytree(source, tmp_path / "served" / server.bucket / folder)
+            seen = [bench.seen(operation) for operation in operations]
+    assert seen == [Requests(class_a=2, class_b=1), Requests(class_a=2, class_b=1, free=1001)]
+    assert seen == [requests(operation) for operation in operations]
