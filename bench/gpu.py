@@ -27,7 +27,7 @@ from typing import Any
 from surroundings import Surroundings, surroundings
 from tabulate import tabulate
 
-from hps.errors import EXIT_NO_DATA
+from hps.errors import EXIT_NO_DATA, EXIT_OPERATION_FAILED, HpsError
 from hps.gpu import device, loading
 from hps.plan import expand
 from hps.spec import SpecText
@@ -66,9 +66,13 @@ def main() -> int:
     if importlib.util.find_spec("torch") is None:
         print(device.NO_TORCH, file=sys.stderr)
         return EXIT_NO_DATA
-    with device.opened() as opened, surroundings(os.environ) as around:
-        sections = [_loads(opened, options, around), _downloads(options, around)]
-        text = "\n".join([_machine(opened), *(section.text() for section in sections)])
+    try:
+        with device.opened() as opened, surroundings(os.environ) as around:
+            sections = [_loads(opened, options, around), _downloads(options, around)]
+            text = "\n".join([_machine(opened), *(section.text() for section in sections)])
+    except (HpsError, device.DeviceError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_OPERATION_FAILED
     print(text)
     if options.write:
         _write(text)

@@ -89,7 +89,7 @@ def validate(
     machine = None if any_machine else validation.this_machine()
     env = dict(os.environ)
     checked = [validation.check(file, overrides, env, machine) for file in files]
-    click.echo(validation.render(checked, style, terminal=sys.stdout.isatty()), nl=False)
+    _answer(validation.render(checked, style, terminal=sys.stdout.isatty()))
     context.exit(EXIT_OK if all(file.spec for file in checked) else EXIT_USAGE)
 
 
@@ -124,11 +124,11 @@ def plan(
     expanded = expand(_load(file, overrides, for_this_machine=False))
     taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
     if style == "json":
-        click.echo(json.dumps(plan_text.as_data(expanded, taken), indent=1))
+        _answer(json.dumps(plan_text.as_data(expanded, taken), indent=1) + "\n")
     elif style == "commands":
-        click.echo(script.render(expanded))
+        _answer(script.render(expanded) + "\n")
     else:
-        click.echo(plan_text.render(expanded, taken))
+        _answer(plan_text.render(expanded, taken) + "\n")
 
 
 @cli.command()
@@ -177,7 +177,7 @@ def run(
 
     expanded = expand(_load(file, overrides, for_this_machine=True))
     ended = run_here(expanded, output, dict(os.environ), log_style)
-    click.echo(ended.answer(style), nl=False)
+    _answer(ended.answer(style))
     if ended.outcome.not_stored:
         click.echo(f"hps: the bucket lacks results: {ended.outcome.not_stored}", err=True)
     context.exit(
@@ -227,13 +227,18 @@ def main() -> None:
     except HpsError as error:
         _show(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Nobody reads the answer any more: `hps plan … | head` is no mistake.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_OK)
     except Exception:
         _show_bug()
         sys.exit(EXIT_BUG)
+
+
+def _answer(text: str) -> None:
+    """Print an answer; that nobody reads it any more (`hps plan … | head`) is no mistake."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(number: int, _: FrameType | None) -> None:

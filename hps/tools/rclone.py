@@ -21,9 +21,8 @@ from hps.model import SecretRef, Transfer
 from hps.targets import Remote, child_env
 
 NAME = "rclone"
-# Older ones lack HTTP/1.1 by flag, even part sizes, or the log lines that the evidence is read
-# from.
-OLDEST = (1, 68, 0)
+# 1.69 takes the embedded server's keys from its environment otherwise, and refuses them.
+OLDEST = (1, 70, 0)
 HOW_TO_GET = (
     f"install rclone {'.'.join(map(str, OLDEST))} or newer (https://rclone.org/install/) and set "
     "HPS_RCLONE to its path"

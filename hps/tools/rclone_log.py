@@ -1,6 +1,6 @@
 """What rclone really did, read from its own debug log (JSON, one object a line).
 
-The lines that count, as rclone 1.68 to 1.75 writes them:
+The lines that count, as rclone 1.70 to 1.75 writes them:
 
     multipart upload: starting chunk 3 size 10Mi offset 30Mi/200Mi        (number from 0)
     multipart upload wrote chunk 4 with 10485760 bytes and etag "…"       (number from 1)

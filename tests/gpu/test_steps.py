@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,27 @@ _ON_GPU = torch.cuda.is_available()
 _EMBEDDED = "targets: {local: {provider: embedded}}\n"
 
 
-def _run(folder: Path, targets: str, rest: str, server: S3Server | None = None) -> Ran:
+# The real rclone, but the log of the measured download comes all at once when it has ended.
+_LATE_LOG = """\
+#!/bin/sh
+case "$*" in
+*-to-gpu*) "{rclone}" "$@" 2>"{log}"; code=$?; cat "{log}" >&2; exit $code ;;
+*) exec "{rclone}" "$@" ;;
+esac
+"""
+
+
+def _run(
+    folder: Path,
+    targets: str,
+    rest: str,
+    server: S3Server | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Ran:
     spec = folder / "gpu.yaml"
     spec.write_text(f"api: hps/v1\nname: gpu\n{targets}{rest}")
-    env = keys_of(server) if server else {}
-    return hps("run", spec, "--output", folder, "--format", "json", env=env)
+    keys = keys_of(server) if server else {}
+    return hps("run", spec, "--output", folder, "--format", "json", env={**keys, **(env or {})})
 
 
 def test_load_brings_what_was_uploaded_or_downloaded_to_the_device(tmp_path: Path) -> None:
@@ -135,6 +152,26 @@ steps: [{{upload: {{chunk_size: 5MiB}}}}, download, load, download_to_gpu, delet
         assert record["reason"].startswith("1 of 1 files differ on ")
         assert record["throughput_mbps"] is None
     assert _of(ran, "download")[0]["status"] == "ok"  # rclone was told not to look
+
+
+def test_what_the_log_tells_too_late_is_copied_in_the_end(rclone_path: str, tmp_path: Path) -> None:
+    late = tmp_path / "rclone"
+    late.write_text(_LATE_LOG.format(rclone=rclone_path, log=tmp_path / "late.log"))
+    late.chmod(0o755)
+
+    ran = _run(
+        tmp_path,
+        _EMBEDDED,
+        """\
+data: {size: 4MiB}
+matrix: {chunk_size: [1MiB], concurrency: [2]}
+steps: [{upload: {chunk_size: 5MiB}}, download_to_gpu, delete]
+""",
+        env={"HPS_RCLONE": str(late)},
+    )
+
+    assert ran.code == 0, ran.err
+    _on_the_device(_of(ran, "download_to_gpu")[0])
 
 
 def test_a_download_that_takes_too_long_is_a_time_out(

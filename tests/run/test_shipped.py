@@ -10,6 +10,7 @@ import pytest
 
 from tests.command import REPOSITORY, hps
 from tests.servers.rclone_client import remote_environment
+from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server
 
 EXPERIMENTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
@@ -48,7 +49,7 @@ def test_the_printed_commands_run_when_they_are_pasted(s3_server: S3Server, tmp_
     planned = hps("plan", "experiments/salad-r2-benchmark.yaml", "--format", "commands", env=env)
     assert planned.code == 0, planned.err
     assert s3_server.secret_access_key not in planned.out
-    rclone = Path(_rclone())
+    rclone = Path(find_rclone())
     script = planned.out.replace("WORK=/tmp/hps-by-hand", f"WORK={tmp_path}/work")
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -96,15 +97,11 @@ def test_the_published_benchmark_runs_unchanged_with_its_own_variables(
     assert all(name.startswith("results/") for name in left.split())
 
 
-def _rclone() -> str:
-    from tests.servers.rclone_s3 import find_rclone
-
-    return find_rclone()
 
 
 def _rclone_out(server: S3Server, *arguments: str) -> str:
     return subprocess.run(
-        [_rclone(), *arguments],
+        [find_rclone(), *arguments],
         env=remote_environment(server),
         capture_output=True,
         text=True,

@@ -8,9 +8,7 @@ from types import MappingProxyType
 
 from hps.model import (
     Axis,
-    Cell,
     Data,
-    Knobs,
     KnobValue,
     Matrix,
     Operation,
@@ -87,12 +85,6 @@ def make_transfer(**changes: object) -> Transfer:
         chunk_size_bytes=10 * MIB, concurrency=4, transfers=4, http2=False, checksum=True
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
-
-
-def make_cell(**changes: object) -> Cell:
-    """A cell without axes; `changes` are fields of `Knobs`."""
-    knobs = Knobs(target="local", size_bytes=20 * MIB)
-    return Cell(axes={}, knobs=replace(knobs, **changes))  # type: ignore[arg-type]
 
 
 def result_line(**changes: object) -> dict[str, object]:

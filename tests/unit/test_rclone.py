@@ -16,6 +16,7 @@ from tests.unit.builders import MIB, S3, make_transfer
 
 GIB = 1024**3
 REMOTE = remote_of(S3)
+OLDEST = ".".join(map(str, rclone.OLDEST))
 SECRETS = {"TEST_KEY_ID": "AKIAVERYSECRETKEY", "TEST_SECRET": "the/secret+itself=="}
 MEASURED = (
     "--ignore-times",
@@ -205,7 +206,7 @@ def test_a_program_that_will_not_do(script: str, message: str, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("answer", "version"),
-    [("rclone v1.68.0", "1.68.0"), ("rclone v2.0", "2.0.0"), ("rclone v1.76.0-beta.1", "1.76.0")],
+    [(f"rclone v{OLDEST}", OLDEST), ("rclone v2.0", "2.0.0"), ("rclone v1.76.0-beta.1", "1.76.0")],
 )
 def test_versions(answer: str, version: str, tmp_path: Path) -> None:
     assert rclone.read_version(_program(tmp_path, f"echo {answer}")) == version

@@ -1,0 +1,179 @@
+"""What the runner costs: an operation as `hps` measures it against the same command run bare.
+
+    python -m bench.overhead [--pairs 30] [--size 64MiB] [--concurrency 4]
+
+Pairs run in turn, A B B A …, against one embedded S3 server, so that a drift of the machine falls
+on both. Printed: the ratio of the medians, the median of the paired ratios, and the time between the
+operations of a real run, from its journal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from tabulate import tabulate
+
+from hps import payload, process
+from hps.connections import ConnectionCounter
+from hps.model import Target, Transfer
+from hps.targets import embedded, remote_of
+from hps.tools import rclone
+from hps.units import format_size, parse_size_bytes
+
+MIB = 1024**2
+_TIMEOUT_S = 300.0
+
+
+def main() -> None:
+    """Run both directions, print the tables."""
+    options = _options()
+    print(
+        f"rclone {rclone.read_version(rclone.find_binary(os.environ))}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} CPUs, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {options.pairs} pairs of {options.size}"
+    )
+    with _commands(parse_size_bytes(options.size), options.concurrency) as (
+        commands,
+        guard,
+        folder,
+    ):
+        rows = [
+            _compare(name, command, options.pairs, guard, folder)
+            for name, command in commands.items()
+        ]
+    headers = ["operation", "bare, median s", "hps, median s", "ratio of medians", "median ratio"]
+    print(tabulate(rows, headers=headers, floatfmt=".4f"))
+    print()
+    print(_gaps(options.size))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--size", default="64MiB")
+    parser.add_argument("--concurrency", type=int, default=4)
+    return parser.parse_args()
+
+
+@contextmanager
+def _commands(
+    size_bytes: int, concurrency: int
+) -> Iterator[tuple[dict[str, process.Command], process.Guard, Path]]:
+    """An upload and a download exactly as `hps` builds them, against a server of their own."""
+    binary, keys = rclone.find_binary(os.environ), embedded.new_keys()
+    transfer = Transfer(
+        chunk_size_bytes=5 * MIB, concurrency=concurrency, transfers=4, http2=False, checksum=True
+    )
+    with tempfile.TemporaryDirectory() as name, process.Guard() as guard:
+        folder = Path(name)
+        shape = payload.Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
+        made = payload.make(shape, folder, binary, guard)
+        target = Target(name="local", provider="embedded")
+        with embedded.serve(target, folder / "served", binary, keys, guard) as served:
+            remote = remote_of(served)
+            up = rclone.upload(
+                remote,
+                str(made.single_file),
+                "bench/0.bin",
+                transfer,
+                size_bytes=size_bytes,
+                folder=False,
+            )
+            down = rclone.download(
+                remote, "bench/0.bin", str(folder / "down.bin"), transfer, folder=False
+            )
+            yield (
+                {"upload": up.command(binary, keys), "download": down.command(binary, keys)},
+                guard,
+                folder,
+            )
+
+
+def _compare(
+    name: str, command: process.Command, pairs: int, guard: process.Guard, folder: Path
+) -> list[object]:
+    bare, measured = [], []
+    for number in range(pairs + 1):
+        first, second = (_bare, _measured) if number % 2 else (_measured, _bare)
+        times = {first: first(command, guard, folder), second: second(command, guard, folder)}
+        if number:  # the first pair warms the caches
+            bare.append(times[_bare])
+            measured.append(times[_measured])
+    ratios = [ours / theirs for ours, theirs in zip(measured, bare, strict=True)]
+    return [name, median(bare), median(measured), median(measured) / median(bare), median(ratios)]
+
+
+def _bare(command: process.Command, guard: process.Guard, folder: Path) -> float:
+    with (folder / "bare.log").open("wb") as log:
+        start_s = time.monotonic()
+        subprocess.run(
+            command.argv,
+            env=command.env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            timeout=_TIMEOUT_S,
+            check=True,
+        )
+        return time.monotonic() - start_s
+
+
+def _measured(command: process.Command, guard: process.Guard, folder: Path) -> float:
+    return process.run(
+        command,
+        timeout_s=_TIMEOUT_S,
+        guard_process=guard,
+        stdout=folder / "hps.out",
+        stderr=folder / "hps.log",
+        sampler=ConnectionCounter(),
+    ).duration_s
+
+
+def _gaps(size: str) -> str:
+    """From the end of one operation to the start of the next, over a whole run of `hps`."""
+    with tempfile.TemporaryDirectory() as output:
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "hps",
+                "run",
+                "experiments/quickstart.yaml",
+                "--output",
+                output,
+                "--set",
+                f"data.size={size}",
+                "--set",
+                "repetitions=5",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=600,
+            check=True,
+        )
+        journal = next(Path(output).rglob("*.jsonl"))
+        results = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
+    starts = [datetime.fromisoformat(record["started_at"]).timestamp() for record in results]
+    ends = [start + record["duration_s"] for start, record in zip(starts, results, strict=True)]
+    gaps_ms = sorted(1000 * (start - end) for start, end in zip(starts[1:], ends, strict=False))
+    return (
+        f"time between {len(results)} operations of {format_size(parse_size_bytes(size))}: median "
+        f"{median(gaps_ms):.1f} ms, 99 % {gaps_ms[int(0.99 * len(gaps_ms))]:.1f} ms, "
+        f"most {gaps_ms[-1]:.1f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()

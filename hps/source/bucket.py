@@ -1,0 +1,90 @@
+"""One file from the bucket of a well-known target, and one into it, by rclone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hps.errors import HpsError
+from hps.scrub import Scrubber
+from hps.source import well_known
+from hps.source.address import BucketAddress
+from hps.source.workplace import Said, Workplace, opened
+from hps.spec.source import MAX_BYTES
+from hps.targets import Remote, remote_of
+from hps.tools import rclone
+
+TIMEOUT_S = 30.0
+# An endpoint that is away must not hold anything up for minutes.
+_BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A well-known target within reach of an rclone."""
+
+    remote: Remote
+    binary: str
+    place: Workplace
+    secrets: Mapping[str, str] = field(repr=False)
+
+    def run(self, *arguments: str) -> Said:
+        """Run rclone; nothing that it says holds a secret. Raises `HpsError` if it is too slow."""
+        invocation = rclone.Invocation(args=(*arguments, *_BRIEF), remote=self.remote)
+        command = invocation.command(self.binary, self.secrets)
+        said = self.place.run(command, most_bytes=MAX_BYTES + 1)
+        return Said(code=said.code, out=said.out, err=Scrubber(self.secrets).text(said.err))
+
+
+def reach(name: str, env: Mapping[str, str], place: Workplace) -> Bucket:
+    """The bucket of a well-known target. Raises `HpsError` where a variable or rclone is missing."""
+    remote = remote_of(well_known.target(name, env))
+    names = (reference.env for reference in remote.secret_env.values())
+    return Bucket(
+        remote=remote,
+        binary=rclone.find_binary(env),
+        place=place,
+        secrets={secret: env[secret] for secret in names},
+    )
+
+
+def fetch(
+    address: BucketAddress, env: Mapping[str, str], *, timeout_s: float = TIMEOUT_S
+) -> bytes:
+    """The file's bytes, at most 1 MiB and one. Raises `HpsError`."""
+    with opened(f"reading {address.name}", timeout_s=timeout_s) as place:
+        bucket = reach(address.target, env, place)
+        path = bucket.remote.path(address.path)
+        _check_is_file(address, bucket, path)
+        # Its size may have changed in between.
+        said = bucket.run("cat", f"--count={MAX_BYTES + 1}", path)
+        if said.code != 0:
+            raise _failed(address, bucket, said)
+        return said.out
+
+
+def send(path: Path, key: str, bucket: Bucket) -> Said:
+    """Copy a local file to `key` below the target's folder."""
+    arguments = ("copyto", "--ignore-times", str(path), bucket.remote.path(key))
+    return bucket.run(*arguments)
+
+
+def _check_is_file(address: BucketAddress, bucket: Bucket, path: str) -> None:
+    """`cat` of a folder would give all the files in it; what is missing looks like a folder."""
+    said = bucket.run("lsjson", "--stat", "--no-modtime", "--no-mimetype", path)
+    if said.code == 0 and not json.loads(said.out)["IsDir"]:
+        return
+    if said.code == 0 or "directory not found" in said.err:
+        hint = "check the path: it is looked for below FOLDER in BUCKET"
+        raise HpsError(f"{address.name}: there is no file {bucket.remote.root}/{address.path}", hint)
+    raise _failed(address, bucket, said)
+
+
+def _failed(address: BucketAddress, bucket: Bucket, said: Said) -> HpsError:
+    names = ", ".join(bucket.secrets)
+    hint = f"check the endpoint, and the keys in {names}: may they read {bucket.remote.root}?"
+    line = said.last_line.partition("Failed to ")[2] or said.last_line
+    return HpsError(f"{address.name} cannot be read: rclone failed to {line}", hint)

@@ -1,0 +1,150 @@
+"""One file over https: within a time-out in all, a size, and a few redirects that stay on https."""
+
+from __future__ import annotations
+
+import queue
+import ssl
+import threading
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from urllib.error import URLError
+from urllib.parse import urljoin, urlsplit
+
+from hps.errors import HpsError
+from hps.source.address import WebAddress, is_loopback, web_address
+from hps.spec.source import MAX_BYTES
+
+TIMEOUT_S = 30.0
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HEADERS = {"Accept": "text/plain, */*", "User-Agent": "hps"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What a server said: of the body at most 1 MiB and a byte."""
+
+    status: int
+    reason: str
+    location: str
+    body: bytes
+
+
+class _AsItComes(urllib.request.HTTPErrorProcessor):
+    """Every answer is given back: redirects and errors are looked at here, not in the library."""
+
+    def http_response(
+        self, request: urllib.request.Request, response: HTTPResponse
+    ) -> HTTPResponse:
+        return response
+
+    https_response = http_response
+
+
+def fetch(address: WebAddress, *, timeout_s: float = TIMEOUT_S) -> bytes:
+    """The file's bytes, at most 1 MiB and one. Raises `HpsError`.
+
+    Proxies and `SSL_CERT_FILE` in this process' environment are followed.
+    """
+    return _within(timeout_s, address, lambda: _follow(address, timeout_s))
+
+
+def _within(timeout_s: float, address: WebAddress, work: Callable[[], bytes]) -> bytes:
+    """A socket's own time-out starts again with every byte, and a name's look-up has none."""
+    outcomes: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+
+    def attempt() -> None:
+        try:
+            outcomes.put(work())
+        except Exception as error:
+            outcomes.put(error)
+
+    threading.Thread(target=attempt, daemon=True).start()
+    try:
+        outcome = outcomes.get(timeout=timeout_s)
+    except queue.Empty:
+        hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
+        raise HpsError(f"{address.name} was not read within {timeout_s:g} s", hint) from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _follow(address: WebAddress, timeout_s: float) -> bytes:
+    current = address
+    for _ in range(MAX_REDIRECTS + 1):
+        answer = _get(current, timeout_s)
+        if answer.status not in _REDIRECTS:
+            return _body(current, answer)
+        current = _redirected(current, answer.location)
+    what = f"{address.name} redirects more than {MAX_REDIRECTS} times"
+    raise HpsError(what, "give the address that it ends at")
+
+
+def _get(address: WebAddress, timeout_s: float) -> _Answer:
+    request = urllib.request.Request(address.url, headers=_HEADERS)  # noqa: S310 - http or https
+    try:
+        with _opener(address).open(request, timeout=timeout_s) as response:
+            return _read(response)
+    except (OSError, HTTPException, UnicodeError) as error:
+        raise _no_answer(address, error) from None
+
+
+def _opener(address: WebAddress) -> urllib.request.OpenerDirector:
+    # What is on this machine is no business of a proxy.
+    own = is_loopback(urlsplit(address.url).hostname or "")
+    direct = (urllib.request.ProxyHandler({}),) if own else ()
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    return urllib.request.build_opener(_AsItComes, tls, *direct)
+
+
+def _read(response: HTTPResponse) -> _Answer:
+    announced = response.length
+    body = response.read(MAX_BYTES + 1)
+    if announced is not None and len(body) < min(announced, MAX_BYTES + 1):
+        raise ConnectionError(f"it broke off after {len(body)} of {announced} bytes")
+    return _Answer(
+        status=response.status,
+        reason=response.reason,
+        location=response.headers.get("Location", ""),
+        body=body,
+    )
+
+
+def _redirected(current: WebAddress, location: str) -> WebAddress:
+    try:
+        found = web_address(urljoin(current.url, location))
+    except (HpsError, ValueError) as error:
+        why = error.message if isinstance(error, HpsError) else "the address cannot be read"
+        hint = "give the address that it ends at"
+        raise HpsError(f"{current.name} redirects to where nothing is read: {why}", hint) from None
+    before, after = urlsplit(current.url), urlsplit(found.url)
+    stays = before.scheme == "http" and before.hostname == after.hostname
+    if after.scheme != "https" and not (after.scheme == "http" and stays):
+        hint = "give an https address that it ends at"
+        raise HpsError(f"{current.name} redirects away from https", hint)
+    return found
+
+
+def _body(address: WebAddress, answer: _Answer) -> bytes:
+    if answer.status == 200:
+        return answer.body
+    hint = "check the address; does it open in a browser that is not signed in?"
+    if answer.status in {401, 403, 407}:
+        hint = "it is not public: put the file in the bucket (r2:…, s3:…) or into the image"
+    # The reason is the server's own text: cut, and nothing that a terminal would obey.
+    said = "".join(one for one in answer.reason[:40] if one.isprintable())
+    raise HpsError(f"{address.name} cannot be read: {answer.status} {said}".rstrip(), hint)
+
+
+def _no_answer(address: WebAddress, error: Exception) -> HpsError:
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        hint = "SSL_CERT_FILE names the file of the certificates that are trusted"
+        said = cause.verify_message
+        return HpsError(f"{address.name}: the certificate is not trusted: {said}", hint)
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
+    return HpsError(f"{address.name} cannot be read: {said or type(cause).__name__}", hint)
