@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -14,6 +14,7 @@ from hps.spec import scalars
 from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
 from hps.spec.problems import Problem
 from hps.spec.quote import quoted
+from hps.spec.trust import VARIABLE_PREFIX, not_allowed
 
 MAX_FILLED_CHARACTERS = 1024**2
 # Of one value; more would say nothing new.
@@ -28,8 +29,9 @@ _FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, or $${ for a lite
 
 @dataclass(slots=True, kw_only=True)
 class _Filling:
-    """One scalar while it is filled in."""
+    """One scalar while it is filled in. `allowed` None: it may name any variable."""
 
+    allowed: Callable[[str], bool] | None
     pieces: list[str] = field(default_factory=list)
     filled_from: list[str] = field(default_factory=list)
     unset: list[str] = field(default_factory=list)
@@ -47,13 +49,23 @@ class _Fault:
 
 
 class Interpolator:
-    """Fills in a whole tree, and bounds the total of the text that this gives."""
+    """Fills in a whole tree, and bounds the total of the text that this gives.
 
-    def __init__(self, env: Mapping[str, str], file: str, text_lines: Sequence[str]) -> None:
+    `allowed` says which variables the values of `file` may name; those of overrides name any.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        file: str,
+        text_lines: Sequence[str],
+        allowed: Callable[[str], bool] | None = None,
+    ) -> None:
         self.problems: list[Problem] = []
         self._env = env
         self._file = file
         self._lines = text_lines
+        self._allowed = allowed
         self._characters = 0
 
     def fill(self, node: Node) -> Node:
@@ -66,7 +78,7 @@ class Interpolator:
         return node if node.broken or "${" not in node.text else self._scalar(node)
 
     def _scalar(self, node: ScalarNode) -> ScalarNode:
-        filling = _Filling()
+        filling = _Filling(allowed=self._allowed if node.mark.file == self._file else None)
         faults = list(islice(_fill_text(node.text, self._env, filling), _MAX_FAULTS))
         text = "".join(filling.pieces)
         self._characters += len(text)
@@ -126,7 +138,9 @@ def _fill_reference(
 ) -> Iterator[_Fault]:
     name, operator, word = reference["name"], reference["operator"], reference["word"]
     value = env.get(name)
-    if value or (value is not None and operator is None):
+    if filling.allowed is not None and not filling.allowed(name):
+        yield _not_allowed(reference, index)
+    elif value or (value is not None and operator is None):
         filling.pieces.append(value)
         filling.filled_from.append(name)
     elif operator == ":-":
@@ -146,6 +160,13 @@ def _unset(reference: re.Match[str], index: int, *, is_empty: bool) -> _Fault:
         message=f"the environment variable {name} {state}",
         hint=asked or f"set it, or write a default: ${{{name}:-…}}",
         rule="unset-variable",
+    )
+
+
+def _not_allowed(reference: re.Match[str], index: int) -> _Fault:
+    message, hint, rule = not_allowed(reference["name"], VARIABLE_PREFIX)
+    return _Fault(
+        index=index, length=len(reference.group()), message=message, hint=hint, rule=rule
     )
 
 

@@ -23,6 +23,7 @@ from hps.spec.source import SpecText, decode, lines
 from hps.spec.steps_check import PlacedStep, check_order, read_steps
 from hps.spec.sweep import Sweep, read_sweep
 from hps.spec.targets_check import check_targets
+from hps.spec.trust import check_secret_names, may_fill_in
 from hps.spec.validate import Checked, check_schema
 from hps.units import parse_time_s
 
@@ -36,7 +37,8 @@ def load(
 ) -> Spec:
     """The experiment, checked. With a machine, also whether that has the memory and the disk.
 
-    `env` fills in `${…}`; secrets are only named in the experiment and need not be in it.
+    `env` fills in `${…}`; secrets are only named in the experiment and need not be in it. A source
+    that is not trusted may use the variables of `hps.spec.trust` alone; overrides may use any.
     Raises `SpecError` with every problem of the file and of the overrides.
     """
     try:
@@ -51,9 +53,12 @@ def _load(
     text = decode(source)
     problems: list[Problem] = []
     root = _read_tree(source.name, text, overrides, problems)
-    interpolator = Interpolator(env, source.name, lines(text))
+    allowed = None if source.trusted else may_fill_in
+    interpolator = Interpolator(env, source.name, lines(text), allowed)
     filled = as_mapping(interpolator.fill(hide_secrets(root, problems)))
     problems.extend(interpolator.problems)
+    if not source.trusted:
+        problems.extend(check_secret_names(filled, source.name))
     checked = check_schema(filled)
     problems.extend(checked.problems)
     steps = read_steps(checked)

@@ -22,10 +22,14 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecText:
-    """The raw bytes of an experiment file, and the name that problems call it by."""
+    """The raw bytes of an experiment file, and the name that problems call it by.
+
+    One that came over a network is not `trusted`: see `hps.spec.trust`.
+    """
 
     name: str
     content: bytes
+    trusted: bool = True
 
 
 def read_file(path: str) -> SpecText:

@@ -1,0 +1,202 @@
+"""The decision before the first trial: has this machine done it already, and is it good enough?
+
+finished? -> facts -> round trips, bandwidth -> verdict
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from hps.errors import HpsError
+from hps.model import NodeRules, Plan, ProbeSettings, Target
+from hps.node.bandwidth import Point
+from hps.node.facts import NodeFacts, readings_of
+from hps.node.reading import Reading, Unknown, known, unknown
+from hps.node.rtt import Rtt, measure_all
+from hps.node.verdict import Verdict, judge
+from hps.probe import speedtest, target
+from hps.probe.link import Link
+from hps.probe.rates import STOPPED, Rates, nothing
+from hps.providers import PROVIDERS
+from hps.store import journal
+
+SWITCHED_OFF = "the probe is switched off"
+NOT_MEASURED = "not measured"
+_FETCH_TIMEOUT_S = 60.0
+# rclone: the folder is not there.
+_NO_FOLDER = 3
+
+Event = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What was measured of the way to the target. `rtt` is that to its endpoint."""
+
+    settings: ProbeSettings
+    target: str
+    rates: Rates
+    rtt: Rtt | Unknown
+    rtt_hosts: Mapping[str, Rtt | Unknown]
+
+    def as_data(self) -> dict[str, object]:
+        """As it is stored: null where unknown, with the reason."""
+        return {
+            "method": self.settings.method,
+            "target": self.target,
+            "connections": self.settings.connections,
+            "upload_mbps": asdict(self.rates.upload.mbps),
+            "download_mbps": asdict(self.rates.download.mbps),
+            "upload_points": _points(self.rates.upload.points),
+            "download_points": _points(self.rates.download.points),
+            "rtt": _rtt_data(self.rtt),
+            "rtt_hosts": {host: _rtt_data(rtt) for host, rtt in self.rtt_hosts.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether the experiment runs here, and on what grounds."""
+
+    probed: Probed
+    verdict: Verdict
+
+    @property
+    def rejected(self) -> bool:
+        """True where nothing of the experiment may run here."""
+        return not self.verdict.accepted and self.verdict.action != "continue"
+
+    def as_data(self) -> dict[str, object]:
+        """Its part of the run line."""
+        return {"probe": self.probed.as_data(), "verdict": asdict(self.verdict)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A node and its way to the target that is probed."""
+
+    facts: NodeFacts
+    target: Target
+    link: Link
+    event: Event = field(repr=False)
+
+
+def decide(rules: NodeRules, candidate: Candidate) -> Decision:
+    """Measure what the rules ask for, and judge. Never raises for a node that is no good."""
+    probed = _probe(rules, candidate)
+    readings = replace(
+        readings_of(candidate.facts),
+        upload_mbps=probed.rates.upload.mbps,
+        download_mbps=probed.rates.download.mbps,
+        rtt_s=_rtt_reading(probed.rtt),
+    )
+    return Decision(probed=probed, verdict=judge(rules, readings))
+
+
+def _probe(rules: NodeRules, candidate: Candidate) -> Probed:
+    rtt, hosts = _round_trips(rules, candidate)
+    return Probed(
+        settings=rules.probe,
+        target=candidate.target.name,
+        rates=_rates(rules, candidate),
+        rtt=rtt,
+        rtt_hosts=hosts,
+    )
+
+
+def _round_trips(
+    rules: NodeRules, candidate: Candidate
+) -> tuple[Rtt | Unknown, Mapping[str, Rtt | Unknown]]:
+    """To the endpoint and the other hosts, before the bandwidth probe fills the link."""
+    hosts = rules.probe.rtt_hosts
+    if candidate.link.stop.is_set():
+        return Unknown(reason=STOPPED), {}
+    if rules == NodeRules(probe=rules.probe) and not hosts:
+        return Unknown(reason=NOT_MEASURED), {}
+    endpoint = endpoint_of(candidate.target)
+    candidate.event("round_trips_started", hosts=[endpoint, *hosts])
+    measured = measure_all((endpoint, *hosts))
+    return measured[endpoint], {host: measured[host] for host in hosts}
+
+
+def _rates(rules: NodeRules, candidate: Candidate) -> Rates:
+    if rules.min_upload_mbps is None and rules.min_download_mbps is None:
+        return nothing(NOT_MEASURED)
+    if rules.probe.method == "none":
+        return nothing(SWITCHED_OFF)
+    if candidate.link.stop.is_set():
+        return nothing(STOPPED)
+    if rules.probe.method == "speedtest":
+        candidate.event("probe_started", method="speedtest")
+        return speedtest.measure(candidate.link)
+    return target.measure(candidate.link, rules.probe, candidate.event)
+
+
+def endpoint_of(probed: Target) -> str:
+    """Where a target is reached; Amazon's where it names none."""
+    region = probed.region or PROVIDERS[probed.provider].region
+    return probed.endpoint or f"https://s3.{region}.amazonaws.com"
+
+
+def finished_run(plan: Plan, folders: Iterable[Path]) -> str:
+    """The id of a run whose stored results have every operation of the plan; empty: there is none.
+
+    `folders` hold the journals of this machine's runs of this experiment.
+    """
+    wanted = {operation.operation_id for operation in plan.operations}
+    for folder in folders:
+        for path in sorted(folder.glob("*.jsonl")):
+            if wanted and wanted <= _done(path, plan.spec.sha256):
+                return path.stem
+    return ""
+
+
+def fetch_journals(link: Link, into: Path) -> str:
+    """Copy the journals in the link's folder. Returns why that failed, or nothing."""
+    call = link.call("copy", link.place(), str(into), "--include=/*.jsonl")
+    ended = link.run(call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop)
+    if ended.ended == "exit" and ended.returncode in {0, _NO_FOLDER}:
+        return ""
+    return link.why("fetch", ended)
+
+
+def _done(path: Path, sha256: str) -> set[object]:
+    """The operations that a run of the same experiment has results of."""
+    try:
+        run, *results = list(journal.read(path)) or [{}]
+    except (HpsError, OSError):
+        return set()  # what can't be read proves nothing
+    if run.get("spec_sha256") != sha256:
+        return set()
+    return {
+        record.get("operation_id") for record in results if record.get("status") != "interrupted"
+    }
+
+
+def _points(points: tuple[Point, ...]) -> list[list[float]]:
+    """Seconds since the first look, and bytes since then."""
+    if not points:
+        return []
+    first = points[0]
+    return [
+        [round(point.t_s - first.t_s, 3), point.bytes_total - first.bytes_total] for point in points
+    ]
+
+
+def _rtt_data(rtt: Rtt | Unknown) -> dict[str, object]:
+    if isinstance(rtt, Rtt):
+        return {**asdict(rtt), "reason": ""}
+    return {
+        "median_s": None,
+        "jitter_s": None,
+        "samples_s": [],
+        "failures": None,
+        "address": None,
+        "reason": rtt.reason,
+    }
+
+
+def _rtt_reading(rtt: Rtt | Unknown) -> Reading:
+    return known(rtt.median_s) if isinstance(rtt, Rtt) else unknown(rtt.reason)

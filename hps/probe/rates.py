@@ -1,0 +1,31 @@
+"""What a bandwidth probe comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hps.node.bandwidth import Point
+from hps.node.reading import Reading, unknown
+
+STOPPED = "the run was stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One direction: megabits a second, and the growing count of bytes behind it."""
+
+    mbps: Reading
+    points: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Both directions, as this node sees them."""
+
+    upload: Rate
+    download: Rate
+
+
+def nothing(reason: str) -> Rates:
+    """No rates, and why."""
+    return Rates(upload=Rate(mbps=unknown(reason)), download=Rate(mbps=unknown(reason)))

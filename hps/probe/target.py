@@ -1,0 +1,162 @@
+"""The probe by the experiment's own bucket: several connections, a few seconds each way.
+
+One rclone sends more than fits into the time, and is ended; another reads one object again and
+again, and keeps nothing of it. The rates are those of the kernel's counters. Neither way takes more
+disk than one file, and what was sent is removed in every case.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hps.model import ProbeSettings
+from hps.node.bandwidth import INTERVAL_S
+from hps.node.reading import Reading, Unknown, describe, unknown
+from hps.node.socket_bytes import SocketBytes
+from hps.probe.link import Link
+from hps.probe.rates import Rate, Rates, nothing
+from hps.probe.watch import Watch
+from hps.tools import evidence, rclone
+
+_MIB = 1024**2
+_FILE_BYTES = 32 * _MIB
+# What a link of 20 Gbps moves.
+_MOST_BYTES_PER_S = 2.5e9
+# The object that is read takes about so long to upload, and some time more where one connection is
+# slower than several.
+_OBJECT_S = 2.0
+_OBJECT_TIMEOUT_S = 30.0
+_READS = 256
+_REMOVE_TIMEOUT_S = 20.0
+_REMOVE_TRIES = 3
+# A server may still be busy with an upload that was cut off.
+_SETTLE_S = 0.5
+# One PUT a file: what is cut off leaves no incomplete multipart upload.
+_WHOLE = ("--s3-upload-cutoff=5Gi", "--no-check-dest")
+
+
+def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -> Rates:
+    """Measure both directions through the link, whose folder must be this probe's own.
+
+    What fails is unknown, with the reason. Takes at most about twice the declared seconds and a
+    minute where nothing goes well.
+    """
+    folder = link.scratch / "probe"
+    try:
+        file = _random_file(folder)
+        event("probe_started", direction="upload", most_s=settings.duration_s)
+        upload = _upload(link, settings, file)
+        event("probe_started", direction="download", most_s=settings.duration_s)
+        return Rates(upload=upload, download=_download(link, settings, file, upload.mbps))
+    except OSError as error:
+        return nothing(f"{folder}: {describe(error)}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        left = _remove(link)
+        if left:
+            event("clean_up_failed", what="probe", key=link.key, reason=left)
+
+
+def _upload(link: Link, settings: ProbeSettings, file: Path) -> Rate:
+    """Many names for one file: more than fits into the time, and no more disk than it has."""
+    names = file.parent / "names"
+    names.mkdir()
+    most_bytes = _MOST_BYTES_PER_S * settings.duration_s
+    for number in range(settings.connections + math.ceil(most_bytes / _FILE_BYTES)):
+        (names / f"{number}.bin").symlink_to(file)
+    call = link.call(
+        "copy",
+        str(names),
+        link.place("sent"),
+        "--copy-links",
+        f"--transfers={settings.connections}",
+        *_WHOLE,
+    )
+    return _watched(link, settings, call, SocketBytes.sent_bytes)
+
+
+def _download(link: Link, settings: ProbeSettings, file: Path, upload: Reading) -> Rate:
+    """Read one object again and again: it stands under many names in one combined folder."""
+    if not isinstance(upload.value, float):
+        return Rate(mbps=unknown(f"nothing to read, for the upload failed: {upload.reason}"))
+    failed = _send_object(link, file, upload.value)
+    if failed:
+        return Rate(mbps=unknown(f"nothing to read: {failed}"))
+    call = link.call(
+        "hashsum",
+        "crc32",
+        _combined(link.place("read")),
+        "--download",
+        f"--transfers={settings.connections}",
+        "--checkers=1",  # who looks for objects: one connection more, which moves next to nothing
+        "--disable=ListR",
+    )
+    return _watched(link, settings, call, SocketBytes.received_bytes)
+
+
+def _watched(
+    link: Link,
+    settings: ProbeSettings,
+    call: rclone.Invocation,
+    count: Callable[[SocketBytes], int | Unknown],
+) -> Rate:
+    watch = Watch(log=link.log("probe"), count=count, stop=link.stop)
+    # The first look comes one interval after the start, and the last may be missed.
+    timeout_s = settings.duration_s + 2 * INTERVAL_S
+    ended = link.run(call, timeout_s=timeout_s, name="probe", stop=watch, sampler=watch)
+    return watch.outcome(ended)
+
+
+def _send_object(link: Link, file: Path, upload_mbps: float) -> str:
+    """Upload what is to be read, as large as the time allows. Returns why it failed, or nothing."""
+    size_bytes = int(upload_mbps * 1e6 / 8 * _OBJECT_S)
+    os.truncate(file, min(_FILE_BYTES, max(_MIB, size_bytes)))
+    ended = link.run(
+        link.call("copy", str(file), link.place("read"), *_WHOLE),
+        timeout_s=_OBJECT_TIMEOUT_S,
+        name="probe",
+        stop=link.stop,
+    )
+    return "" if ended.returncode == 0 else link.why("probe", ended)
+
+
+def _combined(place: str) -> str:
+    """A remote with many folders that are all the same one."""
+    quoted = place.replace('"', '""')
+    upstreams = " ".join(f'"{number}={quoted}"' for number in range(_READS))
+    escaped = upstreams.replace("'", "''")
+    return f":combine,upstreams='{escaped}':"
+
+
+def _random_file(folder: Path) -> Path:
+    folder.mkdir()
+    file = folder / "random.bin"
+    with file.open("wb") as stream:
+        for _ in range(_FILE_BYTES // _MIB):
+            stream.write(os.urandom(_MIB))
+    return file
+
+
+def _remove(link: Link) -> str:
+    """Delete what was sent, and look whether it is gone. Returns what went wrong, or nothing."""
+    log, listed = link.log("remove"), link.scratch / "remove.out"
+    for _ in range(_REMOVE_TRIES):
+        deleted = link.run(
+            rclone.delete(link.remote, link.key), timeout_s=_REMOVE_TIMEOUT_S, name="remove"
+        )
+        if deleted.returncode != 0:
+            return evidence.last_line(log) or f"rclone ended by {deleted.ended}"
+        time.sleep(_SETTLE_S)
+        looked = link.run(
+            rclone.list_files(link.remote, link.key), timeout_s=_REMOVE_TIMEOUT_S, name="remove"
+        )
+        if looked.returncode != 0:
+            return evidence.last_line(log) or f"rclone ended by {looked.ended}"
+        if not listed.stat().st_size:
+            return ""
+    return "objects keep coming"

@@ -1,0 +1,60 @@
+"""A running transfer, looked at from outside until its rate is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hps import process
+from hps.node.bandwidth import INTERVAL_S, SteadyRate, rate_from_points
+from hps.node.reading import Unknown, unknown
+from hps.node.socket_bytes import SocketBytes
+from hps.probe.link import first_error
+from hps.probe.rates import STOPPED, Rate
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks at a process from outside until its rate is steady, or something goes wrong.
+
+    It is a `process.Sampler`, and the `process.Stop` of the same process.
+    """
+
+    log: Path
+    count: Callable[[SocketBytes], int | Unknown]
+    stop: process.Stop
+    interval_s: float = INTERVAL_S
+    rate: SteadyRate = field(default_factory=SteadyRate)
+    trouble: str = ""
+    _sockets: SocketBytes | None = None
+
+    def sample(self, pid: int) -> None:
+        """One look at the bytes that process `pid` has moved."""
+        if self._sockets is None:
+            self._sockets = SocketBytes(pid=pid)
+        total = self.count(self._sockets)
+        if isinstance(total, Unknown):
+            self.trouble = total.reason
+        else:
+            self.rate.feed(time.monotonic(), total)
+
+    def is_set(self) -> bool:
+        """True once there is no more to see."""
+        # Bytes move in requests that are refused, too: their rate is none.
+        if not self.trouble and self.log.stat().st_size:
+            self.trouble = first_error(self.log)
+        return self.stop.is_set() or bool(self.trouble) or self.rate.steady
+
+    def outcome(self, ended: process.Exit) -> Rate:
+        """The rate, once the process has ended."""
+        if self.stop.is_set():
+            return Rate(mbps=unknown(STOPPED))
+        if ended.ended == "exit" and ended.returncode != 0 and not self.trouble:
+            self.trouble = first_error(self.log) or f"rclone ended with code {ended.returncode}"
+        if self.trouble:
+            return Rate(mbps=unknown(self.trouble))
+        points = tuple(self.rate.points)
+        reading = rate_from_points((point.t_s, point.bytes_total) for point in points)
+        return Rate(mbps=reading, points=points)

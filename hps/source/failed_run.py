@@ -1,0 +1,115 @@
+"""A run that never began, stored where a fleet's results are: who got no experiment, and why.
+
+Written to `<folder>/results/failed/<machine_id>/<run_id>.jsonl` in the bucket of `r2:`, whose
+variables nodes have even where they have nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from hps import __version__
+from hps.errors import HpsError
+from hps.node import facts as node_facts
+from hps.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
+from hps.scrub import Scrubber, looks_secret
+from hps.source import bucket, well_known
+from hps.source.workplace import Workplace, opened
+from hps.tools import rclone
+
+TARGET = "r2"
+UNKNOWN_EXPERIMENT = "unknown"
+_REASON_CHARACTERS = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRun:
+    """What is known of it. `source` is where the experiment was to come from."""
+
+    experiment: str
+    spec_sha256: str
+    source: str
+    overrides: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Where the record is; or why it could not be stored."""
+
+    place: str = ""
+    error: str = ""
+
+
+def is_wanted(env: Mapping[str, str]) -> bool:
+    """True where the environment says which bucket results go to."""
+    return not well_known.missing(TARGET, env)
+
+
+def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
+    """Store the record; what goes wrong with that is a value, for something else failed first."""
+    scrubber = Scrubber({name: value for name, value in env.items() if looks_secret(name)})
+    clean = FailedRun(
+        experiment=failed.experiment,
+        spec_sha256=failed.spec_sha256,
+        source=scrubber.text(failed.source),
+        overrides=tuple(map(scrubber.text, failed.overrides)),
+        reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
+    )
+    try:
+        with opened("storing the failure", timeout_s=bucket.TIMEOUT_S) as place:
+            return _store(clean, env, place)
+    except (HpsError, OSError) as error:
+        return Stored(error=scrubber.text(str(error)))
+
+
+def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Stored:
+    reached = bucket.reach(TARGET, env, place)
+    facts = node_facts.collect(
+        env,
+        place.folder,
+        rclone.read_version(reached.binary),
+        measure_disk=False,
+        look_for_gpu=False,
+    )
+    record = _record(failed, facts, datetime.now(UTC))
+    path = place.folder / f"{record['run_id']}.jsonl"
+    path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    key = f"results/failed/{facts.machine_id}/{path.name}"
+    said = bucket.send(path, key, reached)
+    if said.code != 0:
+        return Stored(error=said.last_line)
+    return Stored(place=reached.remote.path(key))
+
+
+def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Record:
+    """A run line, with no operations; the file itself is left out, as it may hold a secret."""
+    identity = RunIdentity(
+        run_id=new_run_id(now),
+        machine_id=facts.machine_id,
+        experiment=failed.experiment,
+        spec_sha256=failed.spec_sha256,
+    )
+    return {
+        "kind": "run",
+        "format": FORMAT,
+        **asdict(identity),
+        "status": "failed",
+        "reason": failed.reason,
+        "started_at": utc_text(now),
+        "source": failed.source,
+        "spec": "",
+        "spec_source": failed.source,
+        "overrides": list(failed.overrides),
+        "targets": {},
+        "seed": 0,
+        "operations": 0,
+        "cells": [],
+        "merged": [],
+        "hps": __version__,
+        "node": asdict(facts),
+    }
+
