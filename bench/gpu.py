@@ -1,7 +1,7 @@
 """How fast files get to the GPU, and what copying beside a download costs.
 
-    python bench/gpu.py            print the tables
-    python bench/gpu.py --write    and put them into bench/RESULTS.md
+    python -m bench.gpu            print the tables
+    python -m bench.gpu --write    and put them into bench/RESULTS.md
 
 Needs torch (`pip install 'hps[gpu]'`); without it the exit code is 5. Without a GPU the CPU's
 memory stands in for one, and the tables say so.
@@ -24,9 +24,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from surroundings import Surroundings, surroundings
 from tabulate import tabulate
 
+from bench.surroundings import Surroundings, surroundings
 from hps.errors import EXIT_NO_DATA, EXIT_OPERATION_FAILED, HpsError
 from hps.gpu import device, loading
 from hps.plan import expand

@@ -15,7 +15,7 @@ from hps.node.bandwidth import Point
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.reading import Reading, Unknown, known, unknown
 from hps.node.rtt import Rtt, measure_all
-from hps.node.verdict import Verdict, judge
+from hps.node.verdict import Readings, Verdict, judge
 from hps.probe import speedtest, target
 from hps.probe.link import Link
 from hps.probe.rates import STOPPED, Rates, nothing
@@ -113,7 +113,7 @@ def _round_trips(
     hosts = rules.probe.rtt_hosts
     if candidate.link.stop.is_set():
         return Unknown(reason=STOPPED), {}
-    if rules == NodeRules(probe=rules.probe) and not hosts:
+    if not (hosts or judge(rules, Readings()).checks):
         return Unknown(reason=NOT_MEASURED), {}
     endpoint = endpoint_of(candidate.target)
     candidate.event("round_trips_started", hosts=[endpoint, *hosts])

@@ -28,6 +28,7 @@ from hps.units import parse_rate_mbps
 if TYPE_CHECKING:
     from hps.log import Format
     from hps.model import Spec
+    from hps.validation import Checked
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"
@@ -52,6 +53,20 @@ def cli() -> None:
 
     An experiment is a YAML file. `validate` finds its mistakes, `plan` says what it will do
     and take, `run` does it and stores what really happened.
+
+    \b
+    FILE, or the variable EXPERIMENT, is one of:
+      experiments/quickstart.yaml                 a path
+      https://host/file.yaml                      a web address
+      git+https://host/repository.git@rev#path    a branch, a tag or a whole commit id
+      r2:path.yaml                                below FOLDER in BUCKET, reached with
+                                                  CLOUDFLARE_ENDPOINT_URL, _ID, _KEY, _REGION
+      s3:path.yaml                                the same with AWS_REGION, AWS_ACCESS_KEY_ID,
+                                                  AWS_SECRET_ACCESS_KEY and, if wanted,
+                                                  AWS_ENDPOINT_URL, AWS_SESSION_TOKEN
+
+    What came over a network may use no variables but those of the shipped experiments, and those
+    named HPS_VAR_… and, for secrets, HPS_SECRET_….
 
     Standard output is the answer, standard error is events, results are files.
     Exit codes: 0 done, 1 an operation failed or was invalid, 2 usage or experiment,
@@ -115,7 +130,7 @@ def plan(
 ) -> None:
     """Say what an experiment will do and take, before a byte moves.
 
-    FILE is an experiment; without it, the one that EXPERIMENT names. Nothing is contacted.
+    FILE is an experiment; without it, the one that EXPERIMENT names. No target is contacted.
     """
     from hps import estimate, script
     from hps.plan import expand
@@ -170,7 +185,8 @@ def run(
 ) -> None:
     """Run an experiment here: measure, store each result at once, print the table.
 
-    FILE is an experiment; without it, the one that EXPERIMENT names.
+    FILE is an experiment; without it, the one that EXPERIMENT names. Where it can't be read, and
+    the variables of `r2:` are set, that is stored under results/failed/ in this bucket.
     """
     from hps.plan import expand
     from hps.running import run_here
@@ -197,16 +213,30 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     from hps import validation
 
     if not file:
-        raise HpsError(
+        error = HpsError(
             "no experiment: neither FILE nor EXPERIMENT is given",
             "for example: hps run experiments/quickstart.yaml",
         )
+        if for_this_machine:
+            _store_failure(validation.nothing_given(error))
+        raise error
     machine = validation.this_machine() if for_this_machine else None
     checked = validation.check(file, overrides, dict(os.environ), machine)
     if checked.spec is None:
         click.echo(validation.explain(checked, terminal=sys.stderr.isatty()), err=True, nl=False)
+        if for_this_machine:
+            _store_failure(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
     return checked.spec
+
+
+def _store_failure(checked: Checked) -> None:
+    """Somebody waits for this node's results: let the bucket say why there are none."""
+    from hps import validation
+
+    told = validation.store_failure(checked, dict(os.environ))
+    if told:
+        click.echo(f"hps: this failure is {told}", err=True)
 
 
 def main() -> None:

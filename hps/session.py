@@ -1,22 +1,21 @@
 """One run from its first to its last breath: everything that is held open, opened and closed.
 
-binary -> guard, scratch -> embedded servers -> payloads -> run line -> execute -> bucket
+binary -> guard, scratch -> embedded servers -> decision, run line -> payloads -> execute -> bucket
 """
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from hps import __version__, execute, payload, process
-from hps.errors import HpsError
-from hps.model import Operation, Plan, Target
+from hps import __version__, admission, execute, payload
+from hps.model import Operation, Plan, Spec
 from hps.node import facts as node_facts
+from hps.node.machine_id import machine_id
 from hps.record import Record, RunIdentity, new_run_id, run_record
 from hps.scrub import Scrubber
 from hps.steps import Places, StepContext
@@ -24,8 +23,8 @@ from hps.steps.context import Stop
 from hps.store import daemon
 from hps.store.bucket import BucketCopy
 from hps.store.journal import Journal
-from hps.targets import Remote, embedded, http2, remote_of
-from hps.tools import rclone
+from hps.surroundings import Tools, opened
+from hps.targets import http2
 
 
 class Listener(Protocol):
@@ -43,13 +42,17 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a run is carried out. `env` is where secrets and `HPS_RCLONE` are looked up."""
+    """How a run is carried out. `env` is where secrets and `HPS_RCLONE` are looked up.
+
+    `once`: what this machine has finished is not measured again.
+    """
 
     output: Path
     env: Mapping[str, str] = field(repr=False)
     render: Callable[[Path], Mapping[str, str]]
     measure_disk: bool = True
     look_for_gpu: bool = True
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,37 +63,33 @@ class Outcome:
     journal: Path
     tally: execute.Tally
     not_stored: str
+    decision: admission.Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tools:
-    """What a session found and started before the first operation."""
+class Finished:
+    """There was nothing to do: on this machine the run `run_id` has done it all."""
 
-    binary: str
-    version: str
-    secrets: Mapping[str, str] = field(repr=False)
-    guard: process.Guard
-    scratch: Path
-    targets: Mapping[str, Target]
-
-    def remote(self, name: str) -> Remote:
-        return remote_of(self.targets[name])
+    run_id: str
 
 
-def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome:
+def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome | Finished:
     """Carry out a plan on this machine. Raises `HpsError` before the first operation only."""
     started_at = datetime.now(UTC)
-    with _opened(plan, options) as tools:
-        facts = _facts(options, tools)
-        identity = RunIdentity(
-            run_id=new_run_id(started_at),
-            machine_id=facts.machine_id,
-            experiment=plan.spec.name,
-            spec_sha256=plan.spec.sha256,
-        )
-        line = run_record(
-            identity, plan, started_at=started_at, facts={"hps": __version__, "node": asdict(facts)}
-        )
+    identity = RunIdentity(
+        run_id=new_run_id(started_at),
+        machine_id=machine_id(options.env),
+        experiment=plan.spec.name,
+        spec_sha256=plan.spec.sha256,
+    )
+    with opened(plan.spec, options.env) as tools:
+        before = _finished_run(plan, identity, tools, options, stop) if options.once else ""
+        if before:
+            return Finished(run_id=before)
+        facts = collect_facts(options, tools)
+        decision = decide(plan.spec, identity, facts, tools, stop, listener.event)
+        known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
+        line = run_record(identity, plan, started_at=started_at, facts=known)
         scrubber = Scrubber(tools.secrets)
         with (
             Journal(options.output / f"{identity.path}.jsonl") as journal,
@@ -99,9 +98,55 @@ def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome
             recorder = _Recorder(journal, bucket, scrubber, listener)
             recorder.append(line)
             listener.event("run_started", run_id=identity.run_id, journal=str(journal.path))
-            tally = _execute(plan, identity, tools, stop, recorder)
-            not_stored = _publish(journal.path, bucket, options, scrubber, stop)
-    return Outcome(identity=identity, journal=journal.path, tally=tally, not_stored=not_stored)
+            if decision.rejected or stop.is_set():
+                tally = execute.Tally()
+                not_stored = bucket.send_all([journal.path], wait=stop.wait)
+            else:
+                tally = _execute(plan, identity, tools, stop, recorder)
+                not_stored = _publish(journal.path, bucket, options, scrubber, stop)
+    return Outcome(
+        identity=identity,
+        journal=journal.path,
+        tally=tally,
+        not_stored=not_stored,
+        decision=decision,
+    )
+
+
+def decide(
+    spec: Spec,
+    identity: RunIdentity,
+    facts: node_facts.NodeFacts,
+    tools: Tools,
+    stop: Stop,
+    event: admission.Event,
+) -> admission.Decision:
+    """Probe this node as the experiment says, and judge it."""
+    name = spec.node.probe.target or spec.results.target
+    candidate = admission.Candidate(
+        facts=facts,
+        target=tools.targets[name],
+        link=tools.link(name, f"{_data_folder(identity)}/probe", stop),
+        event=event,
+    )
+    return admission.decide(spec.node, candidate)
+
+
+def _finished_run(
+    plan: Plan, identity: RunIdentity, tools: Tools, options: Options, stop: Stop
+) -> str:
+    """The run that did it all, on disk or in the bucket; the embedded one forgets everything."""
+    place = plan.spec.results.target
+    if tools.targets[place].provider == "embedded":
+        return ""
+    here = options.output / identity.experiment / identity.machine_id
+    found = admission.finished_run(plan, [here])
+    if found:
+        return found
+    fetched = tools.scratch / "fetched"
+    link = tools.link(place, _results_folder(plan, identity), stop)
+    admission.fetch_journals(link, fetched)
+    return admission.finished_run(plan, [fetched])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,68 +166,8 @@ class _Recorder:
         self.bucket.send_now_and_then(self.journal.path)
 
 
-@contextlib.contextmanager
-def _opened(plan: Plan, options: Options) -> Iterator[_Tools]:
-    binary = rclone.find_binary(options.env)
-    version = rclone.read_version(binary)
-    keys = embedded.new_keys()
-    with contextlib.ExitStack() as stack:
-        guard = stack.enter_context(process.Guard())
-        scratch = stack.enter_context(_scratch(guard))
-        targets = {
-            name: stack.enter_context(_started(target, scratch, binary, keys, guard))
-            for name, target in plan.spec.targets.items()
-        }
-        tools = _Tools(
-            binary=binary,
-            version=version,
-            secrets=_secrets(targets, options.env, keys),
-            guard=guard,
-            scratch=scratch,
-            targets=targets,
-        )
-        yield tools
-
-
-@contextlib.contextmanager
-def _scratch(guard: process.Guard) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="hps-", ignore_cleanup_errors=True) as name:
-        guard.tell("remove", name)
-        yield Path(name)
-
-
-@contextlib.contextmanager
-def _started(
-    target: Target, scratch: Path, binary: str, keys: dict[str, str], guard: process.Guard
-) -> Iterator[Target]:
-    if target.provider != "embedded":
-        yield target
-        return
-    folder = scratch / "served" / target.name
-    with embedded.serve(target, folder, binary, keys, guard) as served:
-        yield served
-
-
-def _secrets(
-    targets: Mapping[str, Target], env: Mapping[str, str], keys: Mapping[str, str]
-) -> dict[str, str]:
-    """Every secret that the targets name. Raises `HpsError` naming the first that is not set."""
-    known = {**env, **keys}
-    names = {
-        reference.env
-        for target in targets.values()
-        for reference in remote_of(target).secret_env.values()
-    }
-    missing = sorted(name for name in names if not known.get(name))
-    if missing:
-        raise HpsError(
-            f"not set in the environment: {', '.join(missing)}",
-            f"export {missing[0]}=…, or pass -e {missing[0]} to the container",
-        )
-    return {name: known[name] for name in names}
-
-
-def _facts(options: Options, tools: _Tools) -> node_facts.NodeFacts:
+def collect_facts(options: Options, tools: Tools) -> node_facts.NodeFacts:
+    """What this machine is."""
     return node_facts.collect(
         options.env,
         tools.scratch,
@@ -194,31 +179,37 @@ def _facts(options: Options, tools: _Tools) -> node_facts.NodeFacts:
 
 @contextlib.contextmanager
 def _bucket_copy(
-    plan: Plan, identity: RunIdentity, tools: _Tools, listener: Listener
+    plan: Plan, identity: RunIdentity, tools: Tools, listener: Listener
 ) -> Iterator[BucketCopy]:
-    place = plan.spec.results
-    remote = tools.remote(place.target)
+    remote = tools.remote(plan.spec.results.target)
     with daemon.serve(
         remote, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
     ) as running:
         yield BucketCopy(
             daemon=running,
-            folder="/".join(
-                part for part in (place.folder, identity.experiment, identity.machine_id) if part
-            ),
+            folder=_results_folder(plan, identity),
             report=lambda name, reason: listener.event(name, reason=reason),
         )
 
 
+def _results_folder(plan: Plan, identity: RunIdentity) -> str:
+    parts = (plan.spec.results.folder, identity.experiment, identity.machine_id)
+    return "/".join(part for part in parts if part)
+
+
+def _data_folder(identity: RunIdentity) -> str:
+    return f"data/{identity.experiment}/{identity.run_id}"
+
+
 def _execute(
-    plan: Plan, identity: RunIdentity, tools: _Tools, stop: Stop, recorder: _Recorder
+    plan: Plan, identity: RunIdentity, tools: Tools, stop: Stop, recorder: _Recorder
 ) -> execute.Tally:
     context = StepContext(
         binary=tools.binary,
         tool_version=tools.version,
         places=Places(
             remotes={name: tools.remote(name) for name in tools.targets},
-            data_folder=f"data/{identity.experiment}/{identity.run_id}",
+            data_folder=_data_folder(identity),
             payload_root=str(tools.scratch / "payload"),
             local_root=str(tools.scratch / "down"),
         ),
@@ -235,7 +226,7 @@ def _execute(
     return execute.run(plan, identity, context, hooks)
 
 
-def _offers_http2(plan: Plan, tools: _Tools) -> dict[str, bool]:
+def _offers_http2(plan: Plan, tools: Tools) -> dict[str, bool]:
     """Asked only of the targets that a cell wants HTTP/2 from."""
     wanted = {
         operation.cell.knobs.target
@@ -249,7 +240,7 @@ def _offers_http2(plan: Plan, tools: _Tools) -> dict[str, bool]:
 
 
 def _payloads(
-    plan: Plan, tools: _Tools, stop: Stop, listener: Listener
+    plan: Plan, tools: Tools, stop: Stop, listener: Listener
 ) -> dict[payload.Shape, payload.Payload]:
     """Every payload of the plan, made before anything is timed."""
     shapes = dict.fromkeys(

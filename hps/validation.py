@@ -13,13 +13,15 @@ from hps.errors import HpsError
 from hps.model import Spec
 from hps.node import cgroup
 from hps.plan import expand
+from hps.source import failed_run, read, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One file: its experiment, or its problems."""
+    """One file: its experiment, or its problems. `source` None: it could not be read."""
 
     name: str
+    source: specs.SpecText | None = None
     spec: Spec | None = None
     problems: tuple[specs.Problem, ...] = ()
 
@@ -36,16 +38,34 @@ def this_machine() -> specs.Machine:
 def check(
     name: str, overrides: Sequence[str], env: Mapping[str, str], machine: specs.Machine | None
 ) -> Checked:
-    """Read and check one file. Never raises for what is wrong with it."""
+    """Read and check one file, wherever it is. Never raises for what is wrong with it."""
     try:
-        source = specs.read_file(name)
+        source = read(name, env)
+    except HpsError as error:
+        safe = shown(name)
+        problem = specs.Problem(file=safe, message=error.message, hint=error.hint, rule="file")
+        return Checked(name=safe, problems=(problem,))
+    try:
         loaded = specs.load(source, env=env, overrides=overrides, machine=machine)
     except specs.SpecError as error:
-        return Checked(name=name, problems=error.problems)
-    except HpsError as error:
-        problem = specs.Problem(file=name, message=error.message, hint=error.hint, rule="file")
-        return Checked(name=name, problems=(problem,))
-    return Checked(name=name, spec=loaded)
+        return Checked(name=source.name, source=source, problems=error.problems)
+    return Checked(name=source.name, source=source, spec=loaded)
+
+
+def nothing_given(error: HpsError) -> Checked:
+    """What stands for an experiment where none was named."""
+    problem = specs.Problem(file="", message=error.message, hint=error.hint, rule="file")
+    return Checked(name="", problems=(problem,))
+
+
+def store_failure(checked: Checked, env: Mapping[str, str]) -> str:
+    """Store that a run never began, if the environment says where. Returns what to tell of it."""
+    if not failed_run.is_wanted(env):
+        return ""
+    reason = "\n".join(map(str, checked.problems))
+    failed = failed_run.describe(checked.source, checked.name, reason)
+    stored = failed_run.store(failed, env)
+    return f"stored as {stored.place}" if stored.place else f"not stored: {stored.error}"
 
 
 def render(files: Sequence[Checked], style: str, *, terminal: bool) -> str:

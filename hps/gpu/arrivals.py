@@ -1,6 +1,6 @@
 """What a running rclone has already written of its files, told from its log as it grows.
 
-The lines that count (see also `hps.tools.rclone_log`), as rclone 1.68 to 1.75 writes them:
+The lines that count (see also `hps.tools.rclone_log`), as rclone 1.70 to 1.75 writes them:
 
     multi-thread copy: chunk 4/20 (31457280-41943040) size 10Mi finished
     Copied (new) ; Multi-thread Copied (new)

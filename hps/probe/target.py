@@ -122,7 +122,8 @@ def _send_object(link: Link, file: Path, upload_mbps: float) -> str:
         name="probe",
         stop=link.stop,
     )
-    return "" if ended.returncode == 0 else link.why("probe", ended)
+    done = ended.ended == "exit" and ended.returncode == 0
+    return "" if done else link.why("probe", ended)
 
 
 def _combined(place: str) -> str:

@@ -166,9 +166,7 @@ def _in_repository(parts: SplitResult) -> GitAddress:
     if parts.query:
         raise HpsError("the address of a repository has a '?'", "leave the query out")
     repository = f"{parts.scheme}://{parts.netloc}{path if at else rev}"
-    found = GitAddress(
-        repository=repository, rev=rev if at else "HEAD", quoted_path=parts.fragment
-    )
+    found = GitAddress(repository=repository, rev=rev if at else "HEAD", quoted_path=parts.fragment)
     if not _REV.fullmatch(found.rev) or ".." in found.rev:
         hint = "expected a branch, a tag or a whole commit id after '@'"
         raise HpsError(f"{quoted(found.rev)} is not a revision", hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +39,7 @@ class Bucket:
 
 
 def reach(name: str, env: Mapping[str, str], place: Workplace) -> Bucket:
-    """The bucket of a well-known target. Raises `HpsError` where a variable or rclone is missing."""
+    """The bucket of a well-known target. Raises `HpsError` where something for it is missing."""
     remote = remote_of(well_known.target(name, env))
     names = (reference.env for reference in remote.secret_env.values())
     return Bucket(
@@ -51,9 +50,7 @@ def reach(name: str, env: Mapping[str, str], place: Workplace) -> Bucket:
     )
 
 
-def fetch(
-    address: BucketAddress, env: Mapping[str, str], *, timeout_s: float = TIMEOUT_S
-) -> bytes:
+def fetch(address: BucketAddress, env: Mapping[str, str], *, timeout_s: float = TIMEOUT_S) -> bytes:
     """The file's bytes, at most 1 MiB and one. Raises `HpsError`."""
     with opened(f"reading {address.name}", timeout_s=timeout_s) as place:
         bucket = reach(address.target, env, place)
@@ -79,7 +76,9 @@ def _check_is_file(address: BucketAddress, bucket: Bucket, path: str) -> None:
         return
     if said.code == 0 or "directory not found" in said.err:
         hint = "check the path: it is looked for below FOLDER in BUCKET"
-        raise HpsError(f"{address.name}: there is no file {bucket.remote.root}/{address.path}", hint)
+        raise HpsError(
+            f"{address.name}: there is no file {bucket.remote.root}/{address.path}", hint
+        )
     raise _failed(address, bucket, said)
 
 

@@ -6,7 +6,9 @@ variables nodes have even where they have nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,11 +20,14 @@ from hps.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
 from hps.scrub import Scrubber, looks_secret
 from hps.source import bucket, well_known
 from hps.source.workplace import Workplace, opened
+from hps.spec import SpecText
 from hps.tools import rclone
 
 TARGET = "r2"
 UNKNOWN_EXPERIMENT = "unknown"
 _REASON_CHARACTERS = 4000
+# The file could not be understood: a line that looks like its name has to do.
+_NAME = re.compile(rb"^name:[ \t]*([a-z0-9][a-z0-9._-]{0,62})[ \t]*\r?(?:#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,6 @@ class FailedRun:
     experiment: str
     spec_sha256: str
     source: str
-    overrides: tuple[str, ...]
     reason: str
 
 
@@ -42,6 +46,18 @@ class Stored:
 
     place: str = ""
     error: str = ""
+
+
+def describe(source: SpecText | None, name: str, reason: str) -> FailedRun:
+    """What is known of a run whose experiment, called `name`, was refused, or not even read."""
+    content = source.content if source is not None else b""
+    named = _NAME.search(content)
+    return FailedRun(
+        experiment=named[1].decode("ascii") if named else UNKNOWN_EXPERIMENT,
+        spec_sha256=hashlib.sha256(content).hexdigest(),
+        source=name,
+        reason=reason,
+    )
 
 
 def is_wanted(env: Mapping[str, str]) -> bool:
@@ -56,7 +72,6 @@ def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
         experiment=failed.experiment,
         spec_sha256=failed.spec_sha256,
         source=scrubber.text(failed.source),
-        overrides=tuple(map(scrubber.text, failed.overrides)),
         reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
     )
     try:
@@ -86,7 +101,7 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
 
 
 def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Record:
-    """A run line, with no operations; the file itself is left out, as it may hold a secret."""
+    """A run line, with no operations. The file and the overrides are left out: they may hold a secret."""
     identity = RunIdentity(
         run_id=new_run_id(now),
         machine_id=facts.machine_id,
@@ -103,7 +118,7 @@ def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Re
         "source": failed.source,
         "spec": "",
         "spec_source": failed.source,
-        "overrides": list(failed.overrides),
+        "overrides": [],
         "targets": {},
         "seed": 0,
         "operations": 0,
@@ -112,4 +127,3 @@ def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Re
         "hps": __version__,
         "node": asdict(facts),
     }
-

@@ -165,9 +165,7 @@ def _unset(reference: re.Match[str], index: int, *, is_empty: bool) -> _Fault:
 
 def _not_allowed(reference: re.Match[str], index: int) -> _Fault:
     message, hint, rule = not_allowed(reference["name"], VARIABLE_PREFIX)
-    return _Fault(
-        index=index, length=len(reference.group()), message=message, hint=hint, rule=rule
-    )
+    return _Fault(index=index, length=len(reference.group()), message=message, hint=hint, rule=rule)
 
 
 def _malformed(rest: str, index: int) -> _Fault:

@@ -132,7 +132,8 @@ steps: [{{upload: {{chunk_size: 5MiB}}}}, load, download_to_gpu, delete]
 def test_other_bytes_than_were_uploaded_fail_the_step(
     concurrency: int, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
-    zeros = Respond(status=200 if concurrency == 1 else 206, body=bytes(_MIB))
+    part = {"Content-Range": f"bytes 0-{_MIB - 1}/{concurrency * _MIB}"} if concurrency > 1 else {}
+    zeros = Respond(status=206 if part else 200, body=bytes(_MIB), headers=part)
     proxy = proxy_for(s3_server, rules=(Rule(match=_first_mebibyte, action=zeros, times=None),))
     ran = _run(
         tmp_path,

@@ -97,8 +97,6 @@ def test_the_published_benchmark_runs_unchanged_with_its_own_variables(
     assert all(name.startswith("results/") for name in left.split())
 
 
-
-
 def _rclone_out(server: S3Server, *arguments: str) -> str:
     return subprocess.run(
         [find_rclone(), *arguments],

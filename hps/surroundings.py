@@ -1,0 +1,106 @@
+"""What an experiment has around it: the tool, the secrets, the scratch folder, embedded servers."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hps import process
+from hps.errors import HpsError
+from hps.model import Spec, Target
+from hps.probe.link import Link
+from hps.targets import Remote, embedded, remote_of
+from hps.tools import rclone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What was found and started before the first operation."""
+
+    binary: str
+    version: str
+    secrets: Mapping[str, str] = field(repr=False)
+    guard: process.Guard
+    scratch: Path
+    targets: Mapping[str, Target]
+
+    def remote(self, name: str) -> Remote:
+        """The remote of the target of this name."""
+        return remote_of(self.targets[name])
+
+    def link(self, name: str, key: str, stop: process.Stop) -> Link:
+        """The way to a folder in the target of this name."""
+        return Link(
+            remote=self.remote(name),
+            key=key,
+            binary=self.binary,
+            secrets=self.secrets,
+            guard=self.guard,
+            scratch=self.scratch,
+            stop=stop,
+        )
+
+
+@contextlib.contextmanager
+def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
+    """The surroundings of an experiment for the length of a `with` block. Raises `HpsError`."""
+    binary = rclone.find_binary(env)
+    version = rclone.read_version(binary)
+    keys = embedded.new_keys()
+    with contextlib.ExitStack() as stack:
+        guard = stack.enter_context(process.Guard())
+        scratch = stack.enter_context(_scratch(guard))
+        targets = {
+            name: stack.enter_context(_started(target, scratch, binary, keys, guard))
+            for name, target in spec.targets.items()
+        }
+        tools = Tools(
+            binary=binary,
+            version=version,
+            secrets=_secrets(targets, env, keys),
+            guard=guard,
+            scratch=scratch,
+            targets=targets,
+        )
+        yield tools
+
+
+@contextlib.contextmanager
+def _scratch(guard: process.Guard) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hps-", ignore_cleanup_errors=True) as name:
+        guard.tell("remove", name)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def _started(
+    target: Target, scratch: Path, binary: str, keys: dict[str, str], guard: process.Guard
+) -> Iterator[Target]:
+    if target.provider != "embedded":
+        yield target
+        return
+    folder = scratch / "served" / target.name
+    with embedded.serve(target, folder, binary, keys, guard) as served:
+        yield served
+
+
+def _secrets(
+    targets: Mapping[str, Target], env: Mapping[str, str], keys: Mapping[str, str]
+) -> dict[str, str]:
+    """Every secret that the targets name. Raises `HpsError` naming the first that is not set."""
+    known = {**env, **keys}
+    names = {
+        reference.env
+        for target in targets.values()
+        for reference in remote_of(target).secret_env.values()
+    }
+    missing = sorted(name for name in names if not known.get(name))
+    if missing:
+        raise HpsError(
+            f"not set in the environment: {', '.join(missing)}",
+            f"export {missing[0]}=…, or pass -e {missing[0]} to the container",
+        )
+    return {name: known[name] for name in names}
