@@ -92,7 +92,15 @@ def decide(rules: NodeRules, candidate: Candidate) -> Decision:
         download_mbps=probed.rates.download.mbps,
         rtt_s=_rtt_reading(probed.rtt),
     )
-    return Decision(probed=probed, verdict=judge(rules, readings))
+    verdict = judge(rules, readings)
+    if verdict.checks:
+        candidate.event(
+            "node_judged",
+            accepted=verdict.accepted,
+            action=verdict.action,
+            reasons=list(verdict.reasons),
+        )
+    return Decision(probed=probed, verdict=verdict)
 
 
 def _probe(rules: NodeRules, candidate: Candidate) -> Probed:

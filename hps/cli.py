@@ -17,9 +17,7 @@ from hps import __version__
 from hps.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
-    EXIT_NOT_STORED,
     EXIT_OK,
-    EXIT_OPERATION_FAILED,
     EXIT_USAGE,
     HpsError,
 )
@@ -32,6 +30,15 @@ if TYPE_CHECKING:
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"
+_log_option = click.option(
+    "--log",
+    "log_style",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    envvar="HPS_LOG",
+    help="Events on standard error: auto is text on a terminal, JSON elsewhere.",
+)
 
 
 class _Rate(click.ParamType[float]):
@@ -165,15 +172,8 @@ def plan(
     show_default=True,
     help="Of the answer on standard output.",
 )
-@click.option(
-    "--log",
-    "log_style",
-    type=click.Choice(["auto", "json", "text"]),
-    default="auto",
-    show_default=True,
-    envvar="HPS_LOG",
-    help="Events on standard error: auto is text on a terminal, JSON elsewhere.",
-)
+@_log_option
+@click.option("--fresh", is_flag=True, help="Measure again what this machine has finished before.")
 @click.pass_context
 def run(
     context: click.Context,
@@ -182,6 +182,7 @@ def run(
     output: Path,
     style: str,
     log_style: Format,
+    fresh: bool,
 ) -> None:
     """Run an experiment here: measure, store each result at once, print the table.
 
@@ -189,24 +190,45 @@ def run(
     the variables of `r2:` are set, that is stored under results/failed/ in this bucket.
     """
     from hps.plan import expand
-    from hps.running import run_here
+    from hps.running import Ended, options_of, run_here
+
+    def tell(ended: Ended) -> None:
+        _answer(ended.answer(style))
+        for remark in ended.remarks():
+            click.echo(f"hps: {remark}", err=True)
 
     expanded = expand(_load(file, overrides, for_this_machine=True))
-    ended = run_here(expanded, output, dict(os.environ), log_style)
-    _answer(ended.answer(style))
-    if ended.outcome.not_stored:
-        click.echo(f"hps: the bucket lacks results: {ended.outcome.not_stored}", err=True)
-    context.exit(
-        _run_exit_code(ended.stopped, ended.outcome.not_stored, ended.outcome.tally.all_ok)
-    )
+    options = options_of(output, dict(os.environ), fresh=fresh)
+    context.exit(run_here(expanded, options, log_style, tell=tell))
 
 
-def _run_exit_code(stopped: int | None, not_stored: str, all_ok: bool) -> int:
-    if stopped is not None:
-        return stopped
-    if not_stored:
-        return EXIT_NOT_STORED
-    return EXIT_OK if all_ok else EXIT_OPERATION_FAILED
+@cli.command()
+@click.argument("file", required=False, envvar=_EXPERIMENT)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@_log_option
+@click.pass_context
+def node(
+    context: click.Context,
+    file: str | None,
+    overrides: tuple[str, ...],
+    style: str,
+    log_style: Format,
+) -> None:
+    """Print what this machine is; with FILE also probe it, and judge it by the rules there.
+
+    Without FILE the experiment that EXPERIMENT names is taken; without both there are no rules.
+    """
+    from hps.examining import examine_here
+    from hps.report import node_text
+
+    spec = _load(file, overrides, for_this_machine=False) if file else None
+    found = examine_here(spec, dict(os.environ), log_style)
+    as_json = style == "json"
+    _answer(json.dumps(found.data, indent=1) + "\n" if as_json else node_text.render(found.data))
+    context.exit(found.code)
 
 
 def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: bool) -> Spec:

@@ -16,6 +16,7 @@ from hps.units import format_rate
 
 # Drawn twice a second: a thread that draws more often takes time from what is measured.
 _REFRESH_PER_S = 2
+_WARNINGS = {"results_delayed", "clean_up_failed", "deletion_cost_not_set", "node_leaving"}
 
 
 class RunListener:
@@ -40,13 +41,18 @@ class RunListener:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away; events are told as before."""
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
             sys.stderr.flush()
 
     def event(self, name: str, **fields: object) -> None:
         """Something happened that a person or a log wants to know of."""
-        if name in {"results_delayed", "clean_up_failed"}:
+        if name in _WARNINGS or fields.get("accepted") is False:
             events().warning(name, **fields)
         else:
             events().info(name, **fields)

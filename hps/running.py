@@ -1,17 +1,24 @@
-"""Running a plan from the command line: signals, events, the bar, and the answer in the end."""
+"""Running from the command line: signals, events, the bar, the answer, and leaving the node."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import log, session
 from hps.analyze.summary import summarize
-from hps.model import Plan
+from hps.errors import (
+    EXIT_NODE_REJECTED,
+    EXIT_NOT_STORED,
+    EXIT_OK,
+    EXIT_OPERATION_FAILED,
+)
+from hps.model import NodeRules, Plan, Spec
 from hps.progress import RunListener
 from hps.report import csv_text, table
+from hps.salad_node import SaladNode
 from hps.scrub import Scrubber
 from hps.stop import on_signals
 from hps.store import journal
@@ -22,11 +29,28 @@ from hps.targets import remote_of
 class Ended:
     """A run that is over. `stopped` is the exit code where a signal ended it, else None."""
 
-    outcome: session.Outcome
+    outcome: session.Outcome | session.Finished
     stopped: int | None
+    scrubber: Scrubber = field(repr=False)
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        outcome = self.outcome
+        if isinstance(outcome, session.Finished):
+            return EXIT_OK
+        if self.stopped is not None:
+            return self.stopped
+        if outcome.not_stored:
+            return EXIT_NOT_STORED
+        if outcome.decision.rejected:
+            return EXIT_NODE_REJECTED
+        return EXIT_OK if outcome.tally.all_ok else EXIT_OPERATION_FAILED
 
     def answer(self, style: str) -> str:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
+        if isinstance(self.outcome, session.Finished):
+            return ""
         records = list(journal.read(self.outcome.journal))
         if style == "csv":
             return csv_text.render(records)
@@ -35,23 +59,92 @@ class Ended:
         rows = summarize(records)
         return table.render(rows, "github" if style == "markdown" else "simple") + "\n"
 
+    def remarks(self) -> list[str]:
+        """What a person has to know beside the answer."""
+        outcome = self.outcome
+        if isinstance(outcome, session.Finished):
+            said = f"this machine has done it all in run {outcome.run_id}"
+            return [f"{said}; --fresh measures again"]
+        remarks = []
+        if outcome.decision.rejected and self.stopped is None:
+            remarks += ["this node is rejected", *outcome.decision.verdict.reasons]
+        if outcome.not_stored:
+            remarks.append(f"the bucket lacks results: {outcome.not_stored}")
+        return [self.scrubber.text(remark) for remark in remarks]
 
-def run_here(plan: Plan, output: Path, env: Mapping[str, str], log_style: log.Format) -> Ended:
-    """Run a plan on this machine. Raises `HpsError` where it can't start."""
+    def why_leave(self, rules: NodeRules) -> str:
+        """The reason to ask for another node; empty: stay. Never before results are stored."""
+        outcome = self.outcome
+        if self.stopped is not None:
+            return ""
+        if isinstance(outcome, session.Outcome) and outcome.decision.rejected:
+            verdict = outcome.decision.verdict
+            said = self.scrubber.text("; ".join(verdict.reasons))
+            return said if verdict.action == "reallocate" else ""
+        stored = isinstance(outcome, session.Finished) or not outcome.not_stored
+        return "the experiment is done" if stored and rules.on_complete == "reallocate" else ""
+
+
+def run_here(
+    plan: Plan,
+    options: session.Options,
+    log_style: log.Format,
+    *,
+    tell: Callable[[Ended], None],
+) -> int:
+    """Run a plan on this machine: `tell` what came of it, and only then leave the node.
+
+    Returns the exit code. Raises `HpsError` where it can't start.
+    """
+    scrubber = configure_log(plan.spec, options.env, log_style)
+    with on_signals() as stop, RunListener(len(plan.operations)) as listener:
+        node = SaladNode.found(options.env, listener.event)
+        with node.kept():
+            outcome = session.run(plan, options, stop, listener)
+        _say_done(outcome, listener)
+        ended = Ended(
+            outcome=outcome,
+            stopped=stop.exit_code if stop.is_set() else None,
+            scrubber=scrubber,
+        )
+        listener.close()
+        tell(ended)
+        reason = ended.why_leave(plan.spec.node)
+        if reason:
+            node.leave(reason, stop.wait)
+    return ended.code
+
+
+def options_of(output: Path, env: Mapping[str, str], *, fresh: bool) -> session.Options:
+    """How a run is carried out here.
+
+    A platform that gives its machines ids starts a container again where it has been before; who
+    runs an experiment again by hand wants it measured again.
+    """
+    once = bool(env.get("SALAD_MACHINE_ID")) and not fresh
+    return session.Options(output=output, env=env, render=_render, once=once)
+
+
+def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) -> Scrubber:
+    """Set up events; what the experiment names as secrets is kept out of them."""
     names = {
         reference.env
-        for target in plan.spec.targets.values()
+        for target in (spec.targets.values() if spec else ())
         for reference in remote_of(target).secret_env.values()
     }
-    log.configure(log_style, Scrubber({name: env.get(name, "") for name in names}))
-    options = session.Options(output=output, env=env, render=_render)
-    with on_signals() as stop, RunListener(len(plan.operations)) as listener:
-        outcome = session.run(plan, options, stop, listener)
-        listener.event("run_done", **outcome.tally.counts, run_id=outcome.identity.run_id)
-    return Ended(outcome=outcome, stopped=stop.exit_code if stop.is_set() else None)
+    scrubber = Scrubber({name: env.get(name, "") for name in names})
+    log.configure(style, scrubber)
+    return scrubber
 
 
 def _render(path: Path) -> Mapping[str, str]:
     """What is stored beside a journal: the CSV and the table."""
     records = list(journal.read(path))
     return {".csv": csv_text.render(records), ".txt": table.render(summarize(records)) + "\n"}
+
+
+def _say_done(outcome: session.Outcome | session.Finished, listener: RunListener) -> None:
+    if isinstance(outcome, session.Finished):
+        listener.event("run_skipped", finished_by=outcome.run_id)
+    else:
+        listener.event("run_done", **outcome.tally.counts, run_id=outcome.identity.run_id)

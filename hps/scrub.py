@@ -17,7 +17,7 @@ class Scrubber:
             spelling: f"[{name}]"
             for name, value in secrets.items()
             if len(value) >= _SHORTEST
-            for spelling in (value, quote(value, safe=""), quote_plus(value), _json(value))
+            for spelling in _spellings(value)
         }
         # Longest first: a secret that contains another must not leave its tail behind.
         self._spelled = sorted(spelled.items(), key=lambda item: -len(item[0]))
@@ -39,8 +39,14 @@ class Scrubber:
         return value
 
 
-def _json(value: str) -> str:
-    return json.dumps(value)[1:-1]
+def _spellings(value: str) -> tuple[str, ...]:
+    # A value from the environment may hold bytes that are no text: lone surrogates.
+    return (
+        value,
+        quote(value, safe="", errors="surrogatepass"),
+        quote_plus(value, errors="surrogatepass"),
+        json.dumps(value)[1:-1],
+    )
 
 
 def looks_secret(name: str) -> bool:

@@ -50,8 +50,6 @@ class Options:
     output: Path
     env: Mapping[str, str] = field(repr=False)
     render: Callable[[Path], Mapping[str, str]]
-    measure_disk: bool = True
-    look_for_gpu: bool = True
     once: bool = False
 
 
@@ -76,17 +74,12 @@ class Finished:
 def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome | Finished:
     """Carry out a plan on this machine. Raises `HpsError` before the first operation only."""
     started_at = datetime.now(UTC)
-    identity = RunIdentity(
-        run_id=new_run_id(started_at),
-        machine_id=machine_id(options.env),
-        experiment=plan.spec.name,
-        spec_sha256=plan.spec.sha256,
-    )
+    identity = identify(plan.spec, options.env, started_at)
     with opened(plan.spec, options.env) as tools:
         before = _finished_run(plan, identity, tools, options, stop) if options.once else ""
         if before:
             return Finished(run_id=before)
-        facts = collect_facts(options, tools)
+        facts = collect_facts(options.env, tools)
         decision = decide(plan.spec, identity, facts, tools, stop, listener.event)
         known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
         line = run_record(identity, plan, started_at=started_at, facts=known)
@@ -99,6 +92,7 @@ def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome
             recorder.append(line)
             listener.event("run_started", run_id=identity.run_id, journal=str(journal.path))
             if decision.rejected or stop.is_set():
+                # The first try was just made; this one is sure to wait for the answer.
                 tally = execute.Tally()
                 not_stored = bucket.send_all([journal.path], wait=stop.wait)
             else:
@@ -166,14 +160,20 @@ class _Recorder:
         self.bucket.send_now_and_then(self.journal.path)
 
 
-def collect_facts(options: Options, tools: Tools) -> node_facts.NodeFacts:
+def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:
+    """A new run of an experiment on this machine."""
+    return RunIdentity(
+        run_id=new_run_id(now),
+        machine_id=machine_id(env),
+        experiment=spec.name,
+        spec_sha256=spec.sha256,
+    )
+
+
+def collect_facts(env: Mapping[str, str], tools: Tools) -> node_facts.NodeFacts:
     """What this machine is."""
     return node_facts.collect(
-        options.env,
-        tools.scratch,
-        tools.version,
-        measure_disk=options.measure_disk,
-        look_for_gpu=options.look_for_gpu,
+        env, tools.scratch, tools.version, measure_disk=True, look_for_gpu=True
     )
 
 

@@ -49,3 +49,12 @@ def explain(
     if requested.transfers != other.transfers:
         reasons.append(f"{files} at once is all there is to move")
     return "; ".join(reasons)
+
+
+def as_rclone_holds(size_bytes: int) -> int:
+    """The size that rclone makes of one: it keeps three decimals of the largest unit that fits.
+
+    `6000000B` becomes 5.722 MiB, which is 5999951 bytes (seen with rclone 1.70 to 1.75).
+    """
+    unit = next((2**power for power in (50, 40, 30, 20, 10) if size_bytes >= 2**power), 1)
+    return int(round(size_bytes / unit, 3) * unit)

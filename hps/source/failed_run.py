@@ -101,7 +101,7 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
 
 
 def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Record:
-    """A run line, with no operations. The file and the overrides are left out: they may hold a secret."""
+    """A run line of no operations. File and overrides are left out: they may hold a secret."""
     identity = RunIdentity(
         run_id=new_run_id(now),
         machine_id=facts.machine_id,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hps.errors import HpsError
 from hps.process import Command
 from hps.source.address import GitAddress
-from hps.source.workplace import Said, Workplace, opened
+from hps.source.workplace import Said, Workplace, opened, printable
 from hps.spec.source import MAX_BYTES
 from hps.targets import INHERITED
 
@@ -110,5 +110,6 @@ def _failed(address: GitAddress, said: Said) -> HpsError:
     hint = "check the address; is the repository public, and reachable from here?"
     if "terminal prompts disabled" in said.err:
         hint = "it is private or missing: put the file in the bucket (r2:…, s3:…) or into the image"
-    line = said.last_line.removeprefix("fatal: ")
-    return HpsError(f"{address.name} cannot be fetched: {line}", hint)
+    first = next((line for line in said.err.splitlines() if "fatal: " in line), said.last_line)
+    why = printable(first.partition("fatal: ")[2] or first)
+    return HpsError(f"{address.name} cannot be fetched: {why}", hint)

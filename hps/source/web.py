@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from hps.errors import HpsError
 from hps.source.address import WebAddress, is_loopback, web_address
+from hps.source.workplace import printable
 from hps.spec.source import MAX_BYTES
 
 TIMEOUT_S = 30.0
@@ -134,9 +135,8 @@ def _body(address: WebAddress, answer: _Answer) -> bytes:
     hint = "check the address; does it open in a browser that is not signed in?"
     if answer.status in {401, 403, 407}:
         hint = "it is not public: put the file in the bucket (r2:…, s3:…) or into the image"
-    # The reason is the server's own text: cut, and nothing that a terminal would obey.
-    said = "".join(one for one in answer.reason[:40] if one.isprintable())
-    raise HpsError(f"{address.name} cannot be read: {answer.status} {said}".rstrip(), hint)
+    said = printable(f"{answer.status} {answer.reason}".strip())
+    raise HpsError(f"{address.name} cannot be read: {said}", hint)
 
 
 def _no_answer(address: WebAddress, error: Exception) -> HpsError:
@@ -147,4 +147,5 @@ def _no_answer(address: WebAddress, error: Exception) -> HpsError:
         return HpsError(f"{address.name}: the certificate is not trusted: {said}", hint)
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
-    return HpsError(f"{address.name} cannot be read: {said or type(cause).__name__}", hint)
+    why = printable(said) or type(cause).__name__
+    return HpsError(f"{address.name} cannot be read: {why}", hint)

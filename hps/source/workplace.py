@@ -13,6 +13,7 @@ from hps import process
 from hps.errors import HpsError
 
 _SAID_BYTES = 4096
+_SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Said:
     @property
     def last_line(self) -> str:
         """The last line of standard error, which usually says what went wrong."""
-        return (self.err.strip().splitlines() or ["it said nothing"])[-1][:300]
+        return printable((self.err.strip().splitlines() or ["it said nothing"])[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,11 @@ class Workplace:
         said = err.read_bytes()[-_SAID_BYTES:].decode(errors="replace")
         with out.open("rb") as stream:
             return Said(code=ended.returncode, out=stream.read(most_bytes), err=said)
+
+
+def printable(text: str) -> str:
+    """Foreign text as far as it may be shown: of a readable length, nothing a terminal obeys."""
+    return "".join(one for one in text[:_SHOWN_CHARACTERS] if one.isprintable())
 
 
 @contextlib.contextmanager
