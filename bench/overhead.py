@@ -3,8 +3,8 @@
     python -m bench.overhead [--pairs 30] [--size 64MiB] [--concurrency 4]
 
 Pairs run in turn, A B B A …, against one embedded S3 server, so that a drift of the machine falls
-on both. Printed: the ratio of the medians, the median of the paired ratios, and the time between the
-operations of a real run, from its journal.
+on both. Printed: the ratio of the medians, the median of the paired ratios, and the time between
+the operations of a real run, from its journal.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Literal, TextIO
+from typing import Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -15,10 +16,10 @@ Format = Literal["auto", "json", "text"]
 
 def configure(style: Format, scrubber: Scrubber, stream: TextIO | None = None) -> None:
     """Set up events for this process: `auto` is text on a terminal and JSON anywhere else."""
-    stream = stream or sys.stderr
-    readable = style == "text" or (style == "auto" and stream.isatty())
+    out = stream or cast(TextIO, _CurrentStderr())
+    readable = style == "text" or (style == "auto" and out.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=24)
+        structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24)
         if readable
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -34,9 +35,22 @@ def configure(style: Format, scrubber: Scrubber, stream: TextIO | None = None) -
             scrub,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+
+
+class _CurrentStderr(io.TextIOBase):
+    """Standard error as it is when an event comes: a live progress bar stands in for it."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
 
 
 def events() -> FilteringBoundLogger:

@@ -1,4 +1,4 @@
-"""The package as people install it: the schemas come along, in a wheel and in an editable install."""
+"""The package as people install it: the schemas come along, in a wheel and in a checkout."""
 
 from __future__ import annotations
 
