@@ -69,7 +69,7 @@ def run_record(
 def result_record(identity: RunIdentity, operation: Operation, measurement: Measurement) -> Record:
     """One operation and what was observed."""
     knobs = operation.cell.knobs
-    moves = operation.requested is not None
+    moves = operation.requested is not None or "loaded_bytes" in measurement.extra
     size_bytes = knobs.size_bytes * knobs.files if moves else 0
     return {
         "kind": "result",
