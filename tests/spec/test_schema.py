@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from hps import model
+from hps.gpu.loading import DEFAULT_CHUNK_BYTES
 from hps.model import KNOBS, Knobs
 from hps.providers import PROVIDERS
 from hps.spec import schema
@@ -169,7 +170,9 @@ def test_the_settings_of_steps_agree() -> None:
             if key in {"concurrency", "transfers", "http2", "checksum"}:
                 assert rules["default"] == defaults[key]
             elif key == "chunk_size" and "default" in rules:
-                assert parse_size_bytes(rules["default"]) == defaults["chunk_size_bytes"]
+                own = {"load": DEFAULT_CHUNK_BYTES}
+                expected = own.get(kind.name, defaults["chunk_size_bytes"])
+                assert parse_size_bytes(rules["default"]) == expected
 
 
 def test_a_name_alone_is_a_step_unless_it_needs_settings() -> None:
