@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -14,13 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hps import __version__
-from hps.errors import (
-    EXIT_BUG,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_USAGE,
-    HpsError,
-)
+from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
 
 if TYPE_CHECKING:
@@ -39,6 +34,9 @@ _log_option = click.option(
     envvar="HPS_LOG",
     help="Events on standard error: auto is text on a terminal, JSON elsewhere.",
 )
+
+
+_format_option = partial(click.option, "--format", "style", default="text", show_default=True)
 
 
 class _Rate(click.ParamType[float]):
@@ -84,12 +82,8 @@ def cli() -> None:
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
-@click.option(
-    "--format",
-    "style",
+@_format_option(
     type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
     help="text for people, json for programs, github for workflow annotations.",
 )
 @click.option(
@@ -118,12 +112,8 @@ def validate(
 @cli.command()
 @click.argument("file", required=False, envvar=_EXPERIMENT)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
-@click.option(
-    "--format",
-    "style",
+@_format_option(
     type=click.Choice(["text", "json", "commands"]),
-    default="text",
-    show_default=True,
     help="commands prints each operation's exact rclone command.",
 )
 @click.option("--upload", type=_Rate(), help="Bandwidth for the time estimate, such as 20Mbps.")
@@ -164,13 +154,8 @@ def plan(
     envvar="HPS_OUTPUT",
     help="Folder for results.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["text", "markdown", "csv", "json"]),
-    default="text",
-    show_default=True,
-    help="Of the answer on standard output.",
+@_format_option(
+    type=click.Choice(["text", "markdown", "csv", "json"]), help="Of the answer on standard output."
 )
 @_log_option
 @click.option("--fresh", is_flag=True, help="Measure again what this machine has finished before.")
@@ -205,9 +190,7 @@ def run(
 @cli.command()
 @click.argument("file", required=False, envvar=_EXPERIMENT)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
-@click.option(
-    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+@_format_option(type=click.Choice(["text", "json"]), help="Of the answer on standard output.")
 @_log_option
 @click.pass_context
 def node(

@@ -59,7 +59,8 @@ class Link:
     def why(self, name: str, ended: process.Exit) -> str:
         """Why the last call of this name came to no good end."""
         if ended.ended != "exit":
-            return "it took too long" if ended.ended == "timeout" else "it was stopped"
+            took = f"it took more than {ended.duration_s:.0f} s"
+            return took if ended.ended == "timeout" else "the run was stopped"
         return first_error(self.log(name)) or f"rclone ended with code {ended.returncode}"
 
     def place(self, *parts: str) -> str:
@@ -80,5 +81,10 @@ def first_error(log: Path) -> str:
     for line in log.read_bytes().splitlines():
         said = rclone_log.parse([line]).last_error
         if said:
-            return " ".join(said.split())[:300]
+            return _short(" ".join(said.split()))
     return ""
+
+
+def _short(said: str) -> str:
+    """The beginning, which says what was done, and the end, which says what went wrong."""
+    return said if len(said) <= 300 else f"{said[:100]}…{said[-199:]}"

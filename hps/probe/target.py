@@ -1,7 +1,7 @@
 """The probe by the experiment's own bucket: several connections, a few seconds each way.
 
-One rclone sends more than fits into the time, and is ended; another reads one object again and
-again, and keeps nothing of it. The rates are those of the kernel's counters. Neither way takes more
+One rclone reads one object again and again, and keeps nothing of it; another sends more than fits
+into the time, and is ended. The rates are those of the kernel's counters. Neither way takes more
 disk than one file, and what was sent is removed in every case.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hps.model import ProbeSettings
 from hps.node.bandwidth import INTERVAL_S
-from hps.node.reading import Reading, Unknown, describe, unknown
+from hps.node.reading import Unknown, describe
 from hps.node.socket_bytes import SocketBytes
 from hps.probe.link import Link
 from hps.probe.rates import Rate, Rates, nothing
@@ -27,9 +27,9 @@ _MIB = 1024**2
 _FILE_BYTES = 32 * _MIB
 # What a link of 20 Gbps moves.
 _MOST_BYTES_PER_S = 2.5e9
-# The object that is read takes about so long to upload, and some time more where one connection is
-# slower than several.
+# The object that is read: so large that it takes about so long to upload.
 _OBJECT_S = 2.0
+_OBJECT_TRIES = 3
 _OBJECT_TIMEOUT_S = 30.0
 _READS = 256
 _REMOVE_TIMEOUT_S = 20.0
@@ -49,10 +49,14 @@ def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -
     folder = link.scratch / "probe"
     try:
         file = _random_file(folder)
-        event("probe_started", direction="upload", most_s=settings.duration_s)
-        upload = _upload(link, settings, file)
+        # First down: what is left in buffers after the way up would be in the way of it.
         event("probe_started", direction="download", most_s=settings.duration_s)
-        return Rates(upload=upload, download=_download(link, settings, file, upload.mbps))
+        place, failed = _send_object(link, file)
+        if failed:
+            return nothing(f"an object could not be sent: {failed}")
+        download = _download(link, settings, place)
+        event("probe_started", direction="upload", most_s=settings.duration_s)
+        return Rates(upload=_upload(link, settings, file), download=download)
     except OSError as error:
         return nothing(f"{folder}: {describe(error)}")
     finally:
@@ -80,17 +84,12 @@ def _upload(link: Link, settings: ProbeSettings, file: Path) -> Rate:
     return _watched(link, settings, call, SocketBytes.sent_bytes)
 
 
-def _download(link: Link, settings: ProbeSettings, file: Path, upload: Reading) -> Rate:
+def _download(link: Link, settings: ProbeSettings, place: str) -> Rate:
     """Read one object again and again: it stands under many names in one combined folder."""
-    if not isinstance(upload.value, float):
-        return Rate(mbps=unknown(f"nothing to read, for the upload failed: {upload.reason}"))
-    failed = _send_object(link, file, upload.value)
-    if failed:
-        return Rate(mbps=unknown(f"nothing to read: {failed}"))
     call = link.call(
         "hashsum",
         "crc32",
-        _combined(link.place("read")),
+        _combined(place),
         "--download",
         f"--transfers={settings.connections}",
         "--checkers=1",  # who looks for objects: one connection more, which moves next to nothing
@@ -109,21 +108,30 @@ def _watched(
     # The first look comes one interval after the start, and the last may be missed.
     timeout_s = settings.duration_s + 2 * INTERVAL_S
     ended = link.run(call, timeout_s=timeout_s, name="probe", stop=watch, sampler=watch)
+    watch.wait_for_quiet()
     return watch.outcome(ended)
 
 
-def _send_object(link: Link, file: Path, upload_mbps: float) -> str:
-    """Upload what is to be read, as large as the time allows. Returns why it failed, or nothing."""
-    size_bytes = int(upload_mbps * 1e6 / 8 * _OBJECT_S)
-    os.truncate(file, min(_FILE_BYTES, max(_MIB, size_bytes)))
-    ended = link.run(
-        link.call("copy", str(file), link.place("read"), *_WHOLE),
-        timeout_s=_OBJECT_TIMEOUT_S,
-        name="probe",
-        stop=link.stop,
-    )
-    done = ended.ended == "exit" and ended.returncode == 0
-    return "" if done else link.why("probe", ended)
+def _send_object(link: Link, file: Path) -> tuple[str, str]:
+    """Upload what is to be read: its place, and why that failed, or nothing.
+
+    As large as this link can send in about `_OBJECT_S`, found by sending larger and larger ones.
+    """
+    size_bytes, place = _MIB, ""
+    for attempt in range(_OBJECT_TRIES):
+        place = link.place(f"read-{attempt}")
+        part = file.with_name(f"part-{attempt}.bin")
+        with file.open("rb") as whole:
+            part.write_bytes(whole.read(size_bytes))
+        call = link.call("copy", str(part), place, *_WHOLE)
+        ended = link.run(call, timeout_s=_OBJECT_TIMEOUT_S, name="probe", stop=link.stop)
+        if ended.ended != "exit" or ended.returncode != 0:
+            return place, link.why("probe", ended)
+        larger_bytes = min(_FILE_BYTES, int(size_bytes / ended.duration_s * _OBJECT_S))
+        if larger_bytes < 2 * size_bytes or ended.duration_s > _OBJECT_S / 2:
+            break
+        size_bytes = larger_bytes
+    return place, ""
 
 
 def _combined(place: str) -> str:

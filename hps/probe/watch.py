@@ -14,6 +14,10 @@ from hps.node.socket_bytes import SocketBytes
 from hps.probe.link import first_error
 from hps.probe.rates import STOPPED, Rate
 
+# A slow link with large buffers takes many seconds.
+_QUIET_TIMEOUT_S = 20.0
+_QUIET_LOOKS = 2
+
 
 @dataclass(slots=True)
 class Watch:
@@ -46,6 +50,19 @@ class Watch:
         if not self.trouble and self.log.stat().st_size:
             self.trouble = first_error(self.log)
         return self.stop.is_set() or bool(self.trouble) or self.rate.steady
+
+    def wait_for_quiet(self) -> None:
+        """Wait until the kernel has sent what the ended process left in its buffers, or for long.
+
+        What is measured next would share the link with it.
+        """
+        ends_s, last, quiet = time.monotonic() + _QUIET_TIMEOUT_S, None, 0
+        while self._sockets is not None and time.monotonic() < ends_s and quiet < _QUIET_LOOKS:
+            moved = self._sockets.sent_bytes()
+            quiet, last = (quiet + 1 if moved == last else 0), moved
+            if self.stop.is_set() or isinstance(moved, Unknown):
+                return
+            time.sleep(self.interval_s)
 
     def outcome(self, ended: process.Exit) -> Rate:
         """The rate, once the process has ended."""

@@ -101,7 +101,7 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
 
 
 def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Record:
-    """A run line of no operations. File and overrides are left out: they may hold a secret."""
+    """A run line without a plan. File and overrides are left out: they may hold a secret."""
     identity = RunIdentity(
         run_id=new_run_id(now),
         machine_id=facts.machine_id,
@@ -116,14 +116,6 @@ def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Re
         "reason": failed.reason,
         "started_at": utc_text(now),
         "source": failed.source,
-        "spec": "",
-        "spec_source": failed.source,
-        "overrides": [],
-        "targets": {},
-        "seed": 0,
-        "operations": 0,
-        "cells": [],
-        "merged": [],
         "hps": __version__,
         "node": asdict(facts),
     }

@@ -13,6 +13,7 @@ from hps.source import git as source_git
 from hps.source.address import GitAddress, parse
 from hps.spec.source import MAX_BYTES
 from tests.servers.git_https import commit, git, make_repository, serve_repositories
+from tests.servers.web import Page, serve_web
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ def _make(folder: Path) -> tuple[str, str]:
     first = commit(folder, {"d/a.yaml": b"first: \xff\r\n", "other.txt": b"other"})
     git(folder, "tag", "v1")
     (folder / "link.yaml").symlink_to("d/a.yaml")
-    second = commit(folder, {"d/a.yaml": b"second", "[a] b.yaml": b"odd name"})
+    second = commit(folder, {"d/a.yaml": b"second", ":(glob)[a] b.yaml": b"odd name"})
     git(folder, "tag", "--annotate", "--message=two", "v2")
     git(folder, "branch", "team/x")
     return first, second
@@ -59,7 +60,7 @@ def _address(repository: Repository, rest: str) -> GitAddress:
 
 
 def _failure(address: GitAddress, timeout_s: float = 60) -> HpsError:
-    with pytest.raises(HpsError, match=".") as caught:
+    with pytest.raises(HpsError) as caught:
         source_git.fetch(address, timeout_s=timeout_s)
     assert caught.value.hint
     return caught.value
@@ -82,7 +83,7 @@ def test_a_commit_that_no_branch_ends_at(repository: Repository) -> None:
 
 
 def test_a_path_is_no_pattern(repository: Repository) -> None:
-    assert source_git.fetch(_address(repository, "@main#[a]%20b.yaml"))[1] == b"odd name"
+    assert source_git.fetch(_address(repository, "@main#:(glob)[a]%20b.yaml"))[1] == b"odd name"
     assert "no such file" in _failure(_address(repository, "@main#d/*")).message
 
 
@@ -124,6 +125,22 @@ def test_settings_of_the_user_are_not_read(
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "protocol.allow")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "never")
     assert source_git.fetch(_address(repository, "@v1#d/a.yaml"))[0] == repository.first
+
+
+def test_passwords_of_the_user_are_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = Page(status=401, headers={"WWW-Authenticate": 'Basic realm="private"'})
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login user password hunter2\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with serve_web(tmp_path, lambda _: private) as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_cert))
+        address = parse(f"git+{server.endpoint}/r@main#a.yaml")
+        assert isinstance(address, GitAddress)
+        error = _failure(address)
+        assert server.asked
+        assert all("Authorization" not in asked.headers for asked in server.asked)
+    assert error.hint.startswith("it is private or missing")
 
 
 def test_nothing_is_left_behind(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,7 +43,7 @@ def _at(server: WebServer, target: str) -> WebAddress:
 
 
 def _failure(address: WebAddress, timeout_s: float = 20) -> HpsError:
-    with pytest.raises(HpsError, match=".") as caught:
+    with pytest.raises(HpsError) as caught:
         web.fetch(address, timeout_s=timeout_s)
     assert caught.value.hint
     return caught.value
@@ -74,7 +76,7 @@ def test_a_certificate_that_nobody_vouches_for(
     server = serve(lambda _: Page())
     monkeypatch.delenv("SSL_CERT_FILE")
     error = _failure(_at(server, "/a"))
-    assert "the certificate is not trusted: self-signed" in error.message.replace(" s", " s")
+    assert "the certificate is not trusted: self-signed" in error.message
     assert "SSL_CERT_FILE" in error.hint
     assert server.asked == []
 
@@ -159,15 +161,14 @@ def test_a_slow_drip_does_not_stretch_the_time_out() -> None:
 
 
 def _failure_of_drip() -> HpsError:
-    import socketserver
-    import threading
-
     ended = threading.Event()
 
     class Drip(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-            while not ended.wait(0.05):
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+            for _ in range(100):  # without a deadline for all of it, this is a good answer
+                if ended.wait(0.05):
+                    return
                 self.request.sendall(b"x")
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:

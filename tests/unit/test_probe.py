@@ -1,0 +1,106 @@
+"""Parts of the bandwidth probe that need no bucket."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from hps import process
+from hps.model import ProbeSettings, SecretRef, Target
+from hps.node.socket_bytes import SocketBytes
+from hps.probe import speedtest, target
+from hps.probe.link import Link, first_error
+from hps.probe.watch import Watch
+from hps.stop import SignalStop
+from hps.targets import remote_of
+from tests.servers.rclone_s3 import find_rclone
+from tests.servers.s3_server import S3Server
+
+
+def _link(server: S3Server, scratch: Path, guard: process.Guard, folder: str) -> Link:
+    probed = Target(
+        name="s3",
+        provider="other",
+        bucket=server.bucket,
+        folder=folder,
+        endpoint=server.endpoint,
+        force_path_style=True,
+        access_key_id=SecretRef(env="KEY_ID"),
+        secret_access_key=SecretRef(env="SECRET"),
+    )
+    return Link(
+        remote=remote_of(probed),
+        key="data/unit/run/probe",
+        binary=find_rclone(),
+        secrets={"KEY_ID": server.access_key_id, "SECRET": server.secret_access_key},
+        guard=guard,
+        scratch=scratch,
+        stop=SignalStop(),
+    )
+
+
+@pytest.mark.parametrize("which", ["s3_server", "moto_server"])
+def test_both_ways_of_a_fast_link_are_known_and_nothing_stays(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    server: S3Server = request.getfixturevalue(which)
+    told: list[str] = []
+    with process.Guard() as guard:
+        link = _link(server, tmp_path, guard, 'it\'s a "folder" of ours')
+        settings = ProbeSettings(duration_s=3.0, connections=4)
+        rates = target.measure(link, settings, lambda name, **_: told.append(name))
+
+    for rate in (rates.upload, rates.download):
+        assert isinstance(rate.mbps.value, float), rate.mbps.reason
+        assert rate.mbps.value > 1
+        assert len(rate.points) >= 3
+    assert told == ["probe_started", "probe_started"]
+    assert not (tmp_path / "probe").exists()
+
+
+def test_a_run_that_is_stopped_is_no_measurement(s3_server: S3Server, tmp_path: Path) -> None:
+    with process.Guard() as guard:
+        link = _link(s3_server, tmp_path, guard, "stopped")
+        assert isinstance(link.stop, SignalStop)
+        link.stop.take(15, None)
+        rates = target.measure(link, ProbeSettings(), lambda *_, **__: None)
+
+    assert rates.upload.mbps.value is None
+    assert "the run was stopped" in rates.upload.mbps.reason
+
+
+def test_a_complaint_of_the_tool_ends_the_watch(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"")
+    watch = Watch(log=log, count=SocketBytes.sent_bytes, stop=SignalStop())
+    assert not watch.is_set()
+    complaint = {"level": "error", "msg": "it was\nrefused"}
+    log.write_text(f"plain text\n{json.dumps(complaint)}\n")
+    assert watch.is_set()
+    assert watch.trouble == "it was refused"
+    assert first_error(log) == "it was refused"
+
+
+def test_the_answer_of_speedtest_is_in_bits_a_second() -> None:
+    rates = speedtest.parse('{"download": 439e6, "upload": 132e6, "ping": 12.1}')
+    assert (rates.upload.mbps.value, rates.download.mbps.value) == (132.0, 439.0)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"download": null, "upload": 1}', "<html>"])
+def test_what_speedtest_did_not_say_is_unknown(text: str) -> None:
+    rates = speedtest.parse(text)
+    assert rates.upload.mbps.value is None
+    assert rates.upload.mbps.reason
+
+
+def test_speedtest_that_is_not_installed_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, s3_server: S3Server, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with process.Guard() as guard:
+        rates = speedtest.measure(_link(s3_server, tmp_path, guard, "none"))
+    assert rates.download.mbps.value is None
+    assert "pip install 'hps[speedtest]'" in rates.download.mbps.reason
