@@ -31,8 +31,8 @@ lint: $(VENV)/test$(if $(GPU),-gpu).stamp
 
 lock: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet "pip-tools>=7.4"
-	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra report --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
-	echo "torch==2.13.0" >> constraints.txt
+	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra speedtest --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
+	printf 'nvidia-ml-py==13.615.71\ntorch==2.13.0\n' >> constraints.txt
 
 image:
 	$(BUILDER) build --tag hps $(if $(BASE),--build-arg BASE=$(BASE)) \
