@@ -25,6 +25,8 @@ from hps.store import journal
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"
 _FETCH_TIMEOUT_S = 60.0
+# What failed for a reason that may have passed is worth another try.
+_MEASURED = ("ok", "invalid")
 # rclone: the folder is not there.
 _NO_FOLDER = 3
 
@@ -178,9 +180,7 @@ def _done(path: Path, sha256: str) -> set[object]:
         return set()  # what can't be read proves nothing
     if run.get("spec_sha256") != sha256:
         return set()
-    return {
-        record.get("operation_id") for record in results if record.get("status") != "interrupted"
-    }
+    return {record.get("operation_id") for record in results if record.get("status") in _MEASURED}
 
 
 def _points(points: tuple[Point, ...]) -> list[list[float]]:

@@ -132,13 +132,15 @@ def plan(
     from hps import estimate, script
     from hps.plan import expand
     from hps.report import plan_text
+    from hps.tools import rclone
 
     expanded = expand(_load(file, overrides, for_this_machine=False))
     taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
     if style == "json":
         _answer(json.dumps(plan_text.as_data(expanded, taken), indent=1) + "\n")
     elif style == "commands":
-        _answer(script.render(expanded) + "\n")
+        folder = str(Path(rclone.find_binary(os.environ)).parent)
+        _answer(script.render(expanded, folder) + "\n")
     else:
         _answer(plan_text.render(expanded, taken) + "\n")
 
@@ -272,7 +274,9 @@ def _answer(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"hps: the answer could not be printed: {error.strerror}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -24,13 +24,12 @@ class ConnectionCounter:
     interval_s: float = 0.04
     samples: int = 0
     most_with_payload: int = 0
-    most_open: int = 0
     _sockets: SocketBytes | None = field(default=None, repr=False)
 
     @property
     def most_at_once(self) -> int | None:
-        """None where none was ever seen: the process was too quick, or may not be looked at."""
-        return self.most_with_payload or self.most_open or None
+        """None where none was seen: the process was too quick, or may not be looked at."""
+        return self.most_with_payload or None
 
     def sample(self, pid: int) -> None:
         """One look at process `pid`."""
@@ -47,9 +46,9 @@ class ConnectionCounter:
             sockets = psutil.Process(pid).net_connections(kind="tcp")
         except psutil.Error:
             return  # it has just ended, or is not ours to look at: no sample was taken
-        self._count(sum(socket.status == psutil.CONN_ESTABLISHED for socket in sockets), 0)
+        open_now = sum(socket.status == psutil.CONN_ESTABLISHED for socket in sockets)
+        self._count(open_now, open_now)
 
     def _count(self, open_now: int, with_payload: int) -> None:
         self.samples += open_now > 0
-        self.most_open = max(self.most_open, open_now)
         self.most_with_payload = max(self.most_with_payload, with_payload)

@@ -32,10 +32,10 @@ class UnitError(HpsError):
     """A size, rate or time that cannot be read."""
 
 
-class NodeRejectedError(HpsError):
-    """This machine does not meet what the experiment asks of a node."""
+class MachineError(HpsError):
+    """This machine can't do what the experiment needs, a full disk for example."""
 
-    exit_code = EXIT_NODE_REJECTED
+    exit_code = EXIT_OPERATION_FAILED
 
 
 class NotStoredError(HpsError):

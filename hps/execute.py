@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hps import process
+from hps.errors import HpsError
+from hps.limit import LimitError
 from hps.model import Measurement, Operation, Plan, Status
 from hps.record import Record, RunIdentity, result_record, utc_text
 from hps.steps import STEPS, StepContext
-from hps.tools import rclone
+from hps.tools import evidence, rclone
 
 _CLEAN_TIMEOUT_S = 30.0
+_CLEAN_FILE_S = 0.05
 # After these there is nothing that a later step of the trial could work on.
 _BLOCKING: frozenset[Status] = frozenset({"failed", "timeout", "skipped", "interrupted"})
 
@@ -87,10 +90,23 @@ class _Trial:
     def perform(self, operation: Operation) -> Measurement:
         """Do one step, unless one that it builds on was not done."""
         blocked = self._blocked_by(operation)
-        measurement = blocked or STEPS[operation.step.kind](operation, self.context)
+        measurement = blocked or self._try(operation)
         self._ended[operation.operation_id] = (operation.step.kind, measurement.status)
         self._remember(operation, measurement)
         return measurement
+
+    def _try(self, operation: Operation) -> Measurement:
+        """Do it; what the machine refuses (a full disk, say) fails this operation, not the run."""
+        started_at = utc_text(datetime.now(UTC))
+        try:
+            return STEPS[operation.step.kind](operation, self.context)
+        except LimitError as limit:
+            return Measurement(status=limit.status, reason=limit.reason, started_at=started_at)
+        except OSError as error:
+            reason = f"{error.strerror or error}: {error.filename or self.context.scratch}"
+        except HpsError as error:
+            reason = f"{error.message}; {error.hint}"
+        return Measurement(status="failed", reason=reason, started_at=started_at)
 
     def clean_up(self) -> None:
         """Remove what this trial left in the scratch folder and in the bucket."""
@@ -121,7 +137,7 @@ class _Trial:
             return
         if operation.direction == "up":
             self._uploaded = True
-            self._incomplete = measurement.status in _BLOCKING
+            self._incomplete = self._incomplete or measurement.status in _BLOCKING
         elif operation.step.kind == "delete" and measurement.status == "ok":
             self._uploaded = False
 
@@ -130,14 +146,16 @@ class _Trial:
         make = rclone.delete if what == "delete" else rclone.abort_uploads
         key = self.context.places.key(operation)
         call = make(self.context.places.remote(operation), key)
+        log = self.context.scratch / "clean.log"
         ended = process.run(
             call.command(self.context.binary, self.context.secrets),
-            timeout_s=_CLEAN_TIMEOUT_S,
+            timeout_s=_CLEAN_TIMEOUT_S + _CLEAN_FILE_S * operation.cell.knobs.files,
             guard_process=self.context.guard,
-            stderr=self.context.scratch / "clean.log",
+            stderr=log,
         )
         if ended.returncode != 0:
-            self.event("clean_up_failed", what=what, key=key)
+            reason = evidence.last_line(log) or ended.ended
+            self.event("clean_up_failed", what=what, key=key, reason=reason)
 
 
 _ENDED: Mapping[Status, str] = {

@@ -4,7 +4,7 @@ It is told over its standard input which process groups and folders are in use. 
 closes, however its parent ended, it stops the groups and removes the folders. Run as a script, it
 uses the standard library alone, and starts in a few milliseconds.
 
-Lines on standard input: `{"watch": PID}`, `{"forget": PID}`, `{"remove": PATH}`, `{"keep": PATH}`.
+Lines on standard input: `{"watch": PID}`, `{"forget": PID}`, `{"remove": PATH}`.
 """
 
 import contextlib
@@ -39,8 +39,6 @@ def _take(message: dict[str, object], groups: set[int], folders: dict[str, None]
             groups.discard(int(str(value)))
         elif word == "remove":
             folders[str(value)] = None
-        elif word == "keep":
-            folders.pop(str(value), None)
 
 
 def _stop(groups: set[int]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, TextIO, cast
 
 import structlog
@@ -44,13 +48,25 @@ class _CurrentStderr(io.TextIOBase):
     """Standard error as it is when an event comes: a live progress bar stands in for it."""
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        with _unheard():
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with _unheard():
+            sys.stderr.flush()
 
     def isatty(self) -> bool:
         return sys.stderr.isatty()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """That nobody listens any more (a closed pipe, a lost terminal) must not end a run."""
+    try:
+        yield
+    except OSError:
+        sys.stderr = io.TextIOWrapper(Path(os.devnull).open("wb"))  # noqa: SIM115 - to the end
 
 
 def events() -> FilteringBoundLogger:

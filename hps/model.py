@@ -244,6 +244,7 @@ class Merged:
 
     cell: Mapping[str, str | int | bool]
     step: str
+    step_index: int
     same_as: Mapping[str, str | int | bool]
     reason: str
 

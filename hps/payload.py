@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import process
-from hps.errors import HpsError
+from hps.errors import MachineError
+from hps.limit import Limit
 from hps.model import Knobs
 from hps.tools import rclone
 
 _NESTED_FOLDERS = 10
 _FILES_PER_CALL = 500
+_BLOCK_BYTES = 4 * 1024**2
 # Far slower than any disk that could be worth measuring from.
 _SLOWEST_BYTES_PER_S = 5e6
 
@@ -66,38 +68,61 @@ def shape_of(knobs: Knobs) -> Shape:
     )
 
 
-def make(shape: Shape, parent: Path, binary: str, guard: process.Guard) -> Payload:
-    """Write a payload in a folder of its own under `parent`. Raises `HpsError` where it can't."""
+def make(
+    shape: Shape, parent: Path, binary: str, guard: process.Guard, limit: Limit | None = None
+) -> Payload:
+    """Write a payload in a folder of its own under `parent`.
+
+    Raises `MachineError` where it can't, and `LimitError` where it has to end before it is done.
+    """
     folder = parent / shape.folder_name
     paths = [folder / name for name in shape.names]
     for place in {path.parent for path in paths}:
         place.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(paths), _FILES_PER_CALL):
-        _make_files(shape, paths[start : start + _FILES_PER_CALL], parent, binary, guard)
-    sha256 = hash_files(folder, shape.names)
+        if limit is not None:
+            limit.check()
+        _make_files(shape, paths[start : start + _FILES_PER_CALL], parent, binary, guard, limit)
+    sha256 = hash_files(folder, shape.names, limit)
     return Payload(shape=shape, folder=folder, sha256=sha256)
 
 
-def hash_files(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """The SHA-256 of each of the named files that exists."""
-    return {name: _sha256(folder / name) for name in names if (folder / name).is_file()}
+def hash_files(folder: Path, names: tuple[str, ...], limit: Limit | None = None) -> dict[str, str]:
+    """The SHA-256 of each of the named files that exists. Raises `LimitError` as `limit` does."""
+    return {name: _sha256(folder / name, limit) for name in names if (folder / name).is_file()}
 
 
 def _make_files(
-    shape: Shape, paths: list[Path], parent: Path, binary: str, guard: process.Guard
+    shape: Shape,
+    paths: list[Path],
+    parent: Path,
+    binary: str,
+    guard: process.Guard,
+    limit: Limit | None,
 ) -> None:
     zeros = shape.content == "zeros"
     call = rclone.make_files(tuple(map(str, paths)), shape.size_bytes, zeros=zeros)
     timeout_s = 60 + shape.size_bytes * len(paths) / _SLOWEST_BYTES_PER_S
     log = parent / "make.log"
     ended = process.run(
-        call.command(binary, {}), timeout_s=timeout_s, guard_process=guard, stderr=log
+        call.command(binary, {}),
+        timeout_s=timeout_s,
+        guard_process=guard,
+        stderr=log,
+        stop=limit.stop if limit else None,
     )
+    if limit is not None:
+        limit.check()
     if ended.returncode != 0 or any(path.stat().st_size != shape.size_bytes for path in paths):
         last = log.read_text(errors="replace").strip().splitlines()[-1:] or [ended.ended]
-        raise HpsError(f"cannot make the payload in {parent}: {last[0]}", "is the disk full?")
+        raise MachineError(f"cannot make the payload in {parent}: {last[0]}", "is the disk full?")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sha256(path: Path, limit: Limit | None) -> str:
+    digest, block = hashlib.sha256(), bytearray(_BLOCK_BYTES)
+    with path.open("rb", buffering=0) as stream:
+        while count := stream.readinto(block):
+            digest.update(memoryview(block)[:count])
+            if limit is not None:
+                limit.check()
+    return digest.hexdigest()

@@ -20,6 +20,7 @@ from hps.step_kinds import STEP_KINDS
 
 # A rate below which an operation is taken to hang, where the experiment declares no bandwidth.
 FLOOR_MBPS = 1.0
+DISK_FLOOR_MBPS = 80.0
 BASE_TIMEOUT_S = 60.0
 _KNOB_FIELDS = tuple(field.name for field in fields(Knobs))
 
@@ -197,7 +198,13 @@ def _merged(item: _Planned, cell: Cell) -> Merged:
             files=cell.knobs.files,
         )
         reason = reason or "the settings of the step are the same in both cells"
-    return Merged(cell=cell.axes, step=item.step.kind, same_as=item.same_as.axes, reason=reason)
+    return Merged(
+        cell=cell.axes,
+        step=item.step.kind,
+        step_index=item.index,
+        same_as=item.same_as.axes,
+        reason=reason,
+    )
 
 
 # --- ids, order, time-outs -----------------------------------------------------------------------
@@ -261,11 +268,15 @@ def _timeout_s(spec: Spec, knobs: Knobs, step: Step) -> float:
     declared = step.settings.get("timeout_s", spec.timeout_s)
     if declared is not None:
         return float(declared)
-    floor = {
-        "up": spec.node.min_upload_mbps,
-        "down": spec.node.min_download_mbps,
-        "none": None,
-    }[STEP_KINDS[step.kind].direction]
-    mbps = floor / 4 if floor else FLOOR_MBPS
-    payload_bytes = knobs.size_bytes * knobs.files
-    return round(BASE_TIMEOUT_S + 0.5 * knobs.files + payload_bytes * 8 / 1e6 / mbps, 1)
+    megabits = knobs.size_bytes * knobs.files * 8 / 1e6
+    return round(BASE_TIMEOUT_S + 0.5 * knobs.files + megabits / _slowest_mbps(spec, step), 1)
+
+
+def _slowest_mbps(spec: Spec, step: Step) -> float:
+    """A rate below which a step is taken to hang: of the link, or of the disk for local steps."""
+    floors = {"up": spec.node.min_upload_mbps, "down": spec.node.min_download_mbps}
+    direction = STEP_KINDS[step.kind].direction
+    if direction == "none":
+        return DISK_FLOOR_MBPS
+    floor = None if spec.node.on_reject == "continue" else floors[direction]
+    return floor / 4 if floor else FLOOR_MBPS

@@ -76,7 +76,7 @@ class Guard:
             cwd="/",
         )
 
-    def tell(self, word: Literal["watch", "forget", "remove", "keep"], value: int | str) -> None:
+    def tell(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
         """Pass one line on; a guard that is gone is an error, for it would leave things behind."""
         assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
         try:
@@ -84,6 +84,11 @@ class Guard:
             self._process.stdin.flush()
         except BrokenPipeError as error:
             raise HpsError("the guard process has ended", "was it killed by hand?") from error
+
+    def forget(self, pid: int) -> None:
+        """This process has ended; a guard that is gone has nothing to forget."""
+        with contextlib.suppress(HpsError):
+            self.tell("forget", pid)
 
     def close(self) -> None:
         """Let the guard clean up what it was told of, and wait for it."""
@@ -120,13 +125,13 @@ def run(
     with _output(stdout) as out, _output(stderr) as err:
         started_at, start_s = datetime.now(UTC), time.monotonic()
         process = _spawn(command, out, err)
-        guard_process.tell("watch", process.pid)
         try:
+            guard_process.tell("watch", process.pid)
             ended = _wait(process, start_s + timeout_s, stop, sampler)
             duration_s = time.monotonic() - start_s
         finally:
             end_group(process)
-            guard_process.tell("forget", process.pid)
+            guard_process.forget(process.pid)
     return Exit(
         returncode=process.returncode, ended=ended, started_at=started_at, duration_s=duration_s
     )
@@ -147,12 +152,12 @@ def serve(
     """
     with _output(log) as err:
         process = _spawn(command, subprocess.DEVNULL, err)
-        guard_process.tell("watch", process.pid)
         try:
+            guard_process.tell("watch", process.pid)
             yield _until_ready(process, log, ready, timeout_s)
         finally:
             end_group(process)
-            guard_process.tell("forget", process.pid)
+            guard_process.forget(process.pid)
 
 
 def capture(command: Command, *, timeout_s: float) -> tuple[int, str, str]:
@@ -235,10 +240,12 @@ def _wait(
 @contextlib.contextmanager
 def _exit_waiter(process: subprocess.Popen[bytes]) -> Iterator[Callable[[float], bool]]:
     """A function that waits up to some seconds and says whether the process has ended."""
-    if not hasattr(os, "pidfd_open"):
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        # Not Linux, a kernel before 5.3, or a sandbox that refuses: wait in short steps.
         yield lambda seconds: _ended_within(process, seconds)
         return
-    descriptor = os.pidfd_open(process.pid)
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)

@@ -105,7 +105,7 @@ def throughput_mbps(size_bytes: int, measurement: Measurement) -> float | None:
     """`size_bytes * 8 / 1e6 / duration_s` of an operation that was done; else None."""
     if measurement.status != "ok" or measurement.duration_s <= 0:
         return None
-    return round(size_bytes * 8 / 1e6 / measurement.duration_s, 3)
+    return float(f"{size_bytes * 8 / 1e6 / measurement.duration_s:.7g}")
 
 
 def requested_fields(knobs: Knobs, requested: Transfer | None) -> Record:
@@ -132,6 +132,7 @@ def _merged(entry: Merged) -> Record:
     return {
         "cell": dict(entry.cell),
         "step": entry.step,
+        "step_index": entry.step_index,
         "same_as": dict(entry.same_as),
         "reason": entry.reason,
     }

@@ -5,6 +5,7 @@ Secrets stand there as `"$NAME"`, and the run's own places as `$RUN_ID` and `$WO
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,8 +19,8 @@ from hps.tools import rclone
 _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 
 
-def render(plan: Plan) -> str:
-    """The lines of the script."""
+def render(plan: Plan, rclone_folder: str = "") -> str:
+    """The lines of the script. `rclone_folder` is put on its PATH: where the right rclone is."""
     targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
     places = Places(
         remotes={name: remote_of(target) for name, target in targets.items()},
@@ -27,7 +28,8 @@ def render(plan: Plan) -> str:
         payload_root="$WORK/payload",
         local_root="$WORK/down",
     )
-    lines = [*_preparations(plan, places)]
+    path = [f"export PATH={shlex.quote(rclone_folder)}:$PATH"] if rclone_folder else []
+    lines = [*path, *_preparations(plan, places)]
     for number, operation in enumerate(plan.operations, 1):
         lines += ["", *_operation(number, operation, places)]
     return "\n".join(lines)
@@ -49,9 +51,9 @@ def _by_hand(target: Target) -> Target:
 def _preparations(plan: Plan, places: Places) -> Iterator[str]:
     yield f"# {plan.spec.name}: {len(plan.operations)} operations"
     yield "export RUN_ID=by-hand WORK=/tmp/hps-by-hand"
-    for target in plan.spec.targets.values():
-        if target.provider == "embedded":
-            yield from _serve(target)
+    embedded_ones = [t for t in plan.spec.targets.values() if t.provider == "embedded"]
+    if embedded_ones:
+        yield from _serve(embedded_ones)
     shapes = {shape_of(op.cell.knobs): op for op in plan.operations if op.requested is not None}
     for shape, operation in shapes.items():
         folder = places.payload(operation)
@@ -62,12 +64,13 @@ def _preparations(plan: Plan, places: Places) -> Iterator[str]:
         yield rclone.make_files(paths, shape.size_bytes, zeros=zeros).shown()
 
 
-def _serve(target: Target) -> Iterator[str]:
+def _serve(targets: list[Target]) -> Iterator[str]:
     key, secret = embedded.KEY_ID_ENV, embedded.SECRET_ENV
     yield f"# In another shell, with {key} and {secret} set to 16 characters or more:"
-    yield f'#   mkdir -p "/tmp/hps-served/{target.bucket}"'
+    for bucket in dict.fromkeys(target.bucket for target in targets):
+        yield f'#   mkdir -p "/tmp/hps-served/{bucket}"'
     yield (
-        f'#   RCLONE_AUTH_KEY="${key},${secret}" rclone serve s3 /tmp/hps-served '
+        f'#   RCLONE_AUTH_KEY="\\"${key},${secret}\\"" rclone serve s3 /tmp/hps-served '
         f"--addr={_EMBEDDED_ADDRESS} --vfs-cache-mode=off"
     )
 

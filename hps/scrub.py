@@ -51,5 +51,5 @@ def _spellings(value: str) -> tuple[str, ...]:
 
 def looks_secret(name: str) -> bool:
     """True for the names of environment variables that usually hold secrets."""
-    words = ("KEY", "SECRET", "TOKEN", "PASSWORD", "CREDENTIAL", "_ID")
+    words = ("KEY", "SECRET", "TOKEN", "PASS", "PW", "CREDENTIAL", "AUTH", "SESSION", "_ID")
     return any(word in name.upper() for word in words)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hps import __version__, admission, execute, payload
+from hps.limit import Limit, LimitError
 from hps.model import Operation, Plan, Spec
 from hps.node import facts as node_facts
 from hps.node.machine_id import machine_id
@@ -72,11 +73,14 @@ class Finished:
 
 
 def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome | Finished:
-    """Carry out a plan on this machine. Raises `HpsError` before the first operation only."""
+    """Carry out a plan on this machine.
+
+    Raises `HpsError` where it can't begin, and `NotStoredError` where the journal can't go on.
+    """
     started_at = datetime.now(UTC)
     identity = identify(plan.spec, options.env, started_at)
     with opened(plan.spec, options.env) as tools:
-        before = _finished_run(plan, identity, tools, options, stop) if options.once else ""
+        before = _finished_run(plan, identity, tools, options, stop, listener.event)
         if before:
             return Finished(run_id=before)
         facts = collect_facts(options.env, tools)
@@ -96,8 +100,11 @@ def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome
                 tally = execute.Tally()
                 not_stored = bucket.send_all([journal.path], wait=stop.wait)
             else:
-                tally = _execute(plan, identity, tools, stop, recorder)
-                not_stored = _publish(journal.path, bucket, options, scrubber, stop)
+                try:
+                    tally = _execute(plan, identity, tools, stop, recorder)
+                finally:
+                    # Also where the disk is full or a bug ends the run: what is done is sent.
+                    not_stored = _publish(journal.path, bucket, options, scrubber, stop)
     return Outcome(
         identity=identity,
         journal=journal.path,
@@ -127,11 +134,19 @@ def decide(
 
 
 def _finished_run(
-    plan: Plan, identity: RunIdentity, tools: Tools, options: Options, stop: Stop
+    plan: Plan,
+    identity: RunIdentity,
+    tools: Tools,
+    options: Options,
+    stop: Stop,
+    event: admission.Event,
 ) -> str:
-    """The run that did it all, on disk or in the bucket; the embedded one forgets everything."""
+    """The run that did it all, on disk or in the bucket; the embedded one forgets everything.
+
+    Empty where there is none, or where it does not count.
+    """
     place = plan.spec.results.target
-    if tools.targets[place].provider == "embedded":
+    if not options.once or tools.targets[place].provider == "embedded":
         return ""
     here = options.output / identity.experiment / identity.machine_id
     found = admission.finished_run(plan, [here])
@@ -139,7 +154,9 @@ def _finished_run(
         return found
     fetched = tools.scratch / "fetched"
     link = tools.link(place, _results_folder(plan, identity), stop)
-    admission.fetch_journals(link, fetched)
+    unread = admission.fetch_journals(link, fetched)
+    if unread:
+        event("earlier_runs_unknown", reason=unread)
     return admission.finished_run(plan, [fetched])
 
 
@@ -226,7 +243,7 @@ def _execute(
     return execute.run(plan, identity, context, hooks)
 
 
-def _offers_http2(plan: Plan, tools: Tools) -> dict[str, bool]:
+def _offers_http2(plan: Plan, tools: Tools) -> dict[str, bool | None]:
     """Asked only of the targets that a cell wants HTTP/2 from."""
     wanted = {
         operation.cell.knobs.target
@@ -234,7 +251,7 @@ def _offers_http2(plan: Plan, tools: Tools) -> dict[str, bool]:
         if operation.requested is not None and operation.requested.http2
     }
     return {
-        name: name in wanted and http2.offers_http2(target.endpoint)
+        name: http2.offers_http2(target.endpoint) if name in wanted else False
         for name, target in tools.targets.items()
     }
 
@@ -252,18 +269,27 @@ def _payloads(
     for shape in shapes:
         if stop.is_set():
             break
-        listener.event("payload_made", **asdict(shape))
-        made[shape] = payload.make(shape, tools.scratch / "payload", tools.binary, tools.guard)
+        listener.event("making_payload", **asdict(shape))
+        try:
+            made[shape] = payload.make(
+                shape, tools.scratch / "payload", tools.binary, tools.guard, Limit(stop=stop)
+            )
+        except LimitError:
+            break  # stopped: no operation will begin
     return made
 
 
 def _publish(
     journal: Path, bucket: BucketCopy, options: Options, scrubber: Scrubber, stop: Stop
 ) -> str:
-    """Write the CSV and the table beside the journal, and send all three to the bucket."""
-    paths = [journal]
-    for suffix, text in options.render(journal).items():
-        path = journal.with_suffix(suffix)
-        path.write_text(scrubber.text(text), encoding="utf-8", newline="")
-        paths.append(path)
-    return bucket.send_all(paths, wait=stop.wait)
+    """Send the journal; write the CSV and the table beside it, and send those too."""
+    not_stored = bucket.send_all([journal], wait=stop.wait)
+    paths = []
+    try:
+        for suffix, text in options.render(journal).items():
+            path = journal.with_suffix(suffix)
+            path.write_text(scrubber.text(text), encoding="utf-8", newline="")
+            paths.append(path)
+    except OSError as error:
+        not_stored = not_stored or f"no table could be written: {error}"
+    return not_stored or bucket.send_all(paths, wait=stop.wait)

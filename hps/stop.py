@@ -1,4 +1,4 @@
-"""Stopping a run from outside: SIGTERM and SIGINT set a flag that every wait looks at."""
+"""Stopping a run from outside: a signal sets a flag that every wait looks at."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class SignalStop:
 
 @contextlib.contextmanager
 def on_signals() -> Iterator[SignalStop]:
-    """For the length of a `with` block, SIGINT and SIGTERM set the flag."""
+    """For the length of a `with` block, SIGINT, SIGTERM and SIGHUP set the flag."""
     stop = SignalStop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop.take) for number in numbers}
     try:
         yield stop

@@ -117,7 +117,9 @@ def _factor(text: str, unit: str, factors: Mapping[str, Number], kind: str, unit
         return factors[unit]
     near = [known for known in factors if known.lower() == unit.lower()]
     advice = f"did you mean {' or '.join(near)}? " if near else ""
-    raise UnitError(f"{_shown(text)} has an unknown unit of {kind}, '{unit}'", f"{advice}{units}")
+    raise UnitError(
+        f"{_shown(text)} has an unknown unit of {kind}, {_shown(unit)}", f"{advice}{units}"
+    )
 
 
 def _two_readings(number: Decimal, unit: str) -> str:

@@ -17,7 +17,7 @@ LAYERS = (
     ("hps", "hps.errors", "hps.guard", "hps.model", "hps.providers", "hps.scrub"),
     ("hps.log", "hps.record", "hps.step_kinds", "hps.stop", "hps.units", "hps.wire"),
     ("hps.analyze", "hps.cells", "hps.node", "hps.process"),
-    ("hps.connections", "hps.plan", "hps.spec", "hps.targets"),
+    ("hps.connections", "hps.limit", "hps.plan", "hps.spec", "hps.targets"),
     ("hps.estimate", "hps.tools"),
     ("hps.payload", "hps.probe", "hps.report", "hps.salad_node", "hps.source", "hps.store"),
     ("hps.admission", "hps.gpu", "hps.progress", "hps.surroundings"),

@@ -7,7 +7,7 @@ as what it was. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from hps.step_kinds import STEP_KINDS
@@ -20,11 +20,12 @@ class Row:
     """One cell and step. Rates are Mbps, times seconds; None where nothing can be said.
 
     `effective` and `observed` are those of the first `ok` result; `same_as` names the cell that
-    stands for this one, which then has no results of its own.
+    stands for this one, which then has no results of its own. `name` tells repeated steps apart.
     """
 
     cell: Mapping[str, object]
     step: str
+    name: str = ""
     n: int = 0
     not_ok: Mapping[str, int]
     median_s: float | None = None
@@ -52,13 +53,13 @@ def summarize(records: Iterable[Record]) -> tuple[Row, ...]:
             run = record
         elif record["kind"] == "result" and not record["warmup"]:
             groups.setdefault(_key(record), []).append(record)
-    steps = {step: index for index, step, _ in groups}
     rows = {key: _row(group) for key, group in groups.items()}
     for entry in _list(run.get("merged")):
-        index = steps.get(str(entry["step"]), len(steps))
-        rows[index, str(entry["step"]), _text(entry["cell"])] = _merged_row(entry)
+        rows.setdefault(_key(entry), _merged_row(entry))
     order = {text: number for number, text in enumerate(_cells_in_order(run, rows))}
-    return tuple(row for key, row in sorted(rows.items(), key=lambda i: (i[0][:2], order[i[0][2]])))
+    in_order = sorted(rows.items(), key=lambda item: (item[0][:2], order[item[0][2]]))
+    names = _names({key[:2] for key in rows})
+    return tuple(replace(row, name=names[key[0]]) for key, row in in_order)
 
 
 def failures(row: Row) -> int:
@@ -105,6 +106,16 @@ def _cells_in_order(run: Record, rows: Iterable[tuple[int, str, str]]) -> list[s
     """Cells as the experiment declares them; those that it doesn't name come last."""
     declared = [_text(cell) for cell in _list(run.get("cells"))]
     return declared + sorted({text for _, _, text in rows} - set(declared))
+
+
+def _names(steps: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """What each step is called: `download`, and `download#2` where there are several."""
+    names: dict[int, str] = {}
+    seen: list[str] = []
+    for index, step in sorted(steps):
+        seen.append(step)
+        names[index] = step if seen.count(step) == 1 else f"{step}#{seen.count(step)}"
+    return names
 
 
 def _count(words: Iterable[str]) -> dict[str, int]:

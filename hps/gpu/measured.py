@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hps.gpu.device import Device, DeviceError, opened
-from hps.gpu.limit import LimitError
+from hps.limit import LimitError
 from hps.model import Measurement
 from hps.record import utc_text
 

@@ -44,6 +44,7 @@ def as_data(plan: Plan, estimate: Estimate) -> dict[str, object]:
             {
                 "cell": dict(entry.cell),
                 "step": entry.step,
+                "step_index": entry.step_index,
                 "same_as": dict(entry.same_as),
                 "reason": entry.reason,
             }

@@ -61,11 +61,11 @@ def _cell_value(row: Row, axis: str) -> str:
 
 def _values(row: Row) -> list[str]:
     if row.same_as is not None:
-        return [row.step, "=", *[""] * (len(_COLUMNS) - 2)]
+        return [row.name, "=", *[""] * (len(_COLUMNS) - 2)]
     effective, observed = row.effective or {}, row.observed or {}
     bad = " ".join(f"{count} {status}" for status, count in row.not_ok.items())
     return [
-        row.step,
+        row.name,
         str(row.n),
         bad or "0",
         _size(effective.get("chunk_size_bytes")),
@@ -81,11 +81,11 @@ def _values(row: Row) -> list[str]:
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     merged = [
-        f"= {row.step} {cell_name(row.cell)}: same as {cell_name(row.same_as)}; {row.reason}"
+        f"= {row.name} {cell_name(row.cell)}: same as {cell_name(row.same_as)}; {row.reason}"
         for row in rows
         if row.same_as is not None and row.moves_payload
     ]
-    wrong = [f"! {row.step} {cell_name(row.cell)}: {row.reason}" for row in rows if any(row.not_ok)]
+    wrong = [f"! {row.name} {cell_name(row.cell)}: {row.reason}" for row in rows if any(row.not_ok)]
     return ["\n".join(lines) for lines in (merged, wrong) if lines]
 
 

@@ -63,7 +63,7 @@ class StepContext:
     tool_version: str
     places: Places
     secrets: Mapping[str, str] = field(repr=False)
-    offers_http2: Mapping[str, bool]
+    offers_http2: Mapping[str, bool | None]
     payloads: Mapping[Shape, Payload]
     scratch: Path
     guard: process.Guard

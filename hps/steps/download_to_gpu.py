@@ -23,8 +23,8 @@ from hps.connections import ConnectionCounter
 from hps.gpu import digest, ring
 from hps.gpu.device import Device, gb_per_s
 from hps.gpu.following import Follower, Incoming
-from hps.gpu.limit import Limit
 from hps.gpu.measured import measured
+from hps.limit import Limit
 from hps.model import Measurement, Operation
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import judge, needed, run_call

@@ -16,8 +16,8 @@ from typing import Any
 
 from hps.gpu import digest, loading
 from hps.gpu.device import Device, gb_per_s
-from hps.gpu.limit import Limit
 from hps.gpu.measured import measured
+from hps.limit import Limit
 from hps.model import Measurement, Operation
 from hps.record import utc_text
 from hps.steps.context import StepContext

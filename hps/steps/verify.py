@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from hps.limit import Limit
 from hps.model import Measurement, Operation
 from hps.payload import hash_files
 from hps.record import utc_text
 from hps.steps.context import StepContext
+from hps.steps.transfer import needed
 
 
 def perform(operation: Operation, context: StepContext) -> Measurement:
     """Hash what the trial downloaded; any difference fails the operation."""
     started_at, start_s = datetime.now(UTC), time.monotonic()
     payload = context.payload(operation)
-    found = hash_files(context.local(operation), payload.shape.names)
+    limit = Limit(stop=context.stop, start_s=start_s, timeout_s=needed(operation.timeout_s))
+    found = hash_files(context.local(operation), payload.shape.names, limit)
     wrong = [name for name in payload.shape.names if found.get(name) != payload.sha256[name]]
     reason = ""
     if wrong:

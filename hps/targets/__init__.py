@@ -58,10 +58,12 @@ def remote_of(target: Target) -> Remote:
         "NO_CHECK_BUCKET": "true",
         "FORCE_PATH_STYLE": _lower(target.force_path_style),
     }
-    prefix = f"RCLONE_CONFIG_{target.name.upper().replace('-', '_')}_"
+    # No shell can assign a variable with a dash in its name, and rclone would look for one.
+    name = target.name.replace("-", "_")
+    prefix = f"RCLONE_CONFIG_{name.upper()}_"
     secrets = {key: getattr(target, key) for key in _SECRETS if getattr(target, key) is not None}
     return Remote(
-        name=target.name,
+        name=name,
         root="/".join(part for part in (target.bucket, target.folder) if part),
         env={f"{prefix}{key}": value for key, value in settings.items() if value is not None},
         secret_env={f"{prefix}{key.upper()}": reference for key, reference in secrets.items()},

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 _TIMEOUT_S = 5.0
 
 
-def offers_http2(endpoint: str | None) -> bool:
-    """True where the endpoint would speak HTTP/2. Without TLS, or an answer, it would not."""
+def offers_http2(endpoint: str | None) -> bool | None:
+    """True where the endpoint would speak HTTP/2; without TLS it would not; None: no answer."""
     address = urlsplit(endpoint or "")
     if address.scheme != "https" or address.hostname is None:
         return False
@@ -26,4 +26,4 @@ def offers_http2(endpoint: str | None) -> bool:
         ):
             return secured.selected_alpn_protocol() == "h2"
     except OSError:
-        return False
+        return None

@@ -52,7 +52,9 @@ def judge_exit(ended: Exit, operation: Operation, last_error: str) -> tuple[Stat
     return "failed", f"rclone exit code {ended.returncode} ({name}): {detail or 'it said nothing'}"
 
 
-def effective(log: RcloneLog, operation: Operation, *, offers_http2: bool) -> Transfer | None:
+def effective(
+    log: RcloneLog, operation: Operation, *, offers_http2: bool | None
+) -> Transfer | None:
     """The knobs as rclone applied them; None where the log shows no payload at all."""
     requested, planned = operation.requested, operation.effective
     if requested is None or planned is None or (not log.chunks and not log.copied):
@@ -64,7 +66,7 @@ def effective(log: RcloneLog, operation: Operation, *, offers_http2: bool) -> Tr
         chunk_size_bytes=_chunk_size(log, knobs.size_bytes),
         concurrency=_concurrency(log, planned.concurrency, transfers),
         transfers=transfers,
-        http2=requested.http2 and offers_http2,
+        http2=requested.http2 and offers_http2 is not False,
     )
 
 
@@ -84,7 +86,7 @@ def observed(log: RcloneLog, operation: Operation, counter: ConnectionCounter) -
 
 
 def setup_s(log: RcloneLog, operation: Operation, ended: Exit) -> float | None:
-    """Seconds from the start of the process to the first payload byte.
+    """Seconds from the start of the process to when rclone began the first request with payload.
 
     None for files that go up whole: rclone does not say when it has finished hashing.
     """

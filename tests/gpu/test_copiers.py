@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hps.gpu import device, ring
-from hps.gpu.limit import Limit, LimitError
+from hps.limit import Limit, LimitError
 
 pytest.importorskip("torch", exc_type=ImportError)
 

@@ -106,3 +106,23 @@ def _rclone_out(server: S3Server, *arguments: str) -> str:
         timeout=60,
         check=True,
     ).stdout
+
+
+def test_the_printed_embedded_server_can_be_started_as_printed(tmp_path: Path) -> None:
+    planned = hps("plan", "experiments/quickstart.yaml", "--format", "commands")
+    start = next(line for line in planned.out.splitlines() if "serve s3" in line)
+    command = start.lstrip("# ").replace("/tmp/hps-served", str(tmp_path)).replace(":8333", ":0")
+    keys = {"HPS_EMBEDDED_KEY_ID": "k" * 20, "HPS_EMBEDDED_SECRET": "s" * 20}
+    with subprocess.Popen(
+        ["bash", "-c", f"exec timeout 60 env {command} --use-json-log"],
+        env={"PATH": f"{Path(find_rclone()).parent}:/usr/bin:/bin", **keys},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stderr is not None
+        said = ""
+        while "Starting s3 server" not in said and "Failed" not in said:
+            said = server.stderr.readline()
+            assert said, "it ended"
+        server.terminate()
+    assert "Starting s3 server" in said

@@ -199,12 +199,19 @@ def test_what_each_step_builds_on() -> None:
     [
         # 60 s, half a second a file, and the payload at 1 Mbps.
         ({}, "upload", 60 + 0.5 + 167.8),
-        ({}, "verify", 60 + 0.5 + 167.8),
+        # The same at the 80 Mbps of a slow disk.
+        ({}, "verify", 60 + 0.5 + 2.1),
         ({"data": Data(size_bytes=MIB, files=10)}, "download", 60 + 5 + 83.9),
         # The payload at a quarter of what the node must offer.
         ({"node": NodeRules(min_upload_mbps=20.0)}, "upload", 60 + 0.5 + 33.6),
         ({"node": NodeRules(min_upload_mbps=20.0)}, "download", 60 + 0.5 + 167.8),
         ({"node": NodeRules(min_download_mbps=80.0)}, "download", 60 + 0.5 + 8.4),
+        # A node that may be slower than that is given the time.
+        (
+            {"node": NodeRules(min_upload_mbps=20.0, on_reject="continue")},
+            "upload",
+            60 + 0.5 + 167.8,
+        ),
         ({"timeout_s": 7.0}, "upload", 7.0),
         ({"timeout_s": 7.0, "steps": steps(step("upload", timeout_s=3.0))}, "upload", 3.0),
         ({"timeout_s": 7.0, "steps": steps(step("pause", duration_s=90.0))}, "pause", 150.0),

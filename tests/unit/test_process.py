@@ -231,8 +231,6 @@ folder, told = Path(sys.argv[1]), sys.argv[2:]
 (folder / "kept").mkdir()
 with process.Guard() as guard:
     guard.tell("remove", str(folder / "removed"))
-    guard.tell("remove", str(folder / "kept"))
-    guard.tell("keep", str(folder / "kept"))
     script = "sleep 600 & echo $! > $0/child.part; mv $0/child.part $0/child; " + told[0]
     process.run(
         process.Command(argv=("/bin/sh", "-c", script, str(folder)), env={"PATH": "/usr/bin:/bin"}),

@@ -93,7 +93,13 @@ def test_a_step_that_is_done_twice_has_two_rows() -> None:
 
 
 def test_a_merged_step_stands_among_the_others() -> None:
-    merged = {"cell": FOUR, "step": "download", "same_as": TWO, "reason": "two chunks"}
+    merged = {
+        "cell": FOUR,
+        "step": "download",
+        "step_index": 1,
+        "same_as": TWO,
+        "reason": "two chunks",
+    }
     rows = summarize(
         [
             run_line(cells=[TWO, FOUR], merged=[merged]),
@@ -109,3 +115,28 @@ def test_a_merged_step_stands_among_the_others() -> None:
         ("download", FOUR, TWO),
     ]
     assert (rows[3].n, rows[3].median_mbps, rows[3].reason) == (0, None, "two chunks")
+
+
+def test_repeated_steps_are_told_apart_and_none_hides_another() -> None:
+    merged = {
+        "cell": FOUR,
+        "step": "download",
+        "step_index": 1,
+        "same_as": TWO,
+        "reason": "one GET",
+    }
+    rows = summarize(
+        [
+            run_line(cells=[TWO, FOUR], merged=[merged]),
+            result_line(cell=TWO, step="download", step_index=1, throughput_mbps=1.0),
+            result_line(cell=TWO, step="download", step_index=2, throughput_mbps=2.0),
+            result_line(cell=FOUR, step="download", step_index=2, throughput_mbps=3.0),
+        ]
+    )
+
+    assert [(row.name, row.cell, row.median_mbps) for row in rows] == [
+        ("download", TWO, 1.0),
+        ("download", FOUR, None),
+        ("download#2", TWO, 2.0),
+        ("download#2", FOUR, 3.0),
+    ]

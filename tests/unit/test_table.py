@@ -14,7 +14,15 @@ FOUR = {"chunk_size": "5MiB", "concurrency": 4}
 RECORDS = [
     run_line(
         cells=[TWO, FOUR],
-        merged=[{"cell": FOUR, "step": "download", "same_as": TWO, "reason": "two chunks"}],
+        merged=[
+            {
+                "cell": FOUR,
+                "step": "download",
+                "step_index": 1,
+                "same_as": TWO,
+                "reason": "two chunks",
+            }
+        ],
     ),
     result_line(cell=TWO, throughput_mbps=123.4, duration_s=0.0123),
     result_line(cell=TWO, status="invalid", reason="one connection", throughput_mbps=None),

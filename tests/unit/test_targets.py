@@ -43,7 +43,7 @@ def test_what_is_not_declared_is_left_to_rclone() -> None:
 def test_a_session_token_and_a_name_with_a_dash() -> None:
     remote = remote_of(replace(S3, name="my-r2", session_token=SecretRef(env="TOKEN")))
     assert remote.secret_env["RCLONE_CONFIG_MY_R2_SESSION_TOKEN"] == SecretRef(env="TOKEN")
-    assert remote.path("a") == "my-r2:bucket/tests/a"
+    assert remote.path("a") == "my_r2:bucket/tests/a"
 
 
 @pytest.mark.parametrize(

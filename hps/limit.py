@@ -1,4 +1,4 @@
-"""How long copying may go on: asked between two pieces, since a copy itself can't be broken off."""
+"""How long work of our own may go on: asked between two pieces of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hps.units import format_time
 
 
 class LimitError(Exception):
-    """Copying has to end before it is done, with this status and reason."""
+    """Work has to end before it is done, with this status and reason."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class Limit:
     timeout_s: float = math.inf
 
     def check(self) -> None:
-        """Raises `LimitError` where copying has to end now."""
+        """Raises `LimitError` where the work has to end now."""
         if self.stop.is_set():
             raise LimitError("interrupted", "the run was stopped")
         if time.monotonic() >= self.start_s + self.timeout_s:
