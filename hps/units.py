@@ -115,11 +115,16 @@ def _split(text: str, kind: str, units: str) -> tuple[Decimal, str]:
 def _factor(text: str, unit: str, factors: Mapping[str, Number], kind: str, units: str) -> Number:
     if unit in factors:
         return factors[unit]
-    near = [known for known in factors if known.lower() == unit.lower()]
+    # 'Mb/s' and 'MBps' are eight times apart for some and the same for others: name both.
+    near = [known for known in factors if _folded(known) == _folded(unit)]
     advice = f"did you mean {' or '.join(near)}? " if near else ""
     raise UnitError(
         f"{_shown(text)} has an unknown unit of {kind}, {_shown(unit)}", f"{advice}{units}"
     )
+
+
+def _folded(unit: str) -> str:
+    return unit.lower().replace("/s", "ps")
 
 
 def _two_readings(number: Decimal, unit: str) -> str:

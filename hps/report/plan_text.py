@@ -8,7 +8,7 @@ from dataclasses import asdict
 from tabulate import tabulate
 
 from hps.estimate import Estimate
-from hps.model import Merged, Operation, Plan
+from hps.model import Merged, NodeRules, Operation, Plan
 from hps.report.table import cell_name
 from hps.step_kinds import STEP_KINDS
 from hps.units import format_rate, format_size_rounded, format_time
@@ -28,9 +28,11 @@ def render(plan: Plan, estimate: Estimate) -> str:
         ("download", _amount(estimate.down_bytes, estimate.download_mbps)),
         ("requests", _requests(estimate)),
         ("time", _time(estimate)),
+        ("probe", _probe(spec.node)),
         ("order", f"{spec.order.kind}, seed {spec.order.seed}"),
     ]
-    return "\n\n".join([title, tabulate(facts, tablefmt="plain"), *_merged(plan.merged)])
+    known = [(name, value) for name, value in facts if value]
+    return "\n\n".join([title, tabulate(known, tablefmt="plain"), *_merged(plan.merged)])
 
 
 def as_data(plan: Plan, estimate: Estimate) -> dict[str, object]:
@@ -96,6 +98,14 @@ def _time(estimate: Estimate) -> str:
     if estimate.duration_s is None:
         return "unknown: give --upload and --download, for example --upload 20Mbps"
     return f"about {format_time(estimate.duration_s)}"
+
+
+def _probe(rules: NodeRules) -> str:
+    """What is moved before the first operation, to find out whether the node will do."""
+    wanted = rules.min_upload_mbps is not None or rules.min_download_mbps is not None
+    if not wanted or rules.probe.method == "none":
+        return ""
+    return f"up to {format_time(rules.probe.duration_s)} each way at the node's full rate, first"
 
 
 def _merged(merged: tuple[Merged, ...]) -> list[str]:

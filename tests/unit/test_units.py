@@ -136,7 +136,7 @@ def test_rates(text: str, mbps: float) -> None:
         (
             "20mbps",
             "'20mbps' has an unknown unit of rate, 'mbps'",
-            "did you mean Mbps? kbps, Mbps, Gbps (bits a second), or MiB/s",
+            "did you mean Mbps or MB/s? kbps, Mbps, Gbps (bits a second), or MiB/s",
         ),
         (
             "fast",
