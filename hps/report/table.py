@@ -24,7 +24,8 @@ _COLUMNS = (
 )
 LEGEND = (
     "chunk, streams: what the tool applied to one file; seen: the most chunks in flight at once;\n"
-    "conns: the most TCP connections with payload at once; rates: Mbps over the whole operation."
+    "conns: the most TCP connections with payload at once; blank: too quick to be seen;\n"
+    "rates: Mbps over the whole operation."
 )
 
 

@@ -93,7 +93,16 @@ def _check_further(
         return
     yield from check_parts(checked, sweep, steps)
     if machine is not None:
-        yield from check_machine(sweep, steps, machine)
+        yield from check_machine(sweep, steps, machine, serves=_has_embedded(checked))
+
+
+def _has_embedded(checked: Checked) -> bool:
+    targets = checked.root.get("targets")
+    entries = [target for _, target in targets.entries] if isinstance(targets, MapNode) else []
+    providers = [entry.get("provider") for entry in entries if isinstance(entry, MapNode)]
+    return any(
+        isinstance(node, nodes.ScalarNode) and node.value == "embedded" for node in providers
+    )
 
 
 def _build(

@@ -36,11 +36,14 @@ class _Need:
 
 
 def check_machine(
-    sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine
+    sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine, *, serves: bool
 ) -> Iterator[Problem]:
-    """A problem for each setting that takes more memory than there is, and one for the disk."""
+    """A problem for each setting that takes more memory than there is, and one for the disk.
+
+    `serves`: an embedded server keeps its objects on this machine's disk as well.
+    """
     yield from _check_memory(sweep, steps, machine)
-    yield from _check_disk(sweep, steps, machine)
+    yield from _check_disk(sweep, steps, machine, serves)
 
 
 def _check_memory(
@@ -92,8 +95,10 @@ def _count(
     return int(value), sweep.place(knob, value, upload.point.entry)
 
 
-def _check_disk(sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine) -> Iterator[Problem]:
-    """Each distinct payload is kept while the run lasts, and one downloaded copy beside them."""
+def _check_disk(
+    sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine, serves: bool
+) -> Iterator[Problem]:
+    """Each distinct payload is kept while the run lasts, with the copies of one trial."""
     payloads: dict[tuple[object, ...], Point] = {}
     for point in sweep.points(_DISK_KNOBS):
         knobs = point.cell.knobs
@@ -101,8 +106,8 @@ def _check_disk(sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine) -
     largest = max(payloads.values(), key=_payload_bytes, default=None)
     if largest is None:
         return
-    copy_bytes = _payload_bytes(largest) if _downloads(steps) else 0
-    needed = sum(map(_payload_bytes, payloads.values())) + copy_bytes
+    copies = _copies(steps, serves)
+    needed = sum(map(_payload_bytes, payloads.values())) + len(copies) * _payload_bytes(largest)
     node = sweep.place("size", largest.cell.knobs.size_bytes, largest.entry)
     if needed <= machine.disk_free_bytes or node is None:
         return
@@ -110,13 +115,15 @@ def _check_disk(sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine) -
         f"the payloads take {format_size_rounded(needed)} of disk, and this machine has "
         f"{format_size_rounded(machine.disk_free_bytes)} free"
     )
-    copy = ", and a downloaded copy" if copy_bytes else ""
-    hint = f"that is every distinct payload once{copy}; make 'size' smaller"
+    hint = f"that is {' and '.join(['every distinct payload once', *copies])}; make 'size' smaller"
     yield problem_at(node.mark, message, rule="not-enough-disk", hint=hint)
 
 
-def _downloads(steps: tuple[PlacedStep, ...]) -> bool:
-    return any(step.kind.direction == "down" for step in steps)
+def _copies(steps: tuple[PlacedStep, ...], serves: bool) -> list[str]:
+    """What lies on this disk beside the payloads, for one trial at a time."""
+    directions = {step.kind.direction for step in steps}
+    served = ["what the embedded server keeps"] if serves and "up" in directions else []
+    return (["a downloaded copy"] if "down" in directions else []) + served
 
 
 def _payload_bytes(point: Point) -> int:
