@@ -5,7 +5,7 @@ Pure, and shared by the checks of a spec and by the plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
 from types import MappingProxyType
@@ -24,7 +24,7 @@ def count_products(matrix: Matrix) -> int:
 def expand(matrix: Matrix, data: Data, target: str) -> tuple[Cell, ...]:
     """All cells, in the order in which they are written; the last axis varies fastest.
 
-    `target` is used by cells that name none. Repeats are kept: `duplicates` finds them.
+    `target` is used by cells that name none. Repeats are kept.
     """
     return tuple(make_cell(values, data, target) for values in _values(matrix))
 
@@ -59,17 +59,6 @@ def products(matrix: Matrix) -> Iterator[dict[str, KnobValue]]:
     names = [knob for axis in matrix.axes for knob in axis.knobs]
     for rows in product(*(axis.rows for axis in matrix.axes)):
         yield dict(zip(names, (value for row in rows for value in row), strict=True))
-
-
-def duplicates(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """The cells whose knobs all equal those of an earlier cell."""
-    seen: set[Knobs] = set()
-    repeated = []
-    for cell in cells:
-        if cell.knobs in seen:
-            repeated.append(cell)
-        seen.add(cell.knobs)
-    return tuple(repeated)
 
 
 def _values(matrix: Matrix) -> Iterator[Values]:

@@ -1,13 +1,12 @@
-"""A growing count of bytes, looked at again and again, as a rate. Pure but for `watch_rate`."""
+"""A growing count of bytes, looked at again and again, as a rate. Pure."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hps.node.reading import Reading, Unknown, known, unknown
+from hps.node.reading import Reading, known, unknown
 
 INTERVAL_S = 0.25
 _STEADY_RATES = 7
@@ -75,31 +74,6 @@ def rate_from_points(points: Iterable[tuple[float, int]]) -> Reading:
     rate = SteadyRate()
     for t_s, bytes_total in points:
         rate.feed(t_s, bytes_total)
-    return _reading(rate)
-
-
-def watch_rate(
-    counter: Callable[[], int | Unknown],
-    *,
-    running: Callable[[], bool],
-    duration_s: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Reading:
-    """Look at `counter` every `INTERVAL_S` until the rate is steady or `duration_s` is over.
-
-    The watch ends too where `running` turns false: later looks would count standing still.
-    Unknown, with the reason, where the counter cannot be read.
-    """
-    rate, ends_s = SteadyRate(), clock() + duration_s
-    while running():
-        total = counter()
-        if isinstance(total, Unknown):
-            return unknown(total.reason)
-        rate.feed(clock(), total)
-        if rate.steady or clock() >= ends_s:
-            break
-        sleep(INTERVAL_S)
     return _reading(rate)
 
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from hps.node.bandwidth import INTERVAL_S, SteadyRate, rate_from_points, watch_rate
-from hps.node.reading import Reading, Unknown
+from hps.node.bandwidth import INTERVAL_S, SteadyRate, rate_from_points
 
 RAMP_UP = [1.0, 5.0, 20.0, 60.0]
 
@@ -71,47 +70,3 @@ def test_what_did_not_move_is_unknown(given: list[tuple[float, int]], reason: st
 def test_points_that_cannot_be_are_refused(second: tuple[float, int]) -> None:
     with pytest.raises(ValueError, match="cannot follow"):
         rate_from_points([(0.0, 5), second])
-
-
-class Link:
-    """A link of `mbps`, with its own time: nobody waits."""
-
-    def __init__(self, mbps: float, ends_s: float = 1e9) -> None:
-        self.mbps, self.ends_s, self.now_s = mbps, ends_s, 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-    def watch(
-        self, duration_s: float, counter: Callable[[], int | Unknown] | None = None
-    ) -> Reading:
-        return watch_rate(
-            counter or (lambda: round(self.mbps * 1e6 / 8 * self.now_s)),
-            running=lambda: self.now_s < self.ends_s,
-            duration_s=duration_s,
-            clock=lambda: self.now_s,
-            sleep=self.sleep,
-        )
-
-
-def test_watching_stops_once_it_is_steady() -> None:
-    link = Link(30.0)
-    assert link.watch(60.0).value == pytest.approx(30.0, rel=1e-4)
-    assert link.now_s == pytest.approx(10 * INTERVAL_S)
-
-
-def test_watching_stops_when_time_is_over() -> None:
-    link = Link(30.0)
-    assert link.watch(1.0).value == pytest.approx(30.0, rel=1e-4)
-    assert link.now_s == pytest.approx(1.0)
-
-
-def test_watching_stops_with_the_transfer() -> None:
-    link = Link(30.0, ends_s=0.3)
-    assert link.watch(60.0).reason.startswith("over too soon")
-    assert link.now_s < 1
-
-
-def test_a_counter_that_cannot_be_read_gives_the_reason() -> None:
-    reading = Link(30.0).watch(60.0, lambda: Unknown(reason="needs Linux"))
-    assert reading == Reading(value=None, reason="needs Linux")

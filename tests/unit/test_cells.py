@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from hps.cells import count_products, default_target, duplicates, expand
+from hps.cells import count_products, default_target, expand
 from hps.model import Axis, Cell, Data, KnobValue, Matrix
 from tests.unit.builders import MIB, axis
 
@@ -82,16 +82,6 @@ def test_a_zip_is_one_axis_of_several_knobs() -> None:
         {"size": "200MiB", "chunk_size": "25MiB", "concurrency": 4},
     ]
     assert count_products(Matrix(axes=(zipped, STREAMS))) == 4
-
-
-def test_duplicates_are_the_later_cells_with_the_same_knobs() -> None:
-    cells = expand(
-        Matrix(axes=(STREAMS,), include=({"concurrency": 4}, {"concurrency": 4, "files": 2})),
-        DATA,
-        "r2",
-    )
-    assert _axes(duplicates(cells)) == [{"concurrency": 4}, {"concurrency": 4, "files": 2}]
-    assert duplicates(cells[:2]) == ()
 
 
 @pytest.mark.parametrize(
