@@ -49,7 +49,7 @@ def test_with_an_experiment_it_probes_and_judges(
 ) -> None:
     spec = tmp_path / "node.yaml"
     targets = targets_yaml(s3_server.endpoint, s3_server)
-    rules = f"min_upload: {bound}Mbps, max_rtt: 10s, probe: {{seconds: 1}}"
+    rules = f"min_upload: {bound}Mbps, max_rtt: 10s, probe: {{seconds: 3}}"
     spec.write_text(_SPEC.format(targets=targets, rules=rules))
 
     ran = hps("node", spec, env=keys_of(s3_server))
