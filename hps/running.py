@@ -41,10 +41,11 @@ class Ended:
             return EXIT_OK
         if self.stopped is not None:
             return self.stopped
-        if outcome.not_stored:
-            return EXIT_NOT_STORED
+        # First: a node that is rejected has measured nothing that could be missing.
         if outcome.decision.rejected:
             return EXIT_NODE_REJECTED
+        if outcome.not_stored:
+            return EXIT_NOT_STORED
         return EXIT_OK if outcome.tally.all_ok else EXIT_OPERATION_FAILED
 
     def answer(self, style: str) -> str:

@@ -83,17 +83,16 @@ def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome
         before = _finished_run(plan, identity, tools, options, stop, listener.event)
         if before:
             return Finished(run_id=before)
-        facts = collect_facts(options.env, tools)
-        decision = decide(plan.spec, identity, facts, tools, stop, listener.event)
-        known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
-        line = run_record(identity, plan, started_at=started_at, facts=known)
         scrubber = Scrubber(tools.secrets)
         with (
             Journal(options.output / f"{identity.path}.jsonl") as journal,
             _bucket_copy(plan, identity, tools, listener) as bucket,
         ):
             recorder = _Recorder(journal, bucket, scrubber, listener)
-            recorder.append(line)
+            facts = collect_facts(options.env, tools)
+            decision = decide(plan.spec, identity, facts, tools, stop, listener.event)
+            known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
+            recorder.append(run_record(identity, plan, started_at=started_at, facts=known))
             listener.event("run_started", run_id=identity.run_id, journal=str(journal.path))
             if decision.rejected or stop.is_set():
                 # The first try was just made; this one is sure to wait for the answer.

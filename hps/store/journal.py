@@ -12,7 +12,10 @@ from hps.errors import HpsError, NotStoredError
 
 
 class Journal:
-    """An append-only file. Each line is written whole, flushed and synced."""
+    """An append-only file. Each line is written whole, flushed and synced.
+
+    It is removed again where nothing was written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,7 +49,10 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        empty = os.fstat(self._descriptor).st_size == 0
         os.close(self._descriptor)
+        if empty:
+            self.path.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Iterator[dict[str, object]]:

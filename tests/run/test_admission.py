@@ -131,25 +131,40 @@ def test_nothing_is_measured_that_nobody_asks_for(s3_server: S3Server, tmp_path:
     assert run["probe"]["rtt"]["reason"] == "not measured"
 
 
-@pytest.mark.parametrize(("where", "code"), [("s3", 3), ("both", 6)])
+@pytest.mark.parametrize("times", [1, 2])
 def test_with_wrong_keys_the_rates_are_unknown_and_say_why(
-    where: str, code: int, s3_server: S3Server, tmp_path: Path
+    times: int, s3_server: S3Server, tmp_path: Path
 ) -> None:
+    """A rejected node ends in 3, also where the second pair of keys keeps its record away."""
     targets = targets_yaml(s3_server.endpoint, s3_server)
-    times = 1 if where == "s3" else 2
     targets = targets.replace("TEST_SECRET", "OTHER_SECRET", times)
     env = {**keys_of(s3_server), "OTHER_SECRET": "wrong-" * 6}
 
     ran = _run(tmp_path, targets, f"min_upload: 1Mbps, min_download: 1Mbps, {_PROBE_S3}", env)
 
-    assert ran.code == code, ran.err
+    assert ran.code == 3, ran.err
     (run,) = ran.records()
     upload, download = _check(run, "min_upload"), _check(run, "min_download")
     assert (upload["value"], upload["outcome"]) == (None, "unknown")
     assert "SignatureDoesNotMatch" in upload["reason"]
     assert "SignatureDoesNotMatch" in download["reason"]
     assert "wrong-wrong" not in ran.out + ran.err
-    assert (code == 6) == ("the bucket lacks results" in ran.err)
+    assert (times == 2) == ("the bucket lacks results" in ran.err)
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_probe(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    taken = tmp_path / "out" / f"admission-{tmp_path.name}"[:60]
+    taken.write_text("a file stands where the experiment's folder should be")
+    rules = f"min_upload: 1Mbps, {_PROBE_S3}"
+
+    ran = _run(tmp_path, targets_yaml(s3_server.endpoint, s3_server), rules, keys_of(s3_server))
+
+    assert ran.code == 6
+    assert "cannot write results to" in ran.err
+    assert "probe_started" not in ran.err
 
 
 @pytest.mark.parametrize(("on_unknown", "code"), [("reject", 3), ("accept", 0)])
