@@ -12,20 +12,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import platform
 import random
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from tabulate import tabulate
 
+from bench import written
 from bench.surroundings import Surroundings, surroundings
 from hps.errors import EXIT_NO_DATA, EXIT_OPERATION_FAILED, HpsError
 from hps.gpu import device, loading
@@ -34,8 +32,7 @@ from hps.spec import SpecText
 from hps.spec import load as load_spec
 from hps.units import format_size, parse_size_bytes
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-HEADING = "## To the GPU"
+HEADING = "To the GPU"
 _SPEC = """\
 api: hps/v1
 name: bench-gpu
@@ -73,9 +70,9 @@ def main() -> int:
     except (HpsError, device.DeviceError) as error:
         print(error, file=sys.stderr)
         return EXIT_OPERATION_FAILED
-    print(text)
+    print(f"## {HEADING}\n\n{text}")
     if options.write:
-        _write(text)
+        written.write(HEADING, text)
     return 0
 
 
@@ -89,15 +86,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-checksum", action="store_true", help="without rclone's own check")
     parser.add_argument("--pairs", type=int, default=9, help="of downloads with and without copy")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help=f"into {RESULTS.name}")
+    parser.add_argument("--write", action="store_true", help=f"into {written.RESULTS.name}")
     return parser.parse_args()
 
 
 def _machine(opened: device.Device) -> str:
     return (
-        f"{HEADING}\n\n{datetime.now(UTC):%Y-%m-%d}, {opened.name}, torch "
-        f"{opened.torch.__version__}, {os.cpu_count()} CPU cores, {platform.machine()}, "
-        f"Python {platform.python_version()}. GB are 10^9 bytes.\n"
+        f"{written.machine()} {opened.name}, torch {opened.torch.__version__}. GB are 10^9 bytes.\n"
     )
 
 
@@ -198,16 +193,6 @@ def _pairs(options: argparse.Namespace, around: Surroundings, concurrency: int) 
 
 def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
-
-
-def _write(text: str) -> None:
-    """In place of the section that is there, else at the end."""
-    old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Results\n"
-    section = re.compile(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    new = section.sub(lambda _: f"{text}\n", old, count=1)
-    if section.search(old) is None:
-        new = f"{old.rstrip()}\n\n{text}"
-    RESULTS.write_text(new.rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What the runner costs: an operation as `hps` measures it against the same command run bare.
 
-    python -m bench.overhead [--pairs 30] [--size 64MiB] [--concurrency 4]
+    python -m bench.overhead [--sizes 1MiB 10MiB 200MiB 1000MiB] [--pairs 20] [--write]
 
 Pairs run in turn, A B B A …, against one embedded S3 server, so that a drift of the machine falls
-on both. Printed: the ratio of the medians, the median of the paired ratios, and the time between
-the operations of a real run, from its journal.
+on both. Printed: the ratio of the medians, the median of the paired ratios and their quartiles; the
+time between the operations of a real run, from its journal; and what starting takes, see
+`bench.starting`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 from tabulate import tabulate
 
+from bench import starting, written
 from hps import payload, process
 from hps.connections import ConnectionCounter
 from hps.model import Target, Transfer
@@ -33,38 +34,48 @@ from hps.tools import rclone
 from hps.units import format_size, parse_size_bytes
 
 MIB = 1024**2
+HEADING = "Overhead"
+_LARGE_BYTES = 500 * MIB
+_LARGE_PAIRS = 7
 _TIMEOUT_S = 300.0
 
 
 def main() -> None:
-    """Run both directions, print the tables."""
+    """Run every size both ways, print the tables."""
     options = _options()
-    print(
-        f"rclone {rclone.read_version(rclone.find_binary(os.environ))}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} CPUs, "
-        f"{datetime.now(UTC):%Y-%m-%d}, {options.pairs} pairs of {options.size}"
+    rows = [
+        [size, *row]
+        for size in options.sizes
+        for row in _rows(parse_size_bytes(size), options.pairs, options.concurrency)
+    ]
+    headers = ["size", "operation", "pairs", "bare, median s", "hps, median s", "ratio of medians",
+               "median ratio", "quartiles"]  # fmt: skip
+    text = "\n\n".join(
+        (
+            f"{written.machine()} {options.concurrency} streams, chunks of 5 MiB, on loopback.",
+            tabulate(rows, headers=headers, floatfmt=".4f", tablefmt="github"),
+            _gaps("64MiB"),
+            starting.table(),
+        )
     )
-    with _commands(parse_size_bytes(options.size), options.concurrency) as (
-        commands,
-        guard,
-        folder,
-    ):
-        rows = [
-            _compare(name, command, options.pairs, guard, folder)
-            for name, command in commands.items()
-        ]
-    headers = ["operation", "bare, median s", "hps, median s", "ratio of medians", "median ratio"]
-    print(tabulate(rows, headers=headers, floatfmt=".4f"))
-    print()
-    print(_gaps(options.size))
+    print(f"## {HEADING}\n\n{text}")
+    if options.write:
+        written.write(HEADING, text)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=30)
-    parser.add_argument("--size", default="64MiB")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", default=["1MiB", "10MiB", "200MiB", "1000MiB"])
+    parser.add_argument("--pairs", type=int, default=20, help="of each; fewer from 500 MiB on")
     parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--write", action="store_true", help=f"into {written.RESULTS.name}")
     return parser.parse_args()
+
+
+def _rows(size_bytes: int, pairs: int, concurrency: int) -> list[list[object]]:
+    fewer = min(pairs, _LARGE_PAIRS) if size_bytes >= _LARGE_BYTES else pairs
+    with _commands(size_bytes, concurrency) as (commands, guard, folder):
+        return [_compare(name, command, fewer, guard, folder) for name, command in commands.items()]
 
 
 @contextmanager
@@ -112,7 +123,9 @@ def _compare(
             bare.append(times[_bare])
             measured.append(times[_measured])
     ratios = [ours / theirs for ours, theirs in zip(measured, bare, strict=True)]
-    return [name, median(bare), median(measured), median(measured) / median(bare), median(ratios)]
+    low, middle, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    ratio = median(measured) / median(bare)
+    return [name, pairs, median(bare), median(measured), ratio, middle, f"{low:.3f} to {high:.3f}"]
 
 
 def _bare(command: process.Command, guard: process.Guard, folder: Path) -> float:

@@ -14,6 +14,8 @@ _FEWEST_RATES = 10
 _TOLERANCE = 0.075
 # With fewer there is no telling the ramp-up from the rest.
 _FEWEST_POINTS = 3
+# The heads of a few requests; less than that is no payload.
+LEAST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,12 @@ class SteadyRate:
         """Over the steady window, else over the last half of the time; None with too few points."""
         if len(self.points) < _FEWEST_POINTS:
             return None
-        start = self.points[-_STEADY_RATES - 1] if self.steady else self._middle()
-        return _mbps(start, self.points[-1])
+        return _mbps(self.counted_from, self.points[-1])
+
+    @property
+    def counted_from(self) -> Point:
+        """The point that the rate counts from; there has to be one."""
+        return self.points[-_STEADY_RATES - 1] if self.steady else self._middle()
 
     def _middle(self) -> Point:
         """The last point that leaves half of the time after it."""
@@ -86,6 +92,9 @@ def _reading(rate: SteadyRate) -> Reading:
         return unknown(f"no bytes moved in {took_s:.3g} s")
     if rate_mbps == 0:
         return unknown(f"the transfer stood still for the last half of {took_s:.3g} s")
+    moved_bytes = rate.points[-1].bytes_total - rate.counted_from.bytes_total
+    if moved_bytes < LEAST_BYTES:
+        return unknown(f"only {moved_bytes} bytes moved in the last half of {took_s:.3g} s")
     return known(rate_mbps)
 
 

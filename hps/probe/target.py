@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hps.model import ProbeSettings
-from hps.node.bandwidth import INTERVAL_S
 from hps.node.reading import Unknown, describe
 from hps.node.socket_bytes import SocketBytes
 from hps.probe.link import Link
@@ -32,6 +31,8 @@ _OBJECT_S = 2.0
 _OBJECT_TRIES = 3
 _OBJECT_TIMEOUT_S = 30.0
 _READS = 256
+# From the start of rclone to its first payload.
+_BEGIN_TIMEOUT_S = 10.0
 _REMOVE_TIMEOUT_S = 20.0
 _REMOVE_TRIES = 3
 # A server may still be busy with an upload that was cut off.
@@ -104,9 +105,8 @@ def _watched(
     call: rclone.Invocation,
     count: Callable[[SocketBytes], int | Unknown],
 ) -> Rate:
-    watch = Watch(log=link.log("probe"), count=count, stop=link.stop)
-    # The first look comes one interval after the start, and the last may be missed.
-    timeout_s = settings.duration_s + 2 * INTERVAL_S
+    watch = Watch(log=link.log("probe"), count=count, stop=link.stop, most_s=settings.duration_s)
+    timeout_s = settings.duration_s + _BEGIN_TIMEOUT_S
     ended = link.run(call, timeout_s=timeout_s, name="probe", stop=watch, sampler=watch)
     watch.wait_for_quiet()
     return watch.outcome(ended)

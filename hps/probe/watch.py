@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import process
-from hps.node.bandwidth import INTERVAL_S, SteadyRate, rate_from_points
+from hps.node.bandwidth import INTERVAL_S, LEAST_BYTES, SteadyRate, rate_from_points
 from hps.node.reading import Unknown, unknown
 from hps.node.socket_bytes import SocketBytes
 from hps.probe.link import first_error
@@ -23,16 +23,21 @@ _QUIET_LOOKS = 2
 class Watch:
     """Looks at a process from outside until its rate is steady, or something goes wrong.
 
-    It is a `process.Sampler`, and the `process.Stop` of the same process.
+    It takes `most_s` from when payload begins to move: what the tool does before, such as reading
+    its files for their checksums, is not the link's. It is a `process.Sampler`, and the
+    `process.Stop` of the same process.
     """
 
     log: Path
     count: Callable[[SocketBytes], int | Unknown]
     stop: process.Stop
+    most_s: float
     interval_s: float = INTERVAL_S
     rate: SteadyRate = field(default_factory=SteadyRate)
     trouble: str = ""
     _sockets: SocketBytes | None = None
+    _first_bytes: int | None = None
+    _moving_since_s: float | None = None
 
     def sample(self, pid: int) -> None:
         """One look at the bytes that process `pid` has moved."""
@@ -42,14 +47,29 @@ class Watch:
         if isinstance(total, Unknown):
             self.trouble = total.reason
         else:
-            self.rate.feed(time.monotonic(), total)
+            self._feed(time.monotonic(), total)
+
+    def _feed(self, now_s: float, total_bytes: int) -> None:
+        """Add a look; of those before payload moves only the last one is kept."""
+        if self._first_bytes is None:
+            self._first_bytes = total_bytes
+        if self._moving_since_s is None:
+            if total_bytes - self._first_bytes < LEAST_BYTES:
+                self.rate.points.clear()
+            else:
+                self._moving_since_s = now_s
+        self.rate.feed(now_s, total_bytes)
 
     def is_set(self) -> bool:
         """True once there is no more to see."""
         # Bytes move in requests that are refused, too: their rate is none.
         if not self.trouble and self.log.stat().st_size:
             self.trouble = first_error(self.log)
-        return self.stop.is_set() or bool(self.trouble) or self.rate.steady
+        return self.stop.is_set() or bool(self.trouble) or self.rate.steady or self._enough()
+
+    def _enough(self) -> bool:
+        since_s = self._moving_since_s
+        return since_s is not None and time.monotonic() - since_s >= self.most_s
 
     def wait_for_quiet(self) -> None:
         """Wait until the kernel has sent what the ended process left in its buffers, or for long.
@@ -72,6 +92,8 @@ class Watch:
             self.trouble = first_error(self.log) or f"rclone ended with code {ended.returncode}"
         if self.trouble:
             return Rate(mbps=unknown(self.trouble))
+        if self._moving_since_s is None:
+            return Rate(mbps=unknown(f"no payload moved in {ended.duration_s:.3g} s"))
         points = tuple(self.rate.points)
         reading = rate_from_points((point.t_s, point.bytes_total) for point in points)
         return Rate(mbps=reading, points=points)

@@ -58,6 +58,7 @@ def test_the_last_half_counts_where_it_never_is_steady() -> None:
         ([(0.0, 0), (0.25, 10**6)], "over too soon: 2 looks"),
         (list(points([0.0] * 8)), "no bytes moved in 2 s"),
         (list(points([100.0, 100.0, *[0.0] * 6])), "the transfer stood still"),
+        ([(0.0, 0), (0.5, 10), (1.0, 23)], "only 13 bytes moved"),
     ],
 )
 def test_what_did_not_move_is_unknown(given: list[tuple[float, int]], reason: str) -> None:

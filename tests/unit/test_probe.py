@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -75,13 +77,39 @@ def test_a_run_that_is_stopped_is_no_measurement(s3_server: S3Server, tmp_path: 
 def test_a_complaint_of_the_tool_ends_the_watch(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"")
-    watch = Watch(log=log, count=SocketBytes.sent_bytes, stop=SignalStop())
+    watch = Watch(log=log, count=SocketBytes.sent_bytes, stop=SignalStop(), most_s=5)
     assert not watch.is_set()
     complaint = {"level": "error", "msg": "it was\nrefused"}
     log.write_text(f"plain text\n{json.dumps(complaint)}\n")
     assert watch.is_set()
     assert watch.trouble == "it was refused"
     assert first_error(log) == "it was refused"
+
+
+def test_heads_of_requests_are_no_payload_and_the_time_counts_from_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, moved = [100.0], [0]
+    monkeypatch.setattr("hps.probe.watch.time.monotonic", lambda: clock[-1])
+    log = tmp_path / "log"
+    log.write_bytes(b"")
+    watch = Watch(log=log, count=lambda _: moved[-1], stop=SignalStop(), most_s=2)
+    over = process.Exit(ended="timeout", returncode=-9, started_at=datetime.now(UTC), duration_s=9)
+
+    for now_s in (100.0, 104.0, 108.0):
+        clock.append(now_s)
+        moved.append(moved[-1] + 500)
+        watch.sample(os.getpid())
+    assert not watch.is_set()
+    assert watch.outcome(over).mbps.reason == "no payload moved in 9 s"
+
+    for now_s in (108.5, 109.0, 110.0, 110.5):
+        clock.append(now_s)
+        moved.append(moved[-1] + 10**6)
+        watch.sample(os.getpid())
+    assert watch.is_set()
+    assert watch.outcome(over).points[0].t_s == 108.0
+    assert watch.outcome(over).mbps.value is not None
 
 
 def test_the_answer_of_speedtest_is_in_bits_a_second() -> None:
