@@ -31,7 +31,7 @@ lint: $(VENV)/test$(if $(GPU),-gpu).stamp
 
 lock: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet "pip-tools>=7.4"
-	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra speedtest --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra report --extra speedtest --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
 	printf 'nvidia-ml-py==13.615.71\ntorch==2.13.0\n' >> constraints.txt
 
 image:
@@ -54,9 +54,9 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,report]'
 	@touch $@
 
 $(VENV)/test-gpu.stamp: $(VENV)/test.stamp
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,gpu]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,report,gpu]'
 	@touch $@
