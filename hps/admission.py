@@ -1,16 +1,15 @@
-"""The decision before the first trial: has this machine done it already, and is it good enough?
+"""The decision before the first trial: is this machine good enough?
 
-finished? -> facts -> round trips, bandwidth -> verdict
+facts -> round trips, bandwidth -> verdict
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from hps.errors import HpsError
-from hps.model import NodeRules, Plan, ProbeSettings, Target
+from hps.model import NodeRules, ProbeSettings, Target
 from hps.node.bandwidth import Point
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.reading import Reading, Unknown, known, unknown
@@ -20,13 +19,10 @@ from hps.probe import speedtest, target
 from hps.probe.link import Link
 from hps.probe.rates import STOPPED, Rates, nothing
 from hps.providers import PROVIDERS
-from hps.store import journal
 
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"
 _FETCH_TIMEOUT_S = 60.0
-# What failed for a reason that may have passed is worth another try.
-_MEASURED = ("ok", "invalid")
 # rclone: the folder is not there.
 _NO_FOLDER = 3
 
@@ -150,37 +146,16 @@ def endpoint_of(probed: Target) -> str:
     return probed.endpoint or f"https://s3.{region}.amazonaws.com"
 
 
-def finished_run(plan: Plan, folders: Iterable[Path]) -> str:
-    """The id of a run whose stored results have every operation of the plan; empty: there is none.
+def fetch_journals(link: Link, wanted: str, into: Path) -> str:
+    """Copy the journals below the link's folder that `wanted` names, such as `/machine/*.jsonl`.
 
-    `folders` hold the journals of this machine's runs of this experiment.
+    Returns why that failed, or nothing.
     """
-    wanted = {operation.operation_id for operation in plan.operations}
-    for folder in folders:
-        for path in sorted(folder.glob("*.jsonl")):
-            if wanted and wanted <= _done(path, plan.spec.sha256):
-                return path.stem
-    return ""
-
-
-def fetch_journals(link: Link, into: Path) -> str:
-    """Copy the journals in the link's folder. Returns why that failed, or nothing."""
-    call = link.call("copy", link.place(), str(into), "--include=/*.jsonl")
+    call = link.call("copy", link.place(), str(into), f"--include={wanted}")
     ended = link.run(call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop)
     if ended.ended == "exit" and ended.returncode in {0, _NO_FOLDER}:
         return ""
     return link.why("fetch", ended)
-
-
-def _done(path: Path, sha256: str) -> set[object]:
-    """The operations that a run of the same experiment has results of."""
-    try:
-        run, *results = list(journal.read(path)) or [{}]
-    except (HpsError, OSError):
-        return set()  # what can't be read proves nothing
-    if run.get("spec_sha256") != sha256:
-        return set()
-    return {record.get("operation_id") for record in results if record.get("status") in _MEASURED}
 
 
 def _points(points: tuple[Point, ...]) -> list[list[float]]:

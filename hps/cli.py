@@ -10,17 +10,20 @@ import traceback
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from hps import __version__
+from hps.commands.answer import answer
+from hps.commands.lazy import LazyGroup
 from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
 
 if TYPE_CHECKING:
     from hps.log import Format
     from hps.model import Spec
+    from hps.running import Earlier
     from hps.validation import Checked
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
@@ -51,16 +54,21 @@ class _Rate(click.ParamType[float]):
             self.fail(f"{error.message}: {error.hint}", param, ctx)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="hps")
 def cli() -> None:
     """Measure with which settings data moves best between a node and object storage.
 
     An experiment is a YAML file. `validate` finds its mistakes, `plan` says what it will do
-    and take, `run` does it and stores what really happened.
+    and take, `run` does it and stores what really happened. `results` brings together what many
+    nodes have stored, `compare` and `report` say which settings are best, and how sure that is.
 
     \b
     FILE, or the variable EXPERIMENT, is one of:
+      -                                           standard input
       experiments/quickstart.yaml                 a path
       https://host/file.yaml                      a web address
       git+https://host/repository.git@rev#path    a branch, a tag or a whole commit id
@@ -75,16 +83,17 @@ def cli() -> None:
 
     Standard output is the answer, standard error is events, results are files.
     Exit codes: 0 done, 1 an operation failed or was invalid, 2 usage or experiment,
-    3 node rejected, 6 results not stored, 70 a bug of hps, 130/143 interrupted.
+    3 node rejected, 4 a gate failed, 5 no data or inconclusive where a gate needs it,
+    6 results not stored, 70 a bug of hps, 130/143 interrupted.
     """
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
 @_format_option(
     type=click.Choice(["text", "json", "github"]),
-    help="text for people, json for programs, github for workflow annotations.",
+    help="text for people, json for programs (an object a file), github for annotations.",
 )
 @click.option(
     "--any-machine",
@@ -99,13 +108,14 @@ def validate(
     style: str,
     any_machine: bool,
 ) -> None:
-    """Check experiments: every mistake with its file, line and column."""
+    """Check each FILE, or what EXPERIMENT names: every mistake with file, line and column."""
     from hps import validation
 
     machine = None if any_machine else validation.this_machine()
     env = dict(os.environ)
-    checked = [validation.check(file, overrides, env, machine) for file in files]
-    _answer(validation.render(checked, style, terminal=sys.stdout.isatty()))
+    named = validation.named(files, env.get(_EXPERIMENT))
+    checked = [validation.check(file, overrides, env, machine) for file in named]
+    answer(validation.render(checked, style, terminal=sys.stdout.isatty()))
     context.exit(EXIT_OK if all(file.spec for file in checked) else EXIT_USAGE)
 
 
@@ -137,12 +147,12 @@ def plan(
     expanded = expand(_load(file, overrides, for_this_machine=False))
     taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
     if style == "json":
-        _answer(json.dumps(plan_text.as_data(expanded, taken), indent=1) + "\n")
+        answer(json.dumps(plan_text.as_data(expanded, taken), indent=1) + "\n")
     elif style == "commands":
         folder = str(Path(rclone.find_binary(os.environ)).parent)
-        _answer(script.render(expanded, folder) + "\n")
+        answer(script.render(expanded, folder) + "\n")
     else:
-        _answer(plan_text.render(expanded, taken) + "\n")
+        answer(plan_text.render(expanded, taken) + "\n")
 
 
 @cli.command()
@@ -160,7 +170,14 @@ def plan(
     type=click.Choice(["text", "markdown", "csv", "json"]), help="Of the answer on standard output."
 )
 @_log_option
-@click.option("--fresh", is_flag=True, help="Measure again what this machine has finished before.")
+@click.option("--fresh", is_flag=True, help="Begin a new run, whatever earlier ones have left.")
+@click.option(
+    "--rerun",
+    multiple=True,
+    type=click.Choice(["failed", "invalid", "missing", "all"]),
+    help="Go on with the newest run, and do these operations again.",
+)
+@click.option("--resume", metavar="RUN_ID", default="", help="Go on with this run.")
 @click.pass_context
 def run(
     context: click.Context,
@@ -169,9 +186,11 @@ def run(
     output: Path,
     style: str,
     log_style: Format,
-    fresh: bool,
+    **earlier: Unpack[Earlier],
 ) -> None:
     """Run an experiment here: measure, store each result at once, print the table.
+
+    A run that was ended before it had done everything goes on where it was.
 
     FILE is an experiment; without it, the one that EXPERIMENT names. Where it can't be read, and
     the variables of `r2:` are set, that is stored under results/failed/ in this bucket.
@@ -180,12 +199,12 @@ def run(
     from hps.running import Ended, options_of, run_here
 
     def tell(ended: Ended) -> None:
-        _answer(ended.answer(style))
+        answer(ended.answer(style))
         for remark in ended.remarks():
             click.echo(f"hps: {remark}", err=True)
 
     expanded = expand(_load(file, overrides, for_this_machine=True))
-    options = options_of(output, dict(os.environ), fresh=fresh)
+    options = options_of(output, dict(os.environ), **earlier)
     context.exit(run_here(expanded, options, log_style, tell=tell))
 
 
@@ -212,7 +231,7 @@ def node(
     spec = _load(file, overrides, for_this_machine=False) if file else None
     found = examine_here(spec, dict(os.environ), log_style)
     as_json = style == "json"
-    _answer(json.dumps(found.data, indent=1) + "\n" if as_json else node_text.render(found.data))
+    answer(json.dumps(found.data, indent=1) + "\n" if as_json else node_text.render(found.data))
     context.exit(found.code)
 
 
@@ -220,10 +239,7 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     from hps import validation
 
     if not file:
-        error = HpsError(
-            "no experiment: neither FILE nor EXPERIMENT is given",
-            "for example: hps run experiments/quickstart.yaml",
-        )
+        error = validation.no_experiment("run")
         if for_this_machine:
             _store_failure(validation.nothing_given(error))
         raise error
@@ -267,17 +283,6 @@ def main() -> None:
     except Exception:
         _show_bug()
         sys.exit(EXIT_BUG)
-
-
-def _answer(text: str) -> None:
-    """Print an answer; that nobody reads it any more (`hps plan … | head`) is no mistake."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            click.echo(f"hps: the answer could not be printed: {error.strerror}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Plan -> what it will take: bytes, requests by class, time. Pure.
+"""Plan -> what it will take: bytes, requests by class, dollars, time. Pure.
 
 Requests are counted as rclone makes them for each step (seen on the wire, see
 `tests/wire/test_requests.py`). Class A: writes and lists; class B: reads; deletes are free
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hps import wire
+from hps import prices, wire
 from hps.model import Knobs, Operation, Plan
 
 _KEYS_PER_LIST = 1000
@@ -37,7 +37,10 @@ class Requests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a plan takes. `duration_s` is None where no bandwidth is declared or given."""
+    """What a plan takes. `duration_s` is None where no bandwidth is declared or given.
+
+    `dollars` has what each provider asks for requests and downloads; None: it has no known prices.
+    """
 
     operations_by_step: Mapping[str, int]
     cells: int
@@ -49,6 +52,7 @@ class Estimate:
     upload_mbps: float | None
     download_mbps: float | None
     duration_s: float | None
+    dollars: Mapping[str, float | None]
 
 
 def estimate(
@@ -59,6 +63,7 @@ def estimate(
     download_mbps = download_mbps or plan.spec.node.min_download_mbps
     up_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "up")
     down_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "down")
+    requested = _all_requests(plan.operations)
     return Estimate(
         operations_by_step=_by_step(plan.operations),
         cells=len(plan.cells),
@@ -66,10 +71,11 @@ def estimate(
         operations=len(plan.operations),
         up_bytes=up_bytes,
         down_bytes=down_bytes,
-        requests=_all_requests(plan.operations),
+        requests=sum((taken for _, taken in requested), Requests()),
         upload_mbps=upload_mbps,
         download_mbps=download_mbps,
         duration_s=_duration_s(plan, up_bytes, down_bytes, upload_mbps, download_mbps),
+        dollars=_dollars(plan, requested),
     )
 
 
@@ -100,12 +106,26 @@ def requests(operation: Operation, upload: Operation | None = None) -> Requests:
     return Requests()
 
 
-def _all_requests(operations: Sequence[Operation]) -> Requests:
+def _all_requests(operations: Sequence[Operation]) -> list[tuple[Operation, Requests]]:
     uploads = {op.operation_id: op for op in operations if op.direction == "up"}
-    total = Requests()
+    found = []
     for operation in operations:
         upload = next((uploads[i] for i in operation.depends_on if i in uploads), None)
-        total += requests(operation, upload)
+        found.append((operation, requests(operation, upload)))
+    return found
+
+
+def _dollars(
+    plan: Plan, requested: Iterable[tuple[Operation, Requests]]
+) -> dict[str, float | None]:
+    """By provider: what its requests cost, and the payload that leaves it."""
+    total: dict[str, float | None] = {}
+    for operation, taken in requested:
+        provider = plan.spec.targets[operation.cell.knobs.target].provider
+        down_bytes = payload_bytes(operation) if operation.direction == "down" else 0
+        cost = prices.dollars(provider, taken.class_a, taken.class_b, down_bytes)
+        before = total.get(provider, 0.0)
+        total[provider] = None if cost is None or before is None else before + cost
     return total
 
 

@@ -9,14 +9,15 @@ What a failed operation leaves for others to do is decided here: the steps that 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hps import process
+from hps.earlier import Task
 from hps.errors import HpsError
 from hps.limit import LimitError
-from hps.model import Measurement, Operation, Plan, Status
+from hps.model import Measurement, Operation, Status
 from hps.record import Record, RunIdentity, result_record, utc_text
 from hps.steps import STEPS, StepContext
 from hps.tools import evidence, rclone
@@ -52,15 +53,20 @@ class Hooks:
     event: Callable[..., object]
 
 
-def run(plan: Plan, identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
-    """Do every operation of the plan, in order, until it is done or the run is stopped."""
+def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
+    """Do every task, in order, until all is done or the run is stopped."""
     tally = Tally()
     trial = _Trial(context=context, event=hooks.event)
     try:
-        for operation in plan.operations:
+        for task in tasks:
             if context.stop.is_set():
                 break
+            operation = task.operation
             trial.enter(operation)
+            if not task.recorded:
+                ended = trial.perform(operation)
+                _say_prepared(operation, ended, hooks)
+                continue
             hooks.started(operation)
             measurement = trial.perform(operation)
             tally.add(measurement.status)
@@ -68,6 +74,11 @@ def run(plan: Plan, identity: RunIdentity, context: StepContext, hooks: Hooks) -
     finally:
         trial.clean_up()
     return tally
+
+
+def _say_prepared(operation: Operation, ended: Measurement, hooks: Hooks) -> None:
+    step, status = operation.step.kind, ended.status
+    hooks.event("done_again_for_a_later_step", step=step, status=status, reason=ended.reason)
 
 
 @dataclass(slots=True)

@@ -154,7 +154,10 @@ class ResultsPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One experiment, checked. `text` is the file as written, before any `${…}` was filled in."""
+    """One experiment, checked. `text` is the file as written, before any `${…}` was filled in.
+
+    `thresholds` are gates as `hps.gates` reads them, for whoever compares the results.
+    """
 
     api: str
     name: str
@@ -173,6 +176,7 @@ class Spec:
     text: str = ""
     sha256: str = ""
     overrides: tuple[str, ...] = ()
+    thresholds: tuple[str, ...] = ()
 
 
 # --- what will be done ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hps.model import Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
 
@@ -31,8 +31,15 @@ class RunIdentity:
         return f"{self.experiment}/{self.machine_id}/{self.run_id}"
 
 
-def new_run_id(now: datetime) -> str:
-    """An id that sorts by time and never repeats: `20261122T101530123Z-5f3a9c`."""
+def new_run_id(now: datetime, after: str = "") -> str:
+    """An id that sorts by time and never repeats: `20261122T101530123Z-5f3a9c`.
+
+    It comes after the id `after` even where the clock was set back in between.
+    """
+    last = after.partition("-")[0]
+    if last:
+        moment = datetime.strptime(last[:18] + "000", "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+        now = max(now, moment + timedelta(milliseconds=1))
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
 
 
@@ -57,11 +64,25 @@ def run_record(
         "spec": spec.text,
         "spec_source": spec.source,
         "overrides": list(spec.overrides),
+        "thresholds": list(spec.thresholds),
         "targets": {name: _target(spec, name) for name in spec.targets},
         "seed": spec.order.seed,
         "operations": len(plan.operations),
         "cells": [dict(cell.axes) for cell in plan.cells],
         "merged": [_merged(entry) for entry in plan.merged],
+        **facts,
+    }
+
+
+def resume_record(
+    identity: RunIdentity, *, started_at: datetime, left: int, facts: Mapping[str, object]
+) -> Record:
+    """A line where a run goes on that had been ended: on which node, with how much left to do."""
+    return {
+        "kind": "resume",
+        **asdict(identity),
+        "started_at": utc_text(started_at),
+        "operations_left": left,
         **facts,
     }
 

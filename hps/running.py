@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from hps import log, session
 from hps.analyze.summary import summarize
@@ -14,6 +15,7 @@ from hps.errors import (
     EXIT_NOT_STORED,
     EXIT_OK,
     EXIT_OPERATION_FAILED,
+    HpsError,
 )
 from hps.model import NodeRules, Plan, Spec
 from hps.progress import RunListener
@@ -22,6 +24,7 @@ from hps.salad_node import SaladNode
 from hps.scrub import Scrubber
 from hps.stop import on_signals
 from hps.store import journal
+from hps.taking_up import Wish
 from hps.targets import remote_of
 
 
@@ -52,7 +55,7 @@ class Ended:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
         if isinstance(self.outcome, session.Finished):
             return ""
-        records = list(journal.read(self.outcome.journal))
+        records = journal.settled(journal.read(self.outcome.journal))
         if style == "csv":
             return csv_text.render(records)
         if style == "json":
@@ -116,14 +119,29 @@ def run_here(
     return ended.code
 
 
-def options_of(output: Path, env: Mapping[str, str], *, fresh: bool) -> session.Options:
-    """How a run is carried out here.
+class Earlier(TypedDict):
+    """What is wanted of earlier runs, as the options of the command line are called."""
+
+    fresh: bool
+    rerun: tuple[str, ...]
+    resume: str
+
+
+def options_of(output: Path, env: Mapping[str, str], **earlier: Unpack[Earlier]) -> session.Options:
+    """How a run is carried out here. Raises `HpsError` where the wishes exclude each other.
 
     A platform that gives its machines ids starts a container again where it has been before; who
     runs an experiment again by hand wants it measured again.
     """
+    fresh, rerun, resume = earlier["fresh"], earlier["rerun"], earlier["resume"]
+    if fresh and (rerun or resume):
+        what = "--rerun" if rerun else "--resume"
+        raise HpsError(
+            f"--fresh begins a new run, {what} goes on with one", "leave one of them out"
+        )
     once = bool(env.get("SALAD_MACHINE_ID")) and not fresh
-    return session.Options(output=output, env=env, render=_render, once=once)
+    wish = Wish(once=once, fresh=fresh, rerun=rerun, run_id=resume)
+    return session.Options(output=output, env=env, render=_render, wish=wish)
 
 
 def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) -> Scrubber:
@@ -140,7 +158,7 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) 
 
 def _render(path: Path) -> Mapping[str, str]:
     """What is stored beside a journal: the CSV and the table."""
-    records = list(journal.read(path))
+    records = journal.settled(journal.read(path))
     return {".csv": csv_text.render(records), ".txt": table.render(summarize(records)) + "\n"}
 
 

@@ -5,53 +5,47 @@ binary -> guard, scratch -> embedded servers -> decision, run line -> payloads -
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
-from hps import __version__, admission, execute, payload
+from hps import __version__, admission, execute, payload, recording, taking_up
 from hps.limit import Limit, LimitError
-from hps.model import Operation, Plan, Spec
+from hps.model import Measurement, Operation, Plan, Spec
 from hps.node import facts as node_facts
 from hps.node.machine_id import machine_id
-from hps.record import Record, RunIdentity, new_run_id, run_record
+from hps.record import (
+    Record,
+    RunIdentity,
+    new_run_id,
+    result_record,
+    resume_record,
+    run_record,
+    utc_text,
+)
+from hps.recording import Listener
 from hps.scrub import Scrubber
 from hps.steps import Places, StepContext
 from hps.steps.context import Stop
-from hps.store import daemon
-from hps.store.bucket import BucketCopy
 from hps.store.journal import Journal
+from hps.store.lock import RunLock
 from hps.surroundings import Tools, opened
+from hps.taking_up import TakenUp, Wish, take_up
 from hps.targets import http2
-
-
-class Listener(Protocol):
-    """Who watches a run: the events, and each operation as it starts and ends."""
-
-    def event(self, name: str, **fields: object) -> None:
-        """Something happened that a person or a log wants to know of."""
-
-    def started(self, operation: Operation) -> None:
-        """This operation starts now."""
-
-    def stored(self, record: Record) -> None:
-        """This result is on disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a run is carried out. `env` is where secrets and `HPS_RCLONE` are looked up.
 
-    `once`: what this machine has finished is not measured again.
+    `wish` says what is wanted of earlier runs.
     """
 
     output: Path
     env: Mapping[str, str] = field(repr=False)
     render: Callable[[Path], Mapping[str, str]]
-    once: bool = False
+    wish: Wish = field(default_factory=Wish)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,44 +67,97 @@ class Finished:
 
 
 def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome | Finished:
-    """Carry out a plan on this machine.
+    """Carry out a plan on this machine, or what an earlier run has left of it.
 
     Raises `HpsError` where it can't begin, and `NotStoredError` where the journal can't go on.
     """
     started_at = datetime.now(UTC)
     identity = identify(plan.spec, options.env, started_at)
-    with opened(plan.spec, options.env) as tools:
-        before = _finished_run(plan, identity, tools, options, stop, listener.event)
-        if before:
-            return Finished(run_id=before)
+    home = options.output / identity.experiment / identity.machine_id
+    with opened(plan.spec, options.env) as tools, RunLock(home) as lock:
+        taken = _take_up(plan, identity, tools, options, stop, listener.event)
+        if not taken.tasks:
+            return Finished(run_id=taken.identity.run_id)
         scrubber = Scrubber(tools.secrets)
+        folder = _results_folder(plan, taken)
         with (
-            Journal(options.output / f"{identity.path}.jsonl") as journal,
-            _bucket_copy(plan, identity, tools, listener) as bucket,
+            Journal(taken.journal) as journal,
+            recording.bucket_copy(plan.spec.results.target, folder, tools, listener) as bucket,
         ):
-            recorder = _Recorder(journal, bucket, scrubber, listener)
-            facts = collect_facts(options.env, tools)
-            decision = decide(plan.spec, identity, facts, tools, stop, listener.event)
-            known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
-            recorder.append(run_record(identity, plan, started_at=started_at, facts=known))
-            listener.event("run_started", run_id=identity.run_id, journal=str(journal.path))
+            recorder = recording.Recorder(journal, bucket, scrubber, listener)
+            told = _interrupted(taken, lock)
+            lock.tell(run_id=taken.identity.run_id, started_at=utc_text(started_at))
+            if told is not None:
+                recorder.append(told)
+            decision = _admit(plan, taken, started_at, tools, stop, recorder, options.env)
             if decision.rejected or stop.is_set():
                 # The first try was just made; this one is sure to wait for the answer.
                 tally = execute.Tally()
                 not_stored = bucket.send_all([journal.path], wait=stop.wait)
             else:
                 try:
-                    tally = _execute(plan, identity, tools, stop, recorder)
+                    tally = _execute(plan, taken, tools, stop, recorder, lock)
                 finally:
                     # Also where the disk is full or a bug ends the run: what is done is sent.
-                    not_stored = _publish(journal.path, bucket, options, scrubber, stop)
+                    not_stored = recording.publish(
+                        journal.path, bucket, options.render, scrubber, stop
+                    )
     return Outcome(
-        identity=identity,
+        identity=taken.identity,
         journal=journal.path,
         tally=tally,
         not_stored=not_stored,
         decision=decision,
     )
+
+
+def _admit(
+    plan: Plan,
+    taken: TakenUp,
+    started_at: datetime,
+    tools: Tools,
+    stop: Stop,
+    recorder: recording.Recorder,
+    env: Mapping[str, str],
+) -> admission.Decision:
+    """Look at the node, judge it, and put down the line that a run begins or goes on with."""
+    event, identity = recorder.listener.event, taken.identity
+    facts = collect_facts(env, tools)
+    decision = decide(plan.spec, identity, facts, tools, stop, event)
+    known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
+    left = sum(task.recorded for task in taken.tasks)
+    if taken.before is None:
+        recorder.append(run_record(identity, plan, started_at=started_at, facts=known))
+        event("run_started", run_id=identity.run_id, journal=str(recorder.journal.path))
+        return decision
+    recorder.append(resume_record(identity, started_at=started_at, left=left, facts=known))
+    event(
+        "run_resumed",
+        run_id=identity.run_id,
+        journal=str(recorder.journal.path),
+        left=left,
+        of=len(plan.operations),
+    )
+    if not decision.rejected:
+        names = [name for name in tools.targets if plan.spec.targets[name].provider != "embedded"]
+        taking_up.remove_leftovers(tools, _data_folder(identity), names, stop, event)
+    return decision
+
+
+def _interrupted(taken: TakenUp, lock: RunLock) -> Record | None:
+    """The result of the operation that the earlier run was ended in, where that is known."""
+    told, before = lock.before, taken.before
+    if before is None or told.get("run_id") != before.run_id:
+        return None
+    for task in taken.tasks:
+        if task.recorded and task.operation.operation_id == told.get("operation_id"):
+            measurement = Measurement(
+                status="interrupted",
+                reason="hps was ended while it ran",
+                started_at=str(told.get("operation_started_at")),
+            )
+            return result_record(taken.identity, task.operation, measurement)
+    return None
 
 
 def decide(
@@ -132,48 +179,28 @@ def decide(
     return admission.decide(spec.node, candidate)
 
 
-def _finished_run(
+def _take_up(
     plan: Plan,
     identity: RunIdentity,
     tools: Tools,
     options: Options,
     stop: Stop,
     event: admission.Event,
-) -> str:
-    """The run that did it all, on disk or in the bucket; the embedded one forgets everything.
-
-    Empty where there is none, or where it does not count.
-    """
+) -> TakenUp:
+    """The embedded target forgets everything: of it only what is on disk counts."""
     place = plan.spec.results.target
-    if not options.once or tools.targets[place].provider == "embedded":
-        return ""
-    here = options.output / identity.experiment / identity.machine_id
-    found = admission.finished_run(plan, [here])
-    if found:
-        return found
+    machines = "*" if options.wish.run_id else identity.machine_id
+
+    def fetch(into: Path) -> None:
+        if tools.targets[place].provider != "embedded":
+            link = tools.link(place, _experiment_folder(plan), stop)
+            wanted = f"/{machines}/{options.wish.run_id or '*'}.jsonl"
+            unread = admission.fetch_journals(link, wanted, into)
+            if unread:
+                event("earlier_runs_unknown", reason=unread)
+
     fetched = tools.scratch / "fetched"
-    link = tools.link(place, _results_folder(plan, identity), stop)
-    unread = admission.fetch_journals(link, fetched)
-    if unread:
-        event("earlier_runs_unknown", reason=unread)
-    return admission.finished_run(plan, [fetched])
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorder:
-    """Each record: without secrets, to the journal, then now and then to the bucket."""
-
-    journal: Journal
-    bucket: BucketCopy
-    scrubber: Scrubber
-    listener: Listener
-
-    def append(self, record: Record) -> None:
-        clean = self.scrubber.data(record)
-        assert isinstance(clean, dict)  # noqa: S101 - a mapping goes in, a mapping comes out
-        self.journal.append(clean)
-        self.listener.stored(clean)
-        self.bucket.send_now_and_then(self.journal.path)
+    return take_up(plan, identity, options.output, options.wish, fetch, event, fetched)
 
 
 def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:
@@ -193,24 +220,12 @@ def collect_facts(env: Mapping[str, str], tools: Tools) -> node_facts.NodeFacts:
     )
 
 
-@contextlib.contextmanager
-def _bucket_copy(
-    plan: Plan, identity: RunIdentity, tools: Tools, listener: Listener
-) -> Iterator[BucketCopy]:
-    remote = tools.remote(plan.spec.results.target)
-    with daemon.serve(
-        remote, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
-    ) as running:
-        yield BucketCopy(
-            daemon=running,
-            folder=_results_folder(plan, identity),
-            report=lambda name, reason: listener.event(name, reason=reason),
-        )
+def _experiment_folder(plan: Plan) -> str:
+    return "/".join(part for part in (plan.spec.results.folder, plan.spec.name) if part)
 
 
-def _results_folder(plan: Plan, identity: RunIdentity) -> str:
-    parts = (plan.spec.results.folder, identity.experiment, identity.machine_id)
-    return "/".join(part for part in parts if part)
+def _results_folder(plan: Plan, taken: TakenUp) -> str:
+    return f"{_experiment_folder(plan)}/{taken.machine_folder}"
 
 
 def _data_folder(identity: RunIdentity) -> str:
@@ -218,41 +233,40 @@ def _data_folder(identity: RunIdentity) -> str:
 
 
 def _execute(
-    plan: Plan, identity: RunIdentity, tools: Tools, stop: Stop, recorder: _Recorder
+    plan: Plan,
+    taken: TakenUp,
+    tools: Tools,
+    stop: Stop,
+    recorder: recording.Recorder,
+    lock: RunLock,
 ) -> execute.Tally:
     context = StepContext(
         binary=tools.binary,
         tool_version=tools.version,
         places=Places(
             remotes={name: tools.remote(name) for name in tools.targets},
-            data_folder=_data_folder(identity),
+            data_folder=_data_folder(taken.identity),
             payload_root=str(tools.scratch / "payload"),
             local_root=str(tools.scratch / "down"),
         ),
         secrets=tools.secrets,
-        offers_http2=_offers_http2(plan, tools),
+        offers_http2=http2.wanted_of(plan.operations, tools.targets),
         payloads=_payloads(plan, tools, stop, recorder.listener),
         scratch=tools.scratch,
         guard=tools.guard,
         stop=stop,
     )
-    hooks = execute.Hooks(
-        store=recorder.append, started=recorder.listener.started, event=recorder.listener.event
-    )
-    return execute.run(plan, identity, context, hooks)
 
+    def started(operation: Operation) -> None:
+        lock.tell(
+            run_id=taken.identity.run_id,
+            operation_id=operation.operation_id,
+            operation_started_at=utc_text(datetime.now(UTC)),
+        )
+        recorder.listener.started(operation)
 
-def _offers_http2(plan: Plan, tools: Tools) -> dict[str, bool | None]:
-    """Asked only of the targets that a cell wants HTTP/2 from."""
-    wanted = {
-        operation.cell.knobs.target
-        for operation in plan.operations
-        if operation.requested is not None and operation.requested.http2
-    }
-    return {
-        name: http2.offers_http2(target.endpoint) if name in wanted else False
-        for name, target in tools.targets.items()
-    }
+    hooks = execute.Hooks(store=recorder.append, started=started, event=recorder.listener.event)
+    return execute.run(taken.tasks, taken.identity, context, hooks)
 
 
 def _payloads(
@@ -276,19 +290,3 @@ def _payloads(
         except LimitError:
             break  # stopped: no operation will begin
     return made
-
-
-def _publish(
-    journal: Path, bucket: BucketCopy, options: Options, scrubber: Scrubber, stop: Stop
-) -> str:
-    """Send the journal; write the CSV and the table beside it, and send those too."""
-    not_stored = bucket.send_all([journal], wait=stop.wait)
-    paths = []
-    try:
-        for suffix, text in options.render(journal).items():
-            path = journal.with_suffix(suffix)
-            path.write_text(scrubber.text(text), encoding="utf-8", newline="")
-            paths.append(path)
-    except OSError as error:
-        not_stored = not_stored or f"no table could be written: {error}"
-    return not_stored or bucket.send_all(paths, wait=stop.wait)

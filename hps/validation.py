@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from hps.model import Spec
 from hps.node import cgroup
 from hps.plan import expand
 from hps.source import failed_run, read, shown
+
+_STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +42,14 @@ def this_machine() -> specs.Machine:
 def check(
     name: str, overrides: Sequence[str], env: Mapping[str, str], machine: specs.Machine | None
 ) -> Checked:
-    """Read and check one file, wherever it is. Never raises for what is wrong with it."""
+    """Read and check one file, wherever it is; `-` is standard input.
+
+    Never raises for what is wrong with it.
+    """
     try:
-        source = read(name, env)
+        source = _read(name, env)
     except HpsError as error:
-        safe = shown(name)
+        safe = specs.STDIN if name == _STDIN else shown(name)
         problem = specs.Problem(file=safe, message=error.message, hint=error.hint, rule="file")
         return Checked(name=safe, problems=(problem,))
     try:
@@ -50,6 +57,21 @@ def check(
     except specs.SpecError as error:
         return Checked(name=source.name, source=source, problems=error.problems)
     return Checked(name=source.name, source=source, spec=loaded)
+
+
+def named(files: Sequence[str], otherwise: str | None) -> Sequence[str]:
+    """The files; without any, what the variable EXPERIMENT names. Raises `HpsError`."""
+    if files or otherwise:
+        return files or [str(otherwise)]
+    raise no_experiment("validate")
+
+
+def no_experiment(command: str) -> HpsError:
+    """What is wrong where no file was named."""
+    return HpsError(
+        "no experiment: neither FILE nor EXPERIMENT is given",
+        f"for example: hps {command} experiments/quickstart.yaml",
+    )
 
 
 def nothing_given(error: HpsError) -> Checked:
@@ -70,11 +92,10 @@ def store_failure(checked: Checked, env: Mapping[str, str]) -> str:
 
 def render(files: Sequence[Checked], style: str, *, terminal: bool) -> str:
     """The answer for standard output, in `text`, `json` or `github`."""
-    problems = [problem for checked in files for problem in checked.problems]
     if style == "json":
-        return specs.to_json(problems)
+        return json.dumps(list(map(_data, files)), indent=2, ensure_ascii=False) + "\n"
     if style == "github":
-        return specs.to_github(problems)
+        return specs.to_github(problem for checked in files for problem in checked.problems)
     return "".join(_text(checked, terminal) for checked in files)
 
 
@@ -87,4 +108,30 @@ def _text(checked: Checked, terminal: bool) -> str:
     if checked.spec is None:
         return explain(checked, terminal=terminal)
     plan = expand(checked.spec)
-    return f"{checked.name}: ok, {len(plan.cells)} cells, {len(plan.operations)} operations\n"
+    cells = _counted(len(plan.cells), "cell")
+    return f"{checked.name}: ok, {cells}, {_counted(len(plan.operations), 'operation')}\n"
+
+
+def _data(checked: Checked) -> dict[str, object]:
+    """One file for programs; what is not known of one that is wrong is null."""
+    spec = checked.spec
+    plan = expand(spec) if spec is not None else None
+    return {
+        "file": checked.name,
+        "valid": spec is not None,
+        "experiment": spec.name if spec is not None else None,
+        "spec_sha256": spec.sha256 if spec is not None else None,
+        "cells": len(plan.cells) if plan is not None else None,
+        "operations": len(plan.operations) if plan is not None else None,
+        "errors": specs.as_data(checked.problems),
+    }
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _read(name: str, env: Mapping[str, str]) -> specs.SpecText:
+    if name != _STDIN:
+        return read(name, env)
+    return specs.read_stream(sys.stdin.buffer if sys.stdin is not None else None)

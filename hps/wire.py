@@ -45,7 +45,8 @@ def explain(
     elif direction == "down" and requested.concurrency == other.concurrency == 1:
         reasons.append("one stream downloads the file as one plain GET, whatever the chunk size")
     elif requested.concurrency != other.concurrency:
-        reasons.append(f"the file has {chunks} chunks, so that no more can be in flight")
+        has = "a single chunk" if chunks == 1 else f"{chunks} chunks"
+        reasons.append(f"the file has {has}, so that no more can be in flight")
     if requested.transfers != other.transfers:
         reasons.append(f"{files} at once is all there is to move")
     return "; ".join(reasons)

@@ -15,23 +15,24 @@ from tests.command import REPOSITORY
 # package, its neighbours. Every module has a place, by its own name or by that of its package.
 LAYERS = (
     ("hps", "hps.errors", "hps.guard", "hps.model", "hps.providers", "hps.scrub"),
-    ("hps.log", "hps.record", "hps.step_kinds", "hps.stop", "hps.units", "hps.wire"),
-    ("hps.analyze", "hps.cells", "hps.node", "hps.process"),
-    ("hps.connections", "hps.limit", "hps.plan", "hps.spec", "hps.targets"),
+    ("hps.log", "hps.prices", "hps.record", "hps.step_kinds", "hps.stop", "hps.units", "hps.wire"),
+    ("hps.cells", "hps.extras", "hps.gates", "hps.node", "hps.process"),
+    ("hps.analyze", "hps.connections", "hps.limit", "hps.plan", "hps.spec", "hps.targets"),
     ("hps.estimate", "hps.tools"),
     ("hps.payload", "hps.probe", "hps.report", "hps.salad_node", "hps.source", "hps.store"),
-    ("hps.admission", "hps.gpu", "hps.progress", "hps.surroundings"),
+    ("hps.admission", "hps.collect", "hps.earlier", "hps.gpu", "hps.progress", "hps.surroundings"),
     ("hps.steps",),
-    ("hps.execute",),
-    ("hps.script", "hps.session", "hps.validation"),
+    ("hps.execute", "hps.recording", "hps.taking_up"),
+    ("hps.comparing", "hps.script", "hps.session", "hps.validation"),
     ("hps.running",),
     ("hps.examining",),
+    ("hps.commands",),
     ("hps.cli",),
     ("hps.__main__",),
 )
 LEAVES = {
-    *("hps.cells", "hps.errors", "hps.model", "hps.providers", "hps.step_kinds", "hps.units"),
-    "hps.wire",
+    *("hps.cells", "hps.errors", "hps.gates", "hps.model", "hps.prices", "hps.providers"),
+    *("hps.step_kinds", "hps.units", "hps.wire"),
 }
 # Pure: no process, no network, no node. What each may know beyond the leaves.
 PURE: Mapping[str, set[str]] = {
@@ -44,7 +45,7 @@ PURE: Mapping[str, set[str]] = {
 MOST_LINES = 300
 MOST_LINES_OF_A_FUNCTION = 35
 # What only some machines have, or takes seconds to import.
-HEAVY = {"torch", "pynvml", "speedtest", "cupy"}
+HEAVY = {"torch", "pynvml", "speedtest", "cupy", "duckdb", "altair", "vl_convert"}
 
 
 @cache
@@ -151,7 +152,16 @@ def test_no_import_goes_in_a_circle() -> None:
         ("multiprocessing", set()),
         ("pty", set()),
         ("hps.cli", {"hps.__main__"}),
-        ("click", {"hps.cli"}),
+        (
+            "click",
+            {
+                "hps.cli",
+                *(f"hps.commands.{name}" for name in ("copying", "lazy", "options")),
+                *(f"hps.commands.{name}" for name in ("compare", "report", "results")),
+            },
+        ),
+        ("duckdb", {"hps.collect.database"}),
+        ("altair", {"hps.report.pictures"}),
         ("rich", {"hps.progress"}),
         ("structlog", {"hps.log"}),
     ],

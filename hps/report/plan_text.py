@@ -9,6 +9,8 @@ from tabulate import tabulate
 
 from hps.estimate import Estimate
 from hps.model import Merged, NodeRules, Operation, Plan
+from hps.prices import PRICES
+from hps.report.numbers import dollars_text
 from hps.report.table import cell_name
 from hps.step_kinds import STEP_KINDS
 from hps.units import format_rate, format_size_rounded, format_time
@@ -27,6 +29,7 @@ def render(plan: Plan, estimate: Estimate) -> str:
         ("upload", _amount(estimate.up_bytes, estimate.upload_mbps)),
         ("download", _amount(estimate.down_bytes, estimate.download_mbps)),
         ("requests", _requests(estimate)),
+        ("cost", _cost(estimate)),
         ("time", _time(estimate)),
         ("probe", _probe(spec.node)),
         ("order", f"{spec.order.kind}, seed {spec.order.seed}"),
@@ -92,6 +95,18 @@ def _requests(estimate: Estimate) -> str:
         f"{requests.class_a:,} class A (write, list), {requests.class_b:,} class B (read), "
         f"{requests.free:,} delete"
     )
+
+
+def _cost(estimate: Estimate) -> str:
+    """Nothing where no provider has known prices: that is not the same as no cost."""
+    told = []
+    for provider, dollars in estimate.dollars.items():
+        prices = PRICES.get(provider)
+        if dollars is not None and prices is not None:
+            assumed = f" ({prices.assumes})" if prices.assumes else ""
+            price = f"{prices.title}'s list prices of {prices.as_of}{assumed}"
+            told.append(f"about {dollars_text(dollars)} at {price}")
+    return ", and ".join(told)
 
 
 def _time(estimate: Estimate) -> str:

@@ -3,21 +3,23 @@
 from hps.spec.load import load
 from hps.spec.machine import Machine
 from hps.spec.problems import Problem, SpecError
-from hps.spec.render import to_github, to_json, to_text
+from hps.spec.render import as_data, to_github, to_text
 from hps.spec.schema import schema
 from hps.spec.secret_names import secret_env_names
-from hps.spec.source import SpecText, read_file
+from hps.spec.source import STDIN, SpecText, read_file, read_stream
 
 __all__ = [
+    "STDIN",
     "Machine",
     "Problem",
     "SpecError",
     "SpecText",
+    "as_data",
     "load",
     "read_file",
+    "read_stream",
     "schema",
     "secret_env_names",
     "to_github",
-    "to_json",
     "to_text",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from hps.model import KNOBS, SIZE_KNOBS, Axis, KnobValue
 from hps.spec.nodes import (
@@ -165,7 +166,20 @@ def _range_fault(knob: str, inner: MapNode) -> Problem | None:
         )
         hint = f"expected at most {MAX_VALUES:,}; write a larger 'step', or scale: log2"
         return _fault(inner, "from", what, "bad-range", hint)
-    return None
+    return _only_one(knob, inner)
+
+
+def _only_one(knob: str, inner: MapNode) -> Problem | None:
+    """A range that would vary nothing."""
+    if len(list(islice(_range_values(knob, inner), 2))) > 1:
+        return None
+    first, last = _said(inner, "from"), _said(inner, "to")
+    step = "twice that" if _is_log2(inner) else "one 'step' more"
+    same = _number(knob, inner, "from") == _number(knob, inner, "to")
+    why = "'to' is the same" if same else f"{step} is beyond {last}"
+    what = f"this range has one value, {first}, since {why}"
+    hint = "write a list of one where one value is wanted, else a larger 'to'"
+    return _fault(inner, "to", what, "bad-range", hint)
 
 
 def _range_values(knob: str, inner: MapNode) -> Iterator[int]:

@@ -24,7 +24,8 @@ def build_node(written: dict[str, Any]) -> NodeRules:
     values: dict[str, Any] = {key: written[key] for key in _PLAIN_NODE_KEYS if key in written}
     for key in ("min_upload", "min_download"):
         if key in written:
-            values[f"{key}_mbps"] = parse_rate_mbps(written[key])
+            # 0 asks for nothing, and so nothing is probed for it.
+            values[f"{key}_mbps"] = parse_rate_mbps(written[key]) or None
     for key in ("min_gpu_memory", "min_disk"):
         if key in written:
             values[f"{key}_bytes"] = parse_size_bytes(written[key])

@@ -47,6 +47,8 @@ def _size_required(checked: Checked, sweep: Sweep) -> Iterator[Problem]:
     known = data.names() if isinstance(data, MapNode) else ()
     if "size" in known or not checked.is_good(("data", "size")) or _has_typo(known):
         return
+    if "size" in checked.root.names():  # in the wrong place, which is reported
+        return
     swept = sweep.has_axis("size") or (isinstance(matrix, MapNode) and "size" in matrix.names())
     hint = "add data.size, such as 200MiB, or an axis 'size'"
     if not swept:

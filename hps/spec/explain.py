@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from hps.model import KNOBS
+from hps.spec.advice import PROVIDER_NAMES, advice, unit
 from hps.spec.formats import FORMATS, FormatError
+from hps.spec.homes import home, owner
 from hps.spec.nodes import (
     ListNode,
     MapNode,
@@ -22,6 +24,8 @@ from hps.spec.wording import expected, key_mark, name_of, near, one_of, say, why
 from hps.step_kinds import STEP_KINDS
 
 _MAX_KEYS = 50
+# How alike a misspelt key is to the one that was meant; more so where it may be misplaced instead.
+_LIKELY, _SURE = 0.6, 0.85
 
 
 def _problem(
@@ -41,15 +45,30 @@ def _unknown(violation: Violation) -> Iterator[Problem]:
     for key in unknown_keys(violation)[:_MAX_KEYS]:
         word = str(key.value)
         message = f"unknown {what} {quoted(word)}{'' if violation.is_step else where}"
+        place = _place(violation, word)
         yield problem_at(
-            key.mark, message, rule=rule, hint=one_of(known), suggestion=near(word, known)
+            key.mark,
+            message,
+            rule=rule,
+            hint=place or one_of(known),
+            suggestion=near(word, known, likeness=_SURE if place else _LIKELY),
         )
+
+
+def _place(violation: Violation, key: str) -> str:
+    """Where an unknown key is known."""
+    if violation.is_step:
+        return ""
+    if violation.path[:1] == ("steps",) and any(key in one.settings for one in STEP_KINDS.values()):
+        return owner(key)
+    return home(key)
 
 
 def _unknown_axis(violation: Violation) -> Problem:
     if violation.path[1] in KNOBS:
         return _odd_axis(violation)
     name = str(violation.path[1])
+    place = home(name)
     hint = (
         f"a knob takes a list ({', '.join(KNOBS)}); any other name takes {{zip: {{knob: [...]}}}}"
     )
@@ -57,8 +76,8 @@ def _unknown_axis(violation: Violation) -> Problem:
         key_mark(violation.root, violation.path),
         f"unknown axis {quoted(name)}",
         rule="unknown-axis",
-        hint=hint,
-        suggestion=near(name, MATRIX_KEYS),
+        hint=place or hint,
+        suggestion=near(name, MATRIX_KEYS, likeness=_SURE if place else _LIKELY),
     )
 
 
@@ -69,7 +88,7 @@ def _odd_axis(violation: Violation) -> Problem:
     hint = f"expected a list{ranged}; a zip has a name of its own, such as pair: {{zip: {{...}}}}"
     mark = key_mark(violation.root, violation.path)
     message = f"{name_of(violation.path)} is a mapping"
-    return problem_at(mark, message, rule="wrong-type", hint=hint)
+    return problem_at(mark, message, rule="wrong-type", hint=advice(violation) or hint)
 
 
 def _missing(violation: Violation) -> Iterator[Problem]:
@@ -95,7 +114,7 @@ def _wrong_type(violation: Violation) -> Iterator[Problem]:
         yield from _bad_format(violation)
         return
     message = f"{name_of(violation.path)} is {say(node)}"
-    hint = _without_settings(violation) or expected(rules)
+    hint = _without_settings(violation) or advice(violation) or expected(rules)
     yield _problem(violation, message, "wrong-type", hint, why(node, rules))
 
 
@@ -123,6 +142,7 @@ def _bad_format(violation: Violation) -> Iterator[Problem]:
     else:
         message = f"{name_of(violation.path)} {cause.message}: {say(node)}"
         hint = cause.hint
+    hint = advice(violation) or unit(violation, node) or hint
     if cause.rule == "secret-literal":
         message = f"{name_of(violation.path)} {cause.message}"
     yield _problem(violation, message, cause.rule, hint, why(node, dict(violation.rules)))
@@ -154,8 +174,9 @@ def _wrong_value(violation: Violation) -> Iterator[Problem]:
         choices = list(STEP_KINDS)
         rules = {"enum": choices}
     word = str(node.value) if isinstance(node, ScalarNode) and not node.secret else ""
-    hints = (expected(rules), why(node, rules))
-    yield _problem(violation, message, rule, *hints, suggestion=near(word, choices))
+    hints = (advice(violation) or expected(rules), why(node, rules))
+    likely = PROVIDER_NAMES.get(word.lower(), "") if violation.path[-1:] == ("provider",) else ""
+    yield _problem(violation, message, rule, *hints, suggestion=likely or near(word, choices))
 
 
 def _bare_pause(violation: Violation, node: ScalarNode) -> Problem:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
+from hps import gates
 from hps.errors import HpsError, UnitError
 from hps.units import (
     RATE_UNITS,
@@ -17,7 +19,12 @@ from hps.units import (
     parse_time_s,
 )
 
+MAX_SIZE_BYTES = 1024 * 1024**4
+MAX_RATE_MBPS = 10_000_000
 MAX_TIME_S = 30 * 24 * 3600
+# More digits than the parser of units takes.
+_LONG = re.compile(r"\s*[0-9]{19}")
+_NEGATIVE = re.compile(r"\s*-\s*[0-9.]")
 _ENDPOINT_HINT = "http:// or https://, a host and perhaps a port, such as https://s3.example.org"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -40,14 +47,18 @@ class FormatError(HpsError):
 
 
 def check_size(text: str) -> None:
-    """A size of a byte or more."""
-    if _parsed(parse_size_bytes, text, "size", SIZE_UNITS) < 1:
+    """A size of a byte or more, at most 1024 TiB."""
+    size_bytes = _parsed(parse_size_bytes, text, "size", SIZE_UNITS)
+    if size_bytes < 1:
         raise FormatError("is a size of nothing", "expected at least one byte", "bad-size")
+    if size_bytes > MAX_SIZE_BYTES:
+        raise FormatError("is too large", "expected at most 1024TiB", "bad-size")
 
 
 def check_rate(text: str) -> None:
-    """A rate; 0 asks for nothing."""
-    _parsed(parse_rate_mbps, text, "rate", RATE_UNITS)
+    """A rate, at most 10,000 Gbps; 0 asks for nothing."""
+    if _parsed(parse_rate_mbps, text, "rate", RATE_UNITS) > MAX_RATE_MBPS:
+        raise FormatError("is too large", "expected at most 10000Gbps", "bad-rate")
 
 
 def check_time(text: str) -> None:
@@ -99,6 +110,14 @@ def check_folder(text: str) -> None:
             raise FormatError(f"holds {name}", hint, "bad-folder")
 
 
+def check_gate(text: str) -> None:
+    """A gate, as `hps.gates` reads it."""
+    try:
+        gates.parse(text)
+    except gates.GateError as error:
+        raise FormatError(error.message, error.hint, "bad-gate", error.unit_error) from None
+
+
 def strip_slashes(folder: str) -> str:
     """A folder without the one slash that may stand at either end."""
     return folder.removeprefix("/").removesuffix("/")
@@ -112,6 +131,7 @@ FORMATS: Mapping[str, Callable[[str], None]] = MappingProxyType(
         "hps-endpoint": check_endpoint,
         "hps-bucket": check_bucket,
         "hps-folder": check_folder,
+        "hps-gate": check_gate,
     }
 )
 # The formats of a number with a unit.
@@ -124,11 +144,16 @@ EXPECTED: Mapping[str, str] = MappingProxyType(
         "hps-endpoint": _ENDPOINT_HINT,
         "hps-bucket": "the name of a bucket",
         "hps-folder": "a folder such as experiments/team-a",
+        "hps-gate": "a gate such as download.throughput.p50>=100Mbps",
     }
 )
 
 
 def _parsed(parse: Callable[[str], float], text: str, kind: str, units: str) -> float:
+    if _NEGATIVE.match(text):
+        raise FormatError("is negative", f"expected a {kind} above 0", f"bad-{kind}")
+    if _LONG.match(text):
+        return math.inf
     try:
         return parse(text)
     except UnitError as error:

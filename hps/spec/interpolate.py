@@ -14,7 +14,7 @@ from hps.spec import scalars
 from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
 from hps.spec.problems import Problem
 from hps.spec.quote import quoted
-from hps.spec.trust import VARIABLE_PREFIX, not_allowed
+from hps.spec.variables import Refusal, Refuse, tells_the_place
 
 MAX_FILLED_CHARACTERS = 1024**2
 # Of one value; more would say nothing new.
@@ -29,12 +29,13 @@ _FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, or $${ for a lite
 
 @dataclass(slots=True, kw_only=True)
 class _Filling:
-    """One scalar while it is filled in. `allowed` None: it may name any variable."""
+    """One scalar while it is filled in. `told`: the values that are not the defaults."""
 
-    allowed: Callable[[str], bool] | None
+    refuse: Callable[[str], Refusal | None]
     pieces: list[str] = field(default_factory=list)
     filled_from: list[str] = field(default_factory=list)
     unset: list[str] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class _Fault:
 class Interpolator:
     """Fills in a whole tree, and bounds the total of the text that this gives.
 
-    `allowed` says which variables the values of `file` may name; those of overrides name any.
+    `refuse` says which variables may not be named, in `file` or in an override.
     """
 
     def __init__(
@@ -59,14 +60,23 @@ class Interpolator:
         env: Mapping[str, str],
         file: str,
         text_lines: Sequence[str],
-        allowed: Callable[[str], bool] | None = None,
+        refuse: Refuse = lambda name, in_file: None,
     ) -> None:
         self.problems: list[Problem] = []
+        self._told: dict[str, str] = {}
         self._env = env
         self._file = file
         self._lines = text_lines
-        self._allowed = allowed
+        self._refuse = refuse
         self._characters = 0
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the environment made of the file: each variable's value, where no default is it.
+
+        Without those that tell the machines of one experiment apart.
+        """
+        return {name: value for name, value in self._told.items() if not tells_the_place(name)}
 
     def fill(self, node: Node) -> Node:
         """The same tree with every `${…}` filled in; `problems` gathers what could not be."""
@@ -78,7 +88,8 @@ class Interpolator:
         return node if node.broken or "${" not in node.text else self._scalar(node)
 
     def _scalar(self, node: ScalarNode) -> ScalarNode:
-        filling = _Filling(allowed=self._allowed if node.mark.file == self._file else None)
+        in_file = node.mark.file == self._file
+        filling = _Filling(refuse=lambda name: self._refuse(name, in_file))
         faults = list(islice(_fill_text(node.text, self._env, filling), _MAX_FAULTS))
         text = "".join(filling.pieces)
         self._characters += len(text)
@@ -90,6 +101,7 @@ class Interpolator:
             self.problems.extend(self._problem(node, fault) for fault in faults)
         if faults or self._characters > MAX_FILLED_CHARACTERS:
             return replace(node, broken=True)
+        self._told |= filling.told
         return replace(
             node,
             value=scalars.resolve(text) if node.plain else text,
@@ -138,11 +150,14 @@ def _fill_reference(
 ) -> Iterator[_Fault]:
     name, operator, word = reference["name"], reference["operator"], reference["word"]
     value = env.get(name)
-    if filling.allowed is not None and not filling.allowed(name):
-        yield _not_allowed(reference, index)
+    refusal = filling.refuse(name)
+    if refusal is not None:
+        yield _refused(reference, index, refusal)
     elif value or (value is not None and operator is None):
         filling.pieces.append(value)
         filling.filled_from.append(name)
+        if operator != ":-" or value != word:
+            filling.told[name] = value
     elif operator == ":-":
         filling.pieces.append(word)
         filling.unset.append(name)
@@ -163,9 +178,14 @@ def _unset(reference: re.Match[str], index: int, *, is_empty: bool) -> _Fault:
     )
 
 
-def _not_allowed(reference: re.Match[str], index: int) -> _Fault:
-    message, hint, rule = not_allowed(reference["name"], VARIABLE_PREFIX)
-    return _Fault(index=index, length=len(reference.group()), message=message, hint=hint, rule=rule)
+def _refused(reference: re.Match[str], index: int, refusal: Refusal) -> _Fault:
+    return _Fault(
+        index=index,
+        length=len(reference.group()),
+        message=refusal.message,
+        hint=refusal.hint,
+        rule=refusal.rule,
+    )
 
 
 def _malformed(rest: str, index: int) -> _Fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,19 +10,20 @@ from hps.spec import nodes
 from hps.spec.build import build_node, build_order, build_results, build_targets
 from hps.spec.cells_check import check_cells, fits
 from hps.spec.compose import compose
+from hps.spec.digest import digest
 from hps.spec.excerpts import with_source_lines
-from hps.spec.interpolate import Interpolator
+from hps.spec.filling import Filled, fill_in
+from hps.spec.http2_check import check_http2
 from hps.spec.limits import check_parts
 from hps.spec.machine import Machine, check_machine
-from hps.spec.nodes import MapNode, Node, as_mapping, problem_at, to_plain
+from hps.spec.nodes import MapNode, Node, problem_at, to_plain
 from hps.spec.overrides import apply_overrides
 from hps.spec.problems import Problem, SpecError
-from hps.spec.secret_values import hide_secrets
-from hps.spec.source import SpecText, decode, lines
+from hps.spec.source import SpecText, decode
 from hps.spec.steps_check import PlacedStep, check_order, read_steps
 from hps.spec.sweep import Sweep, read_sweep
 from hps.spec.targets_check import check_targets
-from hps.spec.trust import check_secret_names, may_fill_in
+from hps.spec.thresholds_check import check_thresholds
 from hps.spec.validate import Checked, check_schema
 from hps.units import parse_time_s
 
@@ -38,7 +38,8 @@ def load(
     """The experiment, checked. With a machine, also whether that has the memory and the disk.
 
     `env` fills in `${…}`; secrets are only named in the experiment and need not be in it. A source
-    that is not trusted may use the variables of `hps.spec.trust` alone; overrides may use any.
+    that is not trusted may use the variables of `hps.spec.trust` alone; overrides may use any. A
+    secret may be filled in by neither, see `hps.spec.variables`.
     Raises `SpecError` with every problem of the file and of the overrides.
     """
     try:
@@ -53,13 +54,9 @@ def _load(
     text = decode(source)
     problems: list[Problem] = []
     root = _read_tree(source.name, text, overrides, problems)
-    allowed = None if source.trusted else may_fill_in
-    interpolator = Interpolator(env, source.name, lines(text), allowed)
-    filled = as_mapping(interpolator.fill(hide_secrets(root, problems)))
-    problems.extend(interpolator.problems)
-    if not source.trusted:
-        problems.extend(check_secret_names(filled, source.name))
-    checked = check_schema(filled)
+    filled = fill_in(root, source, env)
+    problems.extend(filled.problems)
+    checked = check_schema(filled.root)
     problems.extend(checked.problems)
     steps = read_steps(checked)
     sweep = read_sweep(checked, problems)
@@ -87,11 +84,13 @@ def _check_further(
     machine: Machine | None,
 ) -> Iterator[Problem]:
     yield from check_order(steps)
+    yield from check_thresholds(checked, steps)
     yield from check_targets(checked, sweep.axes, sweep.include)
     yield from check_cells(checked, sweep, len(steps))
     if not sweep.is_whole or not fits(checked, sweep):
         return
     yield from check_parts(checked, sweep, steps)
+    yield from check_http2(checked, sweep, steps)
     if machine is not None:
         yield from check_machine(sweep, steps, machine, serves=_has_embedded(checked))
 
@@ -106,13 +105,13 @@ def _has_embedded(checked: Checked) -> bool:
 
 
 def _build(
-    root: MapNode,
+    filled: Filled,
     sweep: Sweep,
     steps: tuple[PlacedStep, ...],
     source: SpecText,
     overrides: Sequence[str],
 ) -> Spec:
-    written: Any = to_plain(root)
+    written: Any = to_plain(filled.root)
     targets = build_targets(written["targets"])
     return Spec(
         api=written["api"],
@@ -130,16 +129,10 @@ def _build(
         timeout_s=parse_time_s(written["timeout"]) if "timeout" in written else None,
         source=source.name,
         text=decode(source),
-        sha256=_digest(source.content, overrides),
+        sha256=digest(source.content, overrides, filled.told),
         overrides=tuple(overrides),
+        thresholds=tuple(written.get("thresholds", ())),
     )
-
-
-def _digest(content: bytes, overrides: Sequence[str]) -> str:
-    digest = hashlib.sha256(content)
-    for override in overrides:
-        digest.update(b"\0" + override.encode())
-    return digest.hexdigest()
 
 
 def _start_of_file(file: str) -> nodes.Mark:

@@ -1,8 +1,7 @@
-"""Problems as text for people, JSON for programs, and annotations for GitHub's workflows."""
+"""Problems as text for people, data for programs, and annotations for GitHub's workflows."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
@@ -23,11 +22,9 @@ def to_text(problems: Iterable[Problem], *, colour: bool = False, with_source: b
     return "".join(f"{line}\n" for line in shown)
 
 
-def to_json(problems: Iterable[Problem]) -> str:
-    """An array of objects, each with every field of `Problem` but the source line."""
-    return (
-        json.dumps([_fields(problem) for problem in problems], indent=2, ensure_ascii=False) + "\n"
-    )
+def as_data(problems: Iterable[Problem]) -> list[dict[str, object]]:
+    """For programs: every field of each `Problem` but the source line."""
+    return [_fields(problem) for problem in problems]
 
 
 def to_github(problems: Iterable[Problem]) -> str:

@@ -26,6 +26,11 @@ def resolve(text: str) -> Scalar:
     return _number(text)
 
 
+def is_too_large(text: str) -> bool:
+    """True for a number that is kept as text, since it is beyond what a number can be here."""
+    return isinstance(resolve(text), str) and _FLOAT.fullmatch(text) is not None
+
+
 def old_reading(text: str) -> str:
     """A sentence on how YAML 1.1 reads a plain scalar, where that differs; else nothing."""
     if len(text) > _MAX_DIGITS:
@@ -35,6 +40,8 @@ def old_reading(text: str) -> str:
         return ""
     new = resolve(text)
     now = "text" if isinstance(new, str) else f"{new}"
+    if old == now:
+        return ""
     return f"YAML 1.1 reads {text} as {old}, YAML 1.2 (used here) as {now}"
 
 

@@ -8,11 +8,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 from hps.errors import HpsError
 from hps.spec.problems import Problem, SpecError
 
 MAX_BYTES = 1024**2
+STDIN = "<stdin>"
 _TOO_LARGE_HINT = "an experiment file is at most 1 MiB; data does not belong in it"
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # YAML counts these as the end of a line, so that columns and lines agree with the parser's.
@@ -47,6 +49,22 @@ def read_file(path: str) -> SpecText:
     if len(content) > MAX_BYTES:
         raise HpsError(f"{path} is larger than 1 MiB", _TOO_LARGE_HINT)
     return SpecText(name=path, content=content)
+
+
+def read_stream(stream: IO[bytes] | None) -> SpecText:
+    """What standard input holds, of which no more than 1 MiB and a byte is ever read.
+
+    Raises `HpsError` where it is closed, unreadable or too large.
+    """
+    if stream is None:
+        raise HpsError("standard input is closed", "pipe an experiment into it, or name a file")
+    try:
+        content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise HpsError(f"standard input cannot be read: {error.strerror}", "name a file") from None
+    if len(content) > MAX_BYTES:
+        raise HpsError("standard input holds more than 1 MiB", _TOO_LARGE_HINT)
+    return SpecText(name=STDIN, content=content)
 
 
 def decode(source: SpecText) -> str:

@@ -76,12 +76,12 @@ def one_of(choices: Iterable[object]) -> str:
     return f"expected one of {', '.join(words[:_MAX_CHOICES])}{more}"
 
 
-def near(word: str, choices: Iterable[object]) -> str:
+def near(word: str, choices: Iterable[object], *, likeness: float = 0.6) -> str:
     """The choice that was probably meant, whatever its case; else nothing."""
     if len(word) > _MAX_WORD:
         return ""
     by_plain = {_plain(str(choice)): str(choice) for choice in choices}
-    found = get_close_matches(_plain(word), by_plain, n=1, cutoff=0.6)
+    found = get_close_matches(_plain(word), by_plain, n=1, cutoff=likeness)
     return by_plain[found[0]] if found else ""
 
 
@@ -91,13 +91,15 @@ def why(node: Node | None, schema: dict[str, Any]) -> str:
         return ""
     wants_text = schema.get("type") == "string"
     if not wants_text and "enum" not in schema and not node.plain and isinstance(node.value, str):
-        return _why_quoted(node)
+        return "" if schema.get("type") in {"object", "array"} else _why_quoted(node)
     if (
         wants_text
         and schema.get("format") not in UNIT_FORMATS
         and not isinstance(node.value, str | None)
     ):
         return f'put it in quotes where text is meant: "{shown(node.text)}"'
+    if node.plain and not wants_text and scalars.is_too_large(node.text):
+        return "no number here can be so large"
     if node.plain and "${" not in node.text:
         bare = _BARE_VARIABLE.search(node.text)
         return f"write ${{{bare[1]}}} for a variable" if bare else scalars.old_reading(node.text)

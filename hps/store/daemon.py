@@ -10,16 +10,20 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hps import process
+from hps.errors import HpsError
 from hps.targets import Remote, child_env
 
 _READY_TIMEOUT_S = 20.0
 _ANSWER_BYTES = 64 * 1024
+# unix(7): 108 bytes with the one that ends it.
+_MOST_ADDRESS_BYTES = 107
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,9 @@ def serve(
 ) -> Iterator[CopyDaemon]:
     """Keep a daemon running for the length of a `with` block. Raises `HpsError`."""
     address = scratch / "rc.sock"
+    if len(os.fsencode(address)) > _MOST_ADDRESS_BYTES:
+        hint = "name a shorter one in TMPDIR, such as /tmp"
+        raise HpsError(f"the temporary folder has too long a path for a socket: {scratch}", hint)
     certificate = (f"--ca-cert={remote.ca_cert}",) if remote.ca_cert else ()
     argv = (
         binary,

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from hps.errors import HpsError, NotStoredError
 
+_BLOCK_BYTES = 64 * 1024
+
 
 class Journal:
     """An append-only file. Each line is written whole, flushed and synced.
 
-    It is removed again where nothing was written.
+    A last line that a kill cut off is taken away; a file that stays empty, too.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            _cut_torn_line(self._descriptor)
         except OSError as error:
             raise NotStoredError(
                 f"cannot write results to {path}: {error.strerror}",
@@ -53,6 +56,34 @@ class Journal:
         os.close(self._descriptor)
         if empty:
             self.path.unlink(missing_ok=True)
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    size_bytes = os.fstat(descriptor).st_size
+    whole_bytes = size_bytes
+    while whole_bytes:
+        start = max(0, whole_bytes - _BLOCK_BYTES)
+        found = os.pread(descriptor, whole_bytes - start, start).rfind(b"\n")
+        whole_bytes = start + found + 1
+        if found >= 0:
+            break
+    if whole_bytes != size_bytes:
+        os.ftruncate(descriptor, whole_bytes)
+
+
+def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The records of one run with a single result per operation, in the order they came in.
+
+    The last one counts, but `interrupted` never replaces what came to an end.
+    """
+    kept: dict[object, Mapping[str, object]] = {}
+    for number, record in enumerate(records):
+        key = record.get("operation_id", number)
+        if key in kept and record.get("status") == "interrupted":
+            continue
+        kept.pop(key, None)
+        kept[key] = record
+    return list(kept.values())
 
 
 def read(path: Path) -> Iterator[dict[str, object]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
+
+from hps.model import Operation, Target
 
 _TIMEOUT_S = 5.0
 
@@ -27,3 +30,18 @@ def offers_http2(endpoint: str | None) -> bool | None:
             return secured.selected_alpn_protocol() == "h2"
     except OSError:
         return None
+
+
+def wanted_of(
+    operations: Iterable[Operation], targets: Mapping[str, Target]
+) -> dict[str, bool | None]:
+    """What each target offers; asked only of those that an operation wants HTTP/2 from."""
+    wanted = {
+        operation.cell.knobs.target
+        for operation in operations
+        if operation.requested is not None and operation.requested.http2
+    }
+    return {
+        name: offers_http2(target.endpoint) if name in wanted else False
+        for name, target in targets.items()
+    }

@@ -100,3 +100,15 @@ def test_a_signal_while_payloads_are_made_ends_the_run(tmp_path: Path) -> None:
     assert running.returncode == 143, err
     assert [len(path.read_text().splitlines()) for path in tmp_path.rglob("*.jsonl")] == [1]
     assert list(temporary.iterdir()) == []
+
+
+def test_a_temporary_folder_with_a_very_long_path_is_refused_with_a_hint(tmp_path: Path) -> None:
+    deep = tmp_path / ("long-" * 20)
+    deep.mkdir()
+
+    ran = hps("run", _write(tmp_path), "--output", tmp_path / "out", env={"TMPDIR": str(deep)})
+
+    assert ran.code == 2
+    assert "too long a path for a socket" in ran.err
+    assert "TMPDIR" in ran.err
+    assert not list(deep.iterdir())

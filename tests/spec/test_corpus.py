@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hps.plan import expand
-from hps.spec import SpecError, SpecText, load, to_github, to_json, to_text
+from hps.spec import SpecError, SpecText, as_data, load, to_github, to_text
 from tests.spec.corpus import FOLDER, Case, cases
 
 EXPERIMENTS = sorted((FOLDER.parent.parent / "experiments").glob("*.yaml"))
@@ -43,7 +43,7 @@ def test_no_output_shows_a_secret_or_the_value_of_a_variable(case: Case) -> None
         case.load()
     error = caught.value
     problems = error.problems
-    texts = [to_text(problems, colour=True, with_source=True), to_json(problems)]
+    texts = [to_text(problems, colour=True, with_source=True), repr(as_data(problems))]
     texts += [to_github(problems), str(error), error.message, error.hint]
     for text in texts:
         assert not any(secret in text for secret in NEVER_SHOWN)

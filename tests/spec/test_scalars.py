@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps.spec.scalars import old_reading, resolve
+from hps.spec.scalars import is_too_large, old_reading, resolve
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,24 @@ def test_what_old_yaml_reads_otherwise_is_said(text: str) -> None:
         assert said == "text"
 
 
-@pytest.mark.parametrize("text", ["true", "12", "1.5", "text", "08x", "", "0", "10MiB", "1" * 60])
+@pytest.mark.parametrize(
+    "text", ["true", "12", "1.5", "text", "08x", "", "0", "10MiB", "1e400", "1" * 60]
+)
 def test_what_both_read_alike_is_not_mentioned(text: str) -> None:
     assert old_reading(text) == ""
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1E999", "1" * 41, "0." + "1" * 60])
+def test_a_number_beyond_numbers_is_told_apart(text: str) -> None:
+    assert is_too_large(text)
+    assert isinstance(resolve(text), str)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e300", "1" * 40, "text", "", "1e400MiB", ".inf", "0x" + "f" * 50]
+)
+def test_other_text_is_no_such_number(text: str) -> None:
+    assert not is_too_large(text)
 
 
 @given(st.text(max_size=60))

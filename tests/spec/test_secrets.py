@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hps.spec import SpecError, SpecText, load, to_github, to_json, to_text
+from hps.spec import SpecError, SpecText, as_data, load, to_github, to_text
 from hps.spec.secret_values import mask_lines
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY"
@@ -58,7 +58,7 @@ def _outputs(text: str, *overrides: str) -> list[str]:
     problems = caught.value.problems
     plain = to_text(problems, with_source=True)
     coloured = to_text(problems, colour=True, with_source=True)
-    return [plain, coloured, to_json(problems), to_github(problems), str(caught.value)]
+    return [plain, coloured, repr(as_data(problems)), to_github(problems), str(caught.value)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from hps import execute
+from hps import earlier, execute
 from hps.errors import MachineError
 from hps.model import Measurement, Operation
 from hps.plan import expand
@@ -54,7 +54,7 @@ def _run(
     )
     records: list[Record] = []
     hooks = execute.Hooks(store=records.append, started=lambda _: None, event=lambda *_, **__: None)
-    execute.run(plan, _IDENTITY, context, hooks)
+    execute.run(earlier.tasks(plan.operations), _IDENTITY, context, hooks)
     return records
 
 

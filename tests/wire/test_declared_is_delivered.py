@@ -94,14 +94,15 @@ steps: [upload, download, verify, delete]
 
 
 def test_http_2_that_the_endpoint_does_not_offer_is_invalid(
-    s3_server: S3Server, tmp_path: Path
+    s3_server: S3Server, tls_front: Callable[..., TlsFront], tmp_path: Path
 ) -> None:
+    front = tls_front(s3_server.endpoint, http2=False)
     spec = tmp_path / "http.yaml"
     spec.write_text(
         f"""\
 api: hps/v1
 name: http
-{targets_yaml(s3_server.endpoint, s3_server)}
+{targets_yaml(front.endpoint, s3_server, ca_cert=front.ca_cert)}
 data: {{size: 10MiB}}
 matrix: {{chunk_size: [5MiB], concurrency: [2], http2: [true]}}
 steps: [upload, delete]

@@ -1,0 +1,66 @@
+"""A real S3 server on the outside of a link, and the variables that experiments name it by."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bench.link.link import Link
+from hps import process
+from hps.targets import child_env
+from hps.tools import rclone
+
+BUCKET, FOLDER = "hps", "link"
+_READY_TIMEOUT_S = 20.0
+_ADDRESS = re.compile(r"Starting s3 server on \[(http://[\d.]+:\d+)/\]")
+
+
+@contextlib.contextmanager
+def serve_s3(link: Link) -> Iterator[Mapping[str, str]]:
+    """Run `rclone serve s3` for a `with` block, with fresh keys and a folder of its own.
+
+    Yields `CLOUDFLARE_ENDPOINT_URL`, `CLOUDFLARE_ID`, `CLOUDFLARE_KEY`, `BUCKET` and `FOLDER`, as
+    the shipped experiments and `r2:` addresses read them. Raises `HpsError` where it can't start.
+    """
+    key_id, secret = secrets.token_hex(16), secrets.token_hex(24)
+    with contextlib.ExitStack() as stack:
+        guard = stack.enter_context(process.Guard())
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hps-link-")))
+        guard.tell("remove", str(scratch))
+        (scratch / "served" / BUCKET).mkdir(parents=True)
+        with link.outside():
+            endpoint = stack.enter_context(
+                process.serve(
+                    _command(link.host, scratch / "served", key_id, secret),
+                    log=scratch / "log",
+                    guard_process=guard,
+                    ready=_address,
+                    timeout_s=_READY_TIMEOUT_S,
+                )
+            )
+        yield {
+            "CLOUDFLARE_ENDPOINT_URL": endpoint,
+            "CLOUDFLARE_ID": key_id,
+            "CLOUDFLARE_KEY": secret,
+            "BUCKET": BUCKET,
+            "FOLDER": FOLDER,
+        }
+
+
+def _command(host: str, folder: Path, key_id: str, secret: str) -> process.Command:
+    binary = rclone.find_binary(os.environ)
+    argv = (binary, "serve", "s3", str(folder), f"--addr={host}:0", "--vfs-cache-mode=off")
+    # By environment and not by argument: everyone on the machine can read arguments.
+    return process.Command(
+        argv=argv, env={**child_env(None, {}), "RCLONE_AUTH_KEY": f'"{key_id},{secret}"'}
+    )
+
+
+def _address(log: str) -> str | None:
+    match = _ADDRESS.search(log)
+    return match[1] if match else None

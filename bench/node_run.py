@@ -1,0 +1,77 @@
+"""`hps run` in the node of an emulated link, as a person would run it there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.link import Link
+from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, HpsError
+
+Record = dict[str, Any]
+REPOSITORY = Path(__file__).resolve().parents[1]
+_SAID_LINES = 15
+
+
+class RunError(HpsError):
+    """`hps run` measured nothing; the text has the end of what it said."""
+
+    exit_code = EXIT_OPERATION_FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """The lines of a run: the one about the run, and one for each operation."""
+
+    run: Record
+    results: tuple[Record, ...]
+
+    def moved(self) -> list[Record]:
+        """The uploads and downloads."""
+        return [record for record in self.results if record["step"] in {"upload", "download"}]
+
+
+def run_hps(
+    link: Link,
+    spec: Path,
+    *,
+    output: Path,
+    env: Mapping[str, str],
+    scratch: Path,
+    timeout_s: float,
+) -> Ran:
+    """Run an experiment in the node; its results go below `output` as well.
+
+    `scratch` is a folder for what it says. Call it in the main thread. Raises `RunError` where
+    it ends in anything but 0 and 1, and `LinkError` after `timeout_s`.
+    """
+    answer, events = scratch / "answer.jsonl", scratch / "events.jsonl"
+    command = [sys.executable, "-m", "hps", "run", str(spec), "--output", str(output)]
+    command += ["--format", "json", "--log", "json", "--fresh"]
+    with answer.open("wb") as out, events.open("wb") as err:
+        code = link.run(
+            command,
+            env={"PYTHONPATH": str(REPOSITORY), **env},
+            timeout_s=timeout_s,
+            stdout=out.fileno(),
+            stderr=err.fileno(),
+        )
+    if code not in {EXIT_OK, EXIT_OPERATION_FAILED}:
+        said = "\n".join(events.read_text(errors="replace").splitlines()[-_SAID_LINES:])
+        raise RunError(f"hps run ended with {code}:\n{said}")
+    run, *results = (json.loads(line) for line in answer.read_text().splitlines())
+    return Ran(run=run, results=tuple(results))
+
+
+def target_yaml(name: str, endpoint: str, ca_cert: Path | None = None) -> str:
+    """A target that is served as `bench.link.s3` does, as a line of an experiment's `targets`."""
+    certificate = f", ca_cert: {ca_cert}" if ca_cert else ""
+    return (
+        f"  {name}: {{provider: other, endpoint: '{endpoint}', bucket: '${{BUCKET}}', "
+        "folder: '${FOLDER}', force_path_style: true, access_key_id: {env: CLOUDFLARE_ID}, "
+        f"secret_access_key: {{env: CLOUDFLARE_KEY}}{certificate}}}"
+    )

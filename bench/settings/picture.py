@@ -1,0 +1,110 @@
+"""Measured cases -> throughput over concurrency, a line for each round-trip time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.link.settings import Way
+from bench.settings import gain, table
+from bench.settings.cases import PUBLISHED_STREAMS, Setting
+
+NAME = "throughput-by-rtt"
+_TITLES: Mapping[Way, str] = {"up": "Upload", "down": "Download"}
+# Of Okabe and Ito: told apart whatever one's eyes.
+_COLOURS = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9")
+_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+Case = Mapping[str, Any]
+Row = dict[str, Any]
+
+
+def draw(measured: Sequence[Case], folder: Path) -> list[Path]:
+    """Write `throughput-by-rtt.svg` and `.png` into a folder; nothing where there is no data."""
+    rows = [row for case in measured if _is_drawn(case) for row in _rows(case)]
+    if not rows:
+        return []
+    import vl_convert  # noqa: PLC0415 - slow to import
+
+    spec = _chart(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    svg, png = folder / f"{NAME}.svg", folder / f"{NAME}.png"
+    svg.write_text(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), encoding="utf-8")
+    png.write_bytes(vl_convert.vegalite_to_png(spec, scale=2.0, allowed_base_urls=[]))
+    return [svg, png]
+
+
+def _is_drawn(case: Case) -> bool:
+    """Links that differ in distance alone: no loss, cubic, plain HTTP/1.1."""
+    link = case["case"]["link"]
+    return not (link["loss"] or case["case"]["tls"]) and link["congestion_control"] == "cubic"
+
+
+def _rows(case: Case) -> Iterator[Row]:
+    """For each number of streams the best of its chunk sizes, and the published commands."""
+    link = case["case"]["link"]
+    name = f"{1000 * link['rtt_s']:g} ms"
+    of_rates = f"{link['up_mbps']:g} Mbps up, {link['down_mbps']:g} down"
+    for way, title in _TITLES.items():
+        found = table.rates(case, way)
+        shared = {"rtt": name, "rtt_s": link["rtt_s"], "way": title, "rates": of_rates}
+        published = gain.mean(found[table.PUBLISHED])
+        if published is not None:
+            yield {**shared, "what": "published", "streams": PUBLISHED_STREAMS[way],
+                   "mbps": round(published, 2)}  # fmt: skip
+        for streams, mbps in sorted(_best_by_streams(case, way).items()):
+            yield {**shared, "what": "hps", "streams": streams, "mbps": round(mbps, 2)}
+
+
+def _best_by_streams(case: Case, way: str) -> dict[int, float]:
+    found, best = table.rates(case, way), dict[int, float]()
+    for fields in case["case"]["settings"]:
+        setting = Setting(**fields)
+        mean = gain.mean(found.get(setting.name, []))
+        if mean is not None:
+            best[setting.streams] = max(mean, best.get(setting.streams, 0.0))
+    return best
+
+
+def _chart(rows: Sequence[Row]) -> dict[str, Any]:
+    import altair  # noqa: PLC0415 - slow to import
+
+    rtts = [row["rtt"] for row in sorted(rows, key=lambda row: float(row["rtt_s"]))]
+    order = list(dict.fromkeys(rtts))
+    streams = sorted({row["streams"] for row in rows})
+    colour = altair.Color(
+        "rtt:N", title="Round trip", sort=order,
+        scale=altair.Scale(domain=order, range=list(_COLOURS[: len(order)])),
+    )  # fmt: skip
+    x = altair.X(
+        "streams:Q", title="Chunks in flight",
+        scale=altair.Scale(type="log", base=2, domain=[streams[0], streams[-1]], nice=False),
+        axis=altair.Axis(values=streams, format="d", grid=False),
+    )  # fmt: skip
+    y = altair.Y("mbps:Q", title="Throughput, Mbps", scale=altair.Scale(zero=True))
+    base = altair.Chart().encode(x=x, y=y, color=colour)
+    swept = base.transform_filter("datum.what == 'hps'")
+    published = base.transform_filter("datum.what == 'published'")
+    chart = altair.layer(
+        swept.mark_line(strokeWidth=2.5),
+        swept.mark_point(filled=True, size=60, opacity=1),
+        published.mark_point(shape="diamond", size=190, strokeWidth=2.5, filled=False, opacity=1),
+    ).properties(width=330, height=280)
+    titled = chart.facet(
+        column=altair.Column("way:N", title=None, sort=list(_TITLES.values())),
+        data=altair.InlineData(values=list(rows)),
+    ).properties(title=_title(rows))
+    drawn: dict[str, Any] = titled.configure(font=_FONT, background="#ffffff").to_dict()
+    return drawn
+
+
+def _title(rows: Sequence[Row]) -> dict[str, Any]:
+    rates = " and ".join(dict.fromkeys(row["rates"] for row in rows))
+    return {
+        "text": "Throughput over chunks in flight, by round-trip time",
+        "subtitle": [
+            f"Emulated links, {rates}, no loss, cubic. Diamonds: what the published commands run.",
+            "Geometric means over blocks; of each number of streams the best chunk size.",
+        ],
+        "anchor": "start",
+    }

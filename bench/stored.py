@@ -1,0 +1,51 @@
+"""Measured cases in a file, one JSON object a line, so that a benchmark can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Entry = Mapping[str, Any]
+
+
+class Stored:
+    """The entries of a file; an entry's `case` says what was measured, and counts once."""
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            path.unlink(missing_ok=True)
+        self._entries = {_key(entry["case"]): entry for entry in _read(path)}
+
+    def find(self, case: Entry) -> Entry | None:
+        """What is stored of a case."""
+        return self._entries.get(_key(case))
+
+    def add(self, entry: Entry) -> None:
+        """Keep it, on disk before anything else is done."""
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._entries[_key(entry["case"])] = json.loads(json.dumps(entry))
+
+
+def _key(case: Entry) -> str:
+    return json.dumps(case, sort_keys=True)
+
+
+def _read(path: Path) -> list[Entry]:
+    """What a cut-off last line held is measured again."""
+    if not path.exists():
+        return []
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return entries

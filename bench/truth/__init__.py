@@ -1,0 +1,1 @@
+"""What `hps` reports, held against what the link, a recording proxy and the kernel saw."""

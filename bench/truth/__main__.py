@@ -1,0 +1,66 @@
+"""What `hps` reports against what the link, a recording proxy and the kernel saw.
+
+    python -m bench.truth [--short] [--output FILE] [--fresh] [--write]
+
+Exit codes: 0 all is as reported, 1 something is off or failed, 77 where no link can be made here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench import leaving, written
+from bench.stored import Stored
+from bench.truth import cases, table
+from bench.truth.measure import measure, versions
+from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
+from hps.units import format_time
+
+HEADING = "Ground truth"
+_OUTPUT = Path("hps-results/bench/truth.jsonl")
+
+
+def main() -> int:
+    """Measure what is not stored yet, print the tables, say what is off."""
+    options = _options()
+    chosen = cases.short() if options.short else cases.full()
+    stored = Stored(options.output, fresh=options.fresh)
+    told = versions()
+    measured = []
+    for number, case in enumerate(chosen, 1):
+        key = {**case.key, **told}
+        entry = stored.find(key)
+        state = "is stored" if entry else f"takes about {format_time(case.expected_s + 15)}"
+        print(f"{number}/{len(chosen)} {case.name}: {state}", file=sys.stderr, flush=True)
+        if entry is None:
+            entry = {**measure(case), "case": key}
+            stored.add(entry)
+        measured.append(entry)
+    text = f"{written.machine()}\n\n{table.text(measured)}"
+    print(f"## {HEADING}\n\n{text}")
+    if options.write:
+        written.write(HEADING, text)
+    off = table.what_is_off(measured)
+    for line in off:
+        print(f"off: {line}", file=sys.stderr)
+    return EXIT_OPERATION_FAILED if off else EXIT_OK
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.truth", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--short", action="store_true", help="two links only")
+    parser.add_argument(
+        "--output", type=Path, default=_OUTPUT, metavar="FILE",
+        help=f"where cases are stored, and found again (default: {_OUTPUT})",
+    )  # fmt: skip
+    parser.add_argument("--fresh", action="store_true", help="measure again what is stored")
+    parser.add_argument("--write", action="store_true", help=f"into {written.RESULTS.name}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(leaving.told(main))

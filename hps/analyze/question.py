@@ -1,0 +1,191 @@
+"""What is asked of stored results, and the reading of it: names, values, units. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from hps.analyze.comparison import Rule
+from hps.analyze.names import BY, CLASSES, ROWS, STRATA, WHERE, Kind, Value, key_value, known, parse
+from hps.errors import HpsError
+
+Operator = Literal["=", "!=", ">=", "<=", ">", "<"]
+
+DEFAULT_BY = ("chunk_size", "concurrency")
+_CONDITION = re.compile(r"\s*(?P<name>[\w-]*)\s*(?P<op>>=|<=|!=|==|=|>|<)\s*(?P<values>.*?)\s*")
+_NAMED = re.compile(r"\s*[A-Za-z_][\w-]*\s*=")
+# Kinds of value that have an order.
+_ORDERED = ("size", "count", "date", "time", "rate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """As asked on a command line; `read` says what it comes to.
+
+    `experiments` empty: all. `where`: `NAME=VALUE[,VALUE]`, `NAME!=VALUE`, `NAME>=VALUE` and so on,
+    joined by AND. `baseline`: `NAME=VALUE[,NAME=VALUE]`, or a path.
+    """
+
+    experiments: tuple[str, ...] = ()
+    by: tuple[str, ...] = DEFAULT_BY
+    where: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    baseline: str | None = None
+    rule: Rule = field(default_factory=Rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What a row must meet: any of `values` for `=`, none of them for `!=`; else there is one.
+
+    Values are in base units: bytes, seconds, Mbps, numbers, true or false, text; `text` is the
+    condition as written.
+    """
+
+    name: str
+    op: Operator
+    values: tuple[Value, ...]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellBaseline:
+    """The cells with these values are what the others are compared with."""
+
+    key: Mapping[str, str | int | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsBaseline:
+    """The rows that meet these conditions are the baseline of all others."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathBaseline:
+    """What is stored at this path is the baseline."""
+
+    path: str
+
+
+Baseline = CellBaseline | RowsBaseline | PathBaseline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question that has been read: every name is known, every value in base units."""
+
+    experiments: tuple[str, ...]
+    by: tuple[str, ...]
+    where: tuple[Condition, ...]
+    strata: tuple[str, ...]
+    baseline: Baseline | None
+    rule: Rule
+
+
+def read(question: Question) -> Asked:
+    """Raises `HpsError`, which names the flag and what it knows."""
+    by = _names("--by", question.by, tuple(BY))
+    if not by:
+        raise HpsError("--by: names nothing", f"expected some of {', '.join(BY)}")
+    return Asked(
+        experiments=question.experiments,
+        by=by,
+        where=tuple(condition(text) for text in question.where),
+        strata=_names("--strata", question.strata, STRATA),
+        baseline=_baseline(question.baseline, by) if question.baseline is not None else None,
+        rule=_checked(question.rule),
+    )
+
+
+def condition(text: str, flag: str = "--where") -> Condition:
+    """`rtt<50ms` -> `Condition`. Raises `HpsError`."""
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise HpsError(
+            f"{flag}: '{text[:60]}' is no condition", "expected NAME=VALUE, such as rtt<50ms"
+        )
+    name = known(flag, match["name"], WHERE)
+    op = "=" if match["op"] == "==" else match["op"]
+    kind = WHERE[name]
+    words = [word.strip() for word in match["values"].split(",")]
+    if "" in words:
+        raise HpsError(f"{flag}: '{text[:60]}' lacks a value", f"expected {name}=VALUE[,VALUE]")
+    _check_operator(flag, name, kind, op, words)
+    values = tuple(parse(flag, name, kind, word) for word in words)
+    _check_classes(flag, name, op, values)
+    return Condition(name=name, op=cast(Operator, op), values=values, text=text)
+
+
+def _check_operator(flag: str, name: str, kind: Kind, op: str, words: Sequence[str]) -> None:
+    if op in {"=", "!="}:
+        return
+    if kind not in _ORDERED:
+        raise HpsError(f"{flag}: {name} has no order", f"write {name}=VALUE or {name}!=VALUE")
+    if len(words) > 1:
+        raise HpsError(f"{flag}: {name}{op} takes one value", f"a list needs {name}= or {name}!=")
+
+
+def _check_classes(flag: str, name: str, op: str, values: Sequence[Value]) -> None:
+    classes = [isinstance(value, str) for value in values]
+    if name not in CLASSES or not any(classes):
+        return
+    if op not in {"=", "!="}:
+        raise HpsError(f"{flag}: {name}{op} takes a number, not a class", "such as rtt<50ms")
+    if not all(classes):
+        raise HpsError(f"{flag}: {name} is either numbers or classes", "name one kind of them")
+
+
+def _names(flag: str, names: Sequence[str], choices: Sequence[str]) -> tuple[str, ...]:
+    """Those names, each once."""
+    return tuple(dict.fromkeys(known(flag, name.strip(), choices) for name in names))
+
+
+def _baseline(text: str, by: tuple[str, ...]) -> Baseline:
+    if not text.strip():
+        raise HpsError("--baseline: names nothing", "expected NAME=VALUE, or a path")
+    if not _NAMED.match(text):
+        return PathBaseline(path=text)
+    parts = [_part(part) for part in _split(text)]
+    names = [known("--baseline", name, tuple(dict.fromkeys((*by, *ROWS)))) for name, _ in parts]
+    inside = [name for name in names if name in by]
+    if len(set(names)) < len(names):
+        raise HpsError("--baseline: names something twice", "expected NAME=VALUE[,NAME=VALUE]")
+    if not inside:
+        return RowsBaseline(
+            conditions=tuple(condition(f"{name}={value}", "--baseline") for name, value in parts)
+        )
+    if len(inside) < len(names):
+        other = next(name for name in names if name not in by)
+        raise HpsError(
+            f"--baseline: {inside[0]} is in --by, {other} is not",
+            "name a cell, or what other rows have in common, not both",
+        )
+    return CellBaseline(key={name: key_value("--baseline", name, value) for name, value in parts})
+
+
+def _split(text: str) -> list[str]:
+    """At the commas that a `NAME=` follows, since values may hold commas."""
+    return re.split(r",(?=\s*[A-Za-z_][\w-]*\s*=)", text)
+
+
+def _part(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not value.strip():
+        raise HpsError(f"--baseline: '{text[:60]}' lacks a value", "expected NAME=VALUE")
+    return name.strip(), value.strip()
+
+
+def _checked(rule: Rule) -> Rule:
+    for name in ("alpha", "power"):
+        if not 0 < getattr(rule, name) < 1:
+            raise HpsError(f"--{name}: must be between 0 and 1", "0.05 is a twentieth")
+    if not 0 < rule.min_effect < 10:
+        raise HpsError("--min-effect: must be above 0 %", "5% is usual")
+    return rule

@@ -1,0 +1,258 @@
+"""All cells of a panel compared in pairs, within units where these are the same. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hps.analyze import stats
+from hps.analyze.comparison import (
+    Floats,
+    Needed,
+    Pair,
+    PairVerdict,
+    PanelCell,
+    Rule,
+    Unit,
+)
+from hps.analyze.stats import PairTest
+
+# Values, over pairs and units, beyond which only the pairs that are kept are tested: seconds.
+_MOST_VALUES = 100_000_000
+# The effect that a sample is planned for is at least so many times the least that matters: to be
+# told from that one, an effect just above it would take very many units.
+_PLANNED_FOR = 2
+_TURNED: dict[PairVerdict, PairVerdict] = {"faster": "slower", "slower": "faster"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """The pairs that are kept, by the places of their cells, and how they were tested.
+
+    `same` says of each two cells whether they were compared within units; `comparisons` counts
+    all pairs of the panel.
+    """
+
+    cells: Sequence[PanelCell]
+    unit: Unit
+    rule: Rule
+    comparisons: int
+    same: NDArray[np.bool_]
+    pairs: dict[tuple[int, int], Pair]
+    tests: dict[tuple[int, int], PairTest]
+
+    def over(self, a: int, b: int) -> Pair | None:
+        """The comparison of a with b, turned round where it was made the other way."""
+        if (a, b) in self.pairs:
+            return self.pairs[a, b]
+        pair = self.pairs.get((b, a))
+        return None if pair is None else turned(pair)
+
+    def needed(self, a: int, b: int, power: float) -> Needed:
+        """What would find the effect that was measured, or twice the least that matters."""
+        return _needed(
+            self.cells[a],
+            self.cells[b],
+            self.tests[min(a, b), max(a, b)],
+            replace(self.rule, power=power),
+            comparisons=self.comparisons,
+            unit=self.unit,
+            paired=bool(self.same[a, b]),
+        )
+
+
+def compare_pairs(
+    cells: Sequence[PanelCell],
+    unit: Unit,
+    rule: Rule,
+    keep: Sequence[tuple[int, int]] | None = None,
+) -> Tested:
+    """Every pair, corrected for all of them; only those in `keep` (None: all) are in the answer."""
+    family = list(combinations(range(len(cells)), 2))
+    tests, same = _tested(cells, family, keep, unit, rule)
+    pairs = {
+        (i, j): _pair(
+            cells[i],
+            cells[j],
+            test,
+            rule,
+            comparisons=len(family),
+            unit=unit,
+            paired=bool(same[i, j]),
+        )
+        for (i, j), test in tests.items()
+    }
+    return Tested(
+        cells=cells,
+        unit=unit,
+        rule=rule,
+        comparisons=len(family),
+        same=same,
+        pairs=pairs,
+        tests=tests,
+    )
+
+
+def _tested(
+    cells: Sequence[PanelCell],
+    family: Sequence[tuple[int, int]],
+    keep: Sequence[tuple[int, int]] | None,
+    unit: Unit,
+    rule: Rule,
+) -> tuple[dict[tuple[int, int], PairTest], NDArray[np.bool_]]:
+    """The tests of the pairs that are kept, corrected for the whole family."""
+    matrix = np.stack([cell.mbps for cell in cells], axis=1)
+    same = _same_units(matrix)
+    few = keep is not None and len(family) * len(matrix) > _MOST_VALUES
+    chosen = list(keep) if keep is not None and few else family
+    tests = _tests(matrix, chosen, same, len(family), unit, rule)
+    # What is not tested counts as equal: it makes the correction stricter, never weaker.
+    untested: list[float | None] = [1.0] * (len(family) - len(chosen))
+    corrected = stats.adjust([*(test.p for test in tests), *untested])
+    kept = set(family if keep is None else keep)
+    final = {
+        pair: replace(test, p_adjusted=p)
+        for pair, test, p in zip(chosen, tests, corrected, strict=False)
+        if pair in kept
+    }
+    return final, same
+
+
+def judge(test: PairTest, rule: Rule) -> PairVerdict:
+    """Faster or slower needs significance and an effect that matters; alike, a narrow interval."""
+    if test.ratio is None:
+        return "inconclusive"
+    significant = test.p_adjusted is not None and test.p_adjusted < rule.alpha
+    bound = 1 + rule.min_effect
+    if significant and test.ratio >= bound:
+        return "faster"
+    if significant and test.ratio <= 1 / bound:
+        return "slower"
+    interval = test.interval
+    alike = interval is not None and interval.low > 1 / bound and interval.high < bound
+    return "alike" if alike else "inconclusive"
+
+
+def compare_two(
+    a: Floats, b: Floats, rule: Rule, *, paired: bool, comparisons: int, unit: Unit
+) -> PairTest:
+    """One pair by the test that fits."""
+    compare = stats.compare_paired if paired else stats.compare_unpaired
+    return compare(a, b, rule, comparisons=comparisons, unit=unit)
+
+
+def are_same_units(a: Floats, b: Floats) -> bool:
+    """Whether to compare within units: unless that loses more than half of what either has."""
+    return bool(_same_units(np.stack([a, b], axis=1))[0, 1])
+
+
+def turned(pair: Pair) -> Pair:
+    """The same comparison, b with a."""
+    interval = pair.interval
+    if interval is not None:
+        interval = replace(interval, low=1 / interval.high, high=1 / interval.low)
+    return replace(
+        pair,
+        a=pair.b,
+        b=pair.a,
+        ratio=None if pair.ratio is None else 1 / pair.ratio,
+        interval=interval,
+        verdict=_TURNED.get(pair.verdict, pair.verdict),
+    )
+
+
+def _same_units(matrix: Floats) -> NDArray[np.bool_]:
+    """`are_same_units` for each two cells, shape (cells, cells)."""
+    there = (~np.isnan(matrix)).astype(np.int64)
+    both = there.T @ there
+    fewest = np.minimum.outer(np.diag(both), np.diag(both))
+    same: NDArray[np.bool_] = (both > 0) & (2 * both >= fewest)
+    return same
+
+
+def _tests(
+    matrix: Floats,
+    pairs: Sequence[tuple[int, int]],
+    same: NDArray[np.bool_],
+    comparisons: int,
+    unit: Unit,
+    rule: Rule,
+) -> list[PairTest]:
+    if comparisons == len(pairs) and all(same[pair] for pair in pairs):
+        return [test for _, _, test in stats.compare_all_paired(matrix, rule, unit=unit)]
+    return [
+        compare_two(
+            matrix[:, i],
+            matrix[:, j],
+            rule,
+            paired=bool(same[i, j]),
+            comparisons=comparisons,
+            unit=unit,
+        )
+        for i, j in pairs
+    ]
+
+
+def _pair(
+    a: PanelCell,
+    b: PanelCell,
+    test: PairTest,
+    rule: Rule,
+    *,
+    comparisons: int,
+    unit: Unit,
+    paired: bool,
+) -> Pair:
+    verdict = judge(test, rule)
+    needed = None
+    if verdict == "inconclusive":
+        needed = _needed(a, b, test, rule, comparisons=comparisons, unit=unit, paired=paired)
+    return Pair(
+        a=a.key,
+        b=b.key,
+        units=test.n,
+        ratio=test.ratio,
+        interval=test.interval,
+        test=test.test,
+        p=test.p,
+        p_adjusted=test.p_adjusted,
+        verdict=verdict,
+        reason=test.reason,
+        needed=needed,
+    )
+
+
+def _needed(
+    a: PanelCell,
+    b: PanelCell,
+    test: PairTest,
+    rule: Rule,
+    *,
+    comparisons: int,
+    unit: Unit,
+    paired: bool,
+) -> Needed:
+    measured = max(test.ratio, 1 / test.ratio) - 1 if test.ratio else 0.0
+    # With too few for a test a spread is too vague to plan with: first get enough for one.
+    spread = None if test.test == "none" else test.spread
+    repetitions = np.concatenate([cell.repetitions[cell.repetitions > 0] for cell in (a, b)])
+    return stats.needed(
+        spread,
+        _spread_within(a, b) if unit == "node" else None,
+        float(np.median(repetitions)) if len(repetitions) else 1.0,
+        test.n,
+        max(measured, _PLANNED_FOR * rule.min_effect),
+        comparisons,
+        rule,
+        test="Wilcoxon" if paired else "Mann-Whitney",
+    )
+
+
+def _spread_within(a: PanelCell, b: PanelCell) -> float | None:
+    """Of both cells together; None where neither is known."""
+    known = [cell.spread**2 for cell in (a, b) if cell.spread is not None]
+    return float(np.sqrt(np.mean(known))) if known else None

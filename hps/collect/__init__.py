@@ -1,0 +1,1 @@
+"""Stored results of many nodes: brought together, read as tables, asked, written out anew."""

@@ -1,0 +1,93 @@
+"""DuckDB in memory: opened with little memory and no way out, and the few words to talk to it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import duckdb
+
+    Connection: TypeAlias = duckdb.DuckDBPyConnection
+
+# Characters that make the database take the name of a file for a pattern.
+PATTERN = re.compile(r"[*?\[\]{}\\]")
+_MEMORY = "1GiB"
+_SHOWN_CHARACTERS = 300
+
+
+@contextlib.contextmanager
+def opened(spill: Path) -> Iterator[Connection]:
+    """A database in memory; what does not fit goes to the folder `spill`.
+
+    It installs and loads nothing, and sees no variables of this program.
+    """
+    import duckdb  # noqa: PLC0415
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": _MEMORY,
+        "temp_directory": str(spill),
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,
+    }
+    connection = duckdb.connect(":memory:", config=config)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
+        yield connection
+    finally:
+        connection.close()
+
+
+def lock(connection: Connection, paths: Sequence[str]) -> None:
+    """From now on no file but these can be read, nothing loaded, and no setting changed."""
+    connection.execute(f"SET allowed_paths = {texts(paths)}")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def is_one_select(connection: Connection, sql: str) -> bool:
+    """True for one statement that reads. Raises `sql_error()` where it can't be understood."""
+    import duckdb  # noqa: PLC0415
+
+    statements = connection.extract_statements(sql)
+    return len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
+
+
+def sql_error() -> type[Exception]:
+    """The class of everything that the database refuses."""
+    import duckdb  # noqa: PLC0415
+
+    return duckdb.Error
+
+
+def shortages() -> tuple[type[Exception], ...]:
+    """What the database raises where there is too little disk or memory, or it may not write."""
+    import duckdb  # noqa: PLC0415
+
+    return duckdb.IOException, duckdb.OutOfMemoryException
+
+
+def first_line(error: Exception) -> str:
+    """What a refusal says, as far as one line goes."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN_CHARACTERS]
+
+
+def write_parquet(connection: Connection, query: str, path: Path) -> None:
+    """Write what a query gives to one file."""
+    connection.execute(f"COPY ({query}) TO {text(path)} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def text(value: object) -> str:
+    """A literal of SQL."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def texts(values: Iterable[object]) -> str:
+    """A list of literals: `['a', 'b']`."""
+    return f"[{', '.join(text(value) for value in values)}]::VARCHAR[]"

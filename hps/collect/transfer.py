@@ -1,0 +1,189 @@
+"""One rclone that copies many files from a bucket or to it, for as long as it gets on."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hps import process
+from hps.collect.place import Place
+from hps.errors import MachineError
+from hps.scrub import Scrubber
+from hps.source.workplace import printable
+from hps.tools import rclone
+
+# A file that is not whole has this at the end of its name.
+PARTIAL = ".hps-partial"
+_PARTIAL_NAME = re.compile(rf"(\.[0-9a-f]{{8}})?{re.escape(PARTIAL)}$")
+_NO_FOLDER = 3
+_FAILED = "Failed to copy: "
+_STALLED_S = 120.0
+_LONGEST_S = 24 * 3600.0
+_FLAGS = (
+    "--use-server-modtime",
+    "--fast-list",  # a request for a thousand names, not one for each folder
+    "--max-backlog=1000000",  # so that the totals are known
+    f"--partial-suffix={PARTIAL}",
+    "--transfers=64",
+    "--checkers=64",
+    "--buffer-size=0",
+    "--disable-http2",
+    "--retries=1",
+    "--low-level-retries=3",
+    "--contimeout=10s",
+    "--timeout=60s",
+    "--use-json-log",
+    "-v",
+    "--stats=500ms",
+    "--stats-log-level=NOTICE",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far it is. The totals grow while the bucket is still being listed."""
+
+    files: int = 0
+    files_total: int = 0
+    bytes: int = 0
+    listed: int = 0
+    checked: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What came of it, by the names of files below the folder.
+
+    `checked` files were there before. `error` says why not all could be looked at; what is wrong
+    with single files is in `failed`.
+    """
+
+    new: frozenset[str]
+    replaced: frozenset[str]
+    failed: dict[str, str]
+    checked: int
+    bytes: int
+    nothing_there: bool
+    error: str
+
+
+Watch = Callable[[Progress], None]
+
+
+# A file of results only grows; to compare times would take a request for each.
+BY_SIZE = "--size-only"
+BY_CHECKSUM = "--checksum"
+
+
+def copy(place: Place, arguments: Sequence[str], watch: Watch, *, compare: str = BY_SIZE) -> Copied:
+    """`rclone copy` with these arguments: a source, a destination, and filters.
+
+    `compare` is how files that are on both sides are told to be the same. Raises `MachineError`
+    where nothing moves any more.
+    """
+    certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
+    call = rclone.Invocation(
+        args=("copy", *arguments, compare, *_FLAGS, *certificate), remote=place.remote
+    )
+    command = call.command(place.binary, place.secrets)
+    with process.Guard() as guard, tempfile.TemporaryDirectory(prefix="hps-copy-") as folder:
+        log = Path(folder) / "log"
+        log.touch()
+        reader = _Log(log, Scrubber(place.secrets), watch)
+        ended = process.run(
+            command, timeout_s=_LONGEST_S, guard_process=guard, stderr=log, stop=reader
+        )
+        reader.read()
+    if ended.ended != "exit":
+        what = f"{place.name}: nothing has moved for {_STALLED_S:g} s"
+        raise MachineError(what, "what is fetched stays; try again once the endpoint answers")
+    return reader.copied(ended.returncode)
+
+
+@dataclass(slots=True)
+class _Log:
+    """Reads rclone's log as it grows; as a `process.Stop` it is set once nothing moves."""
+
+    path: Path
+    scrubber: Scrubber
+    watch: Watch
+    progress: Progress = field(default_factory=Progress)
+    new: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+    incomplete: bool = False
+    _offset: int = 0
+    _moved_s: float = field(default_factory=time.monotonic)
+
+    def is_set(self) -> bool:
+        """True where it has not got on for too long."""
+        before = self.progress
+        self.read()
+        if self.progress != before:
+            self._moved_s = time.monotonic()
+            self.watch(self.progress)
+        return time.monotonic() - self._moved_s > _STALLED_S
+
+    def read(self) -> None:
+        """Take in what was written since the last time."""
+        for entry in self._entries():
+            if "stats" in entry:
+                self._count(entry["stats"])
+            elif "object" in entry:
+                self._note(str(entry["object"]), entry)
+            elif str(entry["msg"]).startswith(_FAILED):
+                self.error = _text(self.scrubber, entry).removeprefix(_FAILED)
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        with self.path.open("rb") as stream:
+            stream.seek(self._offset)
+            written = stream.read()
+        whole = written[: written.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            if line.startswith(b"{"):
+                yield json.loads(line)
+
+    def _count(self, stats: dict[str, Any]) -> None:
+        self.progress = Progress(
+            files=stats["transfers"],
+            files_total=stats["totalTransfers"],
+            bytes=stats["bytes"],
+            listed=stats.get("listed", 0),
+            checked=stats["checks"],
+        )
+
+    def _note(self, name: str, entry: dict[str, Any]) -> None:
+        message = str(entry["msg"])
+        if message.startswith("Copied (new)"):
+            self.new.add(name)
+        elif message.startswith("Copied (replaced"):
+            self.replaced.add(name)
+        elif entry["level"] == "error" and str(entry.get("objectType")).endswith("Fs"):
+            self.incomplete = True  # a folder, or the bucket itself
+        elif entry["level"] == "error":
+            self.failed[_PARTIAL_NAME.sub("", name)] = _text(self.scrubber, entry)
+
+    def copied(self, code: int) -> Copied:
+        """What came of it, once the process has ended."""
+        all_known = bool(self.failed) and not self.incomplete
+        return Copied(
+            new=frozenset(self.new),
+            replaced=frozenset(self.replaced),
+            failed=self.failed,
+            checked=self.progress.checked,
+            bytes=self.progress.bytes,
+            nothing_there=code == _NO_FOLDER,
+            error="" if code == 0 or all_known else self.error or f"rclone ended with code {code}",
+        )
+
+
+def _text(scrubber: Scrubber, entry: dict[str, Any]) -> str:
+    return printable(scrubber.text(str(entry["msg"])).partition("\n")[0])

@@ -1,0 +1,129 @@
+"""What an earlier run of the same experiment has left to do. Reads journals; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hps.errors import HpsError
+from hps.model import Operation, Plan
+from hps.record import Record
+from hps.store import journal
+
+# What `--rerun` takes, and the statuses that each stands for.
+RERUN: Mapping[str, frozenset[str]] = {
+    "failed": frozenset({"failed", "timeout", "skipped"}),
+    "invalid": frozenset({"invalid"}),
+    "missing": frozenset(),
+    "all": frozenset({"ok", "failed", "timeout", "skipped", "invalid"}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """An operation to do. Not `recorded`: it is done only for what builds on it."""
+
+    operation: Operation
+    recorded: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """A run that began before: its first line, and the status of each operation that ended."""
+
+    journal: Path
+    run: Record
+    ended: Mapping[str, str]
+
+    @property
+    def run_id(self) -> str:
+        """Its id, which is also the name of its file."""
+        return str(self.run["run_id"])
+
+    def left(self, plan: Plan, rerun: Iterable[str] = ()) -> tuple[Task, ...]:
+        """What is still to be done of the plan, and what `rerun` wants done again."""
+        again = frozenset().union(*(RERUN[what] for what in rerun))
+        done = {name for name, status in self.ended.items() if status not in again}
+        return tasks(plan.operations, done)
+
+
+def tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Task, ...]:
+    """Every operation that is not done, and before it again what it builds on."""
+    done = set(done)
+    by_id = {operation.operation_id: operation for operation in operations}
+    needed: set[str] = set()
+    waiting = [name for name in by_id if name not in done]
+    while waiting:
+        fresh = set(by_id[waiting.pop()].depends_on) - needed
+        needed |= fresh
+        waiting += fresh
+    return tuple(
+        Task(operation=operation, recorded=name not in done)
+        for name, operation in by_id.items()
+        if name not in done or name in needed
+    )
+
+
+def newest(plan: Plan, folders: Iterable[Path]) -> Earlier | None:
+    """The newest run of this very plan that was not rejected. `folders` hold one machine's."""
+    found = [earlier for folder in folders for earlier in _all(folder) if _is_of(earlier, plan)]
+    return max(found, key=lambda earlier: (earlier.run_id, len(earlier.ended)), default=None)
+
+
+def changed(plan: Plan, folder: Path) -> str:
+    """The id of the newest run where it is unfinished, and of another version of the experiment."""
+    last = max(_all(folder), key=lambda earlier: earlier.run_id, default=None)
+    if last is None or _rejected(last.run) or last.run.get("spec_sha256") == plan.spec.sha256:
+        return ""
+    return last.run_id if len(last.ended) < int(str(last.run.get("operations", 0))) else ""
+
+
+def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
+    """The run of this id. Raises `HpsError` where there is none, or one of another plan."""
+    found = [e for folder in folders for e in _all(folder) if e.run_id == run_id]
+    if not found:
+        hint = "see `hps results list`; without --resume the newest run of this machine goes on"
+        raise HpsError(f"there is no run {run_id} of {plan.spec.name}", hint)
+    best = max(found, key=lambda earlier: len(earlier.ended))
+    if not _is_of(best, plan):
+        hint = "resume it with the file, --set and variables that it began with, or begin a new run"
+        raise HpsError(f"run {run_id} is of another version of {plan.spec.name}", hint)
+    return best
+
+
+def _all(folder: Path) -> list[Earlier]:
+    read = (_read(path) for path in sorted(folder.glob("*.jsonl")))
+    return [earlier for earlier in read if earlier is not None]
+
+
+def _read(path: Path) -> Earlier | None:
+    try:
+        records = journal.settled(journal.read(path))
+    except (HpsError, OSError):
+        return None  # what can't be read proves nothing
+    if not records or records[0].get("kind") != "run" or records[0].get("run_id") != path.stem:
+        return None
+    ended = {
+        str(record["operation_id"]): str(record["status"])
+        for record in records
+        if record.get("kind") == "result" and record.get("status") != "interrupted"
+    }
+    run = dict(records[0])
+    resumed = [record for record in records if record.get("kind") == "resume"]
+    if resumed:
+        run["verdict"] = resumed[-1].get("verdict")
+    return Earlier(journal=path, run=run, ended=ended)
+
+
+def _is_of(earlier: Earlier, plan: Plan) -> bool:
+    planned = {operation.operation_id for operation in plan.operations}
+    same = earlier.run.get("spec_sha256") == plan.spec.sha256 and set(earlier.ended) <= planned
+    return same and not (_rejected(earlier.run) and not earlier.ended)
+
+
+def _rejected(run: Record) -> bool:
+    verdict = run.get("verdict")
+    if not isinstance(verdict, Mapping):
+        return True  # it never began
+    return not verdict.get("accepted") and verdict.get("action") != "continue"

@@ -1,0 +1,123 @@
+"""The end of the page as values: where the numbers come from, and what is not among them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hps.analyze.comparison import Findings, FleetNode
+from hps.prices import PRICES
+from hps.report import keys, panels
+from hps.report.numbers import plural
+from hps.report.pictures import admission
+
+MOST_VALUES = 20
+MOST_NODES = 200
+MOST_FILES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing that is known about the numbers; `more` values are not shown."""
+
+    name: str
+    values: tuple[str, ...]
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """What is not in the comparison: in sentences, and by name."""
+
+    sentences: tuple[str, ...]
+    nodes: tuple[FleetNode, ...]
+    more_nodes: int
+    files: tuple[tuple[str, str], ...]
+    more_files: int
+
+
+def facts(findings: Findings) -> list[Fact]:
+    """Experiments, specs, versions and dates; what is empty is left out."""
+    known = findings.provenance
+    named = (
+        ("experiments", known.experiments),
+        ("specs", known.specs),
+        ("from", known.sources),
+        ("hps", known.hps_versions),
+        ("tools", known.tools),
+        ("prices", tuple(_prices(findings))),
+        ("the same for all", tuple(_in_common(findings))),
+        ("measured", _span(known.first_at, known.last_at)),
+    )
+    return [
+        Fact(name=name, values=values[:MOST_VALUES], more=max(0, len(values) - MOST_VALUES))
+        for name, values in named
+        if values
+    ]
+
+
+def left_out(findings: Findings) -> LeftOut:
+    """Rejected nodes, results that are not ok, and files that could not be read."""
+    files = sorted(findings.provenance.skipped_files.items())
+    nodes = sorted(findings.rejected, key=lambda node: node.machine_id)
+    return LeftOut(
+        sentences=tuple(_sentences(findings)),
+        nodes=tuple(nodes[:MOST_NODES]),
+        more_nodes=max(0, len(nodes) - MOST_NODES),
+        files=tuple(files[:MOST_FILES]),
+        more_files=max(0, len(files) - MOST_FILES),
+    )
+
+
+def _prices(findings: Findings) -> Iterator[str]:
+    """The price lists that dollars were counted by, each with its date."""
+    priced = {
+        comparison.provider
+        for comparison in findings.comparisons
+        if any(cell.dollars_per_gb is not None for cell in comparison.cells)
+    }
+    for provider in sorted(priced):
+        known = PRICES.get(provider)
+        if known is not None:
+            yield f"{known.title} of {known.as_of}"
+
+
+def _in_common(findings: Findings) -> Iterator[str]:
+    """What was the same in everything that was compared."""
+    kinds = [comparison.shared for comparison in findings.comparisons]
+    for name, value in kinds[0].items() if kinds else ():
+        if all(name in other and other[name] == value for other in kinds):
+            yield keys.phrase({name: value})
+
+
+def _sentences(findings: Findings) -> Iterator[str]:
+    if findings.rejected:
+        why = ", ".join(
+            f"{nodes:,} {reason}" for reason, nodes in admission.reasons(findings.rejected)
+        )
+        yield f"{plural(len(findings.rejected), 'node')} rejected: {why}."
+    for comparison in panels.main(findings):
+        statuses: Counter[str] = Counter()
+        for cell in comparison.cells:
+            statuses.update({} if cell.same_as is not None else dict(cell.statuses))
+        bad = ", ".join(
+            f"{count:,} {status}" for status, count in statuses.items() if count and status != "ok"
+        )
+        if bad:
+            total = plural(sum(statuses.values()), "result")
+            yield f"{panels.name(comparison)}: {bad} of {total}, without a rate."
+    files = findings.provenance.skipped_files
+    if files:
+        yield f"{plural(len(files), 'file')} passed over, in whole or in part."
+
+
+def _span(first_at: str, last_at: str) -> tuple[str, ...]:
+    """Empty where nothing was measured."""
+    times = dict.fromkeys(_time(at) for at in (first_at, last_at) if at)
+    return (" to ".join(times),) if times else ()
+
+
+def _time(at: str) -> str:
+    """`2026-08-30T08:12:44.120000Z` -> `2026-08-30 08:12 UTC`."""
+    return f"{at[:16].replace('T', ' ')} UTC"

@@ -1,0 +1,74 @@
+"""Each cell now against its baseline: ratios with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from hps.analyze.comparison import Change, Findings, Rule
+from hps.report import keys, numbers, panels
+from hps.report.pictures import forest
+from hps.report.pictures.paint import Paint
+from hps.report.pictures.picture import Drawn, Picture, Row, tip
+
+MOST_ROWS = 40
+_AXIS = "rate over that of the baseline"
+_TIPS = (
+    tip("cell", "cell"),
+    tip("ratio", "ratio", ".3f"),
+    tip("low", "from", ".3f"),
+    tip("high", "to", ".3f"),
+    tip("verdict", "verdict"),
+    tip("p", "p, corrected"),
+    tip("units", "n"),
+)
+
+
+def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
+    """A picture for each comparison over all nodes; none where no baseline is named."""
+    overall = [change for change in findings.changes if not change.stratum]
+    changes = sorted(overall or findings.changes, key=_name)
+    grouped = groupby(changes, key=_name)
+    return [
+        picture
+        for name, group in grouped
+        for picture in _picture(name, list(group), findings.rule, paint)
+    ]
+
+
+def _name(change: Change) -> str:
+    return panels.full_name(change.title, change.stratum)
+
+
+def _picture(of: str, changes: Sequence[Change], rule: Rule, paint: Paint) -> Iterator[Picture]:
+    known = sorted((one for one in changes if one.ratio), key=lambda one: one.ratio or 0.0)
+    if not known:
+        return
+    rows = [_row(change) for change in known[:MOST_ROWS]]
+    more = f" The {MOST_ROWS} least of {len(known)}." if len(known) > MOST_ROWS else ""
+    alone = len(changes) - len(known)
+    lost = f" Without a counterpart: {numbers.plural(alone, 'cell')}." if alone else ""
+    said = forest.tally([change.verdict for change in known])
+    yield Picture(
+        name=panels.slug("baseline", of),
+        section="settings",
+        title=f"{of}: now against the baseline",
+        note=f"Ratio of the rates, with its interval. {forest.key(rule)}{more}{lost}",
+        finding=f"{of}: {numbers.plural(len(known), 'cell')} against the baseline: {said}.",
+        layers=forest.layers(rows, "cell", _AXIS, rule, _TIPS, paint),
+        height=forest.height(rows),
+        least_width=320,
+    )
+
+
+def _row(change: Change) -> Row:
+    span = change.interval
+    return {
+        "cell": keys.short(change.key),
+        "ratio": change.ratio,
+        "low": change.ratio if span is None else span.low,
+        "high": change.ratio if span is None else span.high,
+        "verdict": change.verdict,
+        "p": numbers.p_text(change.p_adjusted),
+        "units": change.n,
+    }

@@ -1,0 +1,130 @@
+"""A picture -> a chart in Vega-Lite, checked against its schema. The only place for Altair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hps.report.pictures.paint import Paint
+from hps.report.pictures.picture import Layer, Picture, Row
+
+Spec = dict[str, Any]
+WIDTH = 640
+
+
+def spec(picture: Picture, paint: Paint, *, titled: bool) -> Spec:
+    """The chart as Vega-Lite; `titled` False: the title stands beside it, and not within.
+
+    Raises `altair.SchemaValidationError`, a bug of ours, where it is not Vega-Lite.
+    """
+    import altair  # noqa: PLC0415 - slow to import
+
+    names, datasets = _datasets(picture.layers)
+    chart = altair.TopLevelLayerSpec(
+        layer=_layers(picture, names),
+        width=WIDTH,
+        height=picture.height,
+        description=picture.finding,
+        config=_config(paint),
+        **_title(picture, titled),
+    )
+    # Checked before the rows are in it: there may be thousands, and any row will do.
+    return {"$schema": altair.SCHEMA_URL, **chart.to_dict(), "datasets": datasets}
+
+
+def _datasets(layers: Sequence[Layer]) -> tuple[list[str], dict[str, list[Row]]]:
+    """The name of each layer's rows, and the rows; layers that draw the same ones share them."""
+    places: dict[int, str] = {}
+    for layer in layers:
+        places.setdefault(id(layer.rows), f"rows{len(places)}")
+    names = [places[id(layer.rows)] for layer in layers]
+    return names, {name: list(layer.rows) for name, layer in zip(names, layers, strict=True)}
+
+
+def _layers(picture: Picture, names: Sequence[str]) -> list[Spec]:
+    titles = _titles(picture)
+    layers = []
+    for layer, name in zip(picture.layers, names, strict=True):
+        channels: dict[str, Any] = {**layer.channels}
+        for axis in channels.keys() & titles.keys():
+            channels[axis] = {**channels[axis], "title": titles[axis]}
+        mark = {"tooltip": None, **layer.mark}
+        layers.append({"data": {"name": name}, "mark": mark, "encoding": channels})
+    return layers
+
+
+def _titles(picture: Picture) -> dict[str, str]:
+    """Of the axes: the first that a layer names; Vega-Lite joins those of layers, or drops them."""
+    titles: dict[str, str] = {}
+    for layer in picture.layers:
+        for name in ("x", "y"):
+            channel = layer.channels.get(name)
+            if isinstance(channel, Mapping) and isinstance(channel.get("title"), str):
+                titles.setdefault(name, str(channel["title"]))
+    return titles
+
+
+def _title(picture: Picture, titled: bool) -> dict[str, Any]:
+    if not titled:
+        return {}
+    return {"title": {"text": picture.title, "subtitle": _wrapped(picture.note)}}
+
+
+def _wrapped(text: str, width: int = 100) -> list[str]:
+    """Vega does not wrap: lines of at most so many characters, broken at spaces."""
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def _config(paint: Paint) -> dict[str, Any]:
+    """Quiet: a light grid, no frame, no ticks; names in ink, numbers muted."""
+    return {
+        "background": paint.paper or "transparent",
+        "font": paint.font,
+        "aria": False,
+        "padding": 12 if paint.paper else 2,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": paint.muted,
+            "titleColor": paint.muted,
+            "titleFontWeight": "normal",
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "gridColor": paint.grid,
+            "domainColor": paint.grid,
+            "ticks": False,
+            "domain": False,
+            "labelPadding": 6,
+            "labelFlush": False,
+            "titlePadding": 10,
+            "labelLimit": 220,
+            "labelSeparation": 6,
+        },
+        "legend": {
+            "orient": "top",
+            "labelColor": paint.ink,
+            "titleColor": paint.muted,
+            "titleFontWeight": "normal",
+            "labelFontSize": 12,
+            "symbolSize": 110,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": 2,
+            "offset": 8,
+            "columns": 4,
+        },
+        "title": {
+            "anchor": "start",
+            "frame": "group",
+            "color": paint.ink,
+            "fontSize": 17,
+            "fontWeight": "bold",
+            "subtitleColor": paint.muted,
+            "subtitleFontSize": 12,
+            "subtitlePadding": 6,
+            "offset": 14,
+        },
+    }

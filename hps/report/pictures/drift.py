@@ -1,0 +1,88 @@
+"""Throughput over the hours of a day and over the course of a run: what drifts by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hps.analyze.comparison import Findings, TimePoint
+from hps.report import numbers
+from hps.report.pictures import marks
+from hps.report.pictures.paint import Paint, of_steps
+from hps.report.pictures.picture import Channel, Drawn, Gap, Picture, colours, number, tip
+
+_RATIO = "rate over the node's own median"
+
+
+def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
+    """Two pictures: by hour of the day, and by tenth of the run."""
+    return (hours(findings.hours, paint), tenths(findings.tenths, paint))
+
+
+def hours(points: Sequence[TimePoint], paint: Paint) -> Drawn:
+    """By hour of the day, where two hours or more have results."""
+    if len({point.at for point in points}) < 2:
+        few = "No times of day: the results come from fewer than two hours of the day."
+        return Gap(name="hours", section="time", reason=few)
+    axis = {"values": list(range(0, 25, 3)), "format": "02d", "grid": False}
+    x = number("at", "hour of the day, UTC", scale={"domain": [0, 23]}, axis=axis)
+    title = "Throughput by time of day"
+    return _picture("hours", title, points, x, paint, "hour {} UTC")
+
+
+def tenths(points: Sequence[TimePoint], paint: Paint) -> Drawn:
+    """By tenth of the run, where two or more have results."""
+    if len({point.at for point in points}) < 2:
+        few = "No course of a run: the runs are too short to be cut into tenths."
+        return Gap(name="drift", section="time", reason=few)
+    axis = {"values": list(range(0, 10)), "labelExpr": "datum.value * 10 + ' %'", "grid": False}
+    x = number("at", "how far into the run", scale={"domain": [0, 9]}, axis=axis)
+    title = "Throughput over the course of a run"
+    return _picture("drift", title, points, x, paint, "tenth {}")
+
+
+def _picture(
+    name: str, title: str, points: Sequence[TimePoint], x: Channel, paint: Paint, where: str
+) -> Picture:
+    steps = list(dict.fromkeys(point.step for point in points))
+    rows = [_row(point) for point in sorted(points, key=lambda point: point.at)]
+    colour = colours("step", steps, of_steps(steps, paint))
+    y = number("ratio", _RATIO, scale={"zero": False}, axis={"format": ".0%"})
+    tips = [
+        tip("step", "step"),
+        tip("at", "slot"),
+        tip("ratio", "median", ".1%"),
+        tip("low", "a quarter below", ".1%"),
+        tip("high", "a quarter above", ".1%"),
+        tip("n", "results", ","),
+    ]
+    least = min(points, key=lambda point: point.median_ratio)
+    most = max(points, key=lambda point: point.median_ratio)
+    span = (
+        f"from {numbers.percent_text(least.median_ratio)} ({least.step}, {where.format(least.at)}) "
+        f"to {numbers.percent_text(most.median_ratio)} ({most.step}, {where.format(most.at)})"
+    )
+    return Picture(
+        name=name,
+        section="time",
+        title=title,
+        note=f"Each result over the median of its own node, {span}; band: the middle half.",
+        finding=f"{title}: medians go {span} of a node's own median.",
+        layers=[
+            marks.rule("y", [1.0], y, paint.muted, dashed=True),
+            marks.band(rows, x, {**y, "field": "low"}, "high", colour),
+            marks.line(rows, x, y, colour),
+            marks.dots(rows, x, y, colour, tips, size=50),
+        ],
+        height=260,
+    )
+
+
+def _row(point: TimePoint) -> dict[str, object]:
+    return {
+        "step": point.step,
+        "at": point.at,
+        "ratio": round(point.median_ratio, 4),
+        "low": round(point.low_ratio, 4),
+        "high": round(point.high_ratio, 4),
+        "n": point.n,
+    }

@@ -1,0 +1,93 @@
+"""How often operations failed, cell by cell, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hps.analyze.comparison import CellSummary, Comparison, Findings
+from hps.report import keys, numbers, panels
+from hps.report.pictures import marks
+from hps.report.pictures.paint import Paint
+from hps.report.pictures.picture import Drawn, Gap, Picture, Row, category, number, tip
+
+ROW_HEIGHT = 26
+MOST_ROWS = 40
+_TIPS = (
+    tip("cell", "cell"),
+    tip("rate", "failed", ".2%"),
+    tip("low", "from", ".2%"),
+    tip("high", "to", ".2%"),
+    tip("statuses", "results"),
+)
+
+
+def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
+    """A picture for each comparison in which anything failed; the others are named."""
+    comparisons = panels.main(findings)
+    drawn = [picture for one in comparisons for picture in _picture(one, paint)]
+    clean = [panels.name(one) for one in comparisons if counted(one) and not failed(one)]
+    if clean:
+        reason = f"{', '.join(clean)}: nothing failed."
+        return (*drawn, Gap(name="failures", section="reliability", reason=reason))
+    nothing = Gap(
+        name="failures", section="reliability", reason="No failures: no operation was counted."
+    )
+    return drawn or (nothing,)
+
+
+def counted(comparison: Comparison) -> int:
+    """All results that count for the rate of failures."""
+    return sum(_counted(cell) for cell in comparison.cells)
+
+
+def failed(comparison: Comparison) -> int:
+    """Those of them that are not `ok`."""
+    return counted(comparison) - sum(cell.statuses.get("ok", 0) for cell in comparison.cells)
+
+
+def _counted(cell: CellSummary) -> int:
+    if cell.same_as is not None:
+        return 0
+    return sum(cell.statuses.values()) - cell.statuses.get("interrupted", 0)
+
+
+def _picture(comparison: Comparison, paint: Paint) -> Iterator[Picture]:
+    if not failed(comparison):
+        return
+    cells = [cell for cell in panels.measured(comparison) if _counted(cell)]
+    bad_cells = [cell for cell in cells if cell.failure_rate]
+    worst = sorted(bad_cells, key=lambda cell: -(cell.failure_rate or 0))[:MOST_ROWS]
+    rows = [_row(cell) for cell in bad_cells if cell in worst]
+    y = category("cell", None, [row["cell"] for row in rows])
+    x = number("rate", "failed", axis={"format": "~p", "tickCount": 6}, scale={"zero": True})
+    of, bad, total = panels.name(comparison), failed(comparison), counted(comparison)
+    others = len(cells) - len(bad_cells)
+    more = f" Nothing failed in {numbers.plural(others, 'other cell')}." if others else ""
+    if len(bad_cells) > MOST_ROWS:
+        more += f" Shown: the worst {MOST_ROWS} of {len(bad_cells)}."
+    yield Picture(
+        name=panels.slug("failures", of),
+        section="reliability",
+        title=f"{of}: {bad:,} of {numbers.plural(total, 'operation')} failed",
+        note=f"Share of results that are not ok, with its interval: failed, invalid, skipped or "
+        f"out of time.{more}",
+        finding=f"{of}: {numbers.percent_text(bad / total)} failed, most with "
+        f"{keys.phrase(worst[0].key)}: {numbers.percent_text(worst[0].failure_rate)}.",
+        layers=[
+            marks.spans(rows, {**x, "field": "low"}, "high", y, paint.red),
+            marks.dots(rows, x, y, paint.red, _TIPS, size=80, opacity=1),
+        ],
+        height=ROW_HEIGHT * len(rows) + 20,
+    )
+
+
+def _row(cell: CellSummary) -> Row:
+    span = cell.failure_interval
+    rate = cell.failure_rate or 0.0
+    return {
+        "cell": keys.short(cell.key),
+        "rate": rate,
+        "low": rate if span is None else span.low,
+        "high": rate if span is None else span.high,
+        "statuses": ", ".join(f"{n:,} {status}" for status, n in cell.statuses.items()),
+    }

@@ -1,0 +1,48 @@
+"""All pictures of a report, in the order in which they are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hps.analyze.comparison import Findings
+from hps.report import panels
+from hps.report.pictures import (
+    admission,
+    changes,
+    drift,
+    failures,
+    heatmap,
+    published,
+    ratios,
+    streams,
+)
+from hps.report.pictures.paint import Paint
+from hps.report.pictures.picture import Draw, Drawn, Gap, Picture
+
+_DRAWN: tuple[Draw, ...] = (
+    heatmap.draw,
+    streams.draw,
+    ratios.draw,
+    changes.draw,
+    published.draw,
+    drift.draw,
+    failures.draw,
+    admission.draw,
+)
+
+
+def draw(findings: Findings, paint: Paint) -> list[Drawn]:
+    """What there are data for, each under a name of its own; and what there are none for."""
+    drawn = [one for each in _DRAWN for one in each(findings, paint)]
+    names = panels.distinct([one.name for one in drawn])
+    return [replace(one, name=name) for one, name in zip(drawn, names, strict=True)]
+
+
+def pictures(drawn: list[Drawn]) -> list[Picture]:
+    """Those that there are data for."""
+    return [one for one in drawn if isinstance(one, Picture)]
+
+
+def gaps(drawn: list[Drawn]) -> list[Gap]:
+    """Those that there are none for."""
+    return [one for one in drawn if isinstance(one, Gap)]

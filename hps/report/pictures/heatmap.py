@@ -1,0 +1,152 @@
+"""The median of each cell over two axes, with its spread and number of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from hps.analyze import names
+from hps.analyze.comparison import CellSummary, Comparison, Findings, Key
+from hps.report import keys, numbers, panels
+from hps.report.pictures import dotplot, marks
+from hps.report.pictures.paint import Paint
+from hps.report.pictures.picture import (
+    Channel,
+    Drawn,
+    Gap,
+    Layer,
+    Picture,
+    Row,
+    category,
+    number,
+    tip,
+)
+
+ROW_HEIGHT = 64
+COLUMN_WIDTH = 60
+MOST_PICTURES = 12
+# Where on the scale of colours black becomes easier to read than white.
+_LIGHT = 0.62
+# Black within white: seen on every colour, whatever surrounds it.
+_FRAME: Row = {"type": "rect", "filled": False, "strokeJoin": "round"}
+_TIPS = (
+    tip("row", "row"),
+    tip("column", "column"),
+    tip("mbps", "median Mbps", ",.1f"),
+    tip("spread", "10th to 90th percentile"),
+    tip("units", "n"),
+    tip("same", "measured as"),
+)
+
+
+def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
+    """A heat map of each comparison; dots where its cells differ in fewer than two things."""
+    drawn = [
+        picture
+        for comparison in panels.main(findings)
+        for picture in _of_comparison(comparison, findings.by, paint)
+    ]
+    if not drawn:
+        return (Gap(name="heatmap", section="settings", reason="No heat map: no cell has a rate."),)
+    if len(drawn) <= MOST_PICTURES:
+        return drawn
+    more = f"{len(drawn) - MOST_PICTURES} more heat maps are left out: choose with --where."
+    return (*drawn[:MOST_PICTURES], Gap(name="heatmap", section="settings", reason=more))
+
+
+def _of_comparison(comparison: Comparison, by: Sequence[str], paint: Paint) -> Iterator[Picture]:
+    cells = [cell for cell in panels.measured(comparison) if cell.median_mbps is not None]
+    differ = keys.varying(by, [cell.key for cell in cells])
+    if cells and len(differ) < 2:
+        yield dotplot.draw(comparison, cells, paint)
+    if len(differ) < 2:
+        return
+    both = {"chunk_size", "concurrency"} <= set(differ)
+    down, across = ("chunk_size", "concurrency") if both else (differ[0], differ[1])
+    cells.sort(key=lambda cell: keys.rank(keys.without(cell.key, across, down)))
+    for rest, group in groupby(cells, lambda cell: keys.without(cell.key, across, down)):
+        named = keys.phrase({name: rest[name] for name in rest if name in differ}) if rest else ""
+        yield _map(comparison, list(group), (down, across), named)
+
+
+def _map(
+    comparison: Comparison,
+    cells: Sequence[CellSummary],
+    axes: tuple[str, str],
+    rest: str,
+) -> Picture:
+    down, across = axes
+    of = ", ".join(part for part in (panels.name(comparison), rest) if part)
+    rows, columns = (_texts(axis, cells) for axis in axes)
+    top = max(cells, key=lambda cell: cell.median_mbps or 0)
+    return Picture(
+        name=panels.slug("heatmap", of),
+        section="settings",
+        title=f"{of}: throughput by {names.word(down)} and {names.word(across)}",
+        note=f"Median of {numbers.plural(comparison.units, comparison.unit)}, Mbps; below it: 10th "
+        "to 90th percentile, and how many measured it. Framed: the cell to use, or the fastest.",
+        finding=f"{of}: the highest median is {top.median_mbps:,.0f} Mbps, "
+        f"with {keys.phrase(top.key)}.",
+        layers=_layers(
+            list(_rows(cells, axes, panels.best(comparison))),
+            category("row", names.word(down), rows),
+            category("column", names.word(across), columns, axis={"labelAngle": 0}),
+        ),
+        height=ROW_HEIGHT * len(rows),
+        least_width=COLUMN_WIDTH * len(columns) + 80,
+    )
+
+
+def _texts(axis: str, cells: Sequence[CellSummary]) -> list[str]:
+    return [
+        numbers.value_text(value)
+        for value in keys.ordered(axis, (cell.key[axis] for cell in cells))
+    ]
+
+
+def _rows(cells: Sequence[CellSummary], axes: tuple[str, str], chosen: Key | None) -> Iterator[Row]:
+    most = max(cell.median_mbps or 0.0 for cell in cells) or 1.0
+    for cell in cells:
+        mbps = cell.median_mbps or 0.0
+        yield {
+            "row": numbers.value_text(cell.key[axes[0]]),
+            "column": numbers.value_text(cell.key[axes[1]]),
+            "mbps": round(mbps, 2),
+            "label": f"{mbps:,.0f}" if mbps >= 10 else f"{mbps:.2g}",
+            "spread": spread(cell),
+            "units": cell.units,
+            "below": f"n {cell.units:,}" + (" *" if cell.same_as else ""),
+            "same": keys.phrase(cell.same_as) if cell.same_as else "itself",
+            "ink": "#000000" if mbps / most > _LIGHT else "#ffffff",
+            "chosen": cell.key == chosen,
+        }
+
+
+def spread(cell: CellSummary) -> str:
+    """`180-310`: from the 10th to the 90th percentile."""
+    if cell.p10_mbps is None or cell.p90_mbps is None:
+        return ""
+    return f"{cell.p10_mbps:,.0f}-{cell.p90_mbps:,.0f}"
+
+
+def _layers(rows: Sequence[Row], y: Channel, x: Channel) -> list[Layer]:
+    """Squares, the frame of the chosen one, and three lines of text in each."""
+    colour = number("mbps", "Mbps", scale={"scheme": "viridis", "domainMin": 0}, legend=None)
+    place = {"x": x, "y": y}
+    squares = Layer(
+        rows=rows,
+        mark={"type": "rect"},
+        channels={**place, "fill": colour, "tooltip": list(_TIPS)},
+    )
+    chosen = [row for row in rows if row["chosen"]]
+    frames = [
+        Layer(rows=chosen, mark={**_FRAME, "stroke": stroke, "strokeWidth": width}, channels=place)
+        for stroke, width in (("#ffffff", 7), ("#000000", 3))
+    ]
+    lines = (("label", -13, 16, "bold"), ("spread", 5, 11, "normal"), ("below", 20, 11, "normal"))
+    ink: Channel = {"field": "ink", "type": "nominal", "scale": None}
+    texts = [
+        marks.labels(rows, x, y, field, ink, dy=dy, fontSize=size, fontWeight=weight)
+        for field, dy, size, weight in lines
+    ]
+    return [squares, *frames, *texts]

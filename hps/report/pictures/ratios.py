@@ -1,0 +1,78 @@
+"""How much faster the chosen cell is than each other: ratios within nodes, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hps.analyze.comparison import Comparison, Findings, Key, Pair, Rule
+from hps.report import keys, numbers, panels
+from hps.report.pictures import forest
+from hps.report.pictures.paint import Paint
+from hps.report.pictures.picture import Drawn, Gap, Picture, Row, tip
+
+MOST_ROWS = 30
+_AXIS = "times as fast"
+_TIPS = (
+    tip("other", "compared with"),
+    tip("ratio", "times as fast", ".3f"),
+    tip("low", "from", ".3f"),
+    tip("high", "to", ".3f"),
+    tip("verdict", "verdict"),
+    tip("test", "test"),
+    tip("p", "p, corrected"),
+    tip("units", "n"),
+)
+
+
+def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
+    """A picture for each comparison over all nodes."""
+    drawn = [
+        picture
+        for comparison in panels.main(findings)
+        for picture in _picture(comparison, findings.rule, paint)
+    ]
+    few = "No ratios of cells: too few nodes, or repetitions, measured two of them."
+    return drawn or (Gap(name="ratios", section="settings", reason=few),)
+
+
+def _picture(comparison: Comparison, rule: Rule, paint: Paint) -> Iterator[Picture]:
+    chosen = panels.best(comparison)
+    pairs = [] if chosen is None else panels.against(comparison, chosen)
+    known = sorted((pair for pair in pairs if pair.ratio), key=lambda pair: pair.ratio or 0.0)
+    if chosen is None or not known:
+        return
+    rows = [_row(pair) for pair in known[:MOST_ROWS]]
+    more = f" The {MOST_ROWS} nearest of {len(known)}." if len(known) > MOST_ROWS else ""
+    of = panels.name(comparison)
+    yield Picture(
+        name=panels.slug("ratios", of),
+        section="settings",
+        title=f"{of}: {keys.short(chosen)} against the others",
+        note=f"How many times as fast {keys.phrase(chosen)} is within the same "
+        f"{comparison.unit}s, with its interval. {forest.key(rule)}{more}",
+        finding=_finding(of, chosen, known),
+        layers=forest.layers(rows, "other", _AXIS, rule, _TIPS, paint),
+        height=forest.height(rows),
+        least_width=320,
+    )
+
+
+def _row(pair: Pair) -> Row:
+    span = pair.interval
+    return {
+        "other": keys.short(pair.b),
+        "ratio": pair.ratio,
+        "low": pair.ratio if span is None else span.low,
+        "high": pair.ratio if span is None else span.high,
+        "verdict": pair.verdict,
+        "test": pair.test if pair.test != "none" else pair.reason,
+        "p": numbers.p_text(pair.p_adjusted),
+        "units": pair.units,
+    }
+
+
+def _finding(of: str, chosen: Key, pairs: Sequence[Pair]) -> str:
+    said = forest.tally([pair.verdict for pair in pairs])
+    return (
+        f"{of}: {keys.phrase(chosen)} against {numbers.plural(len(pairs), 'other cell')}: {said}."
+    )

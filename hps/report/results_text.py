@@ -1,0 +1,149 @@
+"""Stored runs for people: a table of them, and one of them as a page. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from tabulate import tabulate
+
+from hps.units import format_rate, format_size_rounded, format_time
+
+Row = Mapping[str, object]
+
+_COLUMNS = (
+    "experiment",
+    "run",
+    "node",
+    "began (UTC)",
+    "ok",
+    "not ok",
+    "planned",
+    "verdict",
+    "file",
+)
+
+
+def runs(rows: Sequence[Row]) -> str:
+    """A line for each run."""
+    if not rows:
+        return "no runs"
+    body = [_line(row) for row in rows]
+    align = ["left"] * 4 + ["right"] * 3 + ["left"] * 2
+    return tabulate(body, headers=_COLUMNS, disable_numparse=True, colalign=align)
+
+
+def run(row: Row) -> str:
+    """What is known of one run, a line for each matter."""
+    lines = [
+        ("run", f"{row['run_id']} of {row['experiment']}"),
+        ("node", str(row["machine_id"])),
+        ("began", _when(row["started_at"])),
+        ("verdict", verdict(row)),
+        ("", _joined(row.get("reasons"), "; ")),
+        ("", _text(row.get("reason"))),
+        ("results", _results(row)),
+        ("spec", _joined([row.get("spec_source"), _digest(row)])),
+        ("changed by", _joined(row.get("overrides"))),
+        ("link", _link(row)),
+        ("machine", _machine(row)),
+        ("versions", _versions(row)),
+        ("file", _text(row.get("file"))),
+    ]
+    return "\n".join(f"{name:<11}{shown}" for name, value in lines if (shown := printable(value)))
+
+
+def answer(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """The answer to a query."""
+    body = [[printable(_value(value)) for value in row] for row in rows]
+    numbers = [all(_is_number(row[index]) for row in rows) for index in range(len(columns))]
+    align = ["right" if is_number and rows else "left" for is_number in numbers]
+    return tabulate(body, headers=columns, disable_numparse=True, colalign=align)
+
+
+def verdict(row: Row) -> str:
+    """`accepted`, `rejected`, or `never began`; empty: the run's first line is not there."""
+    if row.get("status") == "failed":
+        return "never began"
+    accepted = row.get("accepted")
+    if accepted is None:
+        return ""
+    return "accepted" if accepted else "rejected"
+
+
+def printable(text: str) -> str:
+    """Foreign text without what a terminal would obey."""
+    return "".join(one if one.isprintable() else "�" for one in text)
+
+
+def _line(row: Row) -> list[str]:
+    named = [row["experiment"], row["run_id"], row["machine_id"], _when(row["started_at"])]
+    counted = [row["ok"], row["not_ok"], row["operations"]]
+    return [printable(_text(value)) for value in (*named, *counted, verdict(row), row["file"])]
+
+
+def _results(row: Row) -> str:
+    planned = f" of {row['operations']} planned" if row.get("operations") is not None else ""
+    return f"{row['ok']} ok, {row['not_ok']} not ok{planned}"
+
+
+def _digest(row: Row) -> str:
+    return f"sha256 {str(row['spec_sha256'])[:12]}" if row.get("spec_sha256") else ""
+
+
+def _link(row: Row) -> str:
+    rtt_s, up, down = (row.get(f"{name}") for name in ("rtt_s", *_RATES))
+    return _joined(
+        [
+            f"round trip {format_time(rtt_s)}" if isinstance(rtt_s, float) else "",
+            f"up {format_rate(up)}" if isinstance(up, float) else "",
+            f"down {format_rate(down)}" if isinstance(down, float) else "",
+        ]
+    )
+
+
+_RATES = ("probe_upload_mbps", "probe_download_mbps")
+
+
+def _machine(row: Row) -> str:
+    cpus, memory = row.get("cpu_count"), row.get("memory_bytes")
+    return _joined(
+        [
+            row.get("country"),
+            row.get("gpu"),
+            f"{cpus} CPUs" if cpus else "",
+            format_size_rounded(memory) if isinstance(memory, int) else "",
+            row.get("kernel"),
+            row.get("congestion_control"),
+        ]
+    )
+
+
+def _versions(row: Row) -> str:
+    names = (("hps", "hps_version"), ("rclone", "rclone_version"))
+    return _joined([f"{name} {row[key]}" if row.get(key) else "" for name, key in names])
+
+
+def _joined(values: object, by: str = ", ") -> str:
+    known = [_text(value) for value in values] if isinstance(values, list) else []
+    return by.join(value for value in known if value)
+
+
+def _when(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else ""
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return value.isoformat() if isinstance(value, datetime) else _text(value)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

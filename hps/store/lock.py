@@ -1,0 +1,91 @@
+"""One run at a time in a folder; what a killed one was doing is told to the next."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from hps.errors import HpsError, NotStoredError
+
+NAME = ".lock"
+_MOST_BYTES = 4096
+
+
+class RunLock:
+    """A lock on a folder, held by this process until the end of a `with` block.
+
+    `before` is what the last holder had told when it was killed; empty where it ended in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = _opened(self.path)
+            while not _is_at(self._descriptor, self.path):  # its last holder has just removed it
+                os.close(self._descriptor)
+                self._descriptor = _opened(self.path)
+        except BlockingIOError:
+            raise HpsError(
+                f"another run works in {folder}: {_described(_told(self.path.read_bytes()))}",
+                "wait for its end, or name another folder with --output",
+            ) from None
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {folder}: {error.strerror}",
+                "name a folder that can be written with --output",
+            ) from error
+        told = os.pread(self._descriptor, _MOST_BYTES, 0)
+        self.before: Mapping[str, object] = _told(told)
+
+    def tell(self, **fields: object) -> None:
+        """Put down what goes on; it outlives this process, but not the machine."""
+        text = json.dumps({"pid": os.getpid(), **fields}).encode()[:_MOST_BYTES]
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def _opened(path: Path) -> int:
+    """The locked file. Raises `BlockingIOError` where another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _told(text: bytes) -> dict[str, object]:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}  # empty, or cut off in the middle of a word
+    return told if isinstance(told, dict) else {}
+
+
+def _described(holder: Mapping[str, object]) -> str:
+    return f"process {holder.get('pid', 'unknown')}, run {holder.get('run_id', 'not begun')}"

@@ -1,0 +1,106 @@
+"""A run that is found more than once counts once: where it has more lines."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hps.collect import tables
+from hps.collect.export import export
+from tests.collect.fleet import CELLS, write_fleet
+from tests.collect.tabled import ask, lines, one, skipped, write
+
+_COUNT = "SELECT count(*) FROM results"
+_PER_RUN = 2 * 3 * len(CELLS)
+
+
+def _exported(source: Path, folder: Path) -> tuple[Path, Path]:
+    """Runs and results of a folder as Parquet."""
+    folder.mkdir(parents=True)
+    paths = folder / "runs.parquet", folder / "results.parquet"
+    for path in paths:
+        with tables.opened([source]) as opened:
+            export(opened, path.stem, "parquet", (), path)
+    return paths
+
+
+@pytest.mark.parametrize("longer", ["a", "b"])
+def test_the_file_with_more_lines_counts(tmp_path: Path, longer: str) -> None:
+    (path,) = write_fleet(tmp_path / longer, nodes=1)
+    shorter = tmp_path / ("b" if longer == "a" else "a") / path.name
+    write(shorter, *lines(path)[:-3])
+    for inputs in ((tmp_path,), (tmp_path / "b", tmp_path / "a"), (path, shorter)):
+        assert ask(f"{_COUNT} GROUP BY file", *inputs) == [(_PER_RUN,)]
+        assert ask("SELECT file FROM runs", *inputs) == [(str(path),)]
+    assert skipped(tmp_path) == {}
+
+
+def test_other_runs_in_the_same_files_are_not_touched(tmp_path: Path) -> None:
+    first, second = write_fleet(tmp_path / "each", nodes=2)
+    both = write(tmp_path / "both.jsonl", *lines(first)[:-1], *lines(second))
+    rows = ask("SELECT file, count(*) FROM results GROUP BY file ORDER BY count(*), file", tmp_path)
+    assert sum(count for _, count in rows) == 2 * _PER_RUN
+    assert {file for file, _ in rows} <= {str(both), str(first), str(second)}
+    assert (str(first), _PER_RUN) in rows, "the run that is cut short in the other file"
+    assert one("SELECT count(*) FROM runs", tmp_path) == 2
+
+
+def test_the_same_file_by_two_ways_is_one_file(tmp_path: Path) -> None:
+    (path,) = write_fleet(tmp_path / "a", nodes=1)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert one(_COUNT, tmp_path / "a", tmp_path, path, tmp_path / "link") == _PER_RUN
+
+
+def test_lines_that_are_there_twice_count_once(tmp_path: Path) -> None:
+    (path,) = write_fleet(tmp_path, nodes=1)
+    (other,) = write_fleet(tmp_path, nodes=1, seed=1)
+    path.write_bytes(2 * path.read_bytes())
+    assert one(_COUNT, tmp_path) == 2 * _PER_RUN
+    assert one("SELECT count(*) FROM runs", tmp_path) == 2
+    assert skipped(tmp_path) == {path.name: f"{_PER_RUN} operations are there twice"}
+    assert other.is_file()
+
+
+def test_parquet_beside_the_lines_it_was_made_of(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    paths = write_fleet(source, nodes=3)
+    _exported(source, tmp_path / "tables")
+    assert one(_COUNT, tmp_path) == 3 * _PER_RUN
+    assert one("SELECT count(*) FROM runs", tmp_path) == 3
+    files = ask("SELECT DISTINCT file FROM results UNION SELECT file FROM runs", tmp_path)
+    assert {file for (file,) in files} == {str(path) for path in paths}
+
+
+def test_parquet_has_what_has_gone_elsewhere(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_fleet(source, nodes=2)
+    query = "SELECT * EXCLUDE file FROM results ORDER BY run_id, operation_id"
+    runs = "SELECT * EXCLUDE file FROM runs ORDER BY run_id"
+    before = ask(query, source), ask(runs, source)
+    made = _exported(source, tmp_path / "tables")
+    shutil.rmtree(source)
+    assert (ask(query, *made), ask(runs, *made)) == before
+    assert len(before[0]) == 2 * _PER_RUN
+
+
+def test_foreign_parquet_is_named(tmp_path: Path) -> None:
+    with tables.opened([tmp_path]) as opened:
+        for name, query in (
+            ("other", "SELECT 1 AS a"),
+            (
+                "wrong",
+                "SELECT 'x' AS run_id, 'm' AS machine_id, 'e' AS experiment,"
+                " 'never' AS started_at, 7 AS accepted, 'many' AS operations",
+            ),
+        ):
+            opened.connection.execute(f"COPY ({query}) TO '{tmp_path}/{name}.parquet'")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
+    (tmp_path / "odd [1].parquet").write_bytes(b"")
+    said = skipped(tmp_path)
+    assert said["other.parquet"] == "has neither the columns of runs nor those of results"
+    assert said["wrong.parquet"] == "1 rows that no run stores"
+    assert "odd [1].parquet" in said
+    assert "torn.parquet" in said
+    assert one("SELECT count(*) FROM runs", tmp_path) == 0

@@ -1,0 +1,263 @@
+"""A run that was ended goes on where it was: nothing is lost, nothing is measured twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import REPOSITORY, Ran, hps, keys_of, targets_yaml
+from tests.servers.rclone_client import remote_environment, run_rclone
+from tests.servers.s3_server import S3Server
+
+_SPEC = """\
+api: hps/v1
+name: {name}
+{targets}
+data: {{size: {size}}}
+matrix: {{chunk_size: [5MiB], concurrency: [1, 2]}}
+repetitions: 2
+steps: [upload, download, verify, delete]
+"""
+_OPERATIONS = 16
+_PATIENCE_S = 60.0
+Record = dict[str, Any]
+
+
+class _Site:
+    """An experiment of this test alone, its output folder and its S3 server."""
+
+    def __init__(self, folder: Path, server: S3Server) -> None:
+        self.folder, self.server, self.output = folder, server, folder / "out"
+        self.name = f"resume-{folder.name}"[:60].rstrip("-_.").lower()
+        self.env = {**keys_of(server), "SALAD_MACHINE_ID": "machine-1"}
+        self.spec = folder / "resume.yaml"
+        self.write()
+
+    def write(self, size: str = "6MiB") -> None:
+        targets = targets_yaml(self.server.endpoint, self.server)
+        self.spec.write_text(_SPEC.format(name=self.name, targets=targets, size=size))
+
+    def run(self, *options: str, env: dict[str, str] | None = None) -> Ran:
+        arguments: tuple[str | Path, ...] = (
+            self.spec,
+            "--output",
+            self.output,
+            "--format",
+            "json",
+            *options,
+        )
+        return hps("run", *arguments, env=env or self.env)
+
+    def killed(self, when: Callable[[], bool]) -> None:
+        """Run, and SIGKILL it as soon as `when` is true."""
+        with (self.folder / "killed.err").open("wb") as err:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "hps", "run", str(self.spec), "--output", str(self.output)],
+                env={**os.environ, **self.env},
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+            )
+            deadline_s = time.monotonic() + _PATIENCE_S
+            try:
+                while not when():
+                    assert child.poll() is None, (self.folder / "killed.err").read_text()
+                    assert time.monotonic() < deadline_s
+                    time.sleep(0.005)
+            finally:
+                child.send_signal(signal.SIGKILL)
+                child.wait(timeout=10)
+
+    def journals(self) -> list[Path]:
+        return sorted(self.output.rglob("*.jsonl"))
+
+    def lines(self) -> list[Record]:
+        (journal,) = self.journals()
+        text = journal.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def results(self) -> list[Record]:
+        return [line for line in self.lines() if line["kind"] == "result"]
+
+    def objects(self) -> list[str]:
+        """What this experiment has in the bucket."""
+        listed = run_rclone(
+            ["lsf", "-R", "--files-only", f"T:{self.server.bucket}/tests"],
+            env=remote_environment(self.server),
+        )
+        return [name for name in listed.stdout.splitlines() if f"/{self.name}/" in name]
+
+    def has(self, results: int) -> Callable[[], bool]:
+        """True once that many results are on disk and the next operation is under way."""
+        lock = self.output / self.name / "machine-1" / ".lock"
+
+        def so_far() -> bool:
+            if not self.journals() or len(self.results()) < results:
+                return False
+            return "operation_id" in lock.read_text()
+
+        return so_far
+
+
+@pytest.fixture
+def site(tmp_path: Path, s3_server: S3Server) -> _Site:
+    return _Site(tmp_path, s3_server)
+
+
+def _check_all_done(site: _Site) -> None:
+    """Every operation of the plan has one final result, and the bucket the results alone."""
+    final = Counter(r["operation_id"] for r in site.results() if r["status"] != "interrupted")
+    assert len(final) == _OPERATIONS
+    assert set(final.values()) == {1}
+    assert {Path(name).suffix for name in site.objects()} == {".jsonl", ".csv", ".txt"}
+
+
+@pytest.mark.parametrize("results", [0, 1, 5, 14])
+def test_after_a_kill_the_same_run_goes_on(results: int, site: _Site) -> None:
+    site.killed(site.has(results))
+    before = site.results()
+    under_way = json.loads((site.output / site.name / "machine-1" / ".lock").read_text())
+
+    ran = site.run()
+
+    assert ran.code == 0, ran.err
+    assert site.results()[: len(before)] == before
+    _check_all_done(site)
+    interrupted = [r for r in site.results() if r["status"] == "interrupted"]
+    stored = {r["operation_id"] for r in before}
+    expected = {under_way["operation_id"]} - stored
+    assert {r["operation_id"] for r in interrupted} == expected
+    assert all(r["reason"] == "hps was ended while it ran" for r in interrupted)
+    (resumed,) = [line for line in site.lines() if line["kind"] == "resume"]
+    assert resumed["operations_left"] == _OPERATIONS - len(before)
+    assert [record["status"] for record in ran.results()] == ["ok"] * _OPERATIONS
+    assert not (site.output / site.name / "machine-1" / ".lock").exists()
+
+
+def test_what_was_finished_is_left_alone(site: _Site) -> None:
+    assert site.run().code == 0
+    ran = site.run()
+
+    assert ran.code == 0
+    assert "has done it all in run" in ran.err
+    assert len(site.lines()) == 1 + _OPERATIONS
+
+
+def test_a_wiped_disk_is_made_up_for_by_the_bucket(site: _Site) -> None:
+    site.killed(site.has(4))
+    copied = site.objects()
+    shutil.rmtree(site.output)
+
+    ran = site.run()
+
+    assert ran.code == 0, ran.err
+    if any(name.endswith(".jsonl") for name in copied):
+        assert "run_resumed" in ran.err
+    _check_all_done(site)
+
+
+def test_a_torn_last_line_is_cut_off_and_that_operation_runs_again(site: _Site) -> None:
+    site.killed(site.has(3))
+    (journal,) = site.journals()
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"kind":"result","operation_id":"0123')
+
+    ran = site.run()
+
+    assert ran.code == 0, ran.err
+    assert journal.read_bytes().startswith(whole)
+    _check_all_done(site)
+
+
+def test_another_machine_takes_a_run_up_by_its_id(site: _Site) -> None:
+    site.killed(site.has(4))
+    (journal,) = site.journals()
+    other = {**site.env, "SALAD_MACHINE_ID": "machine-2"}
+
+    ran = site.run("--resume", journal.stem, env=other)
+
+    assert ran.code == 0, ran.err
+    assert site.journals() == [journal]
+    _check_all_done(site)
+    assert {r["machine_id"] for r in site.results()} == {"machine-1", "machine-2"}
+
+
+def test_a_changed_experiment_begins_anew_and_says_why(site: _Site) -> None:
+    site.killed(site.has(2))
+    site.write(size="7MiB")
+
+    ran = site.run()
+
+    assert ran.code == 0, ran.err
+    assert "experiment_changed" in ran.err
+    assert len(site.journals()) == 2
+
+
+def test_fresh_begins_anew(site: _Site) -> None:
+    site.killed(site.has(1))
+    ran = site.run("--fresh")
+
+    assert ran.code == 0, ran.err
+    assert "run_resumed" not in ran.err
+    assert len(site.journals()) == 2
+
+
+def test_what_is_to_be_done_again_is_and_the_last_result_counts(site: _Site) -> None:
+    assert site.run().code == 0
+    (journal,) = site.journals()
+    lines = journal.read_text().splitlines(keepends=True)
+    failed = json.loads(lines[2]) | {"status": "failed", "reason": "lost", "throughput_mbps": None}
+    journal.write_text("".join([*lines[:2], json.dumps(failed) + "\n", *lines[3:]]))
+
+    ran = site.run("--rerun", "failed")
+
+    assert ran.code == 0, ran.err
+    again = Counter(record["operation_id"] for record in site.results())
+    assert [name for name, count in again.items() if count == 2] == [failed["operation_id"]]
+    assert {record["status"] for record in ran.results()} == {"ok"}
+    assert len(ran.results()) == _OPERATIONS
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--resume", "../../etc"), "is not the id of a run"),
+        (("--resume", "20260101T000000000Z-abcdef"), "there is no run 20260101T000000000Z-abcdef"),
+        (("--fresh", "--rerun", "all"), "--fresh begins a new run"),
+        (("--rerun", "everything"), "Invalid value for '--rerun'"),
+    ],
+)
+def test_wrong_wishes_are_refused(options: tuple[str, ...], said: str, site: _Site) -> None:
+    ran = site.run(*options)
+
+    assert ran.code == 2
+    assert said in ran.err
+    assert site.journals() == []
+
+
+def test_two_runs_do_not_share_a_folder(site: _Site) -> None:
+    said: list[Ran] = []
+
+    def second() -> bool:
+        if not site.has(1)():
+            return False
+        said.append(site.run())
+        return True
+
+    site.killed(second)
+
+    assert said[0].code == 2
+    assert "another run works in" in said[0].err
+    assert site.journals()[0].stem in said[0].err

@@ -1,0 +1,165 @@
+"""What an earlier run has left, the lock on a folder, and ids that never go back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hps import earlier
+from hps.errors import HpsError
+from hps.model import Plan
+from hps.plan import expand
+from hps.record import new_run_id
+from hps.spec import SpecText, load
+from hps.store.journal import Journal, read, settled
+from hps.store.lock import RunLock
+
+_SPEC = b"""\
+api: hps/v1
+name: small
+targets: {local: {provider: embedded}}
+data: {size: 5MiB}
+matrix: {concurrency: [1], chunk_size: [5MiB]}
+steps: [upload, download, verify, delete]
+"""
+_RUN = "20261122T101530123Z-5f3a9c"
+_LATER = "20261122T111530123Z-5f3a9c"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return expand(load(SpecText(name="small", content=_SPEC), env={}))
+
+
+def _write(
+    folder: Path, plan: Plan, run_id: str, statuses: Iterable[str], **run: object
+) -> earlier.Earlier | None:
+    """A journal with these results, and the newest run then."""
+    first = {
+        "kind": "run",
+        "run_id": run_id,
+        "spec_sha256": plan.spec.sha256,
+        "operations": len(plan.operations),
+        "verdict": {"accepted": True, "action": "run"},
+        **run,
+    }
+    with Journal(folder / f"{run_id}.jsonl") as journal:
+        journal.append(first)
+        for operation, status in zip(plan.operations, statuses, strict=False):
+            name = operation.operation_id
+            journal.append({"kind": "result", "operation_id": name, "status": status})
+    return earlier.newest(plan, [folder])
+
+
+def _shown(tasks: Iterable[earlier.Task]) -> list[str]:
+    """The steps; those in brackets are not recorded."""
+    return [
+        task.operation.step.kind if task.recorded else f"({task.operation.step.kind})"
+        for task in tasks
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "rerun", "left"),
+    [
+        ([], (), ["upload", "download", "verify", "delete"]),
+        (["ok"], (), ["(upload)", "download", "verify", "delete"]),
+        (["ok", "ok"], (), ["(upload)", "(download)", "verify", "delete"]),
+        (["ok", "ok", "ok"], (), ["(upload)", "delete"]),
+        (["ok", "interrupted"], (), ["(upload)", "download", "verify", "delete"]),
+        (["ok", "failed", "skipped", "ok"], (), []),
+        (["ok", "failed", "skipped", "ok"], ("failed",), ["(upload)", "download", "verify"]),
+        (["ok", "ok", "invalid", "ok"], ("invalid",), ["(upload)", "(download)", "verify"]),
+        (["ok", "failed"], ("missing",), ["(upload)", "(download)", "verify", "delete"]),
+        (["ok"] * 4, ("all",), ["upload", "download", "verify", "delete"]),
+    ],
+)
+def test_what_is_left(
+    statuses: list[str], rerun: tuple[str, ...], left: list[str], plan: Plan, tmp_path: Path
+) -> None:
+    found = _write(tmp_path, plan, _RUN, statuses)
+
+    assert found is not None
+    assert _shown(found.left(plan, rerun)) == left
+
+
+def test_the_newest_run_of_this_plan_counts(plan: Plan, tmp_path: Path) -> None:
+    _write(tmp_path, plan, _RUN, ["ok"])
+    found = _write(tmp_path, plan, _LATER, [])
+    assert found is not None
+    assert found.run_id == _LATER
+
+    rejected = {"accepted": False, "action": "exit"}
+    found = _write(tmp_path, plan, "20261122T121530123Z-5f3a9c", [], verdict=rejected)
+    assert found is not None
+    assert found.run_id == _LATER
+    assert earlier.changed(plan, tmp_path) == ""
+
+
+def test_another_version_of_the_experiment_is_told_while_it_is_unfinished(
+    plan: Plan, tmp_path: Path
+) -> None:
+    assert _write(tmp_path, plan, _RUN, ["ok"], spec_sha256="0" * 64) is None
+    assert earlier.changed(plan, tmp_path) == _RUN
+    with pytest.raises(HpsError, match="of another version of small"):
+        earlier.named(_RUN, plan, [tmp_path])
+
+    _write(tmp_path, plan, _LATER, ["ok"] * 4, spec_sha256="0" * 64)
+    assert earlier.changed(plan, tmp_path) == ""
+
+
+def test_foreign_and_empty_files_are_passed_over(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / f"{_RUN}.jsonl").write_bytes(b"")
+    (tmp_path / f"{_LATER}.jsonl").write_bytes(b"[1, 2]\nno json\n")
+    assert earlier.newest(plan, [tmp_path, tmp_path / "missing"]) is None
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b'{"a": "' + b"x" * 200_000])
+def test_a_torn_line_is_cut_off_when_a_journal_is_opened_again(torn: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'{"n": 1}\n' + torn)
+    with Journal(path) as journal:
+        journal.append({"n": 2})
+    assert [record["n"] for record in read(path)] == [1, 2]
+
+
+def test_the_last_result_counts_unless_it_was_interrupted() -> None:
+    records = [
+        {"kind": "run"},
+        {"operation_id": "a", "status": "failed"},
+        {"operation_id": "b", "status": "interrupted"},
+        {"operation_id": "a", "status": "ok"},
+        {"operation_id": "a", "status": "interrupted"},
+        {"kind": "resume"},
+        {"operation_id": "b", "status": "ok"},
+    ]
+    kept = [(record.get("operation_id"), record.get("status")) for record in settled(records)]
+    assert kept == [(None, None), ("a", "ok"), (None, None), ("b", "ok")]
+
+
+def test_a_folder_is_locked_and_a_killed_holder_has_told_what_it_did(tmp_path: Path) -> None:
+    with RunLock(tmp_path) as lock:
+        lock.tell(run_id=_RUN, operation_id="0123456789ab")
+        with pytest.raises(HpsError, match=f"another run works in .*run {_RUN}"):
+            RunLock(tmp_path)
+        left = lock.path.read_bytes()
+    assert not lock.path.exists()
+
+    lock.path.write_bytes(left)  # as a kill leaves it
+    with RunLock(tmp_path) as lock:
+        assert lock.before["operation_id"] == "0123456789ab"
+    lock.path.write_bytes(left[:9])
+    with RunLock(tmp_path) as lock:
+        assert lock.before == {}
+
+
+def test_run_ids_go_on_where_the_clock_was_set_back() -> None:
+    now = datetime(2026, 11, 22, 10, 15, 30, 123000, tzinfo=UTC)
+    first = new_run_id(now)
+    second = new_run_id(now - timedelta(days=400), after=first)
+    assert second > first
+    assert second.startswith("20261122T101530124Z-")
+    assert new_run_id(now + timedelta(days=1), after=first).startswith("20261123T")
