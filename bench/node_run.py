@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +12,23 @@ from typing import Any
 
 from bench.link import Link
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, HpsError
+from hps.tools import rclone
 
 Record = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[1]
 _SAID_LINES = 15
+_SIGNALLED = 128
 
 
 class RunError(HpsError):
-    """`hps run` measured nothing; the text has the end of what it said."""
+    """`hps run` did not come to its end; the text has the end of what it said.
 
-    exit_code = EXIT_OPERATION_FAILED
+    The exit code is 1, or its own where a signal ended it.
+    """
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(f"hps run ended with {code}:\n{said}")
+        self.exit_code = code if code > _SIGNALLED else EXIT_OPERATION_FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +70,14 @@ def run_hps(
         )
     if code not in {EXIT_OK, EXIT_OPERATION_FAILED}:
         said = "\n".join(events.read_text(errors="replace").splitlines()[-_SAID_LINES:])
-        raise RunError(f"hps run ended with {code}:\n{said}")
+        raise RunError(code, said)
     run, *results = (json.loads(line) for line in answer.read_text().splitlines())
     return Ran(run=run, results=tuple(results))
+
+
+def versions() -> Mapping[str, str]:
+    """What a stored measurement must have been made with to count again."""
+    return {"rclone": rclone.read_version(rclone.find_binary(os.environ))}
 
 
 def target_yaml(name: str, endpoint: str, ca_cert: Path | None = None) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from hps import __version__
+from hps.commands import options
 from hps.commands.answer import answer
 from hps.commands.lazy import LazyGroup
 from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"
-_log_option = click.option(
-    "--log",
-    "log_style",
-    type=click.Choice(["auto", "json", "text"]),
-    default="auto",
-    show_default=True,
-    envvar="HPS_LOG",
-    help="Events on standard error: auto is text on a terminal, JSON elsewhere.",
-)
-
-
 _format_option = partial(click.option, "--format", "style", default="text", show_default=True)
 
 
@@ -169,7 +159,7 @@ def plan(
 @_format_option(
     type=click.Choice(["text", "markdown", "csv", "json"]), help="Of the answer on standard output."
 )
-@_log_option
+@options.log_style
 @click.option("--fresh", is_flag=True, help="Begin a new run, whatever earlier ones have left.")
 @click.option(
     "--rerun",
@@ -212,7 +202,7 @@ def run(
 @click.argument("file", required=False, envvar=_EXPERIMENT)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
 @_format_option(type=click.Choice(["text", "json"]), help="Of the answer on standard output.")
-@_log_option
+@options.log_style
 @click.pass_context
 def node(
     context: click.Context,

@@ -85,10 +85,7 @@ def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome
             recording.bucket_copy(plan.spec.results.target, folder, tools, listener) as bucket,
         ):
             recorder = recording.Recorder(journal, bucket, scrubber, listener)
-            told = _interrupted(taken, lock)
-            lock.tell(run_id=taken.identity.run_id, started_at=utc_text(started_at))
-            if told is not None:
-                recorder.append(told)
+            _take_over(taken, lock, started_at, recorder)
             decision = _admit(plan, taken, started_at, tools, stop, recorder, options.env)
             if decision.rejected or stop.is_set():
                 # The first try was just made; this one is sure to wait for the answer.
@@ -142,6 +139,16 @@ def _admit(
         names = [name for name in tools.targets if plan.spec.targets[name].provider != "embedded"]
         taking_up.remove_leftovers(tools, _data_folder(identity), names, stop, event)
     return decision
+
+
+def _take_over(
+    taken: TakenUp, lock: RunLock, started_at: datetime, recorder: recording.Recorder
+) -> None:
+    """Put down what the earlier run was ended in, then what this one is."""
+    told = _interrupted(taken, lock)
+    lock.tell(run_id=taken.identity.run_id, started_at=utc_text(started_at))
+    if told is not None:
+        recorder.append(told)
 
 
 def _interrupted(taken: TakenUp, lock: RunLock) -> Record | None:

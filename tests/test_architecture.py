@@ -156,7 +156,7 @@ def test_no_import_goes_in_a_circle() -> None:
             "click",
             {
                 "hps.cli",
-                *(f"hps.commands.{name}" for name in ("copying", "lazy", "options")),
+                *(f"hps.commands.{name}" for name in ("asking", "copying", "lazy", "options")),
                 *(f"hps.commands.{name}" for name in ("compare", "report", "results")),
             },
         ),

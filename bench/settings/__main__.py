@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import leaving, written
+from bench.node_run import versions
 from bench.settings import cases, picture, table
 from bench.settings.measure import EXPERIMENT, measure
 from bench.stored import Stored
@@ -24,7 +25,7 @@ from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 from hps.units import format_time
 
 HEADING = "What the settings are worth"
-_OUTPUT = Path("hps-results/bench/settings")
+_OUTPUT = Path("build/bench/settings")
 _FILE = "settings.jsonl"
 _LEAST_BLOCKS = 1
 
@@ -36,9 +37,9 @@ def main() -> int:
     if options.fresh:
         shutil.rmtree(options.output / EXPERIMENT, ignore_errors=True)
     stored = Stored(options.output / _FILE, fresh=options.fresh)
-    measured = []
+    measured, told = [], versions()
     for number, case in enumerate(chosen, 1):
-        key = case.key(options.blocks, options.seed)
+        key = {**case.key(options.blocks, options.seed), **told}
         entry = stored.find(key)
         if entry is None:
             _tell(f"{number}/{len(chosen)} {case.name}, {_left(chosen[number - 1 :], options)}")

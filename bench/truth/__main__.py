@@ -12,14 +12,15 @@ import sys
 from pathlib import Path
 
 from bench import leaving, written
+from bench.node_run import versions
 from bench.stored import Stored
 from bench.truth import cases, table
-from bench.truth.measure import measure, versions
+from bench.truth.measure import measure
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 from hps.units import format_time
 
 HEADING = "Ground truth"
-_OUTPUT = Path("hps-results/bench/truth.jsonl")
+_OUTPUT = Path("build/bench/truth.jsonl")
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,7 +15,6 @@ from bench.node_run import Ran, Record, run_hps
 from bench.truth import cases, outside
 from bench.truth.seen import see, see_probe
 from bench.truth.watch import Watch
-from hps.tools import rclone
 
 _BASE_TIMEOUT_S = 240.0
 _SLOWER = 6.0
@@ -49,11 +47,6 @@ def measure(case: cases.Case) -> Mapping[str, Any]:
         if watch.failure is not None:
             raise watch.failure
         return _put_together(case, ran, watch, served) | _health(link.settle())
-
-
-def versions() -> Mapping[str, Any]:
-    """What a stored case must have been measured with to count again."""
-    return {"rclone": rclone.read_version(rclone.find_binary(os.environ))}
 
 
 def _put_together(

@@ -197,8 +197,9 @@ def _why_not(cell: PanelCell, other: PanelCell | None) -> str:
 def _why_other_units(panel: Panel, other: Panel) -> str:
     if panel.unit == other.unit:
         return ""
-    one, many = ("the baseline", "now") if panel.unit == "node" else ("now", "the baseline")
-    return f"{one} is a single node, {many} several: one of them says nothing of the others"
+    if panel.unit == "node":
+        return "the baseline has one node and now there are several, of which it says nothing"
+    return "there is one node now, and the baseline has several, of which it says nothing"
 
 
 def _aligned(

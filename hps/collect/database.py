@@ -6,17 +6,38 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    import duckdb
-
-    Connection: TypeAlias = duckdb.DuckDBPyConnection
+from typing import Any, Protocol, cast
 
 # Characters that make the database take the name of a file for a pattern.
 PATTERN = re.compile(r"[*?\[\]{}\\]")
 _MEMORY = "1GiB"
 _SHOWN_CHARACTERS = 300
+
+
+class Connection(Protocol):
+    """What is used of DuckDB's connections, whose library is imported where one is opened."""
+
+    def execute(self, query: str, parameters: object = None) -> Connection:
+        """Run a statement; its result can then be fetched. Raises `sql_error()`."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows, as tuples."""
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row; None where there is none."""
+
+    def fetchmany(self, size: int = 1) -> list[Any]:
+        """The next rows, no more than `size`."""
+
+    def fetchnumpy(self) -> dict[str, Any]:
+        """All rows, as an array for each column."""
+
+    def extract_statements(self, query: str) -> list[Any]:
+        """The statements of a text, parsed and not run."""
+
+    @property
+    def description(self) -> list[tuple[Any, ...]]:
+        """Name and type of each column of the result."""
 
 
 @contextlib.contextmanager
@@ -39,13 +60,15 @@ def opened(spill: Path) -> Iterator[Connection]:
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
-        yield connection
+        yield cast(Connection, connection)
     finally:
         connection.close()
 
 
 def lock(connection: Connection, paths: Sequence[str]) -> None:
     """From now on no file but these can be read, nothing loaded, and no setting changed."""
+    if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
+        return
     connection.execute(f"SET allowed_paths = {texts(paths)}")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -67,10 +90,10 @@ def sql_error() -> type[Exception]:
 
 
 def shortages() -> tuple[type[Exception], ...]:
-    """What the database raises where there is too little disk or memory, or it may not write."""
+    """What is raised where there is too little disk or memory, or nothing can be written."""
     import duckdb  # noqa: PLC0415
 
-    return duckdb.IOException, duckdb.OutOfMemoryException
+    return OSError, duckdb.IOException, duckdb.OutOfMemoryException
 
 
 def first_line(error: Exception) -> str:

@@ -73,8 +73,9 @@ class _State:
     unchanged: int = 0
 
     def add(self, copied: Copied) -> None:
-        not_fetched = {name for name in copied.failed if os.path.exists(self.cache / name)}  # noqa: PTH110 - also of names that no path can have
-        others = self.new | self.changed | copied.replaced | not_fetched
+        # Unlike a Path, this answers for names that no path can have.
+        there = {name for name in copied.failed if os.path.exists(self.cache / name)}  # noqa: PTH110
+        others = self.new | self.changed | copied.replaced | there
         self.unchanged = copied.checked - len(others)
         self.new |= copied.new
         self.changed |= copied.replaced - self.new

@@ -51,7 +51,7 @@ def opened(inputs: Sequence[Path], tell: Tell = lambda _: None) -> Iterator[Tabl
         try:
             sources.add(found.files, Path(scratch), tell)
             sources.make_views()
-        except (OSError, *database.shortages()) as error:
+        except database.shortages() as error:
             what = f"the results could not be read: {database.first_line(error)}"
             raise MachineError(what, "is there space in the temporary folder (TMPDIR)?") from error
         yield Tables(connection=connection, skipped=sources.skipped, paths=sources.paths)

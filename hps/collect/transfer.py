@@ -22,6 +22,7 @@ from hps.tools import rclone
 PARTIAL = ".hps-partial"
 _PARTIAL_NAME = re.compile(rf"(\.[0-9a-f]{{8}})?{re.escape(PARTIAL)}$")
 _NO_FOLDER = 3
+_SHOWN_CHARACTERS = 200
 _FAILED = "Failed to copy: "
 _STALLED_S = 120.0
 _LONGEST_S = 24 * 3600.0
@@ -186,4 +187,6 @@ class _Log:
 
 
 def _text(scrubber: Scrubber, entry: dict[str, Any]) -> str:
-    return printable(scrubber.text(str(entry["msg"])).partition("\n")[0])
+    """What an entry says; of a long one, which begins with a name, the end."""
+    text = scrubber.text(str(entry["msg"])).partition("\n")[0]
+    return printable(text if len(text) <= _SHOWN_CHARACTERS else f"…{text[-_SHOWN_CHARACTERS:]}")

@@ -138,5 +138,6 @@ def _figure(picture: Picture, spec: chart.Spec) -> Figure:
         note=picture.note,
         finding=picture.finding,
         least_width=picture.least_width,
-        svg=_as_is(image.svg(spec)),
+        # What is to be seen is said by what it stands in.
+        svg=_as_is(image.svg(spec).replace("<svg ", '<svg aria-hidden="true" ', 1)),
     )

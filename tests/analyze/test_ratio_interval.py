@@ -75,3 +75,11 @@ def test_where_one_sample_has_no_interval_of_its_own_there_is_none() -> None:
     assert compare_unpaired(many, five, RULE).interval is None
     assert compare_unpaired(five, many, RULE).interval is None
     assert compare_unpaired(many, six, RULE).interval is not None
+
+
+def test_the_other_way_round_it_is_the_reciprocal_to_within_the_bootstraps_noise() -> None:
+    a, b = POPULATIONS["lognormal"].draw(default_rng(4), (2, 31))
+    (low, high), (other_low, other_high) = _bounds(a, b), _bounds(b, a)
+    noise = log(high / low) / 20
+    assert log(low * other_high) == pytest.approx(0, abs=noise)
+    assert log(high * other_low) == pytest.approx(0, abs=noise)

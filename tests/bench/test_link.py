@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from bench.link.bulk import connect_times_s
 from bench.link.settings import WAYS, Way
 from hps.errors import HpsError
 from tests.bench.datagrams import HEADER_BYTES, open_ends
-from tests.bench.machine import needs_link
+from tests.bench.machine import WHY_NOT, needs_link
 
 pytestmark = needs_link
 FAST = LinkSettings(rtt_s=0.01, up_mbps=100, down_mbps=100)
@@ -113,13 +114,21 @@ def _came(way: Way, count: int, loss: float, seed: int) -> list[int]:
     return numbers
 
 
-def test_tcp_is_set_on_both_sides_and_the_machine_is_left_alone() -> None:
+def _guarded() -> str:
+    """A congestion control that namespaces may not choose unasked, where the kernel has one."""
+    available, allowed = (
+        (Path("/proc/sys/net/ipv4") / f"tcp_{kind}_congestion_control").read_text().split()
+        for kind in ("available", "allowed")
+    )
+    return next((name for name in available if name not in allowed), "reno")
+
+
+@pytest.mark.parametrize("name", sorted({"reno", "reno" if WHY_NOT else _guarded()}))
+def test_tcp_is_set_on_both_sides_and_the_machine_is_left_alone(name: str) -> None:
     before = [path.read_text() for path in _OWN_SETTINGS]
-    settings = LinkSettings(
-        rtt_s=0.01,
-        up_mbps=100,
-        down_mbps=100,
-        congestion_control="reno",
+    settings = replace(
+        FAST,
+        congestion_control=name,
         receive_buffer_bytes=1_000_000,
         send_buffer_bytes=2_000_000,
     )
@@ -128,11 +137,18 @@ def test_tcp_is_set_on_both_sides_and_the_machine_is_left_alone() -> None:
         for side in (link.inside(), link.outside()):
             with side, socket.socket() as made:
                 names.append(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16))
-        assert [name.rstrip(b"\0") for name in names] == [b"reno", b"reno"]
-        assert link.tcp.congestion_control == "reno"
+        assert [found.rstrip(b"\0").decode() for found in names] == [name, name]
+        assert link.tcp.congestion_control == name
         assert link.tcp.receive_buffer_bytes == 1_000_000
         assert link.tcp.send_buffer_bytes == 2_000_000
         assert [path.read_text() for path in _OWN_SETTINGS] == before
+
+
+def test_there_is_no_ipv6_whose_packets_would_be_counted(fast: Link) -> None:
+    for side in (fast.inside(), fast.outside()):
+        with side:
+            addresses = Path("/proc/thread-self/net/if_inet6")
+            assert not addresses.exists() or "link0" not in addresses.read_text()
 
 
 def test_the_machines_network_is_left_alone(fast: Link) -> None:

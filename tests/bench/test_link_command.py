@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -169,44 +170,47 @@ def test_without_tun_there_is_no_link_and_no_loopback() -> None:
     assert "/dev/net/tun" in done.stderr
 
 
-def start(script: str) -> tuple[subprocess.Popen[str], list[int], list[int]]:
+@contextmanager
+def started(script: str) -> Iterator[tuple[subprocess.Popen[str], list[int], list[int]]]:
     """The link once its command has said so: processes, and the inodes of its two namespaces."""
     inodes = 'stat -Lc %i /proc/self/ns/net "$HPS_LINK_OUTSIDE"'
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*LINK, "--", "sh", "-c", f"{inodes}; {script}"],
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    assert process.stdout is not None
-    found = [int(process.stdout.readline()) for _ in range(2)]
-    assert process.stdout.readline() == "ready\n"
-    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
-    return process, children, found
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = [int(process.stdout.readline()) for _ in range(2)]
+            assert process.stdout.readline() == "ready\n"
+            children = psutil.Process(process.pid).children(recursive=True)
+            yield process, [child.pid for child in children], found
+        finally:
+            process.kill()
 
 
 @needs_link
 def test_nothing_is_left_of_a_link_that_was_killed() -> None:
     stubborn = "trap '' TERM INT HUP; setsid sleep 600 & echo ready; while :; do sleep 1; done"
-    process, children, inodes = start(stubborn)
-    with process:
+    with started(stubborn) as (process, children, inodes):
         assert len(children) >= 3
         assert all(map(inhabitants, inodes))
         process.kill()
-    wait_until_gone(children, inodes)
+        process.wait(60)
+        wait_until_gone(children, inodes)
 
 
 @needs_link
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_are_the_commands(number: signal.Signals) -> None:
     polite = "trap 'exit 42' TERM INT HUP; echo ready; while :; do sleep 0.05; done"
-    process, children, inodes = start(polite)
-    with process:
+    with started(polite) as (process, children, inodes):
         process.send_signal(number)
         assert process.wait(60) == 42
-    wait_until_gone(children, inodes)
+        wait_until_gone(children, inodes)
 
 
 @needs_link

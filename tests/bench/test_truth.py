@@ -117,6 +117,14 @@ def test_what_was_seen_otherwise_is_off(seen: Seen, off: str) -> None:
     assert off in _off(RECORD, seen)
 
 
+def test_an_upload_may_begin_with_hashing_and_a_download_may_not() -> None:
+    """2 x 10 MiB are 0.1 s of it, and 2 % of 9 s nearly 0.2 s."""
+    record = _reported(duration_s=10.0, setup_s=0.75, throughput_mbps=25 * MIB * 8 / 1e7)
+    assert _off(record) == set()
+    assert _off({**record, "step": "download"}) == {"payload Mbps"}
+    assert _off({**record, "setup_s": 0.7}) == {"payload Mbps"}
+
+
 def _request(number: int, start_s: float, end_s: float, **fields: Any) -> Request:
     values: dict[str, Any] = {
         "sequence": number,
@@ -181,6 +189,15 @@ def test_an_operation_is_put_together_from_what_was_seen() -> None:
     assert seen.link_bytes == pytest.approx(14 * MIB, abs=grid.SEGMENT_BYTES)
     # At 105 s rclone's statistics had all 15 MiB; the link had delivered 6 of the 14.
     assert seen.premature_share == pytest.approx(6 / 14, rel=1e-3)
+
+
+def test_the_way_down_has_its_own_process_and_requests() -> None:
+    down = replace(DOWN, end_s=116.0)
+    looks = [replace(_look(t_s, 0), down_bytes=10 if t_s > 113 else 0) for t_s in (110, 114, 117)]
+    seen = see(TRIAL, "down", requests=REQUESTS, looks=looks, lives=[UP, down], one_way_s=0)
+    assert seen is not None
+    assert (len(seen.chunk_sizes), seen.link_bytes) == (1, 10)
+    assert seen.duration_s == pytest.approx(5)
 
 
 def test_a_part_that_is_sent_twice_is_a_repeat() -> None:

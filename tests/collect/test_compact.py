@@ -16,7 +16,7 @@ from tests.collect.tabled import ask, lines, one, write
 from tests.conftest import ProxyFor
 
 _PER_RUN = 2 * 3 * len(CELLS)
-_DAYS = (datetime(2026, 1, 5, 9, tzinfo=UTC), datetime(2026, 1, 5, 23, 30, tzinfo=UTC))
+_DAYS = (datetime(2026, 1, 5, 22, 59, tzinfo=UTC), datetime(2026, 1, 6, 9, tzinfo=UTC))
 
 
 def _compact(bucket: Bucket, *arguments: str | Path, **settings: Any) -> dict[str, Any]:

@@ -218,7 +218,7 @@ def test_one_node_is_not_compared_with_a_fleet(tmp_path: Path) -> None:
     write_fleet(tmp_path / "new", 9, CELLS, started_at=NOW)
     found = findings_of(tmp_path / "new", baseline=str(tmp_path / "old"))
     assert {change.ratio for change in found.changes} == {None}
-    assert "the baseline is a single node, now several" in found.changes[0].reason
+    assert "the baseline has one node and now there are several" in found.changes[0].reason
 
 
 @pytest.mark.parametrize(

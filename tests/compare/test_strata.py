@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from hps.analyze.comparison import Comparison, Decision
 from hps.analyze.strata import sentences
@@ -50,7 +51,7 @@ def test_near_and_far_nodes_have_answers_of_their_own(tmp_path: Path) -> None:
 
 
 def test_several_kinds_of_class_are_each_told(tmp_path: Path) -> None:
-    settings = {"draw": _draw, "effect": _streams_help_from_afar, "spread": 0.05}
+    settings: dict[str, Any] = {"draw": _draw, "effect": _streams_help_from_afar, "spread": 0.05}
     write_fleet(tmp_path, 60, grid(concurrency=[1, 8, 32]), steps=("download",), **settings)
     found = findings_of(tmp_path, by=("concurrency",), strata=("rtt", "country"))
     assert [sentence.partition(":")[0] for sentence in found.sentences] == [

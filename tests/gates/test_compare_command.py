@@ -80,6 +80,16 @@ def test_a_regression_is_judged_against_the_day_before(slower: Path) -> None:
     assert hps("compare", slower, "--baseline", "date=2026-11-01", *lenient).code == 0
 
 
+def test_dollars_are_those_of_the_provider(records: list[Record], tmp_path: Path) -> None:
+    targets = {"local": {**records[0]["targets"]["local"], "provider": "cloudflare"}}
+    store(tmp_path, records, rates={1: 100.0, 2: 200.0}, targets=targets)
+    ran = hps("compare", tmp_path, "--gate", "cost<=0.01", "--gate", "upload.cost<=0.0001")
+    assert ran.code == 4, ran.err
+    assert "PASS  cost<=0.01" in ran.out
+    assert "FAIL  upload.cost<=0.0001" in ran.out
+    assert "prices Cloudflare R2 of " in ran.out
+
+
 @pytest.mark.parametrize("style", ["text", "markdown", "csv", "json"])
 def test_each_format(fleet: Path, style: str) -> None:
     ran = hps("compare", fleet, "--format", style, "--gate", "throughput>=1Mbps")

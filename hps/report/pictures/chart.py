@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hps.report.numbers import clean
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Layer, Picture, Row
 
@@ -21,15 +22,24 @@ def spec(picture: Picture, paint: Paint, *, titled: bool) -> Spec:
 
     names, datasets = _datasets(picture.layers)
     chart = altair.TopLevelLayerSpec(
-        layer=_layers(picture, names),
+        layer=_on_one_line(_layers(picture, names)),
         width=WIDTH,
         height=picture.height,
-        description=picture.finding,
+        description=clean(picture.finding),
         config=_config(paint),
         **_title(picture, titled),
     )
     # Checked before the rows are in it: there may be thousands, and any row will do.
-    return {"$schema": altair.SCHEMA_URL, **chart.to_dict(), "datasets": datasets}
+    return {"$schema": altair.SCHEMA_URL, **chart.to_dict(), "datasets": _on_one_line(datasets)}
+
+
+def _on_one_line(value: Any) -> Any:
+    """All texts without line ends and the like, which Vega's expressions can't hold."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {name: _on_one_line(one) for name, one in value.items()}
+    return [_on_one_line(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _datasets(layers: Sequence[Layer]) -> tuple[list[str], dict[str, list[Row]]]:
@@ -67,7 +77,7 @@ def _titles(picture: Picture) -> dict[str, str]:
 def _title(picture: Picture, titled: bool) -> dict[str, Any]:
     if not titled:
         return {}
-    return {"title": {"text": picture.title, "subtitle": _wrapped(picture.note)}}
+    return {"title": {"text": clean(picture.title), "subtitle": _wrapped(clean(picture.note))}}
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:
@@ -85,7 +95,7 @@ def _config(paint: Paint) -> dict[str, Any]:
     return {
         "background": paint.paper or "transparent",
         "font": paint.font,
-        "aria": False,
+        "mark": {"aria": False},
         "padding": 12 if paint.paper else 2,
         "view": {"stroke": None},
         "axis": {

@@ -1,0 +1,113 @@
+"""How time and memory grow with what is stored.
+
+    python -m bench.scale compare [--most 1000000] [--keep DIR]
+
+`compare`: `hps compare` on 10^3 results, 10^4 and so on, 96 on each node; first on files that it
+has not seen, then again on what it has indexed. Each is a process of its own; the peak is its
+resident memory as the kernel counts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench import many_results
+
+_FEWEST = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a command took: wall time, time on all processors, and peak of resident memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+def main() -> None:
+    """Run the part that is asked for."""
+    options = _options()
+    now = datetime.now(UTC)
+    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {now:%Y-%m-%d}")
+    _PARTS[options.part](options)
+
+
+def run(*command: str) -> Cost:
+    """A command to its end, without its output. Raises `CalledProcessError` where it fails."""
+    started_s = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    wall_s = time.monotonic() - started_s
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return Cost(
+        wall_s=wall_s,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_bytes=usage.ru_maxrss * 1024,
+    )
+
+
+def compare(options: argparse.Namespace) -> None:
+    """`hps compare` on ever more results."""
+    rows = []
+    results = _FEWEST
+    while results <= options.most:
+        with _folder(options.keep, f"compare-{results}") as folder:
+            there = len(list(folder.rglob("*.jsonl")))
+            nodes = there or many_results.write(folder, results)
+            command = (sys.executable, "-m", "hps", "compare", str(folder))
+            first, again = run(*command), run(*command)
+        rows.append(
+            [
+                nodes * many_results.RESULTS_A_NODE,
+                nodes,
+                first.wall_s,
+                again.wall_s,
+                again.cpu_s,
+                max(first.peak_bytes, again.peak_bytes) / 1e6,
+            ]
+        )
+        print(tabulate(rows, headers=_HEADERS, floatfmt=".1f", intfmt=","), flush=True)
+        results *= 10
+
+
+_HEADERS = ["results", "nodes", "first time, s", "indexed, s", "indexed, CPU s", "peak, MB"]
+_PARTS: Mapping[str, Callable[[argparse.Namespace], None]] = {"compare": compare}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=_PARTS)
+    parser.add_argument("--most", type=int, default=1_000_000, help="the largest number of results")
+    parser.add_argument("--keep", type=Path, help="write the files here, and leave them")
+    return parser.parse_args()
+
+
+@contextmanager
+def _folder(keep: Path | None, name: str) -> Iterator[Path]:
+    """A folder for the files of one size."""
+    if keep is not None:
+        (keep / name).mkdir(parents=True, exist_ok=True)
+        yield keep / name
+    else:
+        with tempfile.TemporaryDirectory(prefix="hps-bench-") as folder:
+            yield Path(folder)
+
+
+if __name__ == "__main__":
+    main()
