@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 GPU ?=
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b) 2>/dev/null),$(b))))
 
-.PHONY: demo test lint lock image image-test clean help
+.PHONY: bench demo test lint lock image image-test clean help
 help:
 	@echo "make demo       run a first experiment on this machine, and show its table"
 	@echo "make test       ruff, mypy --strict and pytest (GPU=1: with torch, for the steps to the GPU)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lock       pin the dependencies anew in constraints.txt"
 	@echo "make image      build the container image hps (BUILDER=docker, podman or buildah; BASE=…)"
 	@echo "make image-test build the image on a small base and test it (root, buildah, debootstrap)"
+	@echo "make bench      the short forms of the benchmarks in bench/ (most need root and /dev/net/tun)"
 	@echo "make clean      remove what the targets above made"
 
 demo: $(VENV)/demo.stamp
@@ -33,6 +34,14 @@ lock: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet "pip-tools>=7.4"
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra report --extra speedtest --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
 	printf 'nvidia-ml-py==13.615.71\ntorch==2.13.0\n' >> constraints.txt
+
+# 77: this machine can't do it, and the program has said why.
+bench: $(VENV)/test.stamp
+	@for program in "link --check --rtt 80ms --up 20Mbps --down 50Mbps" "truth --short" "settings --short" \
+	  "tools --short" "overhead --sizes 1MiB 10MiB --pairs 5" "scale_plans --short" "scale --short" "fleet --short"; do \
+	  echo "== python -m bench.$$program"; \
+	  $(BIN)/python -m bench.$$program || [ $$? = 77 ] || exit 1; \
+	done
 
 image:
 	$(BUILDER) build --tag hps $(if $(BASE),--build-arg BASE=$(BASE)) \

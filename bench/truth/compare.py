@@ -12,7 +12,7 @@ TOLERANCE = 0.02
 PROBE_TOLERANCE = 0.05
 RTT_TOLERANCE = 0.05
 _RTT_LEAST_S = 0.001
-# Between rclone's word that it starts to send a chunk and the chunk's first byte it hashes the chunk,
+# Between rclone's word that it starts a chunk and the chunk's first byte it hashes this chunk,
 # and all others that are in flight: so fast at least, even where processors are few.
 HASHED_BYTES_PER_S = 200e6
 # Heads of requests, and what TCP sent twice without need.

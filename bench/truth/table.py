@@ -156,8 +156,9 @@ def _summary(judged: Sequence[Judged]) -> str:
     }  # fmt: skip
     said = ", ".join(f"{what} {100 * share:.2f} %" for what, share in worst.items())
     return (
-        f"{good} of {len(judged)} transfers are as reported: counts equal, rates and times within "
-        f"{TOLERANCE:.0%}. Largest differences: {said}."
+        f"{good} of {len(judged)} transfers are as reported: counts equal, durations and Mbps "
+        f"within {TOLERANCE:.0%}, payload Mbps within {TOLERANCE:.0%} and, of uploads, the time "
+        f"allowed for hashing. Largest differences: {said}."
     )
 
 

@@ -79,7 +79,6 @@ async function drawCharts(embed) {
     spec.autosize = { type: "fit-x", contains: "padding" };
     if (place.clientWidth < 440) spec.config.legend.columns = 2;
     await embed(place, spec, { renderer: "svg", actions: false });
-    place.querySelector("svg").setAttribute("aria-hidden", "true");
     place.dataset.drawn = "";
   }
   makeScrollable();

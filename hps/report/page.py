@@ -138,6 +138,5 @@ def _figure(picture: Picture, spec: chart.Spec) -> Figure:
         note=picture.note,
         finding=picture.finding,
         least_width=picture.least_width,
-        # What is to be seen is said by what it stands in.
-        svg=_as_is(image.svg(spec).replace("<svg ", '<svg aria-hidden="true" ', 1)),
+        svg=_as_is(image.svg(spec)),
     )

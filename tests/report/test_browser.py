@@ -164,7 +164,7 @@ def test_each_chart_says_what_is_to_be_seen(
 ) -> None:
     page = look.at(page_path)
     for name, picture in seen.pictures(findings).items():
-        chart = page.locator(f"[data-chart={name}]")
+        chart = page.locator(f".chart:has([data-chart={name}])")
         assert chart.get_attribute("role") == "img"
         assert chart.get_attribute("aria-label") == picture.finding
 
