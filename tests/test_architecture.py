@@ -161,7 +161,7 @@ def test_no_import_goes_in_a_circle() -> None:
             },
         ),
         ("duckdb", {"hps.collect.database"}),
-        ("altair", {"hps.report.pictures"}),
+        ("altair", {"hps.report.pictures.chart"}),
         ("rich", {"hps.progress"}),
         ("structlog", {"hps.log"}),
     ],

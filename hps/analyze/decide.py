@@ -12,6 +12,7 @@ from math import inf, log
 
 from hps.analyze import words
 from hps.analyze.comparison import CellSummary, Decision, Key, Needed, Pair, Unit
+from hps.analyze.names import UNKNOWN
 from hps.analyze.verdicts import Tested, turned
 from hps.analyze.words import Naming
 from hps.units import parse_size_bytes
@@ -85,7 +86,8 @@ class Field:
         settings = {**self.shared, **self.key(place)}
         files, transfers = (_number(settings.get(name, 1)) for name in ("files", "transfers"))
         chunk = settings.get("chunk_size", "1B")
-        chunk_bytes = parse_size_bytes(chunk) if isinstance(chunk, str) else 1
+        known = isinstance(chunk, str) and chunk != UNKNOWN
+        chunk_bytes = parse_size_bytes(str(chunk)) if known else 1
         in_flight = _number(settings.get("concurrency", 1)) * min(files, transfers) * chunk_bytes
         return in_flight, self.summaries[place].requests_per_gb or 0.0
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -115,15 +116,17 @@ def key_value(flag: str, name: str, text: str) -> str | int | bool:
 
 
 def sort_key(name: str, value: str | int | bool) -> tuple[float, str]:
-    """Puts values of one name in order: sizes and counts by number, classes from low to high."""
+    """Puts values of one name in order: sizes and counts by number, classes from low to high.
+
+    What is unknown comes last.
+    """
+    if value == UNKNOWN:
+        return inf, ""
     if name in SIZE_KNOBS:
         return float(parse_size_bytes(str(value))), ""
     if name in CLASSES:
-        labels = CLASSES[name].all_labels
-        return float(labels.index(str(value)) if value in labels else len(labels)), str(value)
-    if isinstance(value, str):
-        return float(value == UNKNOWN), value
-    return float(value), ""
+        return float(CLASSES[name].labels.index(str(value))), ""
+    return (0.0, value) if isinstance(value, str) else (float(value), "")
 
 
 def word(name: str) -> str:

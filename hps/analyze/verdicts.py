@@ -167,7 +167,7 @@ def turned(pair: Pair) -> Pair:
 
 def _same_units(matrix: Floats) -> NDArray[np.bool_]:
     """`are_same_units` for each two cells, shape (cells, cells)."""
-    there = (~np.isnan(matrix)).astype(np.int64)
+    there = (~np.isnan(matrix)).astype(np.float64)
     both = there.T @ there
     fewest = np.minimum.outer(np.diag(both), np.diag(both))
     same: NDArray[np.bool_] = (both > 0) & (2 * both >= fewest)

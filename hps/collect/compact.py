@@ -105,7 +105,6 @@ def _count(connection: Connection, table: str, where: str) -> int:
 def _write(connection: Connection, where: str, into: Path) -> int:
     """A file for each table, experiment and day; the same rows give the same bytes."""
     connection.execute("SET threads = 1")
-    connection.execute("SET preserve_insertion_order = true")
     files = 0
     for table, order in _ORDER.items():
         rows = f"FROM {table} WHERE {where}"

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 from hps import wire
+from hps.analyze.names import UNKNOWN
 from hps.estimate import Requests, requests
 from hps.model import Cell, Knobs, Operation, Step, Transfer
 from hps.step_kinds import STEP_KINDS
 from hps.units import parse_size_bytes
 
 Values = Mapping[str, str | int | bool]
+_NEEDED = ("size", "files", "chunk_size", "concurrency", "transfers")
 
 
 def payload_bytes(values: Values) -> int:
@@ -26,7 +28,7 @@ def requests_of(step: str, values: Values) -> Requests:
     None at all for steps that move nothing over the network, or that this version doesn't know.
     """
     direction = STEP_KINDS[step].direction if step in STEP_KINDS else "none"
-    if direction == "none" or not _bytes(values["chunk_size"]):
+    if direction == "none" or UNKNOWN in (values[name] for name in _NEEDED):
         return Requests()
     return requests(_operation(step, direction, values))
 
@@ -62,4 +64,4 @@ def _operation(step: str, direction: Literal["up", "down"], values: Values) -> O
 
 
 def _bytes(value: str | int | bool) -> int:
-    return parse_size_bytes(value) if isinstance(value, str) and value[:1].isdigit() else 0
+    return parse_size_bytes(value) if isinstance(value, str) and value != UNKNOWN else 0

@@ -57,7 +57,7 @@ def prepare(connection: Connection, asked: Asked, kinds: Sequence[Kind]) -> None
     if asked.experiments:
         conditions.append(f"list_contains({texts(asked.experiments)}, r.experiment)")
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE chosen AS SELECT r.* FROM runs r JOIN runs f"  # noqa: S608
+        "CREATE OR REPLACE TEMP TABLE chosen AS SELECT r.* FROM runs r JOIN runs f"
         " ON f.run_id = r.run_id AND f.machine_id = r.machine_id"
         f" WHERE {' AND '.join((*conditions, 'true'))}"
     )

@@ -98,12 +98,12 @@ def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> t
         f" {_joined(connection, asked, extra)}"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE told AS SELECT hash({listed}) AS kind, run_no, node_no,"  # noqa: S608
+        f"CREATE OR REPLACE TEMP TABLE told AS SELECT hash({listed}) AS kind, run_no, node_no,"
         " repetition, status = 'ok' AND coalesce(mbps > 0, false) AS ok, mbps, duration_s,"
         " started_at, filled FROM joined"
     )
     rows = connection.execute(
-        f"SELECT hash({listed}), map(list(status), list(n)), {listed} FROM"  # noqa: S608
+        f"SELECT hash({listed}), map(list(status), list(n)), {listed} FROM"
         f" (SELECT {listed}, status, count(*) AS n FROM joined GROUP BY ALL) GROUP BY ALL"
     ).fetchall()
     kinds = tuple(
@@ -121,7 +121,7 @@ def _keys(names: Sequence[str]) -> dict[str, str]:
         "step_no": "s.step_no",
         "place": "p.place",
         # The settings of this step are no knobs, and stand in the experiment alone.
-        "settings": "CASE WHEN r.step = 'load' THEN r.spec_sha256 ELSE '' END",
+        "settings": "CASE WHEN r.step = 'load' THEN coalesce(r.spec_sha256, '') ELSE '' END",
         "filled": "r.filled",
         **{name: dimensions.sql(name) for name in names},
         **{f"of_{knob}": f"r.of_{knob}" for knob in KNOBS},
@@ -156,7 +156,7 @@ def _results(connection: Connection) -> str:
     knobs = [f"r.{column}" for column in COLUMNS.values()]
     nothing = [f"NULL::{kind} AS of_{knob}" for knob, kind in KNOBS.items()]
     measured = ", ".join((*_RESULT, *knobs, "false AS filled", *nothing))
-    query = f"SELECT {measured} FROM results r WHERE {counted}"  # noqa: S608
+    query = f"SELECT {measured} FROM results r WHERE {counted}"
     if connection.execute("SELECT count(*) FROM twins").fetchall() == [(0,)]:
         return query
     applies = {
@@ -169,7 +169,7 @@ def _results(connection: Connection) -> str:
     twin = [f"r.{column} AS of_{knob}" for knob, column in COLUMNS.items()]
     filled = ", ".join((*_RESULT, *changed, "true AS filled", *twin))
     return (
-        f"{query} UNION ALL SELECT {filled} FROM results r"  # noqa: S608
+        f"{query} UNION ALL SELECT {filled} FROM results r"
         " JOIN facts f ON f.run_id = r.run_id AND f.machine_id = r.machine_id"
         " JOIN twins t ON t.merged_no = f.merged_no AND t.step_index = r.step_index"
         f" AND t.cell = r.cell::VARCHAR WHERE {counted} AND ({' OR '.join(applies.values())})"

@@ -18,11 +18,13 @@ from hps.collect.costs import payload_bytes, requests_of
 from hps.collect.drafts import Draft, DraftCell, drafts
 from hps.collect.facts import Place
 from hps.collect.kinds import Kind
+from hps.errors import HpsError
 from hps.step_kinds import STEP_KINDS
 
 if TYPE_CHECKING:
     from hps.collect.database import Connection
 
+MOST_CELLS = 1000
 Integers = NDArray[np.int64]
 # One row for each panel, cell and unit; the spread is that of the logarithms within the unit.
 _COLUMNS = ("cell", "unit", "mbps", "duration_s", "n", "variance")
@@ -65,10 +67,11 @@ def select(
 ) -> Selected:
     """Panels, in order, each followed by those of its strata; `extra` are conditions as SQL.
 
-    Leaves the table `told` (see `kinds.select`) behind.
+    Leaves the table `told` (see `kinds.select`) behind. Raises `HpsError` for too many cells.
     """
     found = kinds.select(connection, asked, extra)
     made = drafts(found, asked.by, asked.strata)
+    _check(made, asked.by)
     _assign(connection, made)
     nodes = _nodes_with_results(connection)
     units: list[Unit] = [
@@ -86,6 +89,16 @@ def select(
         for number, (draft, unit) in enumerate(zip(made, units, strict=True))
     )
     return Selected(panels, titles.notes(made, places), found)
+
+
+def _check(made: Sequence[Draft], by: Sequence[str]) -> None:
+    most = max((len(draft.cells) for draft in made), default=0)
+    if most > MOST_CELLS:
+        raise HpsError(
+            f"--by {','.join(by)}: makes {most:,} cells of one step, and at most {MOST_CELLS:,}"
+            " can be compared",
+            "leave some out with --where",
+        )
 
 
 def _assign(connection: Connection, made: Sequence[Draft]) -> None:
@@ -115,7 +128,7 @@ def _measure(connection: Connection, units: Sequence[Unit], unit: Unit) -> dict[
     if not panels:
         return {}
     found = connection.execute(
-        f"SELECT panel, cell, {_UNITS[unit]} AS unit, {_MEASURES} FROM told"  # noqa: S608
+        f"SELECT panel, cell, {_UNITS[unit]} AS unit, {_MEASURES} FROM told"
         " JOIN assigned USING (kind) WHERE list_contains(?, panel) GROUP BY 1, 2, 3",
         [panels],
     ).fetchnumpy()

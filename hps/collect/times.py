@@ -43,7 +43,7 @@ def hours_and_tenths(
 
 def _points(connection: Connection, slot: str) -> tuple[TimePoint, ...]:
     rows = connection.execute(
-        f"SELECT step, {slot}, count(*), quantile_cont(ratio, [0.25, 0.5, 0.75]) FROM ratios"  # noqa: S608
+        f"SELECT step, {slot}, count(*), quantile_cont(ratio, [0.25, 0.5, 0.75]) FROM ratios"
         f" WHERE {slot} IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
     return tuple(

@@ -27,7 +27,7 @@ _FAILED = "Failed to copy: "
 _STALLED_S = 120.0
 _LONGEST_S = 24 * 3600.0
 _FLAGS = (
-    "--use-server-modtime",
+    "--use-server-modtime",  # any other would take a request for each file
     "--fast-list",  # a request for a thousand names, not one for each folder
     "--max-backlog=1000000",  # so that the totals are known
     f"--partial-suffix={PARTIAL}",
@@ -77,12 +77,12 @@ class Copied:
 Watch = Callable[[Progress], None]
 
 
-# A file of results only grows; to compare times would take a request for each.
-BY_SIZE = "--size-only"
+# By size and time; the server's times come with the names, and may be rounded to seconds.
+BY_TIME = "--modify-window=2s"
 BY_CHECKSUM = "--checksum"
 
 
-def copy(place: Place, arguments: Sequence[str], watch: Watch, *, compare: str = BY_SIZE) -> Copied:
+def copy(place: Place, arguments: Sequence[str], watch: Watch, *, compare: str = BY_TIME) -> Copied:
     """`rclone copy` with these arguments: a source, a destination, and filters.
 
     `compare` is how files that are on both sides are told to be the same. Raises `MachineError`

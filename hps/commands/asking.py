@@ -36,59 +36,65 @@ class Share(click.ParamType[float]):
         return share
 
 
-def question(*, strata: str) -> Callable[[Any], Any]:
-    """The argument `what` and the options of a question; `strata` is the default of `--strata`."""
-    decorators = (
-        click.argument("what", nargs=-1, metavar="[EXPERIMENT|FILE]..."),
-        click.option(
-            "--by",
-            default="chunk_size,concurrency",
-            show_default=True,
-            metavar="NAME[,NAME]",
-            help="What tells cells apart: knobs, or experiment, spec, commit, date, run, node, "
-            "tool_version, country, gpu, rtt, bandwidth.",
-        ),
-        click.option(
-            "--where",
-            multiple=True,
-            metavar="NAME=VALUE[,VALUE]",
-            help="Only results that meet it, such as 'rtt<50ms' or step=download; several are "
-            "joined by AND.",
-        ),
-        click.option(
-            "--strata",
-            default=strata,
-            show_default=bool(strata),
-            metavar="NAME[,NAME]",
-            help="An answer for each class of nodes: rtt, bandwidth, country, gpu.",
-        ),
-        click.option(
-            "--baseline",
-            metavar="NAME=VALUE|PATH",
-            help="What to compare with: a cell (chunk_size=5MiB), an earlier time "
-            "(date=2026-11-01, commit=…, run=…), or results stored at a path.",
-        ),
-        click.option(
-            "--min-effect",
-            type=Share(),
-            default="5%",
-            show_default=True,
-            metavar="SHARE",
-            help="The least difference that matters.",
-        ),
-        click.option(
-            "--alpha",
-            type=Share(),
-            default="0.05",
-            show_default=True,
-            metavar="SHARE",
-            help="How often equal cells may be called different.",
-        ),
-        options.inputs,
+_CELLS = (
+    click.argument("what", nargs=-1, metavar="[EXPERIMENT|FILE]..."),
+    click.option(
+        "--by",
+        default="chunk_size,concurrency",
+        show_default=True,
+        metavar="NAME[,NAME]",
+        help="What tells cells apart: knobs, or experiment, spec, commit, date, run, node, "
+        "tool_version, country, gpu, rtt, bandwidth.",
+    ),
+    click.option(
+        "--where",
+        multiple=True,
+        metavar="NAME=VALUE[,VALUE]",
+        help="Only results that meet it, such as 'rtt<50ms' or step=download; several are "
+        "joined by AND.",
+    ),
+)
+_JUDGING = (
+    click.option(
+        "--baseline",
+        metavar="NAME=VALUE|PATH",
+        help="What to compare with: a cell (chunk_size=5MiB), an earlier time "
+        "(date=2026-11-01, commit=…, run=…), or results stored at a path.",
+    ),
+    click.option(
+        "--min-effect",
+        type=Share(),
+        default="5%",
+        show_default=True,
+        metavar="SHARE",
+        help="The least difference that matters.",
+    ),
+    click.option(
+        "--alpha",
+        type=Share(),
+        default="0.05",
+        show_default=True,
+        metavar="SHARE",
+        help="How often equal cells may be called different.",
+    ),
+)
+
+
+def _strata(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--strata",
+        default=default,
+        show_default=bool(default),
+        metavar="NAME[,NAME]",
+        help="An answer for each class of nodes: rtt, bandwidth, country, gpu.",
     )
 
+
+def question(*, strata: str) -> Callable[[Any], Any]:
+    """The argument `what` and the options of a question; `strata` is the default of `--strata`."""
+
     def decorate(command: Any) -> Any:
-        for decorator in reversed(decorators):
+        for decorator in reversed((*_CELLS, _strata(strata), *_JUDGING, options.inputs)):
             command = decorator(command)
         return command
 

@@ -95,7 +95,7 @@ def _pictures(findings: Findings, style: Format) -> Iterator[tuple[str, bytes]]:
 
 def _write(path: Path, content: bytes) -> Path:
     """All of it under its name, or nothing. Raises `MachineError`."""
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished = path.with_name(f".hps-{secrets.token_hex(8)}")
     try:
         unfinished.write_bytes(content)
         unfinished.replace(path)

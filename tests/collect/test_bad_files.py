@@ -16,6 +16,7 @@ from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines, one, skipped, write
 
 _COUNT = "SELECT count(*) FROM results"
+_LONGEST = batches.LONGEST_LINE_BYTES
 _PER_RUN = 2 * 3 * len(CELLS)
 
 
@@ -125,7 +126,7 @@ def test_a_line_that_is_far_too_long_is_passed_over(
 ) -> None:
     monkeypatch.setattr(batches, "_BLOCK_BYTES", 1024**2)
     run, first, second, third = lines(good)[:4]
-    long = b'{"kind":"result","x":"' + b"x" * (batches.LONGEST_LINE_BYTES + 5) + b'"}\n'
+    long = json.dumps(first | {"x": "x" * 2 * _LONGEST}).encode() + b"\n"
     write(good, run, first, long, second, long * 2, third)
     assert one(_COUNT, tmp_path) == 3
     said = skipped(tmp_path)[good.name]

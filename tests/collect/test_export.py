@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import resource
 from pathlib import Path
 
 import pytest
 
+from hps.collect import tables
+from hps.collect.export import export
+from hps.errors import MachineError
 from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines
 from tests.command import Ran, hps
@@ -64,6 +68,21 @@ def test_parquet_can_be_read_again(stored: Path, tmp_path: Path) -> None:
     made = (tmp_path / "runs.parquet", tmp_path / "results.parquet")
     for query in ("SELECT * EXCLUDE file FROM results ORDER BY ALL", "FROM nodes ORDER BY ALL"):
         assert ask(query, *made) == ask(query, stored)
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(stored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("mine")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with tables.opened([stored]) as opened:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            with pytest.raises(MachineError, match="could not be written"):
+                export(opened, "results", "csv", (), out)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert out.read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"stored", "out.csv"}
 
 
 def test_what_cannot_be_done_is_said(stored: Path, tmp_path: Path) -> None:

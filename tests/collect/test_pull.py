@@ -111,6 +111,18 @@ def test_one_request_a_file_and_none_for_what_is_here(bucket: Bucket, proxy_for:
     assert len(proxy.requests()) <= 3, "a list of the names, and little more"
 
 
+def test_other_content_of_the_same_size_is_fetched(other_bucket: Bucket) -> None:
+    bucket = other_bucket
+    (path,) = write_fleet(bucket.work / "stored", nodes=1)
+    bucket.put(bucket.work / "stored")
+    assert _counts(_pull(bucket)) == (1, 0, 0)
+    path.write_bytes(path.read_bytes().replace(b"1.75.2", b"9.99.9"))
+    time.sleep(3)  # servers tell times in whole seconds
+    bucket.put(bucket.work / "stored")
+    assert _counts(_pull(bucket)) == (0, 1, 0)
+    assert _cached(bucket) == bucket.files()
+
+
 def test_of_named_experiments_and_of_failed_runs(bucket: Bucket) -> None:
     stored = bucket.work / "stored"
     for name in ("one", "two", "three"):

@@ -57,7 +57,7 @@ def test_each_run_is_a_row_with_what_is_known_of_the_node(tmp_path: Path) -> Non
 
 
 def test_a_plain_path_has_no_commit(tmp_path: Path) -> None:
-    write_fleet(tmp_path, nodes=1, spec_source=f"folder@{_COMMIT}/a.yaml")
+    write_fleet(tmp_path, nodes=1, spec_source=f"folder/a@{_COMMIT}")
     assert one("SELECT spec_commit FROM runs", tmp_path) is None
 
 

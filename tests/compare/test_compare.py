@@ -9,6 +9,7 @@ import pytest
 from numpy.random import default_rng
 from scipy import stats
 
+from hps.analyze import verdicts
 from hps.analyze.compare import MOST_CELLS_WITH_ALL_PAIRS, compare
 from hps.analyze.comparison import Comparison, Key, Pair, PanelCell, Rule
 from tests.compare.built import draw_panel, make_cell, make_panel
@@ -33,8 +34,9 @@ def test_a_winner_is_faster_than_every_other_cell() -> None:
     assert all(pair.test == "Wilcoxon" and pair.needed is None for pair in found.pairs)
 
 
-def test_a_winner_has_to_be_faster_by_what_matters() -> None:
-    panel = draw_panel(default_rng(2), 2000, {4: 1.0, 16: 1.03}, between=0.01)
+@pytest.mark.parametrize("effects", [{4: 1.0, 16: 1.03}, {4: 1.03, 16: 1.0}])
+def test_a_winner_has_to_be_faster_by_what_matters(effects: dict[int, float]) -> None:
+    panel = draw_panel(default_rng(2), 2000, effects, between=0.01)
     pair = compare(panel, RULE).pairs[0]
     assert pair.p_adjusted is not None
     assert pair.p_adjusted < 1e-6
@@ -96,6 +98,20 @@ def test_what_is_open_is_named_beside_what_is_enough() -> None:
     decision = compare(make_panel(cells), RULE).decision
     assert decision.cell == {"concurrency": 8}
     assert decision.text.endswith("; open: concurrency 2")
+
+
+def test_cells_that_are_alike_are_not_enough_where_nothing_is_slower_and_one_is_open() -> None:
+    chance = default_rng(6)
+    link = chance.lognormal(5, 0.3, 100)
+    cells = [
+        make_cell({"concurrency": 2}, link * 0.9 * chance.lognormal(0, 0.6, 100)),
+        make_cell({"concurrency": 8}, link * chance.lognormal(0, 0.02, 100)),
+        make_cell({"concurrency": 16}, link * 1.01 * chance.lognormal(0, 0.02, 100)),
+    ]
+    found = compare(make_panel(cells), RULE)
+    assert [pair.verdict for pair in found.pairs] == ["inconclusive", "inconclusive", "alike"]
+    assert found.decision.kind == "inconclusive"
+    assert "concurrency 2" in found.decision.text
 
 
 def test_too_little_is_inconclusive_and_says_what_would_decide() -> None:
@@ -265,6 +281,25 @@ def test_of_many_cells_the_pairs_that_people_ask_about_are_kept() -> None:
     logs = np.log(panel.cells[0].mbps) - np.log(panel.cells[1].mbps)
     assert found.pairs[0].p == pytest.approx(float(stats.wilcoxon(logs).pvalue))
     assert found.pairs[0].p_adjusted == 1.0
+
+
+def test_what_is_too_much_to_test_makes_the_correction_stricter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    effects = {number: 1.0 + 0.2 * (number == 20) for number in range(1, 46)}
+    panel = draw_panel(default_rng(16), 40, effects)
+    everything = compare(panel, RULE)
+    monkeypatch.setattr(verdicts, "_MOST_VALUES", 1)
+    some = compare(panel, RULE)
+    assert some.decision == everything.decision
+    assert len(some.pairs) == len(everything.pairs) < 45 * 44 / 2
+    of_everything = {(str(pair.a), str(pair.b)): pair for pair in everything.pairs}
+    for pair in some.pairs:
+        strict, full = pair.p_adjusted, of_everything[str(pair.a), str(pair.b)].p_adjusted
+        assert strict is not None
+        assert full is not None
+        assert strict >= full or strict == pytest.approx(full)
+        assert strict >= 900 * (pair.p or 0) or strict == 1.0
 
 
 # --- simulated fleets ----------------------------------------------------------------------------

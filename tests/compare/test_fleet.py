@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 from hps.comparing import NoDataError
-from hps.errors import EXIT_NO_DATA
+from hps.errors import EXIT_NO_DATA, HpsError
 from tests.collect.fleet import MIB, Cell, SimNode, grid, write_fleet
 from tests.compare.stored import Record, findings_of, lines, results, rewrite, write
 
@@ -123,22 +123,21 @@ def test_rates_over_the_day_are_to_each_nodes_own_median(tmp_path: Path) -> None
     write_fleet(tmp_path, 10, CELLS, repetitions=4)
 
     def at(line: Record) -> Record:
-        """Repetitions 0 and 1 at 3 o'clock, at double rate; 2 and 3 at 15 o'clock."""
+        """The first repetition at 3 o'clock, at four times the rate of those at 15 o'clock."""
         if line["kind"] == "result":
-            night = line["repetition"] < 2
+            night = line["repetition"] == 0
             line["started_at"] = f"2026-01-06T{'03' if night else '15'}:00:00.000000Z"
             fixed = 100.0 if line["step"] == "upload" else 300.0
-            line["throughput_mbps"] = fixed * (2 if night else 1)
+            line["throughput_mbps"] = fixed * (4 if night else 1)
         return line
 
     rewrite(tmp_path, at)
     hours = {(point.step, point.at): point for point in findings_of(tmp_path).hours}
     assert set(hours) == {(step, at) for step in ("upload", "download") for at in (3, 15)}
     night, day = hours["upload", 3], hours["upload", 15]
-    assert (night.n, day.n) == (80, 80)
-    # The median of two at 200 and two at 100 is 150.
-    assert night.median_ratio == pytest.approx(4 / 3)
-    assert day.median_ratio == pytest.approx(2 / 3)
+    assert (night.n, day.n) == (40, 120)
+    assert night.median_ratio == pytest.approx(4.0)
+    assert day.median_ratio == pytest.approx(1.0)
     assert night.low_ratio == pytest.approx(night.high_ratio)
 
 
@@ -330,3 +329,43 @@ def test_a_file_of_another_size_is_another_panel(tmp_path: Path) -> None:
         "download, size 50MiB",
         "download, size 200MiB",
     ]
+
+
+# --- what others have written --------------------------------------------------------------------
+
+
+def test_a_value_with_quotes_is_a_value(tmp_path: Path) -> None:
+    write_fleet(tmp_path, 2, CELLS)
+    _no_data(tmp_path, where=("gpu=O'Brien's 4090",))
+    _no_data(tmp_path, experiments=("it's",))
+
+
+def test_results_that_lack_knobs_are_compared_as_unknown(tmp_path: Path) -> None:
+    write_fleet(tmp_path, 3, CELLS)
+
+    def strip(line: Record) -> Record:
+        if line["kind"] == "run":
+            return {**line, "targets": ["nonsense"], "merged": [{"cell": 3}, 7, "x"]}
+        of_large = line["cell"]["chunk_size"] == "10MiB"
+        kept = ("content", "chunk_size_bytes") if of_large else tuple(line["requested"])
+        return {**line, "requested": {name: line["requested"][name] for name in kept}}
+
+    rewrite(tmp_path, strip)
+    titles = [one.title for one in findings_of(tmp_path, by=("concurrency",)).comparisons]
+    assert any("size unknown" in title for title in titles)
+    assert findings_of(tmp_path).comparisons[0].cells
+
+
+def test_merged_entries_that_make_no_sense_fill_nothing_in(tmp_path: Path) -> None:
+    write_fleet(tmp_path, 3, CELLS)
+    odd = {"cell": {"chunk_size": "5 apples"}, "same_as": CELLS[0], "step_index": 0}
+    rewrite(tmp_path, lambda line: {**line, "merged": [odd]} if line["kind"] == "run" else line)
+    assert findings_of(tmp_path).provenance.results == len(results(tmp_path))
+
+
+def test_more_cells_than_can_be_compared_are_refused(tmp_path: Path) -> None:
+    draw = lambda chance, number: SimNode(machine_id=f"n{number}")  # noqa: E731
+    write_fleet(tmp_path, 1001, grid(concurrency=[4]), repetitions=1, steps=("upload",), draw=draw)
+    with pytest.raises(HpsError, match="--by node: makes 1,001 cells"):
+        findings_of(tmp_path, by=("node",))
+    assert findings_of(tmp_path).comparisons[0].units == 1001

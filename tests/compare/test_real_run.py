@@ -86,3 +86,12 @@ def test_what_the_plan_merged_is_filled_in_elsewhere(output: Path) -> None:
     twin = one(findings_of(output).comparisons, "download")
     small = cell_of(twin, chunk_size="5MiB", concurrency=1)
     assert [cell.median_mbps for cell in download.cells] == [small.median_mbps] * 2
+
+
+def test_a_twin_that_is_in_another_panel_is_not_pointed_at(output: Path) -> None:
+    """10 MiB and 2 streams were not measured: 5 MiB and 1 stream stand for it, not 5 MiB and 2."""
+    found = findings_of(output, by=("chunk_size",))
+    panel = one(found.comparisons, "download, concurrency 2")
+    assert [cell.same_as for cell in panel.cells] == [None, None]
+    twin = cell_of(one(found.comparisons, "download, concurrency 1"), chunk_size="5MiB")
+    assert cell_of(panel, chunk_size="10MiB").median_mbps == twin.median_mbps

@@ -250,6 +250,15 @@ def test_interrupted_operations_are_not_failures() -> None:
     assert seen.gaps(_with_cells(*cells))["failures"].reason == "Upload: nothing failed."
 
 
+def test_a_cell_that_another_stands_for_is_counted_once() -> None:
+    first, second, *_ = FINDINGS.comparisons[0].cells
+    cells = [
+        replace(first, statuses={"ok": 5}, failure_rate=0.0),
+        replace(second, statuses={"ok": 5}, failure_rate=0.0, same_as=first.key),
+    ]
+    assert seen.gaps(_with_cells(*cells))["failures"].reason == "Upload: nothing failed."
+
+
 def test_reasons_are_counted_by_what_was_asked_and_not_by_what_was_measured() -> None:
     (bars,) = seen.layers(DRAWN["rejected"], "bar")
     counts = dict(zip(seen.values(bars, "reason"), seen.column(bars, "nodes"), strict=True))

@@ -98,43 +98,55 @@ def _config(paint: Paint) -> dict[str, Any]:
         "mark": {"aria": False},
         "padding": 12 if paint.paper else 2,
         "view": {"stroke": None},
-        "axis": {
-            "labelColor": paint.muted,
-            "titleColor": paint.muted,
-            "titleFontWeight": "normal",
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-            "gridColor": paint.grid,
-            "domainColor": paint.grid,
-            "ticks": False,
-            "domain": False,
-            "labelPadding": 6,
-            "labelFlush": False,
-            "titlePadding": 10,
-            "labelLimit": 220,
-            "labelSeparation": 6,
-        },
-        "legend": {
-            "orient": "top",
-            "labelColor": paint.ink,
-            "titleColor": paint.muted,
-            "titleFontWeight": "normal",
-            "labelFontSize": 12,
-            "symbolSize": 110,
-            "symbolOpacity": 1,
-            "symbolStrokeWidth": 2,
-            "offset": 8,
-            "columns": 4,
-        },
-        "title": {
-            "anchor": "start",
-            "frame": "group",
-            "color": paint.ink,
-            "fontSize": 17,
-            "fontWeight": "bold",
-            "subtitleColor": paint.muted,
-            "subtitleFontSize": 12,
-            "subtitlePadding": 6,
-            "offset": 14,
-        },
+        "axis": _axis(paint),
+        "legend": _legend(paint),
+        "title": _heading(paint),
+    }
+
+
+def _axis(paint: Paint) -> dict[str, Any]:
+    return {
+        "labelColor": paint.muted,
+        "titleColor": paint.muted,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "gridColor": paint.grid,
+        "domainColor": paint.grid,
+        "ticks": False,
+        "domain": False,
+        "labelPadding": 6,
+        "labelFlush": False,
+        "titlePadding": 10,
+        "labelLimit": 220,
+        "labelSeparation": 6,
+    }
+
+
+def _legend(paint: Paint) -> dict[str, Any]:
+    return {
+        "orient": "top",
+        "labelColor": paint.ink,
+        "titleColor": paint.muted,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "symbolSize": 110,
+        "symbolOpacity": 1,
+        "symbolStrokeWidth": 2,
+        "offset": 8,
+        "columns": 4,
+    }
+
+
+def _heading(paint: Paint) -> dict[str, Any]:
+    return {
+        "anchor": "start",
+        "frame": "group",
+        "color": paint.ink,
+        "fontSize": 17,
+        "fontWeight": "bold",
+        "subtitleColor": paint.muted,
+        "subtitleFontSize": 12,
+        "subtitlePadding": 6,
+        "offset": 14,
     }

@@ -42,7 +42,8 @@ def counted(comparison: Comparison) -> int:
 
 def failed(comparison: Comparison) -> int:
     """Those of them that are not `ok`."""
-    return counted(comparison) - sum(cell.statuses.get("ok", 0) for cell in comparison.cells)
+    own = (cell for cell in comparison.cells if cell.same_as is None)
+    return counted(comparison) - sum(cell.statuses.get("ok", 0) for cell in own)
 
 
 def _counted(cell: CellSummary) -> int:

@@ -34,7 +34,6 @@ def line(
     mark = {
         "type": "line",
         "strokeWidth": 2.5,
-        "clip": True,
         "point": {"size": 60} if dots else False,
     }
     return _layer(rows, mark, {"x": x, "y": y}, colour)
@@ -42,7 +41,7 @@ def line(
 
 def band(rows: Sequence[Row], x: Channel, low: Channel, high: str, colour: Colour) -> Layer:
     """An area from the channel `low` to the field `high`."""
-    mark = {"type": "area", "opacity": 0.18, "clip": True}
+    mark = {"type": "area", "opacity": 0.18}
     return _layer(rows, mark, {"x": x, "y": low, "y2": {"field": high}}, colour)
 
 

@@ -1,0 +1,1 @@
+"""A fleet like the published one: drawn nodes, each an emulated link that `hps` runs over."""

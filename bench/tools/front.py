@@ -1,0 +1,122 @@
+"""What stands before `rclone serve s3`: it records every request, and answers as S3 does.
+
+That server differs from S3 in two answers, which some tools insist on: a range comes with the status
+200 for 206, and the answer to the start of a multipart upload has another name.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+
+from tests.servers.faults import Truncate
+from tests.servers.http_head import Framing, RequestHead, ResponseHead, parse_response
+from tests.servers.proxied_connection import ProxiedConnection
+from tests.servers.proxy import RecordingProxy
+from tests.servers.recorder import Exchange, Recorder
+
+_ACCEPT_POLL_S = 0.2
+_BACKLOG = 128
+_CONNECT_TIMEOUT_S = 10.0
+_LARGEST_ANSWER = 64 * 1024
+_NAME, _NAME_IN_S3 = b"InitiateMultipartUpload>", b"InitiateMultipartUploadResult>"
+
+
+class Front(RecordingProxy):
+    """A recording proxy on an address of its own choice, for an upstream that is no full S3."""
+
+    def __init__(self, upstream_host: str, upstream_port: int, *, host: str) -> None:
+        super().__init__(upstream_host, upstream_port)
+        self.recorder = PatientRecorder()
+        self._host = host
+
+    def __enter__(self) -> Front:
+        self._listener = socket.create_server((self._host, 0), backlog=_BACKLOG)
+        self._listener.settimeout(_ACCEPT_POLL_S)
+        self._acceptor = self._start(self._accept, self._listener)
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        """The address to give to a client in place of the server's."""
+        return f"http://{self._host}:{self._listener.getsockname()[1]}"
+
+    def _serve(self, client: socket.socket) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(client)
+            try:
+                upstream = socket.create_connection(self._upstream, _CONNECT_TIMEOUT_S)
+                stack.enter_context(upstream)
+                stack.enter_context(self._tracked(client, upstream))
+                connection = _Connection(client, upstream, self)
+            except OSError:
+                # No server, or a client that has gone: closing the connection says it.
+                return
+            connection.serve()
+
+
+class PatientRecorder(Recorder):
+    """Waits for a peak as long as further data requests come, and no longer.
+
+    Some tools ask for one part first and for the others once they have it: a proxy that waits for
+    all of them to be in flight would wait in vain.
+    """
+
+    quiet_s = 1.0
+    """How long no further data request has to have come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_s = 0.0
+
+    def begin(self, head: RequestHead, client_port: int) -> Exchange:
+        """Count a request whose head has just been read."""
+        if head.kind != "control":
+            self._last_s = time.monotonic()
+        return super().begin(head, client_port)
+
+    def wait_for_data_peak(self, count: int, timeout_s: float) -> None:
+        """Return once `count` data requests have been under way at once, or no more come."""
+        deadline_s = time.monotonic() + timeout_s
+        with self._changed:
+            while not self._released and self._data_peak < count:
+                left_s = min(deadline_s, self._last_s + self.quiet_s) - time.monotonic()
+                if left_s <= 0:
+                    return
+                self._changed.wait(left_s)
+
+
+class _Connection(ProxiedConnection):
+    def _return(self, exchange: Exchange, response: ResponseHead, cut: Truncate | None) -> Framing:
+        head = exchange.head
+        if head.method == "POST" and "uploads" in head.query and response.status == 200:
+            return self._rename(exchange, response)
+        return super()._return(exchange, as_s3_answers(head, response), cut)
+
+    def _rename(self, exchange: Exchange, response: ResponseHead) -> Framing:
+        """Pass on a short answer with the name that it has in S3."""
+        if response.length > _LARGEST_ANSWER:
+            raise ConnectionError("the start of an upload was answered at length")
+        pieces: list[bytes] = []
+        self._from_upstream.copy(response.length, lambda piece: pieces.append(bytes(piece)))
+        body = b"".join(pieces).replace(_NAME, _NAME_IN_S3)
+        exchange.status, exchange.complete = response.status, True
+        self._client.sendall(_with_length(response.raw, len(body)) + body)
+        return "length"
+
+
+def as_s3_answers(request: RequestHead, response: ResponseHead) -> ResponseHead:
+    """The head of an answer; that to a range has the status 206."""
+    if "range" not in request.headers or response.status != 200:
+        return response
+    if "content-range" not in response.headers:
+        return response
+    _, _, rest = response.raw.partition(b"\r\n")
+    return parse_response(b"HTTP/1.1 206 Partial Content\r\n" + rest)
+
+
+def _with_length(raw: bytes, length: int) -> bytes:
+    lines = raw.rstrip(b"\r\n").split(b"\r\n")
+    kept = [line for line in lines if not line.lower().startswith(b"content-length:")]
+    return b"\r\n".join([*kept, b"Content-Length: %d" % length, b"", b""])
