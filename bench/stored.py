@@ -27,8 +27,10 @@ class Stored:
 
     def add(self, entry: Entry) -> None:
         """Keep it, on disk before anything else is done."""
+        before = self._path.read_bytes() if self._path.exists() else b""
+        torn = bool(before) and not before.endswith(b"\n")  # a kill cut the last line off
         with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            stream.write("\n" * torn + json.dumps(entry, ensure_ascii=False) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         self._entries[_key(entry["case"])] = json.loads(json.dumps(entry))

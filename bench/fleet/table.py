@@ -109,6 +109,9 @@ def _line(down: Values, up: Values) -> tuple[str, str]:
 
 def _counts(nodes: Sequence[Node], entries: Sequence[Mapping[str, Any]]) -> str:
     outcomes = Counter(entry["outcome"] for entry in entries)
+    slower = sum(
+        node.link.up_mbps < LEAST_UP_MBPS or node.link.down_mbps < LEAST_DOWN_MBPS for node in nodes
+    )
     capped = sum(node.capped for node in nodes)
     dropped = sum(entry["kernel_drops"] > 0 for entry in entries)
     late = sum(entry["most_late_s"] > _LATE_S for entry in entries)
@@ -116,7 +119,7 @@ def _counts(nodes: Sequence[Node], entries: Sequence[Mapping[str, Any]]) -> str:
         f"nodes drawn: {len(nodes)}, {capped} of them with a rate above {MOST_MBPS:g} Mbps, "
         f"which is cut to that",
         f"rejected by the filters ({LEAST_UP_MBPS} Mbps up, {LEAST_DOWN_MBPS} Mbps down): "
-        f"{outcomes['rejected']}",
+        f"{outcomes['rejected']}; links slower than these: {slower}",
         f"ran: {outcomes['ran']}; with an operation that is not ok: {outcomes['not ok']}; "
         f"without an end: {len(nodes) - len(entries)}",
         f"links that this machine was too slow for (packets dropped unseen): {dropped}; "

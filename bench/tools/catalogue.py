@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -102,7 +101,7 @@ def _aws_crt(program: Program) -> Tool:
         arguments=partial(_aws_arguments, program),
         config=config,
         told_by="multipart_chunksize, target_bandwidth",
-        untold="concurrency: it makes a connection of each 0.4 Gbit/s of the target, at least 10",
+        untold="concurrency: it opens a connection for each 0.4 Gbit/s of its target, at least 10",
     )
 
 

@@ -1,7 +1,7 @@
 """What stands before `rclone serve s3`: it records every request, and answers as S3 does.
 
-That server differs from S3 in two answers, which some tools insist on: a range comes with the status
-200 for 206, and the answer to the start of a multipart upload has another name.
+In two things that server differs, and some tools insist on them: a range comes with the status 200
+for 206, and the answer to the start of a multipart upload has another name.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class _Connection(ProxiedConnection):
         head = exchange.head
         if head.method == "POST" and "uploads" in head.query and response.status == 200:
             return self._rename(exchange, response)
+        exchange.up_bytes -= _framing_bytes(head)
         return super()._return(exchange, as_s3_answers(head, response), cut)
 
     def _rename(self, exchange: Exchange, response: ResponseHead) -> Framing:
@@ -104,6 +105,12 @@ class _Connection(ProxiedConnection):
         exchange.status, exchange.complete = response.status, True
         self._client.sendall(_with_length(response.raw, len(body)) + body)
         return "length"
+
+
+def _framing_bytes(head: RequestHead) -> int:
+    """What `aws-chunked` puts around the payload of a body: sizes, a checksum."""
+    payload = head.headers.get("x-amz-decoded-content-length")
+    return head.length - int(payload) if payload is not None and head.length else 0
 
 
 def as_s3_answers(request: RequestHead, response: ResponseHead) -> ResponseHead:

@@ -1,4 +1,4 @@
-"""What a tool is, what it is told, and the environment that it gets. Pure but for one small file."""
+"""What a tool is, what it is told, and the environment that it gets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One file, up to or down from `key` in the server's bucket; `home` is a folder for settings."""
+    """One file, up to or down from `key` in the server's bucket; `home` takes settings."""
 
     way: Way
     file: Path

@@ -233,7 +233,8 @@ class FleetNode:
 class TimePoint:
     """Rates of one step in one slot of time, each result divided by its node's own median.
 
-    `at` is the hour of the day (0 to 23, UTC), or tenths of the run (0 to 9).
+    `at` is the hour of the day (0 to 23, UTC), or tenths of the run (0 to 9). Low and high are the
+    quartiles.
     """
 
     step: str

@@ -93,17 +93,21 @@ def gather(
     if not fresh:
         return found
     size_bytes = sum(file.size_bytes for file in fresh)
-    if size_bytes < WORTH_KEEPING_BYTES:
-        return (*found, _whole(_read(connection, fresh, scratch)))
-    tell(f"reading {len(fresh)} files, {size_bytes / 1e6:.0f} MB, once")
-    if not _can_write(home):
-        return (*found, _whole(_read(connection, fresh, scratch)))
-    parts = [_read(connection, fresh, home), *parts]
-    return _live(_tidied(connection, files[0].folder, parts), wanted)
+    if size_bytes >= WORTH_KEEPING_BYTES:
+        tell(f"reading {len(fresh)} files, {size_bytes / 1e6:.0f} MB, once")
+        kept = _kept(connection, fresh, home)
+        if kept is not None:
+            return _live(_tidied(connection, files[0].folder, [kept, *parts]), wanted)
+    part = _read(connection, fresh, scratch)
+    return (*found, Live(part=part, names=frozenset(part.stamps)))
 
 
-def _whole(part: Part) -> Live:
-    return Live(part=part, names=frozenset(part.stamps))
+def _kept(connection: Connection, files: Sequence[StoredFile], home: Path) -> Part | None:
+    """A new part of the index; None where it can't be written."""
+    try:
+        return _read(connection, files, home) if _can_write(home) else None
+    except database.shortages():
+        return None  # there may be more space in the temporary folder
 
 
 def _live(parts: Iterable[Part], wanted: Mapping[str, Stamp]) -> tuple[Live, ...]:
@@ -128,7 +132,7 @@ def _parts(connection: Connection, home: Path) -> list[Part]:
 def _opened(connection: Connection, path: Path) -> Part | None:
     try:
         note = json.loads((path / _NOTE).read_bytes())
-        if note["rows"] != _count(connection, path):
+        if note["rows"] != _rows(connection, path):
             return None
         files = note["files"].items()
         return Part(
@@ -140,11 +144,15 @@ def _opened(connection: Connection, path: Path) -> Part | None:
         return None  # it is made anew
 
 
-def _count(connection: Connection, path: Path) -> dict[str, int]:
+def _rows(connection: Connection, path: Path) -> dict[str, int]:
+    """How many rows of each table a part has. Raises `ValueError` for other columns."""
     counted = {}
     for table, name in reading.FILES.items():
-        query = f"SELECT count(*) FROM read_parquet({text(path / name)})"
-        counted[table] = int((connection.execute(query).fetchone() or (0,))[0])
+        rows = f"FROM read_parquet({text(path / name)})"
+        described = connection.execute(f"SELECT * {rows} LIMIT 0").description
+        if [column[0] for column in described] != list(columns.TABLES[table]):
+            raise ValueError(f"{name} has other columns")
+        counted[table] = int((connection.execute(f"SELECT count(*) {rows}").fetchone() or (0,))[0])
     return counted
 
 
@@ -177,7 +185,7 @@ def _made(
     unfinished, path = place / f"new-{token}", place / f"part-{time.time_ns():020d}-{token}"
     try:
         remarks = write(unfinished)
-        rows = _count(connection, unfinished)
+        rows = _rows(connection, unfinished)
         note = {"rows": rows, "files": stamps, "remarks": remarks}
         (unfinished / _NOTE).write_text(json.dumps(note), encoding="utf-8")
         unfinished.rename(path)
@@ -195,7 +203,8 @@ def _tidied(connection: Connection, folder: Path, parts: Sequence[Part]) -> Sequ
     held = sum(len(one.part.stamps) for one in live)
     if len(live) > MOST_PARTS or 2 * alive < held:
         merged = _merged(connection, live, folder / FOLDER / _VERSION)
-        parts, live = [merged, *parts], (_whole(merged),)
+        parts = [merged, *parts]
+        live = _live(parts, now)
     _remove_the_rest(folder / FOLDER, {one.part.path for one in live})
     return parts
 

@@ -6,7 +6,6 @@ Each is a module of this package with a command of the module's own name.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 
 import click
 
@@ -18,16 +17,12 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Those that were added first, then the others."""
-        return [*super().list_commands(ctx), *(name for name in NAMES if _is_there(name))]
+        return [*super().list_commands(ctx), *NAMES]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, loaded if need be; None where there is none of this name."""
-        if cmd_name not in NAMES or not _is_there(cmd_name):
+        if cmd_name not in NAMES:
             return super().get_command(ctx, cmd_name)
         command = getattr(import_module(f"hps.commands.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101 - the rule of this package
         return command
-
-
-def _is_there(name: str) -> bool:
-    return find_spec(f"hps.commands.{name}") is not None

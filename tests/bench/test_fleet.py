@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,10 @@ from bench.fleet.bucket import Bucket
 from bench.fleet.draw import LEAST_MBPS, MOST_MBPS, Node, draw, histogram, published
 from bench.fleet.gather import Seen, see
 from bench.fleet.measure import EXPERIMENT
+from bench.link import EXIT_NO_LINK
 from bench.stored import Stored
 from hps.analyze import trend
-from tests.bench.machine import needs_link
+from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
 
 MANY = 4000
@@ -164,12 +166,12 @@ def test_the_table_has_the_means_the_line_and_the_counts() -> None:
 def test_a_real_fleet_of_two(tmp_path: Path) -> None:
     """One node that runs and one that the published filters reject, in one bucket."""
     ran = subprocess.run(
-        [sys.executable, "-m", "bench.fleet", "--nodes", "2", "--size", "5", "--seed", "626",
+        [sys.executable, "-m", "bench.fleet", "--nodes", "2", "--size", "5", "--seed", "4353",
          "--output", str(tmp_path)],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    folder = tmp_path / "2x5MiB-seed626"
+    folder = tmp_path / "2x5MiB-seed4353"
     entries = [json.loads(line) for line in (folder / "nodes.jsonl").read_text().splitlines()]
     assert [entry["outcome"] for entry in entries] == ["ran", "rejected"]
     first, second = (
@@ -184,3 +186,14 @@ def test_a_real_fleet_of_two(tmp_path: Path) -> None:
     assert "rejected by the filters (20 Mbps up, 50 Mbps down): 1" in ran.stdout
     bucket, stored = Bucket(root=folder / "bucket"), Stored(folder / "nodes.jsonl")
     assert all(program.find(entry["case"], bucket, stored) for entry in entries)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv")
+def test_without_the_rights_no_node_runs_and_the_code_says_so(tmp_path: Path) -> None:
+    before = [] if WHY_NOT else ["setpriv", "--bounding-set=-sys_admin"]
+    ran = subprocess.run(
+        [*before, sys.executable, "-m", "bench.fleet", "--nodes", "1", "--output", str(tmp_path)],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (EXIT_NO_LINK, "")
+    assert not list(tmp_path.rglob("*.jsonl"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -104,7 +105,7 @@ def test_one_file_of_an_indexed_folder(tmp_path: Path, read_names: list[str]) ->
     assert read_names == []
 
 
-@pytest.mark.parametrize("spoil", ["note", "json", "rows", "rubbish", "gone", "other"])
+@pytest.mark.parametrize("spoil", ["note", "json", "rows", "rubbish", "gone", "columns"])
 def test_a_part_that_is_spoilt_is_made_anew(
     tmp_path: Path, read_names: list[str], spoil: str
 ) -> None:
@@ -125,6 +126,8 @@ def test_a_part_that_is_spoilt_is_made_anew(
         case "gone":
             results.unlink()
         case _:
+            told = json.loads(note.read_text())
+            note.write_text(json.dumps(told | {"rows": {"runs": 2, "results": 2}}))
             shutil.copy(part / "runs.parquet", results)
     assert one(_COUNT, tmp_path) == 2 * _PER_RUN
     assert len(read_names) == 4
@@ -138,6 +141,22 @@ def test_where_nothing_can_be_written_nothing_is_kept(
     for _ in range(2):
         assert one(_COUNT, tmp_path) == _PER_RUN
     assert len(read_names) == 2
+
+
+def test_where_the_disk_is_full_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_fleet(tmp_path, nodes=1)
+    read = reading.read
+
+    def full(connection: Any, files: Any, into: Path) -> dict[str, str]:
+        if index.FOLDER in str(into):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return read(connection, files, into)
+
+    monkeypatch.setattr(reading, "read", full)
+    assert one(_COUNT, tmp_path) == _PER_RUN
+    assert _parts(tmp_path) == []
 
 
 def test_little_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,4 +46,4 @@ def test_all_commands_are_in_the_help() -> None:
     listed = [
         line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line
     ]
-    assert {"validate", "plan", "run", "node", "results"} <= set(listed)
+    assert {"validate", "plan", "run", "node", "results", "compare", "report"} <= set(listed)

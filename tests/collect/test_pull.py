@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -222,8 +224,11 @@ def test_a_file_that_cannot_be_fetched_is_named_and_fetched_the_next_time(
     assert _cached(bucket) == bucket.files()
 
 
-def test_a_pull_that_is_killed_leaves_whole_files_and_goes_on(
-    bucket: Bucket, proxy_for: ProxyFor
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_pull_that_is_ended_leaves_whole_files_and_goes_on(
+    bucket: Bucket, proxy_for: ProxyFor, number: signal.Signals, code: int
 ) -> None:
     write_fleet(bucket.work / "stored", nodes=120)
     bucket.put(bucket.work / "stored")
@@ -241,8 +246,8 @@ def test_a_pull_that_is_killed_leaves_whole_files_and_goes_on(
     while not (here := _cached(bucket)):
         assert time.monotonic() < deadline_s, "nothing came"
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait(_PATIENCE_S)
+    process.send_signal(number)
+    assert process.wait(_PATIENCE_S) == code
     while _held(bucket.work / "hps-cache"):
         assert time.monotonic() < deadline_s, "the copy goes on without its parent"
         time.sleep(0.05)
@@ -253,6 +258,38 @@ def test_a_pull_that_is_killed_leaves_whole_files_and_goes_on(
     assert _counts(_pull(bucket)) == (120 - len(here), 0, len(here))
     assert _cached(bucket) == stored
     assert list((bucket.work / "hps-cache").rglob("*partial*")) == []
+
+
+def test_on_a_terminal_it_shows_how_far_it_is(bucket: Bucket, proxy_for: ProxyFor) -> None:
+    write_fleet(bucket.work / "stored", nodes=100)
+    bucket.put(bucket.work / "stored")
+    proxy = proxy_for(bucket.server, min_data_s=1.5)
+    main, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hps", "results", "pull", "--from", "s3"],
+        cwd=bucket.work,
+        env={**os.environ, **bucket.env(proxy.endpoint)},
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    with process:
+        shown = _all_of(main)
+        assert process.stdout is not None
+        assert process.stdout.read().startswith(b"100 new, 0 changed")
+    assert process.returncode == 0
+    assert re.search(rb"\r\x1b\[K\d+/100 files, .*100 listed", shown)
+    assert shown.endswith(b"\r\x1b[K"), "the line is taken away"
+
+
+def _all_of(descriptor: int) -> bytes:
+    """What is written to a terminal until nobody has it open any more."""
+    with open(descriptor, "rb", buffering=0) as stream:
+        blocks = []
+        with contextlib.suppress(OSError):
+            while block := stream.read(4096):
+                blocks.append(block)
+    return b"".join(blocks)
 
 
 def _held(folder: Path) -> bool:

@@ -172,6 +172,27 @@ def test_one_name_for_two_places_is_two_panels(tmp_path: Path) -> None:
     assert len({panel.title for panel in by_target}) == len(by_target)
 
 
+def test_two_targets_of_one_run_are_two_cells_each_at_its_own_place(tmp_path: Path) -> None:
+    place = {"endpoint": None, "region": None, "bucket": "b", "folder": ""}
+    targets = {name: {**place, "provider": name} for name in ("aws", "cloudflare")}
+    cells = grid(target=list(targets), concurrency=[1, 4])
+    write_fleet(tmp_path, 3, cells, run_fields={"targets": targets})
+    rewrite(
+        tmp_path,
+        lambda line: {**line, "target": line["cell"]["target"]} if "cell" in line else line,
+    )
+    panel = one(panels_of(tmp_path, by=("target", "concurrency")), "upload")
+    assert [(cell.key["target"], cell.provider, cell.statuses) for cell in panel.cells] == [
+        *[("aws", "aws", {"ok": 9})] * 2,
+        *[("cloudflare", "cloudflare", {"ok": 9})] * 2,
+    ]
+    apart = [panel for panel in panels_of(tmp_path) if panel.step == "upload"]
+    assert [(panel.title, panel.provider) for panel in apart] == [
+        ("upload, target aws", "aws"),
+        ("upload, target cloudflare", "cloudflare"),
+    ]
+
+
 def test_other_effective_settings_in_one_cell_are_panels_of_their_own(tmp_path: Path) -> None:
     paths = write_fleet(tmp_path, 6, CELLS)
     odd = {path.parent.name for path in paths[:2]}

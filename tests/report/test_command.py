@@ -87,7 +87,7 @@ def test_without_results_there_is_no_page(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_written_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
-    name = "r" * 250 + ".html"
+    name = "r" * 300 + ".html"
     ran = hps("report", "-o", tmp_path / name, cwd=folder)
     assert ran.code == 1
     assert "could not be written: File name too long" in ran.err
