@@ -63,7 +63,7 @@ def _measure(
     checks = check(listed, terms, _tell)
     measured = []
     for number, case in enumerate(chosen):
-        left = _left(chosen[number:], terms, len(listed))
+        left = _left(chosen[number:], terms, sum(tool.timed for tool in listed))
         _tell(f"{number + 1}/{len(chosen)} {case.name}, {left}")
         blocks = compare(case, listed, terms, seed=options.seed, stored=stored, tell=_tell)
         measured.append((case, blocks))

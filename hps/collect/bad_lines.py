@@ -51,8 +51,9 @@ def _why(line: bytes) -> str:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return "is not JSON" if line.endswith(b"\n") else "is torn, as of a run that still goes on"
-    if not isinstance(record, dict) or record.get("kind") not in ("run", "result"):
+    if not isinstance(record, dict) or record.get("kind") not in ("run", "resume", "result"):
         return "is neither a run nor a result"
-    wanted = _OF_BOTH if record["kind"] == "run" else (*_OF_BOTH[:-1], *_OF_A_RESULT)
+    is_result = record["kind"] == "result"
+    wanted = (*_OF_BOTH[:-1], *_OF_A_RESULT) if is_result else _OF_BOTH
     missing = [name for name in wanted if record.get(name) is None]
     return f"lacks {', '.join(missing[:_SHOWN])}" if missing else ""

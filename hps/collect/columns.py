@@ -78,6 +78,8 @@ _MEASURED = (
 )
 # What makes a line one of a run or a result, and a row one of the tables.
 IS_RUN = f"kind = 'run' AND {_NAMED} AND {_STARTED_AT} IS NOT NULL"
+# A run that was ended went on here; its results say the rest.
+IS_RESUME = f"kind = 'resume' AND {_NAMED} AND {_STARTED_AT} IS NOT NULL"
 IS_RESULT = f"kind = 'result' AND {_MEASURED} AND requested.chunk_size_bytes IS NOT NULL"
 IS_ROW: Mapping[str, str] = {
     "runs": f"{_NAMED} AND started_at IS NOT NULL",

@@ -31,7 +31,9 @@ FOLDER = ".hps-index"
 WORTH_KEEPING_BYTES = 32 * 1024**2
 MOST_PARTS = 8
 _VERSION = hashlib.sha256(
-    json.dumps([columns.LINE, columns.TABLES, columns.IS_RUN, columns.IS_RESULT]).encode()
+    json.dumps(
+        [columns.LINE, columns.TABLES, columns.IS_RUN, columns.IS_RESUME, columns.IS_RESULT]
+    ).encode()
 ).hexdigest()[:12]
 _NOTE = "part.json"
 # Others may still read what this process no longer needs.

@@ -116,7 +116,8 @@ def _name_lines(
 
 def _counts(connection: Connection) -> dict[str, _Count]:
     rows = connection.execute(
-        f"SELECT file, count(*) FILTER (({columns.IS_RUN}) OR ({columns.IS_RESULT})),"
+        "SELECT file, count(*) FILTER"
+        f" (({columns.IS_RUN}) OR ({columns.IS_RESUME}) OR ({columns.IS_RESULT})),"
         " count(operation_id) - count(DISTINCT (run_id, operation_id))"
         " FILTER (operation_id IS NOT NULL) FROM stage GROUP BY file"
     ).fetchall()
@@ -134,7 +135,9 @@ def _rows(table: str, repeated: Sequence[str]) -> str:
     if not repeated:
         return rows
     repeats = f"list_contains({texts(repeated)}, file)"
-    once = "QUALIFY row_number() OVER (PARTITION BY file, run_id, operation_id) = 1"
+    # The last one counts, but what was interrupted never replaces what came to an end.
+    last = "ORDER BY status = 'interrupted', started_at DESC"
+    once = f"QUALIFY row_number() OVER (PARTITION BY file, run_id, operation_id {last}) = 1"
     return f"{rows} AND NOT {repeats} UNION ALL {rows} AND {repeats} {once}"
 
 
@@ -143,6 +146,4 @@ def _remark(path: Path, lines: int, count: _Count) -> str:
     remarks = [] if count.good else ["no results of hps"]
     if count.good < lines:
         remarks += bad_lines.explain(path, good=count.good)
-    if count.repeated:
-        remarks.append(f"{count.repeated} operations are there twice")
     return "; ".join(remarks)

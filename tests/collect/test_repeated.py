@@ -59,8 +59,27 @@ def test_lines_that_are_there_twice_count_once(tmp_path: Path) -> None:
     path.write_bytes(2 * path.read_bytes())
     assert one(_COUNT, tmp_path) == 2 * _PER_RUN
     assert one("SELECT count(*) FROM runs", tmp_path) == 2
-    assert skipped(tmp_path) == {path.name: f"{_PER_RUN} operations are there twice"}
+    assert skipped(tmp_path) == {}
     assert other.is_file()
+
+
+def test_of_an_operation_that_was_done_again_the_last_result_counts(tmp_path: Path) -> None:
+    (path,) = write_fleet(tmp_path, nodes=1)
+    run, result, *others = lines(path)
+    later = result | {"started_at": "2099-01-01T00:00:00.000000Z"}
+    failed = later | {"status": "failed", "reason": "lost", "throughput_mbps": None}
+    latest = later | {"started_at": "2099-01-02T00:00:00.000000Z"}
+    ended = latest | {"status": "interrupted", "reason": "ended", "throughput_mbps": None}
+    resume = {
+        "kind": "resume",
+        **{key: run[key] for key in ("run_id", "machine_id", "experiment", "started_at")},
+    }
+    write(path, run, failed, result, *others, resume, ended)
+
+    query = f"SELECT status FROM results WHERE operation_id = '{result['operation_id']}'"
+    assert ask(query, tmp_path) == [("failed",)]
+    assert one(_COUNT, tmp_path) == _PER_RUN
+    assert skipped(tmp_path) == {}
 
 
 def test_parquet_beside_the_lines_it_was_made_of(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ PAYLOAD = (
     "</script></style><script>window.hacked=1</script>"
     "<img src=x onerror=\"window.hacked=2\"><svg onload='window.hacked=3'>"
     '" onmouseover="window.hacked=4" \' ${window.hacked=5} {{ 7*7 }} {% raw %}'
-    " <!-- ]]> &lt;b&gt; \u2028\u2029 javascript:alert(1) \x00 \U0001f600"
+    " </script a <!-- ]]> &lt;b&gt; \u2028\u2029 javascript:alert(1) \x00 \U0001f600"
 )
 # Words with a meaning, which are not free text.
 _FIXED = {"unit", "verdict", "test", "kind", "direction", "outcome", "by"}
