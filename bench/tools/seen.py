@@ -74,6 +74,8 @@ def differences(seen: Seen, told: Seen, *, gathered: bool) -> Iterator[str]:
         yield f"{seen.text.partition(',')[0]} for {told.text.partition(',')[0]}"
     if seen.bytes != told.bytes:
         yield f"{seen.bytes} bytes for {told.bytes}"
+    if seen.again:
+        yield f"{seen.again} had to come again"
     if seen.in_flight > told.in_flight or (gathered and seen.in_flight < told.in_flight):
         yield f"{seen.in_flight} at once for {told.in_flight}"
 
