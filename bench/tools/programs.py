@@ -13,13 +13,13 @@ from pathlib import Path
 
 from bench.tools.tool import plain_environment
 from hps import process
-from hps.errors import HpsError
+from hps.errors import HpsError, MachineError
 from hps.tools import rclone
 
 VENV = Path("build/bench/tools-venv")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 AWS_1, AWS_2 = "AWS CLI 1", "AWS CLI 2"
-_STAMP = "requirements.sha256"
+STAMP = "requirements.sha256"
 _MAKE_TIMEOUT_S, _INSTALL_TIMEOUT_S, _ANSWER_TIMEOUT_S = 120.0, 600.0, 60.0
 _VERSION_OF = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
 
@@ -40,17 +40,25 @@ class Programs:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
+def wanted_stamp() -> str:
+    """What the file `STAMP` in an environment with these requirements holds."""
+    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+
+
 def install(venv: Path, tell: Callable[[str], None]) -> None:
     """Make the environment, unless it is there already with these requirements.
 
-    What can't be installed is told, and is missing later on.
+    What can't be installed is told, and is missing later on. Raises `MachineError` where the folder
+    can't be made.
     """
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    stamp = venv / _STAMP
+    wanted, stamp = wanted_stamp(), venv / STAMP
     if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
         return
     tell(f"installing {REQUIREMENTS.name} into {venv} …")
-    venv.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        venv.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot make {venv.parent}: {error.strerror}", "name --venv") from error
     logs = (venv.with_suffix(".out"), venv.with_suffix(".err"))
     make = (sys.executable, "-m", "venv", str(venv))
     pip = (str(venv / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check")

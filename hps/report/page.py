@@ -60,6 +60,7 @@ def render(findings: Findings, *, version: str, made_at: str) -> str:
     return _template().render(
         findings=findings,
         answers=page_answer.answers(findings),
+        sentences=page_answer.sentences(findings),
         classes=page_answer.classes(findings),
         changes=page_answer.changes(findings),
         changes_more=max(0, len(findings.changes) - page_answer.MOST_CHANGES),

@@ -154,9 +154,18 @@ def _answer(comparison: Comparison) -> Answer:
     )
 
 
+def sentences(findings: Findings) -> list[str]:
+    """Where the answers of classes of nodes differ."""
+    return [_sentence(text) for text in findings.sentences]
+
+
 def _told(decision: Decision) -> str:
-    """The answer as a sentence; that it is inconclusive is said beside it."""
-    text = decision.text.removeprefix(f"{decision.kind}: ")
+    """The answer; that it is inconclusive is said beside it."""
+    return _sentence(decision.text.removeprefix(f"{decision.kind}: "))
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
@@ -205,9 +214,9 @@ def _ahead_text(pair: Pair | None) -> str:
 
 
 def _faster(ratio: float | None, interval: Interval | None) -> str:
-    """`12 % faster (95 % interval 9 to 15 %)`."""
-    span = words.range_of(interval)
-    return words.faster(ratio or 1.0) + (f" ({span})" if span else "")
+    """`12 % faster [9 to 15 %]`."""
+    span = words.range_of(interval).partition(" interval ")[2]
+    return words.faster(ratio or 1.0) + (f" [{span}]" if span else "")
 
 
 def _failed(comparison: Comparison) -> str:

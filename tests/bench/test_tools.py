@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bench.link import EXIT_NO_LINK
 from bench.stored import Stored
 from bench.tools import cases, catalogue, measure, programs, table
 from bench.tools.findings import Findings
@@ -22,7 +25,8 @@ from bench.tools.programs import AWS_1, AWS_2, Program, Programs
 from bench.tools.seen import Seen, differences, expected, see
 from bench.tools.tool import Task, Terms, Tool
 from hps.errors import HpsError
-from tests.bench.machine import needs_link
+from hps.tools import rclone
+from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
 from tests.servers.recorder import Request
 from tests.servers.s3_server import S3Server
@@ -100,9 +104,11 @@ def test_blocks_over_a_link_are_measured_once(installed: dict[str, Tool], tmp_pa
         assert transfer["cpu_s"] > 0
 
 
-def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _command(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run it with nothing on PATH, so that no AWS CLI of this machine takes part."""
     return subprocess.run(
-        [sys.executable, "-m", "bench.tools", *arguments],
+        [*before, sys.executable, "-m", "bench.tools", *arguments],
+        env={**os.environ, "PATH": "", "HPS_RCLONE": rclone.find_binary(os.environ)},
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -113,17 +119,15 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_measures_what_is_installed_and_names_the_rest(tmp_path: Path) -> None:
-    wanted = programs.stamp_of(programs.REQUIREMENTS)
     venv = tmp_path / "venv"
     venv.mkdir()
-    (venv / programs.STAMP).write_text(wanted)  # as if it were installed
+    (venv / programs.STAMP).write_text(programs.wanted_stamp())  # as if it were installed
     done = _command(
         *("--links", "loopback", "--sizes", "24MiB", "--chunk", "5MiB", "--concurrency", "4"),
         *("--blocks", "2", "--venv", str(venv), "--output", str(tmp_path / "tools.jsonl")),
     )
     assert done.returncode == 0, done.stderr
     assert "installing" not in done.stderr
-    assert "| 8 x 5 MiB, 4 at once" not in done.stdout
     assert done.stdout.count("7 x 5 MiB, 4 at once") == 2
     assert "**loopback, 24 MiB**, 2 blocks" in done.stdout
     for name in ("s5cmd", AWS_1, "boto3", "obstore"):
@@ -138,10 +142,320 @@ def test_the_command_measures_what_is_installed_and_names_the_rest(tmp_path: Pat
         pytest.param(("--chunk", "5500kB"), "whole MiB", id="odd chunk"),
         pytest.param(("--sizes", "90MiB"), "too few chunks", id="small file"),
         pytest.param(("--concurrency", "0"), "at least one", id="nothing in flight"),
-        pytest.param(("--links", "loopback", "--aws", "true"), "no AWS CLI 2", id="aws"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], said: str) -> None:
-    done = _command(*arguments, "--venv", "/dev/null/venv")
+    done = _command(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities are Linux's")
+def test_without_a_link_nothing_is_measured_over_loopback() -> None:
+    """As root without the rights, or as one who has none anyway."""
+    setpriv = shutil.which("setpriv")
+    if not WHY_NOT and setpriv is None:
+        pytest.skip("no setpriv")
+    drop = () if WHY_NOT or setpriv is None else (setpriv, "--bounding-set=-net_admin")
+    done = _command("--short", before=drop)
+    assert (done.returncode, done.stdout) == (EXIT_NO_LINK, "")
+    assert "on the wire" not in done.stderr
+
+
+def test_an_aws_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HpsError, match="is no AWS CLI 2"):
+        programs.find(tmp_path, "true")
+
+
+def _program(path: Path, says: str) -> Path:
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_programs_are_found_with_their_versions(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    _program(tmp_path / "bin/s5cmd", "v2.3.0-991c9fb")
+    _program(tmp_path / "bin/aws", "aws-cli/1.46.3 Python/3.11.7 Linux/6.1 botocore/1.43.62")
+    second = _program(tmp_path / "aws2", "aws-cli/2.36.7 Python/3.14.0 Linux/6.1 exe/x86_64")
+    found = programs.find(tmp_path, str(second))
+    assert found.found["s5cmd"].version == "2.3.0"
+    assert found.found[AWS_1].version == "1.46.3"
+    assert found.found[AWS_2] == Program(path=str(second), version="2.36.7")
+    assert set(found.missing) == {"boto3", "obstore"}
+    names = [tool.name for tool in catalogue.tools(found)]
+    assert names == ["rclone", "s5cmd", "AWS CLI, classic", "AWS CLI, CRT"]
+
+
+def _found(*names: str) -> Programs:
+    return Programs(found={name: Program(path=f"/bin/{name}", version="1") for name in names})
+
+
+def _task(tmp_path: Path, way: Any = "up") -> Task:
+    server = S3Server(
+        endpoint="http://198.18.0.1:9000",
+        access_key_id="THEKEYID",
+        secret_access_key="THESECRET",
+        bucket="b",
+        provider="Rclone",
+    )
+    file = tmp_path / "file"
+    file.touch()
+    return Task(way=way, file=file, key=KEY, server=server, terms=TERMS, home=tmp_path)
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_keys_are_in_the_environment_alone(way: str, tmp_path: Path) -> None:
+    every = _found("rclone", "s5cmd", AWS_2, "boto3", "obstore")
+    for tool in catalogue.tools(every):
+        command = tool.command(_task(tmp_path, way))
+        written = (tmp_path / "aws-config").read_text()
+        assert not any("THEKEYID" in text or "THESECRET" in text for text in command.argv)
+        assert "THE" not in written
+        assert command.env["AWS_SECRET_ACCESS_KEY"] == "THESECRET"
+        assert "http_proxy" not in {name.lower() for name in command.env}
+
+
+def test_the_crt_is_told_a_rate_that_makes_so_many_connections(tmp_path: Path) -> None:
+    crt = catalogue.tools(_found("rclone", AWS_2))[-1]
+    crt.command(replace(_task(tmp_path), terms=Terms(chunk_bytes=8 * MIB, concurrency=20)))
+    settings = (tmp_path / "aws-config").read_text().splitlines()
+    assert {"  multipart_chunksize = 8388608", "  target_bandwidth = 1000000000"} <= set(settings)
+    assert "  preferred_transfer_client = crt" in settings
+
+
+def _request(number: int, body_bytes: int, started_s: float, **fields: Any) -> Request:
+    values: dict[str, Any] = {
+        "sequence": number,
+        "method": "PUT",
+        "key": KEY,
+        "kind": "part",
+        "direction": "up",
+        "query": "",
+        "part_number": number,
+        "range": None,
+        "body_bytes": body_bytes,
+        "started_s": started_s,
+        "ended_s": started_s + 1,
+        "client_port": 4000 + number,
+        "status": 200,
+        "complete": True,
+    }
+    return Request(**{**values, **fields})
+
+
+PARTS = [_request(1, 10, 0.0), _request(2, 10, 0.5), _request(3, 4, 1.2)]
+
+
+def test_the_parts_of_one_object_are_seen() -> None:
+    other = _request(4, 7, 0.0, key="tools/y/0.bin")
+    failed = _request(2, 10, 0.4, status=503, client_port=4002)
+    seen = see([*PARTS, other, failed], "up", KEY)
+    assert seen == Seen(chunks=3, chunk_bytes=10, bytes=24, in_flight=3, connections=3, again=1)
+    assert see(PARTS, "up", KEY).in_flight == 2
+    assert see(PARTS, "down", KEY) == Seen(
+        chunks=0, chunk_bytes=0, bytes=0, in_flight=0, connections=0, again=0
+    )
+    assert see([*PARTS, _request(5, 9, 3.0)], "up", KEY).chunk_bytes == 0
+
+
+TOLD = expected(TERMS, 31 * MIB)
+
+
+def test_what_is_expected_follows_from_the_terms() -> None:
+    assert (TOLD.chunks, TOLD.chunk_bytes, TOLD.in_flight) == (7, 5 * MIB, 4)
+    assert TOLD.text == "7 x 5 MiB, 4 at once"
+    assert expected(TERMS, 12 * MIB).in_flight == 3
+    assert expected(TERMS, 3 * MIB).chunk_bytes == 3 * MIB
+
+
+@pytest.mark.parametrize(
+    ("seen", "gathered", "off"),
+    [
+        pytest.param(TOLD, True, [], id="as told"),
+        pytest.param(replace(TOLD, in_flight=3), False, [], id="quicker than the next"),
+        pytest.param(replace(TOLD, in_flight=3), True, ["3 at once for 4"], id="too few"),
+        pytest.param(replace(TOLD, in_flight=5), False, ["5 at once for 4"], id="too many"),
+        pytest.param(replace(TOLD, connections=5), True, [], id="a spare connection"),
+        pytest.param(replace(TOLD, chunks=4), False, ["4 x 5 MiB for 7 x 5 MiB"], id="chunks"),
+        pytest.param(
+            replace(TOLD, chunk_bytes=0), True, ["7 x several sizes for 7 x 5 MiB"], id="sizes"
+        ),
+        pytest.param(replace(TOLD, bytes=5), True, ["5 bytes for 32505856"], id="bytes"),
+        pytest.param(replace(TOLD, again=2), True, ["2 had to come again"], id="again"),
+    ],
+)
+def test_what_is_not_as_told_is_said(seen: Seen, gathered: bool, off: list[str]) -> None:
+    assert list(differences(seen, TOLD, gathered=gathered)) == off
+
+
+LINK = cases.LINKS["10ms"]
+CASE = cases.Case(link=LINK, size_bytes=31 * MIB, blocks=3)
+
+
+def _transfer(tool: str, way: str, duration_s: float, **fields: Any) -> dict[str, Any]:
+    values = {"tool": tool, "way": way, "duration_s": duration_s, "cpu_s": 0.5, "why": ""}
+    return {**values, "seen": asdict(TOLD), **fields}
+
+
+def _findings(**of_s5cmd: Any) -> Findings:
+    """s5cmd takes twice as long up, half as long down."""
+    blocks = [
+        {
+            "transfers": [
+                _transfer("rclone", "up", 10.0 + block),
+                _transfer("rclone", "down", 10.0 + block),
+                _transfer("s5cmd", "up", 20.0 + 2 * block, **of_s5cmd),
+                _transfer("s5cmd", "down", 5.0 + block / 2),
+            ],
+            "kernel_drops": 0,
+        }
+        for block in range(3)
+    ]
+    way = {"duration_s": 1.0, "cpu_s": 0.5, "seen": asdict(TOLD), "why": ""}
+    return Findings(
+        terms=TERMS,
+        tools=catalogue.tools(_found("rclone", "s5cmd")),
+        checks=[
+            {"name": name, "start_s": 0.2, "size_bytes": 31 * MIB, "up": way, "down": way}
+            for name in ("rclone", "s5cmd")
+        ],
+        measured=[(CASE, blocks)],
+    )
+
+
+def _rows(found: Findings) -> list[list[str]]:
+    lines = table.text(found, {}).splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_has_rates_shares_and_ratios_within_blocks() -> None:
+    found = _findings()
+    rows = [row for row in _rows(found) if row[0] == "s5cmd"]
+    # 260 Mbit in 20, 22 and 24 s: 13.0, 11.8 and 10.8 Mbps, of 300 less headers.
+    assert rows[1] == ["s5cmd", "11.9", "4 %", "0.50 (0.50 to 0.50)",
+                       "47.4", "16 %", "2.00 (2.00 to 2.00)", "4", "0.50, 0.50"]  # fmt: skip
+    assert rows[0][3:] == ["7 x 5 MiB, 4 at once", "7 x 5 MiB, 4 at once", "0.20"]
+    assert list(found.failures()) == []
+
+
+def test_a_tool_on_other_terms_has_no_ratio_and_is_a_failure() -> None:
+    found = _findings(seen=asdict(replace(TOLD, in_flight=9)))
+    row = [row for row in _rows(found) if row[0] == "s5cmd"][1]
+    assert (row[1], row[3], row[6], row[7]) == ("11.9", "", "2.00 (2.00 to 2.00)", "4 to 9")
+    assert len(list(found.failures())) == 3
+    assert all("s5cmd, up: 9 at once for 4" in line for line in found.failures())
+
+
+def test_a_tool_that_cannot_be_told_is_no_failure() -> None:
+    found = _findings(seen=asdict(replace(TOLD, in_flight=9)))
+    first, second = found.tools
+    found = replace(found, tools=[first, replace(second, untold="concurrency")])
+    assert list(found.failures()) == []
+    assert [row for row in _rows(found) if row[0] == "s5cmd"][1][3] == ""
+    assert "- s5cmd can't be told concurrency." in table.text(found, {})
+
+
+def test_a_transfer_that_failed_is_told() -> None:
+    found = _findings(why="exit 1: no")
+    row = [row for row in _rows(found) if row[0] == "s5cmd"][1]
+    assert (row[1], row[3]) == ("failed", "")
+    assert len(list(found.failures())) == 3
+
+
+def test_packets_that_the_link_never_saw_are_told() -> None:
+    found = _findings()
+    found.measured[0][1][0]["kernel_drops"] = 7  # type: ignore[index]
+    assert list(found.failures()) == [f"{CASE.name}: 7 packets were dropped before the link"]
+
+
+def test_large_files_go_over_the_first_link_in_a_third_of_the_blocks() -> None:
+    sizes = [200 * MIB, 1024 * MIB]
+    chosen = cases.choose(["10ms", "80ms"], sizes, 6, everywhere=False)
+    assert [(case.link, case.size_bytes // MIB, case.blocks) for case in chosen] == [
+        (LINK, 200, 6),
+        (cases.LINKS["80ms"], 200, 6),
+        (LINK, 1024, 2),
+    ]
+    assert {case.blocks for case in cases.choose(["10ms"], sizes, 6, everywhere=True)} == {6}
+    assert cases.choose(["10ms"], sizes, 2, everywhere=False)[-1].blocks == 1
+
+
+def test_each_tool_has_one_turn_in_a_block_in_an_order_by_chance() -> None:
+    orders = [tuple(cases.order(NAMES, CASE, block, 0)) for block in range(8)]
+    assert all(sorted(order) == sorted(NAMES) for order in orders)
+    assert len(set(orders)) > 1
+    assert orders == [tuple(cases.order(NAMES, CASE, block, 0)) for block in range(8)]
+
+
+def test_the_full_form_takes_under_25_minutes() -> None:
+    terms = Terms(chunk_bytes=10 * MIB, concurrency=10)
+    links = ["10ms", "80ms", "150ms"]
+    chosen = cases.choose(links, [200 * MIB, 1024 * MIB], 3, everywhere=False)
+    assert sum(case.blocks * case.block_s(terms, 6) for case in chosen) < 24 * 60
+
+
+def _as_the_server_answers(asked: Asked) -> Page:
+    if asked.method == "POST":
+        body = b"<InitiateMultipartUpload><UploadId>7</UploadId></InitiateMultipartUpload>"
+        return Page(body=body)
+    if "Range" in asked.headers:
+        return Page(body=b"abc", headers={"Content-Range": "bytes 0-2/9"})
+    return Page(body=b"abcdefghi")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "status", "body"),
+    [
+        pytest.param("GET", "/b/k", {"Range": "bytes=0-2"}, 206, b"abc", id="range"),
+        pytest.param("GET", "/b/k", {}, 200, b"abcdefghi", id="whole"),
+        pytest.param(
+            "POST",
+            "/b/k?uploads=",
+            {},
+            200,
+            b"<InitiateMultipartUploadResult><UploadId>7</UploadId>"
+            b"</InitiateMultipartUploadResult>",
+            id="start of an upload",
+        ),
+        pytest.param(
+            "POST",
+            "/b/k?uploadId=7",
+            {},
+            200,
+            b"<InitiateMultipartUpload><UploadId>7</UploadId></InitiateMultipartUpload>",
+            id="anything else",
+        ),
+    ],
+)
+def test_the_front_answers_as_s3_does(
+    method: str, target: str, headers: dict[str, str], status: int, body: bytes, tmp_path: Path
+) -> None:
+    with serve_web(tmp_path, _as_the_server_answers, tls=False) as web:
+        upstream = urlsplit(web.endpoint)
+        host, port = upstream.hostname or "", upstream.port or 0
+        with Front(host, port, host="127.0.0.1") as front:
+            at = urlsplit(front.endpoint)
+            connection = HTTPConnection(at.hostname or "", at.port, timeout=10)
+            connection.request(method, target, headers=headers)
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (status, body)
+            connection.close()
+            (request,) = front.requests()
+    assert (request.status, request.complete) == (status, True)
+
+
+def test_the_framing_of_a_body_is_no_payload(tmp_path: Path) -> None:
+    framed = b"3\r\nabc\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
+    with serve_web(tmp_path, lambda _: Page(), tls=False) as web:
+        upstream = urlsplit(web.endpoint)
+        host, port = upstream.hostname or "", upstream.port or 0
+        with Front(host, port, host="127.0.0.1") as front:
+            at = urlsplit(front.endpoint)
+            connection = HTTPConnection(at.hostname or "", at.port, timeout=10)
+            headers = {"Content-Encoding": "aws-chunked", "x-amz-decoded-content-length": "3"}
+            connection.request("PUT", "/b/k?partNumber=1&uploadId=7", framed, headers)
+            connection.getresponse().read()
+            connection.close()
+            (request,) = front.requests()
+    assert request.body_bytes == 3

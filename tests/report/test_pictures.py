@@ -341,3 +341,19 @@ def test_the_text_of_a_picture_says_what_is_in_it() -> None:
     best = max(FINDINGS.comparisons[0].cells, key=lambda cell: cell.median_mbps or 0)
     assert f"{best.median_mbps:,.0f} Mbps" in picture.finding
     assert f"chunk size {best.key['chunk_size']}" in picture.finding
+
+
+def test_nodes_that_were_asked_for_many_things_have_no_thicket_of_rules() -> None:
+    nodes = tuple(
+        replace(node, checks=tuple({**check, "bound": float(place)} for check in node.checks))
+        for place, node in enumerate(FINDINGS.nodes)
+    )
+    picture = seen.pictures(replace(FINDINGS, nodes=nodes, rejected=()))["required-min-upload"]
+    assert seen.layers(picture, "rule") == []
+    assert "theirs, of 0 to 119 Mbps" in picture.note
+
+
+def test_a_rate_that_never_changes_is_said_to_be_steady() -> None:
+    level = tuple(replace(point, median_ratio=1.0) for point in FINDINGS.hours)
+    picture = seen.pictures(replace(FINDINGS, hours=level))["hours"]
+    assert "100 % throughout" in picture.note

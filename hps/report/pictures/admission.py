@@ -18,6 +18,7 @@ from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, category, co
 ROW_HEIGHT = 32
 MOST_REASONS = 12
 LONGEST = 60
+MOST_RULES = 3
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 # How a unit of the checks is shown: its name and how many of the stored ones make it.
 _SHOWN = {"s": ("ms", 0.001), "bytes": ("GiB", 1024.0**3)}
@@ -130,18 +131,31 @@ def _required(name: str, checks: Sequence[Mapping[str, object]], paint: Paint) -
             for place, nodes in enumerate(counts)
         ]
     axis = f"measured, {unit}" if unit else "measured"
-    said = " or ".join(f"{bound:g} {unit}".strip() for bound in bounds)
+    said = _bounds_text(bounds, unit)
     beyond = f" {bins.beyond:,} above {bins.end:,.0f} not drawn." if bins.beyond else ""
     colour = colours("verdict", ("meets it", "does not"), (paint.green, paint.orange))
     return Picture(
         name=panels.slug("required", name),
         section="reliability",
         title=f"Measured against required: {rule}",
-        note=f"{int(passed.sum()):,} of {len(checks):,} nodes meet {said} (dashed).{beyond}",
-        finding=f"Of {len(checks):,} nodes {int(passed.sum()):,} meet the {rule} of {said}.",
+        note=f"{int(passed.sum()):,} of {len(checks):,} nodes meet {said}.{beyond}",
+        finding=f"Of {len(checks):,} nodes {int(passed.sum()):,} meet the {rule}: {said}.",
         layers=[
             marks.bins(rows, axis, colour, stacked=True),
-            marks.rule("x", bounds, number("low", axis), paint.ink, dashed=True),
+            *_rules(bounds, axis, paint),
         ],
         height=200,
     )
+
+
+def _bounds_text(bounds: Sequence[float], unit: str) -> str:
+    """`20 Mbps (dashed)`; where experiments asked for many different things, their range."""
+    if len(bounds) > MOST_RULES:
+        return f"theirs, of {bounds[0]:g} to {bounds[-1]:g} {unit}".strip()
+    return " or ".join(f"{bound:g} {unit}".strip() for bound in bounds) + " (dashed)"
+
+
+def _rules(bounds: Sequence[float], axis: str, paint: Paint) -> list[Layer]:
+    if len(bounds) > MOST_RULES:
+        return []
+    return [marks.rule("x", bounds, number("low", axis), paint.ink, dashed=True)]

@@ -55,18 +55,14 @@ def _picture(
         tip("high", "a quarter above", ".1%"),
         tip("n", "results", ","),
     ]
-    least = min(points, key=lambda point: point.median_ratio)
-    most = max(points, key=lambda point: point.median_ratio)
-    span = (
-        f"from {numbers.percent_text(least.median_ratio)} ({least.step}, {where.format(least.at)}) "
-        f"to {numbers.percent_text(most.median_ratio)} ({most.step}, {where.format(most.at)})"
-    )
+    span = _span(points, where)
     return Picture(
         name=name,
         section="time",
         title=title,
-        note=f"Each result over the median of its own node, {span}; band: the middle half.",
-        finding=f"{title}: medians go {span} of a node's own median.",
+        note=f"Each result over the median of its own node and cell. Line: the median, {span}; "
+        "band: the middle half.",
+        finding=f"{title}: the median is {span} of a node's own.",
         layers=[
             marks.rule("y", [1.0], y, paint.muted, dashed=True),
             marks.band(rows, x, {**y, "field": "low"}, "high", colour),
@@ -75,6 +71,16 @@ def _picture(
         ],
         height=260,
     )
+
+
+def _span(points: Sequence[TimePoint], where: str) -> str:
+    """`from 87 % (upload, hour 3) to 110 % (download, hour 22)`, or the one that all have."""
+    low, high = (pick(points, key=lambda point: point.median_ratio) for pick in (min, max))
+    texts = [numbers.percent_text(point.median_ratio) for point in (low, high)]
+    if texts[0] == texts[1]:
+        return f"{texts[0]} throughout"
+    places = [f"({point.step}, {where.format(point.at)})" for point in (low, high)]
+    return f"from {texts[0]} {places[0]} to {texts[1]} {places[1]}"
 
 
 def _row(point: TimePoint) -> dict[str, object]:
