@@ -63,7 +63,7 @@ class PatientRecorder(Recorder):
     all of them to be in flight would wait in vain.
     """
 
-    quiet_s = 1.0
+    quiet_s = 3.0
     """How long no further data request has to have come."""
 
     def __init__(self) -> None:

@@ -231,7 +231,9 @@ class FleetNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimePoint:
-    """Rates of one step in one slot of time, each result divided by its node's own median.
+    """Rates of one step in one slot of time, each result divided by its node's own mean.
+
+    The geometric mean of its results in the same cell.
 
     `at` is the hour of the day (0 to 23, UTC), or tenths of the run (0 to 9). Low and high are the
     quartiles.

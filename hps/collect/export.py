@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,12 +37,13 @@ def export(tables: Tables, table: str, style: str, experiments: Sequence[str], p
     where = of_experiments(experiments)
     if table == "nodes" and experiments:
         where = f"list_has_any(experiments, {texts(experiments)})"
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished = path.with_name(f".hps-{secrets.token_hex(4)}")
     query = f"SELECT * FROM {table} WHERE {where} ORDER BY {_ORDER[table]}"
     try:
         tables.connection.execute(f"COPY ({query}) TO {text(unfinished)} ({FORMATS[style]})")
         unfinished.replace(path)
     except (OSError, database.sql_error()) as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be the trouble
+            unfinished.unlink(missing_ok=True)
         what = f"{path} could not be written: {database.first_line(error)}"
         raise MachineError(what, "name another file with -o") from error

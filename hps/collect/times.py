@@ -1,4 +1,4 @@
-"""When rates were high and low: each result against the median of its own node and cell."""
+"""When rates were high and low: each result against the mean of its own node and cell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hps.analyze.comparison import TimePoint
 if TYPE_CHECKING:
     from hps.collect.database import Connection
 
-# A result that is alone in its cell is its own median, which would say that nothing ever changes.
+# The geometric mean: of few results the median is one of them, so that most ratios would be 1. A
+# result that is alone in its cell is its own mean, which would say that nothing ever changes.
 # Of a run's time, the tenth in which a result began.
 _RATIOS = """
 CREATE OR REPLACE TEMP TABLE ratios AS
@@ -19,7 +20,8 @@ SELECT s.step, t.mbps / m.mbps AS ratio, hour(t.started_at) AS hours,
   ))::INTEGER END AS tenths
 FROM told t JOIN steps s USING (kind)
   JOIN (
-    SELECT kind, node_no, median(mbps) AS mbps FROM told WHERE ok AND NOT filled
+    SELECT kind, node_no, exp(avg(ln(mbps))) AS mbps FROM told
+    WHERE ok AND NOT filled AND mbps > 0
     GROUP BY kind, node_no HAVING count(*) > 1
   ) m USING (kind, node_no)
   JOIN (

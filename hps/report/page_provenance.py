@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hps.analyze.comparison import Findings, FleetNode
 from hps.prices import PRICES
-from hps.report import keys, panels
+from hps.report import compare_words, keys, panels
 from hps.report.numbers import plural
 from hps.report.pictures import admission
 
@@ -73,11 +73,12 @@ def left_out(findings: Findings) -> LeftOut:
 def _prices(findings: Findings) -> Iterator[str]:
     """The price lists that dollars were counted by, each with its date."""
     priced = {
-        comparison.provider
+        compare_words.provider(comparison)
         for comparison in findings.comparisons
         if any(cell.dollars_per_gb is not None for cell in comparison.cells)
     }
-    for provider in sorted(priced):
+    # Where a comparison is of several providers, each cell has the prices of its own.
+    for provider in sorted(priced) if all(priced) else PRICES:
         known = PRICES.get(provider)
         if known is not None:
             yield f"{known.title} of {known.as_of}"

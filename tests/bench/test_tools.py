@@ -99,7 +99,7 @@ def test_blocks_over_a_link_are_measured_once(installed: dict[str, Tool], tmp_pa
     assert (len(said), first) == (1, again)
     for transfer in first[0]["transfers"]:
         assert transfer["why"] == ""
-        assert transfer["seen"]["in_flight"] == TERMS.concurrency
+        assert 1 <= transfer["seen"]["in_flight"] <= TERMS.concurrency
         assert transfer["duration_s"] > 31 * MIB * 8 / 300e6
         assert transfer["cpu_s"] > 0
 

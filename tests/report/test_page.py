@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hps.analyze.comparison import Change, Findings, Interval, Needed
+from hps.prices import PRICES
 from hps.report import page, page_answer, page_provenance, page_table
 from tests.report.fleet import make_findings, nothing
 from tests.report.hostile import PAYLOAD
@@ -239,3 +240,15 @@ def test_where_the_numbers_come_from_is_said(findings: Findings) -> None:
     assert facts["tools"] == known.tools
     assert facts["measured"] == ("2026-08-30 08:12 UTC to 2026-09-01 19:40 UTC",)
     assert "size 200MiB" in facts["the same for all"]
+
+
+def test_prices_are_those_of_the_provider_with_their_date(findings: Findings) -> None:
+    priced = [
+        replace(one, shared={**one.shared, "provider": "cloudflare"})
+        for one in findings.comparisons
+    ]
+    facts = page_provenance.facts(replace(findings, comparisons=tuple(priced)))
+    (prices,) = [fact.values for fact in facts if fact.name == "prices"]
+    title = PRICES["cloudflare"]
+    assert title is not None
+    assert prices == (f"{title.title} of {title.as_of}",)

@@ -10,7 +10,7 @@ from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint, of_steps
 from hps.report.pictures.picture import Channel, Drawn, Gap, Picture, colours, number, tip
 
-_RATIO = "rate over the node's own median"
+_RATIO = "rate over the node's own mean"
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
