@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hps import process
 from hps.errors import MachineError
-from hps.limit import Limit
-from hps.model import Knobs
+from hps.limit import Limit, LimitError
+from hps.model import Knobs, Operation
 from hps.tools import rclone
 
 _NESTED_FOLDERS = 10
@@ -85,6 +85,28 @@ def make(
         _make_files(shape, paths[start : start + _FILES_PER_CALL], parent, binary, guard, limit)
     sha256 = hash_files(folder, shape.names, limit)
     return Payload(shape=shape, folder=folder, sha256=sha256)
+
+
+def make_all(
+    operations: Iterable[Operation],
+    parent: Path,
+    binary: str,
+    guard: process.Guard,
+    stop: process.Stop,
+    event: Callable[..., object],
+) -> dict[Shape, Payload]:
+    """Every payload that operations move; fewer where the run is stopped. Raises `MachineError`."""
+    moving = (operation for operation in operations if operation.requested is not None)
+    made = {}
+    for shape in dict.fromkeys(shape_of(operation.cell.knobs) for operation in moving):
+        if stop.is_set():
+            break
+        event("making_payload", **asdict(shape))
+        try:
+            made[shape] = make(shape, parent, binary, guard, Limit(stop=stop))
+        except LimitError:
+            break  # stopped: no operation will begin
+    return made
 
 
 def hash_files(folder: Path, names: tuple[str, ...], limit: Limit | None = None) -> dict[str, str]:

@@ -5,13 +5,12 @@ binary -> guard, scratch -> embedded servers -> decision, run line -> payloads -
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import __version__, admission, execute, payload, recording, taking_up
-from hps.limit import Limit, LimitError
 from hps.model import Measurement, Operation, Plan, Spec
 from hps.node import facts as node_facts
 from hps.node.machine_id import machine_id
@@ -85,8 +84,8 @@ def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome
             recording.bucket_copy(plan.spec.results.target, folder, tools, listener) as bucket,
         ):
             recorder = recording.Recorder(journal, bucket, scrubber, listener)
-            _take_over(taken, lock, started_at, recorder)
-            decision = _admit(plan, taken, started_at, tools, stop, recorder, options.env)
+            killed = _take_over(taken, lock, started_at, recorder)
+            decision = _admit(plan, taken, started_at, tools, stop, recorder, options.env, killed)
             if decision.rejected or stop.is_set():
                 # The first try was just made; this one is sure to wait for the answer.
                 tally = execute.Tally()
@@ -116,39 +115,46 @@ def _admit(
     stop: Stop,
     recorder: recording.Recorder,
     env: Mapping[str, str],
+    killed: Set[str],
 ) -> admission.Decision:
-    """Look at the node, judge it, and put down the line that a run begins or goes on with."""
+    """Look at the node, judge it, and put down the line that a run begins or goes on with.
+
+    What the `killed` runs left in the buckets is removed.
+    """
     event, identity = recorder.listener.event, taken.identity
     facts = collect_facts(env, tools)
     decision = decide(plan.spec, identity, facts, tools, stop, event)
     known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
-    left = sum(task.recorded for task in taken.tasks)
+    left, journal = sum(task.recorded for task in taken.tasks), str(recorder.journal.path)
     if taken.before is None:
         recorder.append(run_record(identity, plan, started_at=started_at, facts=known))
-        event("run_started", run_id=identity.run_id, journal=str(recorder.journal.path))
-        return decision
-    recorder.append(resume_record(identity, started_at=started_at, left=left, facts=known))
-    event(
-        "run_resumed",
-        run_id=identity.run_id,
-        journal=str(recorder.journal.path),
-        left=left,
-        of=len(plan.operations),
-    )
+        event("run_started", run_id=identity.run_id, journal=journal)
+    else:
+        recorder.append(resume_record(identity, started_at=started_at, left=left, facts=known))
+        of = len(plan.operations)
+        event("run_resumed", run_id=identity.run_id, journal=journal, left=left, of=of)
+        killed = {*killed, identity.run_id}
     if not decision.rejected:
         names = [name for name in tools.targets if plan.spec.targets[name].provider != "embedded"]
-        taking_up.remove_leftovers(tools, _data_folder(identity), names, stop, event)
+        for run_id in sorted(killed):
+            folder = f"data/{identity.experiment}/{run_id}"
+            taking_up.remove_leftovers(tools, folder, names, stop, event)
     return decision
 
 
 def _take_over(
     taken: TakenUp, lock: RunLock, started_at: datetime, recorder: recording.Recorder
-) -> None:
-    """Put down what the earlier run was ended in, then what this one is."""
+) -> Set[str]:
+    """Put down what the earlier run was ended in, then what this one is.
+
+    Returns the id of the run that was killed in this folder, which may have had no line yet.
+    """
     told = _interrupted(taken, lock)
     lock.tell(run_id=taken.identity.run_id, started_at=utc_text(started_at))
     if told is not None:
         recorder.append(told)
+    killed = str(lock.before.get("run_id", ""))
+    return {killed} if taking_up.is_run_id(killed) else set()
 
 
 def _interrupted(taken: TakenUp, lock: RunLock) -> Record | None:
@@ -258,7 +264,14 @@ def _execute(
         ),
         secrets=tools.secrets,
         offers_http2=http2.wanted_of(plan.operations, tools.targets),
-        payloads=_payloads(plan, tools, stop, recorder.listener),
+        payloads=payload.make_all(
+            plan.operations,
+            tools.scratch / "payload",
+            tools.binary,
+            tools.guard,
+            stop,
+            recorder.listener.event,
+        ),
         scratch=tools.scratch,
         guard=tools.guard,
         stop=stop,
@@ -274,26 +287,3 @@ def _execute(
 
     hooks = execute.Hooks(store=recorder.append, started=started, event=recorder.listener.event)
     return execute.run(taken.tasks, taken.identity, context, hooks)
-
-
-def _payloads(
-    plan: Plan, tools: Tools, stop: Stop, listener: Listener
-) -> dict[payload.Shape, payload.Payload]:
-    """Every payload of the plan, made before anything is timed."""
-    shapes = dict.fromkeys(
-        payload.shape_of(operation.cell.knobs)
-        for operation in plan.operations
-        if operation.requested is not None
-    )
-    made = {}
-    for shape in shapes:
-        if stop.is_set():
-            break
-        listener.event("making_payload", **asdict(shape))
-        try:
-            made[shape] = payload.make(
-                shape, tools.scratch / "payload", tools.binary, tools.guard, Limit(stop=stop)
-            )
-        except LimitError:
-            break  # stopped: no operation will begin
-    return made

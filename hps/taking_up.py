@@ -68,7 +68,7 @@ def take_up(
     `fetch` brings journals from the bucket into a folder for each machine below `fetched`.
     Raises `HpsError` where the run that was named can't go on.
     """
-    if wish.run_id and not _RUN_ID.fullmatch(wish.run_id):
+    if wish.run_id and not is_run_id(wish.run_id):
         hint = "such as 20261122T101530123Z-5f3a9c: see `hps results list`"
         raise HpsError(f"--resume: '{wish.run_id}' is not the id of a run", hint)
     home = output / identity.experiment
@@ -88,6 +88,11 @@ def take_up(
         tasks=left,
         before=found,
     )
+
+
+def is_run_id(text: str) -> bool:
+    """True for what could be the id of a run, and so the name of a folder."""
+    return _RUN_ID.fullmatch(text) is not None
 
 
 def remove_leftovers(
@@ -118,7 +123,7 @@ def _new(plan: Plan, identity: RunIdentity, here: Path, event: admission.Event) 
     if other:
         event("experiment_changed", unfinished_run=other, reason="a new run begins")
     moment = datetime.strptime(identity.run_id[:18] + "000+0000", "%Y%m%dT%H%M%S%f%z")
-    if _RUN_ID.fullmatch(last) and last >= identity.run_id:
+    if is_run_id(last) and last >= identity.run_id:
         identity = replace(identity, run_id=new_run_id(moment, after=last))
     return TakenUp(
         identity=identity,

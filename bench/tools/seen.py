@@ -17,7 +17,7 @@ class Seen:
     """The requests that carried an object's bytes one way.
 
     `chunk_bytes` is the size of all parts or ranges but the last, 0 where they differ. `again`
-    counts those that failed or were not complete, and so had to come again.
+    counts the requests beyond one for each: they failed, or were given up and sent again.
     """
 
     chunks: int
@@ -37,8 +37,12 @@ class Seen:
 def see(requests: Sequence[Request], way: Way, key: str) -> Seen:
     """What was recorded of one object."""
     data = [request for request in data_requests(requests, way) if request.key == key]
-    good = [request for request in data if request.complete and (request.status or 0) < 300]
-    sizes = [request.body_bytes for request in sorted(good, key=_place)]
+    good = {
+        _place(request): request.body_bytes
+        for request in data
+        if request.complete and (request.status or 0) < 300
+    }
+    sizes = [good[place] for place in sorted(good)]
     alike = set(sizes[:-1]) or set(sizes)
     return Seen(
         chunks=len(sizes),
@@ -75,7 +79,7 @@ def differences(seen: Seen, told: Seen, *, gathered: bool) -> Iterator[str]:
     if seen.bytes != told.bytes:
         yield f"{seen.bytes} bytes for {told.bytes}"
     if seen.again:
-        yield f"{seen.again} had to come again"
+        yield f"{seen.again} came again"
     if seen.in_flight > told.in_flight or (gathered and seen.in_flight < told.in_flight):
         yield f"{seen.in_flight} at once for {told.in_flight}"
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from hps.errors import HpsError, NotStoredError
 
 NAME = ".lock"
-_MOST_BYTES = 4096
+_MOST_BYTES = 512
 
 
 class RunLock:
@@ -43,10 +43,12 @@ class RunLock:
         self.before: Mapping[str, object] = _told(told)
 
     def tell(self, **fields: object) -> None:
-        """Put down what goes on; it outlives this process, but not the machine."""
-        text = json.dumps({"pid": os.getpid(), **fields}).encode()[:_MOST_BYTES]
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text, 0)
+        """Put down what goes on; it outlives this process, but not the machine.
+
+        One write of always the same length: a kill leaves the old text or the new one.
+        """
+        text = json.dumps({"pid": os.getpid(), **fields}).encode()
+        os.pwrite(self._descriptor, text.ljust(_MOST_BYTES)[:_MOST_BYTES], 0)
 
     def __enter__(self) -> RunLock:
         return self

@@ -252,6 +252,8 @@ def test_the_parts_of_one_object_are_seen() -> None:
     failed = _request(2, 10, 0.4, status=503, client_port=4002)
     seen = see([*PARTS, other, failed], "up", KEY)
     assert seen == Seen(chunks=3, chunk_bytes=10, bytes=24, in_flight=3, connections=3, again=1)
+    twice = see([*PARTS, _request(6, 10, 5.0, part_number=1)], "up", KEY)
+    assert (twice.chunks, twice.bytes, twice.again) == (3, 24, 1)
     assert see(PARTS, "up", KEY).in_flight == 2
     assert see(PARTS, "down", KEY) == Seen(
         chunks=0, chunk_bytes=0, bytes=0, in_flight=0, connections=0, again=0
@@ -282,7 +284,7 @@ def test_what_is_expected_follows_from_the_terms() -> None:
             replace(TOLD, chunk_bytes=0), True, ["7 x several sizes for 7 x 5 MiB"], id="sizes"
         ),
         pytest.param(replace(TOLD, bytes=5), True, ["5 bytes for 32505856"], id="bytes"),
-        pytest.param(replace(TOLD, again=2), True, ["2 had to come again"], id="again"),
+        pytest.param(replace(TOLD, again=2), True, ["2 came again"], id="again"),
     ],
 )
 def test_what_is_not_as_told_is_said(seen: Seen, gathered: bool, off: list[str]) -> None:

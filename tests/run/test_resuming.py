@@ -261,3 +261,15 @@ def test_two_runs_do_not_share_a_folder(site: _Site) -> None:
     assert said[0].code == 2
     assert "another run works in" in said[0].err
     assert site.journals()[0].stem in said[0].err
+
+
+def test_what_a_run_killed_in_its_probe_left_is_removed_by_the_next(site: _Site) -> None:
+    rules = "node: {min_upload: 1Mbps, on_unknown: accept, probe: {target: s3, seconds: 20}}"
+    site.spec.write_text(f"{site.spec.read_text()}{rules}\n")
+    site.killed(lambda: any("/probe/" in name for name in site.objects()))
+    assert [journal.read_text() for journal in site.journals()] == [""]
+
+    ran = site.run("--set", "node.probe.seconds=1")
+
+    assert ran.code == 0, ran.err
+    assert {Path(name).suffix for name in site.objects()} == {".jsonl", ".csv", ".txt"}
