@@ -72,6 +72,12 @@ class Findings:
         used = [transfer["cpu_s"] for transfer in self.transfers(blocks, tool, way)]
         return median(used) if used else None
 
+    def off_in(self, case: Case, blocks: Sequence[Data], tool: Tool, way: Way) -> tuple[str, ...]:
+        """What it did in another way than it was told while it was timed, each thing once."""
+        done = self.transfers(blocks, tool, way)
+        said = [text for one in done if not one["why"] for text in self._off(case, one)]
+        return tuple(dict.fromkeys(said))
+
     def failures(self) -> Iterator[str]:
         """What failed, what wasn't as told though it can be told, and what a link lost unseen."""
         for tool in self.tools:
@@ -95,9 +101,7 @@ class Findings:
             yield f"{case.name}: {drops} packets were dropped before the link"
 
     def _on_other_terms(self, case: Case, blocks: Sequence[Data], tool: Tool, way: Way) -> bool:
-        done = self.transfers(blocks, tool, way)
-        off = [self._off(case, transfer) for transfer in done if not transfer["why"]]
-        return bool(self.off_on_wire(tool, way)) or any(off)
+        return bool(self.off_on_wire(tool, way) or self.off_in(case, blocks, tool, way))
 
     def _off(self, case: Case, transfer: Data) -> list[str]:
         told = expected(self.terms, case.size_bytes)

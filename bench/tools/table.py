@@ -75,7 +75,14 @@ def _of_case(found: Findings, case: Case, blocks: Sequence[Data]) -> str:
         if tool.timed
     ]
     count = f"{case.blocks} block{'' if case.blocks == 1 else 's'}"
-    return f"**{case.name}**, {count}:\n\n{_table(rows, [*headers, 'at once', 'CPU, s'])}"
+    whole = f"**{case.name}**, {count}:\n\n{_table(rows, [*headers, 'at once', 'CPU, s'])}"
+    off = [
+        f"- On other terms: {tool.name}, {way}: {', '.join(texts)}."
+        for tool in found.tools
+        for way in WAYS
+        if (texts := found.off_in(case, blocks, tool, way))
+    ]
+    return "\n\n".join(part for part in (whole, "\n".join(off)) if part)
 
 
 def _of_way(found: Findings, case: Case, blocks: Sequence[Data], tool: Tool, way: Way) -> list[str]:

@@ -345,6 +345,8 @@ def test_a_tool_on_other_terms_has_no_ratio_and_is_a_failure() -> None:
     found = _findings(seen=asdict(replace(TOLD, in_flight=9)))
     row = [row for row in _rows(found) if row[0] == "s5cmd"][1]
     assert (row[1], row[3], row[6], row[7]) == ("11.9", "", "2.00 (2.00 to 2.00)", "4 to 9")
+    said = "- On other terms: s5cmd, up: 9 at once for 4."
+    assert table.text(found, {}).count(said) == 1
     assert len(list(found.failures())) == 3
     assert all("s5cmd, up: 9 at once for 4" in line for line in found.failures())
 
