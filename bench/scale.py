@@ -1,17 +1,17 @@
 """How time and memory grow with what is stored.
 
-    python -m bench.scale compare [--most 1000000] [--keep DIR]
+    python -m bench.scale compare [--most 1000000] [--keep DIR] [--write]
 
 `compare`: `hps compare` on 10^3 results, 10^4 and so on, 96 on each node; first on files that it
-has not seen, then again on what it has indexed. Each is a process of its own; the peak is its
-resident memory as the kernel counts it.
+has not seen, then again on what it has indexed; then `hps report` on the same. Each is a process of
+its own; the peak is its resident memory as the kernel counts it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tabulate import tabulate
 
-from bench import many_results
+from bench import many_results, written
+from hps.collect.index import FOLDER as INDEX
 
 _FEWEST = 1000
 
@@ -41,9 +41,10 @@ class Cost:
 def main() -> None:
     """Run the part that is asked for."""
     options = _options()
-    now = datetime.now(UTC)
-    print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {now:%Y-%m-%d}")
-    _PARTS[options.part](options)
+    text = f"{written.machine()}\n\n{_PARTS[options.part](options)}"
+    print(text)
+    if options.write:
+        written.write(f"Scale: {options.part}", text)
 
 
 def run(*command: str) -> Cost:
@@ -62,16 +63,20 @@ def run(*command: str) -> Cost:
     )
 
 
-def compare(options: argparse.Namespace) -> None:
-    """`hps compare` on ever more results."""
+def compare(options: argparse.Namespace) -> str:
+    """`hps compare` and `hps report` on ever more results, as a table."""
     rows = []
     results = _FEWEST
     while results <= options.most:
         with _folder(options.keep, f"compare-{results}") as folder:
+            shutil.rmtree(folder / INDEX, ignore_errors=True)
             there = len(list(folder.rglob("*.jsonl")))
             nodes = there or many_results.write(folder, results)
             command = (sys.executable, "-m", "hps", "compare", str(folder))
             first, again = run(*command), run(*command)
+            page = folder / "report.html"
+            report = run(sys.executable, "-m", "hps", "report", str(folder), "-o", str(page))
+            page_bytes = page.stat().st_size
         rows.append(
             [
                 nodes * many_results.RESULTS_A_NODE,
@@ -80,21 +85,26 @@ def compare(options: argparse.Namespace) -> None:
                 again.wall_s,
                 again.cpu_s,
                 max(first.peak_bytes, again.peak_bytes) / 1e6,
+                report.wall_s,
+                page_bytes / 1e6,
             ]
         )
-        print(tabulate(rows, headers=_HEADERS, floatfmt=".1f", intfmt=","), flush=True)
+        print(f"{results:,} results: {again.wall_s:.1f} s", file=sys.stderr, flush=True)
         results *= 10
+    return tabulate(rows, headers=_HEADERS, floatfmt=".1f", intfmt=",", tablefmt="github")
 
 
-_HEADERS = ["results", "nodes", "first time, s", "indexed, s", "indexed, CPU s", "peak, MB"]
-_PARTS: Mapping[str, Callable[[argparse.Namespace], None]] = {"compare": compare}
+_HEADERS = ["results", "nodes", "first time, s", "indexed, s", "indexed, CPU s", "peak, MB",
+            "report, s", "page, MB"]  # fmt: skip
+_PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {"compare": compare}
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", choices=_PARTS)
     parser.add_argument("--most", type=int, default=1_000_000, help="the largest number of results")
     parser.add_argument("--keep", type=Path, help="write the files here, and leave them")
+    parser.add_argument("--write", action="store_true", help=f"into {written.RESULTS.name}")
     return parser.parse_args()
 
 

@@ -19,7 +19,6 @@ def main() -> None:
         config=config.Config(
             s3={"addressing_style": "path"},
             max_pool_connections=concurrency,
-            retries={"mode": "standard"},
         ),
     )
     settings = transfer.TransferConfig(
