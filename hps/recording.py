@@ -63,6 +63,25 @@ def bucket_copy(target: str, folder: str, tools: Tools, listener: Listener) -> I
         )
 
 
+def send_again(
+    journal: Path,
+    target: str,
+    folder: str,
+    tools: Tools,
+    listener: Listener,
+    render: Callable[[Path], Mapping[str, str]],
+    stop: Stop,
+) -> str:
+    """Send an earlier run's journal, which may have been ended before it was sent.
+
+    Returns why the bucket lacks it, or nothing.
+    """
+    with Journal(journal):
+        pass  # a line that was cut off is taken away
+    with bucket_copy(target, folder, tools, listener) as bucket:
+        return publish(journal, bucket, render, Scrubber(tools.secrets), stop)
+
+
 def publish(
     journal: Path,
     bucket: BucketCopy,

@@ -41,7 +41,7 @@ class Ended:
         """The exit code."""
         outcome = self.outcome
         if isinstance(outcome, session.Finished):
-            return EXIT_OK
+            return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
         if self.stopped is not None:
             return self.stopped
         # First: a node that is rejected has measured nothing that could be missing.
@@ -66,12 +66,12 @@ class Ended:
     def remarks(self) -> list[str]:
         """What a person has to know beside the answer."""
         outcome = self.outcome
+        remarks = []
         if isinstance(outcome, session.Finished):
             said = f"this machine has done it all in run {outcome.run_id}"
-            return [f"{said}; --fresh measures again"]
-        remarks = []
-        if outcome.decision.rejected and self.stopped is None:
-            remarks += ["this node is rejected", *outcome.decision.verdict.reasons]
+            remarks = [f"{said}; --fresh measures again"]
+        elif outcome.decision.rejected and self.stopped is None:
+            remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
         if outcome.not_stored:
             remarks.append(f"the bucket lacks results: {outcome.not_stored}")
         return [self.scrubber.text(remark) for remark in remarks]
@@ -85,7 +85,7 @@ class Ended:
             verdict = outcome.decision.verdict
             said = self.scrubber.text("; ".join(verdict.reasons))
             return said if verdict.action == "reallocate" else ""
-        stored = isinstance(outcome, session.Finished) or not outcome.not_stored
+        stored = not outcome.not_stored
         return "the experiment is done" if stored and rules.on_complete == "reallocate" else ""
 
 

@@ -11,18 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import __version__, admission, execute, payload, recording, taking_up
-from hps.model import Measurement, Operation, Plan, Spec
+from hps.model import Operation, Plan, Spec
 from hps.node import facts as node_facts
 from hps.node.machine_id import machine_id
-from hps.record import (
-    Record,
-    RunIdentity,
-    new_run_id,
-    result_record,
-    resume_record,
-    run_record,
-    utc_text,
-)
+from hps.record import RunIdentity, new_run_id, resume_record, run_record, utc_text
 from hps.recording import Listener
 from hps.scrub import Scrubber
 from hps.steps import Places, StepContext
@@ -60,9 +52,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """There was nothing to do: on this machine the run `run_id` has done it all."""
+    """There was nothing to do: on this machine the run `run_id` has done it all.
+
+    `not_stored` is that of `Outcome`.
+    """
 
     run_id: str
+    not_stored: str = ""
 
 
 def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome | Finished:
@@ -75,29 +71,47 @@ def run(plan: Plan, options: Options, stop: Stop, listener: Listener) -> Outcome
     home = options.output / identity.experiment / identity.machine_id
     with opened(plan.spec, options.env) as tools, RunLock(home) as lock:
         taken = _take_up(plan, identity, tools, options, stop, listener.event)
-        if not taken.tasks:
-            return Finished(run_id=taken.identity.run_id)
-        scrubber = Scrubber(tools.secrets)
         folder = _results_folder(plan, taken)
-        with (
-            Journal(taken.journal) as journal,
-            recording.bucket_copy(plan.spec.results.target, folder, tools, listener) as bucket,
-        ):
-            recorder = recording.Recorder(journal, bucket, scrubber, listener)
-            killed = _take_over(taken, lock, started_at, recorder)
-            decision = _admit(plan, taken, started_at, tools, stop, recorder, options.env, killed)
-            if decision.rejected or stop.is_set():
-                # The first try was just made; this one is sure to wait for the answer.
-                tally = execute.Tally()
-                not_stored = bucket.send_all([journal.path], wait=stop.wait)
-            else:
-                try:
-                    tally = _execute(plan, taken, tools, stop, recorder, lock)
-                finally:
-                    # Also where the disk is full or a bug ends the run: what is done is sent.
-                    not_stored = recording.publish(
-                        journal.path, bucket, options.render, scrubber, stop
-                    )
+        unsent, not_stored = taking_up.unsent(taken, lock, options.output), ""
+        if unsent:
+            target = plan.spec.results.target
+            not_stored = recording.send_again(
+                unsent, target, folder, tools, listener, options.render, stop
+            )
+        if not taken.tasks:
+            return Finished(run_id=taken.identity.run_id, not_stored=not_stored)
+        return _go_on(plan, taken, lock, started_at, tools, options, stop, listener)
+
+
+def _go_on(
+    plan: Plan,
+    taken: TakenUp,
+    lock: RunLock,
+    started_at: datetime,
+    tools: Tools,
+    options: Options,
+    stop: Stop,
+    listener: Listener,
+) -> Outcome:
+    """Do what the run has left, and store it."""
+    scrubber, folder = Scrubber(tools.secrets), _results_folder(plan, taken)
+    with (
+        Journal(taken.journal) as journal,
+        recording.bucket_copy(plan.spec.results.target, folder, tools, listener) as bucket,
+    ):
+        recorder = recording.Recorder(journal, bucket, scrubber, listener)
+        killed = _take_over(taken, lock, started_at, recorder)
+        decision = _admit(plan, taken, started_at, tools, stop, recorder, options.env, killed)
+        if decision.rejected or stop.is_set():
+            # The first try was just made; this one is sure to wait for the answer.
+            tally = execute.Tally()
+            not_stored = bucket.send_all([journal.path], wait=stop.wait)
+        else:
+            try:
+                tally = _execute(plan, taken, tools, stop, recorder, lock)
+            finally:
+                # Also where the disk is full or a bug ends the run: what is done is sent.
+                not_stored = recording.publish(journal.path, bucket, options.render, scrubber, stop)
     return Outcome(
         identity=taken.identity,
         journal=journal.path,
@@ -149,28 +163,12 @@ def _take_over(
 
     Returns the id of the run that was killed in this folder, which may have had no line yet.
     """
-    told = _interrupted(taken, lock)
+    told = taking_up.interrupted(taken, lock)
     lock.tell(run_id=taken.identity.run_id, started_at=utc_text(started_at))
     if told is not None:
         recorder.append(told)
     killed = str(lock.before.get("run_id", ""))
     return {killed} if taking_up.is_run_id(killed) else set()
-
-
-def _interrupted(taken: TakenUp, lock: RunLock) -> Record | None:
-    """The result of the operation that the earlier run was ended in, where that is known."""
-    told, before = lock.before, taken.before
-    if before is None or told.get("run_id") != before.run_id:
-        return None
-    for task in taken.tasks:
-        if task.recorded and task.operation.operation_id == told.get("operation_id"):
-            measurement = Measurement(
-                status="interrupted",
-                reason="hps was ended while it ran",
-                started_at=str(told.get("operation_started_at")),
-            )
-            return result_record(taken.identity, task.operation, measurement)
-    return None
 
 
 def decide(

@@ -15,9 +15,10 @@ from pathlib import Path
 from hps import admission, earlier
 from hps.earlier import Earlier, Task
 from hps.errors import HpsError
-from hps.model import Plan
-from hps.record import RunIdentity, new_run_id
+from hps.model import Measurement, Plan
+from hps.record import Record, RunIdentity, new_run_id, result_record
 from hps.steps.context import Stop
+from hps.store.lock import RunLock
 from hps.surroundings import Tools
 from hps.tools import evidence, rclone
 
@@ -93,6 +94,38 @@ def take_up(
 def is_run_id(text: str) -> bool:
     """True for what could be the id of a run, and so the name of a folder."""
     return _RUN_ID.fullmatch(text) is not None
+
+
+def unsent(taken: TakenUp, lock: RunLock, output: Path) -> Path | None:
+    """The journal of an earlier run that does not go on, and may never have been sent.
+
+    Either it is finished, and perhaps was killed at its very end, or another one begins.
+    """
+    killed = str(lock.before.get("run_id", ""))
+    if not taken.tasks:
+        path = taken.journal
+    elif is_run_id(killed) and killed != taken.identity.run_id:
+        path = lock.path.with_name(f"{killed}.jsonl")
+    else:
+        return None
+    here = path.is_relative_to(output) and path.is_file() and path.stat().st_size > 0
+    return path if here else None
+
+
+def interrupted(taken: TakenUp, lock: RunLock) -> Record | None:
+    """The result of the operation that the earlier run was ended in, where that is known."""
+    told, before = lock.before, taken.before
+    if before is None or told.get("run_id") != before.run_id:
+        return None
+    for task in taken.tasks:
+        if task.recorded and task.operation.operation_id == told.get("operation_id"):
+            measurement = Measurement(
+                status="interrupted",
+                reason="hps was ended while it ran",
+                started_at=str(told.get("operation_started_at")),
+            )
+            return result_record(taken.identity, task.operation, measurement)
+    return None
 
 
 def remove_leftovers(

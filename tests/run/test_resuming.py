@@ -146,6 +146,26 @@ def test_after_a_kill_the_same_run_goes_on(results: int, site: _Site) -> None:
     assert not (site.output / site.name / "machine-1" / ".lock").exists()
 
 
+@pytest.mark.parametrize("machine", ["machine-1", ""])
+def test_what_was_finished_but_never_sent_is_sent_by_the_next(machine: str, site: _Site) -> None:
+    """As a kill after the last operation leaves it; by hand, too, where a new run begins."""
+    env = {**site.env, "SALAD_MACHINE_ID": machine}
+    assert site.run(env=env).code == 0
+    (journal,) = site.journals()
+    told = json.dumps({"pid": 1, "run_id": journal.stem})
+    journal.with_name(".lock").write_text(told)
+    sent = [name for name in site.objects() if journal.stem in name]
+    for name in sent:
+        place = f"T:{site.server.bucket}/tests/{name}"
+        run_rclone(["deletefile", place], env=remote_environment(site.server))
+
+    ran = site.run(env=env)
+
+    assert ran.code == 0, ran.err
+    assert [name for name in site.objects() if journal.stem in name] == sent
+    assert len(site.journals()) == (1 if machine else 2)
+
+
 def test_what_was_finished_is_left_alone(site: _Site) -> None:
     assert site.run().code == 0
     ran = site.run()
