@@ -38,7 +38,7 @@ lock: $(VENV)/test.stamp
 # 77: this machine can't do it, and the program has said why.
 bench: $(VENV)/test.stamp
 	@for program in "link --check --rtt 80ms --up 20Mbps --down 50Mbps" "truth --short" "settings --short" \
-	  "tools --short" "overhead --sizes 1MiB 10MiB --pairs 5" "scale_plans --most 1000" "scale compare --most 10000" "fleet --short"; do \
+	  "tools --short" "overhead --sizes 1MiB 10MiB --pairs 5" "scale --most 10000" "fleet --short"; do \
 	  echo "== python -m bench.$$program"; \
 	  $(BIN)/python -m bench.$$program || [ $$? = 77 ] || exit 1; \
 	done

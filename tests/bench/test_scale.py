@@ -1,4 +1,4 @@
-"""`bench.scale_plans`: plans of the length that is asked for, journals too, and their growth."""
+"""`bench.scale`: plans of the length that is asked for, journals too, and their growth."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import scale_plans
-from bench.scale_plans import Cost, growth, spec_text
+from bench.scale.costs import Cost, growth, watched
+from bench.scale.plans import spec_text
 from hps.store import journal
 from tests.command import REPOSITORY, hps
 
@@ -36,7 +36,7 @@ def test_a_journal_is_appended_read_and_summarized(tmp_path: Path) -> None:
     sample.write_text(json.dumps(result) + "\n")
     for part in ("append", "read", "summarize"):
         ran = subprocess.run(
-            [sys.executable, "-m", "bench.scale_plans", "--part", part, "--records", "50",
+            [sys.executable, "-m", "bench.scale.journals", "--part", part, "--records", "50",
              "--journal", str(path), "--sample", str(sample)],
             cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
@@ -62,5 +62,5 @@ def test_growth_is_relative_to_the_shortest() -> None:
 def test_the_memory_of_a_process_is_its_own() -> None:
     """Not what its parent holds, which a child's resource usage would count."""
     held = bytearray(os.urandom(1024)) * (200 * 1024)
-    cost = scale_plans._watched(["-c", "import time; time.sleep(0.5)"], Path(os.devnull), 1)
+    cost = watched(["-c", "import time; time.sleep(0.5)"], Path(os.devnull), 1)
     assert 1024**2 < cost.peak_bytes < len(held) / 2
