@@ -15,7 +15,8 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from hps.analyze.comparison import Findings
-from hps.report import compare_words, page_answer, page_provenance, page_table
+from hps.analyze.gates import judge_all
+from hps.report import compare_tables, compare_words, page_answer, page_provenance, page_table
 from hps.report.pictures import chart, gallery, image
 from hps.report.pictures.paint import PAGE
 from hps.report.pictures.picture import Gap, Picture, Section
@@ -63,6 +64,7 @@ def render(findings: Findings, *, version: str, made_at: str) -> str:
         sentences=page_answer.sentences(findings),
         classes=page_answer.classes(findings),
         changes=page_answer.changes(findings),
+        gates=compare_tables.gates(judge_all((), findings)),
         changes_more=max(0, len(findings.changes) - page_answer.MOST_CHANGES),
         sureties=page_answer.sureties(findings),
         notes=page_answer.notes(findings),
