@@ -3,9 +3,10 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 VENV := .venv
 BIN := $(VENV)/bin
 GPU ?=
+SECONDS ?= 600
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b) 2>/dev/null),$(b))))
 
-.PHONY: bench demo test lint lock image image-test clean help
+.PHONY: bench demo fuzz test lint lock image image-test clean help
 help:
 	@echo "make demo       run a first experiment on this machine, and show its table"
 	@echo "make test       ruff, mypy --strict and pytest (GPU=1: with torch, for the steps to the GPU)"
@@ -14,6 +15,7 @@ help:
 	@echo "make image      build the container image hps (BUILDER=docker, podman or buildah; BASE=…)"
 	@echo "make image-test build the image on a small base and test it (root, buildah, debootstrap)"
 	@echo "make bench      the short forms of the benchmarks in bench/ (most need root and /dev/net/tun)"
+	@echo "make fuzz       mutated experiments for ten minutes (SECONDS=…): none may crash hps, or hang"
 	@echo "make clean      remove what the targets above made"
 
 demo: $(VENV)/demo.stamp
@@ -38,10 +40,13 @@ lock: $(VENV)/test.stamp
 # 77: this machine can't do it, and the program has said why.
 bench: $(VENV)/test.stamp
 	@for program in "link --check --rtt 80ms --up 20Mbps --down 50Mbps" "truth --short" "settings --short" \
-	  "tools --short" "overhead --sizes 1MiB 10MiB --pairs 5" "scale --most 10000" "fleet --short"; do \
+	  "tools --short" "overhead --sizes 1MiB 10MiB --pairs 5" "scale --most 10000" "soak --short" "fleet --short"; do \
 	  echo "== python -m bench.$$program"; \
 	  $(BIN)/python -m bench.$$program || [ $$? = 77 ] || exit 1; \
 	done
+
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 image:
 	$(BUILDER) build --tag hps $(if $(BASE),--build-arg BASE=$(BASE)) \

@@ -6,15 +6,18 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import payload, process
 from hps.errors import HpsError
 from hps.model import Measurement, Operation, Target
 from hps.payload import Payload, Shape
+from hps.record import new_run_id
 from hps.steps import STEPS, Places, StepContext
 from hps.stop import on_signals
 from hps.targets import embedded, remote_of
+from hps.targets.own import run_folder
 from hps.tools import rclone
 
 TARGET = "local"
@@ -65,7 +68,7 @@ def surroundings(env: Mapping[str, str]) -> Iterator[Surroundings]:
             tool_version=rclone.read_version(binary),
             places=Places(
                 remotes={TARGET: remote_of(served)},
-                data_folder="data",
+                data_folder=run_folder("bench", new_run_id(datetime.now(UTC))).key,
                 payload_root=str(scratch / "payload"),
                 local_root=str(scratch / "down"),
             ),

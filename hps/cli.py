@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from hps import __version__
-from hps.commands import options
+from hps.commands import complaint, options
 from hps.commands.answer import answer
 from hps.commands.lazy import LazyGroup
 from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
@@ -55,6 +54,7 @@ def cli() -> None:
     An experiment is a YAML file. `validate` finds its mistakes, `plan` says what it will do
     and take, `run` does it and stores what really happened. `results` brings together what many
     nodes have stored, `compare` and `report` say which settings are best, and how sure that is.
+    `clean` removes what interrupted runs left in a bucket.
 
     \b
     FILE, or the variable EXPERIMENT, is one of:
@@ -191,7 +191,7 @@ def run(
     def tell(ended: Ended) -> None:
         answer(ended.answer(style))
         for remark in ended.remarks():
-            click.echo(f"hps: {remark}", err=True)
+            complaint.tell(f"hps: {remark}")
 
     expanded = expand(_load(file, overrides, for_this_machine=True))
     options = options_of(output, dict(os.environ), **earlier)
@@ -227,6 +227,7 @@ def node(
 
 def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: bool) -> Spec:
     from hps import validation
+    from hps.spec import secret_env_names
 
     if not file:
         error = validation.no_experiment("run")
@@ -240,6 +241,8 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
         if for_this_machine:
             _store_failure(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
+    names = secret_env_names(checked.spec)
+    complaint.keep_out({name: os.environ.get(name, "") for name in names})
     return checked.spec
 
 
@@ -249,13 +252,14 @@ def _store_failure(checked: Checked) -> None:
 
     told = validation.store_failure(checked, dict(os.environ))
     if told:
-        click.echo(f"hps: this failure is {told}", err=True)
+        complaint.tell(f"hps: this failure is {told}")
 
 
 def main() -> None:
     """The program: runs a command, and turns what goes wrong into a text and an exit code."""
     # As process 1 of a container the kernel drops SIGTERM until somebody handles it.
     signal.signal(signal.SIGTERM, _end)
+    complaint.catch_the_rest()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -265,30 +269,15 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        complaint.tell_shown(error.show)
         sys.exit(error.exit_code)
     except HpsError as error:
-        _show(error)
+        complaint.tell_error(error)
         sys.exit(error.exit_code)
     except Exception:
-        _show_bug()
+        complaint.tell_bug()
         sys.exit(EXIT_BUG)
 
 
 def _end(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
-
-
-def _show(error: HpsError) -> None:
-    click.echo(f"hps: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"     {error.hint}", err=True)
-
-
-def _show_bug() -> None:
-    """A traceback without the values of secrets: they are known by their names."""
-    from hps.scrub import Scrubber, looks_secret
-
-    secrets = {name: value for name, value in os.environ.items() if looks_secret(name)}
-    click.echo(Scrubber(secrets).text(traceback.format_exc()), err=True)
-    click.echo("hps: this is a bug of hps, not a mistake of yours; please report it", err=True)

@@ -93,11 +93,12 @@ def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
 
 
 def _all(folder: Path) -> list[Earlier]:
-    read = (_read(path) for path in sorted(folder.glob("*.jsonl")))
-    return [earlier for earlier in read if earlier is not None]
+    found = (read(path) for path in sorted(folder.glob("*.jsonl")))
+    return [earlier for earlier in found if earlier is not None]
 
 
-def _read(path: Path) -> Earlier | None:
+def read(path: Path) -> Earlier | None:
+    """The run that a journal is of; None where that can't be read, or never got its first line."""
     try:
         records = journal.settled(journal.read(path))
     except (HpsError, OSError):

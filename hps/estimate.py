@@ -102,7 +102,7 @@ def requests(operation: Operation, upload: Operation | None = None) -> Requests:
     if kind == "list":
         return _listing(knobs)
     if kind == "delete":
-        return _listing(knobs) + Requests(free=knobs.files)
+        return Requests(class_a=_pages(knobs.files), free=knobs.files)
     return Requests()
 
 

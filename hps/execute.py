@@ -1,38 +1,43 @@
 """The loop of a run: prepare, do each operation, store its result, clean up.
 
-    prepare targets and payloads -> for each operation: perform, store -> clean up
+    for each operation: perform, store; after each trial: clean up
 
 What a failed operation leaves for others to do is decided here: the steps that depend on it are
-`skipped`, and the rest of the sweep goes on.
+`skipped`, and the rest of the sweep goes on. What the last trial leaves in a bucket is removed by
+the caller, who first sends the results.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from hps import process
+from hps import leftovers
 from hps.earlier import Task
 from hps.errors import HpsError
 from hps.limit import LimitError
 from hps.model import Measurement, Operation, Status
+from hps.probe.link import Link
 from hps.record import Record, RunIdentity, result_record, utc_text
 from hps.steps import STEPS, StepContext
-from hps.tools import evidence, rclone
 
 _CLEAN_TIMEOUT_S = 30.0
 _CLEAN_FILE_S = 0.05
+_FULL_BYTES = 64 * 1024
 # After these there is nothing that a later step of the trial could work on.
 _BLOCKING: frozenset[Status] = frozenset({"failed", "timeout", "skipped", "interrupted"})
+_DOUBTFUL: frozenset[Status] = frozenset({"failed", "invalid", "timeout"})
 
 
 @dataclass(slots=True)
 class Tally:
-    """How many operations ended how."""
+    """How many operations ended how, and whether something may be left of them in a bucket."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    left_behind: bool = False
 
     def add(self, status: str) -> None:
         """Count one more."""
@@ -57,22 +62,20 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
     """Do every task, in order, until all is done or the run is stopped."""
     tally = Tally()
     trial = _Trial(context=context, event=hooks.event)
-    try:
-        for task in tasks:
-            if context.stop.is_set():
-                break
-            operation = task.operation
-            trial.enter(operation)
-            if not task.recorded:
-                ended = trial.perform(operation)
-                _say_prepared(operation, ended, hooks)
-                continue
-            hooks.started(operation)
-            measurement = trial.perform(operation)
-            tally.add(measurement.status)
-            hooks.store(result_record(identity, operation, measurement))
-    finally:
-        trial.clean_up()
+    for task in tasks:
+        if context.stop.is_set():
+            break
+        operation = task.operation
+        trial.enter(operation)
+        if not task.recorded:
+            ended = trial.perform(operation)
+            _say_prepared(operation, ended, hooks)
+            continue
+        hooks.started(operation)
+        measurement = trial.perform(operation)
+        tally.add(measurement.status)
+        hooks.store(result_record(identity, operation, measurement))
+    tally.left_behind = trial.left_behind
     return tally
 
 
@@ -91,6 +94,12 @@ class _Trial:
     _ended: dict[str, tuple[str, Status]] = field(default_factory=dict)
     _uploaded: bool = False
     _incomplete: bool = False
+    _failed: bool = False
+
+    @property
+    def left_behind(self) -> bool:
+        """True where something of this trial, or of one before, may be left in a bucket."""
+        return self._uploaded or self._incomplete or self._failed
 
     def enter(self, operation: Operation) -> None:
         """Leave the last trial behind where this operation belongs to another."""
@@ -101,7 +110,7 @@ class _Trial:
     def perform(self, operation: Operation) -> Measurement:
         """Do one step, unless one that it builds on was not done."""
         blocked = self._blocked_by(operation)
-        measurement = blocked or self._try(operation)
+        measurement = blocked or _with_full_disk(self._try(operation), self.context.scratch)
         self._ended[operation.operation_id] = (operation.step.kind, measurement.status)
         self._remember(operation, measurement)
         return measurement
@@ -126,10 +135,8 @@ class _Trial:
         if operation is None:
             return
         shutil.rmtree(self.context.local(operation), ignore_errors=True)
-        if self._incomplete:
-            self._remove(operation, "abort_uploads")
-        if self._uploaded:
-            self._remove(operation, "delete")
+        if self._uploaded or self._incomplete:
+            self._remove(operation)
         self._uploaded = self._incomplete = False
 
     def _blocked_by(self, operation: Operation) -> Measurement | None:
@@ -152,21 +159,32 @@ class _Trial:
         elif operation.step.kind == "delete" and measurement.status == "ok":
             self._uploaded = False
 
-    def _remove(self, operation: Operation, what: str) -> None:
-        """Only ever below the trial's own folder; a failure is told, for things stay behind."""
-        make = rclone.delete if what == "delete" else rclone.abort_uploads
-        key = self.context.places.key(operation)
-        call = make(self.context.places.remote(operation), key)
-        log = self.context.scratch / "clean.log"
-        ended = process.run(
-            call.command(self.context.binary, self.context.secrets),
-            timeout_s=_CLEAN_TIMEOUT_S + _CLEAN_FILE_S * operation.cell.knobs.files,
-            guard_process=self.context.guard,
-            stderr=log,
+    def _remove(self, operation: Operation) -> None:
+        """Only ever below the trial's own folder."""
+        context = self.context
+        link = Link(
+            remote=context.places.remote(operation),
+            key=context.places.key(operation),
+            binary=context.binary,
+            secrets=context.secrets,
+            guard=context.guard,
+            scratch=context.scratch,
+            stop=context.stop,
         )
-        if ended.returncode != 0:
-            reason = evidence.last_line(log) or ended.ended
-            self.event("clean_up_failed", what=what, key=key, reason=reason)
+        self._failed |= not leftovers.remove(
+            link,
+            leftovers.ALL if self._incomplete else ("objects",),
+            timeout_s=_CLEAN_TIMEOUT_S + _CLEAN_FILE_S * operation.cell.knobs.files,
+            stop=context.stop,
+            event=self.event,
+        )
+
+
+def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
+    """On a full disk a tool can't even write down why it failed."""
+    if measurement.status not in _DOUBTFUL or shutil.disk_usage(scratch).free >= _FULL_BYTES:
+        return measurement
+    return replace(measurement, reason=f"{measurement.reason}; no space left in {scratch}")
 
 
 _ENDED: Mapping[Status, str] = {

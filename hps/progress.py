@@ -16,7 +16,13 @@ from hps.units import format_rate
 
 # Drawn twice a second: a thread that draws more often takes time from what is measured.
 _REFRESH_PER_S = 2
-_WARNINGS = {"results_delayed", "clean_up_failed", "deletion_cost_not_set", "node_leaving"}
+_WARNINGS = {
+    "results_delayed",
+    "results_sender_restarted",
+    "clean_up_failed",
+    "deletion_cost_not_set",
+    "node_leaving",
+}
 
 
 class RunListener:

@@ -17,6 +17,8 @@ from hps.store.bucket import BucketCopy
 from hps.store.journal import Journal
 from hps.surroundings import Tools
 
+__all__ = ["BucketCopy", "Listener", "Recorder", "bucket_copy", "publish"]
+
 
 class Listener(Protocol):
     """Who watches a run: the events, and each operation as it starts and ends."""
@@ -50,7 +52,9 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def bucket_copy(target: str, folder: str, tools: Tools, listener: Listener) -> Iterator[BucketCopy]:
+def bucket_copy(
+    target: str, folder: str, tools: Tools, listener: Listener, stop: Stop
+) -> Iterator[BucketCopy]:
     """What sends files to `folder` in the results' target, for the length of a `with` block."""
     remote = tools.remote(target)
     with daemon.serve(
@@ -60,26 +64,8 @@ def bucket_copy(target: str, folder: str, tools: Tools, listener: Listener) -> I
             daemon=running,
             folder=folder,
             report=lambda name, reason: listener.event(name, reason=reason),
+            stop=stop,
         )
-
-
-def send_again(
-    journal: Path,
-    target: str,
-    folder: str,
-    tools: Tools,
-    listener: Listener,
-    render: Callable[[Path], Mapping[str, str]],
-    stop: Stop,
-) -> str:
-    """Send an earlier run's journal, which may have been ended before it was sent.
-
-    Returns why the bucket lacks it, or nothing.
-    """
-    with Journal(journal):
-        pass  # a line that was cut off is taken away
-    with bucket_copy(target, folder, tools, listener) as bucket:
-        return publish(journal, bucket, render, Scrubber(tools.secrets), stop)
 
 
 def publish(
@@ -88,9 +74,14 @@ def publish(
     render: Callable[[Path], Mapping[str, str]],
     scrubber: Scrubber,
     stop: Stop,
+    *,
+    most_s: float | None = None,
 ) -> str:
-    """Send the journal; write the CSV and the table beside it, and send those too."""
-    not_stored = bucket.send_all([journal], wait=stop.wait)
+    """Send the journal; write the CSV and the table beside it, and send those too.
+
+    Returns why the bucket lacks any, or nothing. `most_s`: for the journal, then for the others.
+    """
+    not_stored = bucket.send_all([journal], wait=stop.wait, most_s=most_s)
     paths = []
     try:
         for suffix, text in render(journal).items():
@@ -99,4 +90,4 @@ def publish(
             paths.append(path)
     except OSError as error:
         not_stored = not_stored or f"no table could be written: {error}"
-    return not_stored or bucket.send_all(paths, wait=stop.wait)
+    return not_stored or bucket.send_all(paths, wait=stop.wait, most_s=most_s)

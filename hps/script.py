@@ -14,6 +14,7 @@ from hps.payload import shape_of
 from hps.report.table import cell_name
 from hps.steps import CALLS, Places
 from hps.targets import embedded, remote_of
+from hps.targets.own import BY_HAND, run_folder
 from hps.tools import rclone
 
 _EMBEDDED_ADDRESS = "127.0.0.1:8333"
@@ -24,7 +25,7 @@ def render(plan: Plan, rclone_folder: str = "") -> str:
     targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
     places = Places(
         remotes={name: remote_of(target) for name, target in targets.items()},
-        data_folder=f"data/{plan.spec.name}/$RUN_ID",
+        data_folder=run_folder(plan.spec.name, BY_HAND).key,
         payload_root="$WORK/payload",
         local_root="$WORK/down",
     )

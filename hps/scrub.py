@@ -2,54 +2,113 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from urllib.parse import quote, quote_plus
+import os
+from collections.abc import Iterator, Mapping
+
+from hps import spelling
+from hps.secrecy import secrets_in
 
 _SHORTEST = 4  # shorter values would turn ordinary text into noise, and are no secrets
+_SHORTEST_LINE = 8
+# So much of a secret's beginning or end gives it away where a text was cut off in the middle.
+_SHORTEST_PIECE = 8
+_CUTS = "…"
+# What the encodings that leave letters as they are can't do without.
+_MARKS = "%\\&+'\""
 
 
 class Scrubber:
-    """Replaces secret values, as they are and URL-encoded, in text and in JSON-like data."""
+    """Replaces secrets by their names in text and in JSON-like data, however they are encoded.
+
+    It knows the `secrets` it is given, by name, and those in this process' environment: values of
+    variables that are called like secrets, and passwords in addresses, see `hps.secrecy`.
+    """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        spelled = {
-            spelling: f"[{name}]"
-            for name, value in secrets.items()
-            if len(value) >= _SHORTEST
-            for spelling in _spellings(value)
-        }
         # Longest first: a secret that contains another must not leave its tail behind.
-        self._spelled = sorted(spelled.items(), key=lambda item: -len(item[0]))
+        known = sorted(_known(secrets), key=lambda item: -len(item[1]))
+        self._values: dict[str, str] = {}
+        for name, value in known:
+            self._values.setdefault(value, f"[{name}]")
+        fixed = {
+            encoded: label
+            for value, label in self._values.items()
+            for encoded in spelling.fixed(value)
+        }
+        self._fixed = sorted(fixed.items(), key=lambda item: -len(item[0]))
+        self._pieces = [
+            (spelled, spelled[:_SHORTEST_PIECE], spelled[-_SHORTEST_PIECE:], label)
+            for spelled, label in self._fixed
+        ]
+        self._runs = [(spelling.needed_run(value), value) for value in self._values]
 
     def text(self, text: str) -> str:
         """The text without any secret."""
-        for spelling, name in self._spelled:
-            text = text.replace(spelling, name)
-        return text
+        for spelled, label in self._fixed:
+            if spelled in text:
+                text = text.replace(spelled, label)
+        if not text.isascii() or any(mark in text for mark in _MARKS):
+            text = self._without_encoded(text)
+        return self._without_pieces(text)
 
     def data(self, value: object) -> object:
-        """The same of every text within lists and mappings."""
-        if isinstance(value, str):
-            return self.text(value)
+        """The same of every text within lists and mappings, keys too.
+
+        Whatever is no JSON, an exception say, becomes its text; bytes that are no text, escapes.
+        """
+        if value is None or isinstance(value, bool | int | float):
+            return value
         if isinstance(value, Mapping):
-            return {key: self.data(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
+            return {self._writable(str(key)): self.data(item) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
             return [self.data(item) for item in value]
-        return value
+        return self._writable(str(value))
+
+    def _writable(self, text: str) -> str:
+        clean = self.text(text)
+        return clean if clean.isascii() else clean.encode(errors="backslashreplace").decode()
+
+    def _without_encoded(self, text: str) -> str:
+        for run, value in self._runs:
+            if run in text:
+                label = self._values[value].replace("\\", r"\\")
+                text = spelling.loose(value).sub(label, text)
+        return text
+
+    def _without_pieces(self, text: str) -> str:
+        """Without what is left of a secret where somebody cut a text before it came here."""
+        for spelled, begin, end, label in self._pieces:
+            if begin in text:
+                text = _without_begin(text, spelled, label)
+            if end in text:
+                text = _without_end(text, spelled, label)
+        return text
 
 
-def _spellings(value: str) -> tuple[str, ...]:
-    # A value from the environment may hold bytes that are no text: lone surrogates.
-    return (
-        value,
-        quote(value, safe="", errors="surrogatepass"),
-        quote_plus(value, errors="surrogatepass"),
-        json.dumps(value)[1:-1],
-    )
+def _known(secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, value in (*secrets.items(), *secrets_in(os.environ)):
+        if len(value) >= _SHORTEST:
+            yield name, value
+        # Of a text of several lines often one is shown.
+        for line in value.splitlines():
+            if len(line) >= _SHORTEST_LINE:
+                yield name, line
 
 
-def looks_secret(name: str) -> bool:
-    """True for the names of environment variables that usually hold secrets."""
-    words = ("KEY", "SECRET", "TOKEN", "PASS", "PW", "CREDENTIAL", "AUTH", "SESSION", "_ID")
-    return any(word in name.upper() for word in words)
+def _without_begin(text: str, value: str, label: str) -> str:
+    """`…secr` at the end, or before an ellipsis, is taken away."""
+    begin = text.find(value[:_SHORTEST_PIECE])
+    while begin >= 0:
+        end = begin
+        while end < len(text) and end - begin < len(value) and text[end] == value[end - begin]:
+            end += 1
+        if end == len(text) or text.startswith(_CUTS, end):
+            text = text[:begin] + label + text[end:]
+        begin = text.find(value[:_SHORTEST_PIECE], begin + 1)
+    return text
+
+
+def _without_end(text: str, value: str, label: str) -> str:
+    """`cret…` at the beginning, or after an ellipsis, is taken away."""
+    mirrored = _without_begin(text[::-1], value[::-1], label[::-1])
+    return mirrored[::-1]

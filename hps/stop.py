@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 from hps.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
+_LOOK_S = 0.05
+# What is measured is on disk by then, and the next run does what this one could not end in time.
+LATEST_S = 25.0
+_TOO_SLOW = b"hps: stopping took too long; the next run puts in order what this one has left\n"
+
 
 class SignalStop:
-    """The flag. The first signal sets it; a second one ends the process at once."""
+    """The flag. The first signal sets it; a second one ends the process at once.
+
+    Nothing here takes a lock: a signal may come while the main thread holds it.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
         self.signal: signal.Signals | None = None
+        self._since_s: float | None = None
+        self._alarm: int | None = None
 
     def is_set(self) -> bool:
         """True once a signal has come."""
-        return self._event.is_set()
+        return self._since_s is not None
+
+    def over(self, seconds: float) -> bool:
+        """True once the signal came `seconds` ago or earlier."""
+        return self._since_s is not None and time.monotonic() - self._since_s >= seconds
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; True once a signal has come."""
-        return self._event.wait(timeout)
+        ends_s = time.monotonic() + timeout
+        while not self.is_set() and (left_s := ends_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_S))
+        return self.is_set()
 
     @property
     def exit_code(self) -> int:
@@ -34,20 +52,45 @@ class SignalStop:
 
     def take(self, number: int, _: FrameType | None) -> None:
         """The signal handler."""
-        if self._event.is_set():
+        if self.is_set():
             os._exit(128 + number)  # the guard process cleans up
         self.signal = signal.Signals(number)
-        self._event.set()
+        self._since_s = time.monotonic()
+        if self._alarm is not None:
+            os.write(self._alarm, b"!")
+
+    @contextlib.contextmanager
+    def bounded(self, latest_s: float) -> Iterator[None]:
+        """Within a `with` block the process ends `latest_s` after a signal, however it hangs."""
+        watched, self._alarm = os.pipe()
+        threading.Thread(target=self._end_late, args=(watched, latest_s), daemon=True).start()
+        try:
+            yield
+        finally:
+            alarm, self._alarm = self._alarm, None
+            os.close(alarm)
+
+    def _end_late(self, watched: int, latest_s: float) -> None:
+        """Wait for the signal, then for the end of the block, which closes the pipe."""
+        if os.read(watched, 1) and not select.select([watched], [], [], latest_s)[0]:
+            if select.select([], [2], [], 0)[1]:  # standard error may be a pipe that nobody reads
+                os.write(2, _TOO_SLOW)
+            os._exit(self.exit_code)
+        os.close(watched)
 
 
 @contextlib.contextmanager
-def on_signals() -> Iterator[SignalStop]:
-    """For the length of a `with` block, SIGINT, SIGTERM and SIGHUP set the flag."""
+def on_signals(latest_s: float = LATEST_S) -> Iterator[SignalStop]:
+    """For the length of a `with` block, SIGINT, SIGTERM and SIGHUP set the flag.
+
+    A block that goes on for more than `latest_s` after that is ended with the process.
+    """
     stop = SignalStop()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop.take) for number in numbers}
     try:
-        yield stop
+        with stop.bounded(latest_s):
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -5,25 +5,22 @@ this machine's journals, on disk and in the bucket -> the newest of this plan ->
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import admission, earlier
 from hps.earlier import Earlier, Task
-from hps.errors import HpsError
+from hps.errors import HpsError, NotStoredError
 from hps.model import Measurement, Plan
 from hps.record import Record, RunIdentity, new_run_id, result_record
-from hps.steps.context import Stop
+from hps.store import journal
 from hps.store.lock import RunLock
-from hps.surroundings import Tools
-from hps.tools import evidence, rclone
+from hps.targets.own import is_run_id
 
-_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{6}")
-_CLEAN_TIMEOUT_S = 60.0
+_RESTORED = ".restored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,65 +52,67 @@ class TakenUp:
         return self.journal.parent.name
 
 
+def check(wish: Wish) -> None:
+    """Raises `HpsError` where the run that is wished for can't be any."""
+    if wish.run_id and not is_run_id(wish.run_id):
+        hint = "such as 20261122T101530123Z-5f3a9c: see `hps results list`"
+        raise HpsError(f"--resume: '{wish.run_id}' is not the id of a run", hint)
+
+
 def take_up(
     plan: Plan,
     identity: RunIdentity,
     output: Path,
     wish: Wish,
-    fetch: Callable[[Path], None],
     event: admission.Event,
     fetched: Path,
 ) -> TakenUp:
     """The run that goes on; `identity` is that of a new one. No tasks: there is nothing to do.
 
-    `fetch` brings journals from the bucket into a folder for each machine below `fetched`.
-    Raises `HpsError` where the run that was named can't go on.
+    `fetched` holds journals from the bucket in a folder for each machine. Raises `HpsError` where
+    the run that was named can't go on.
     """
-    if wish.run_id and not is_run_id(wish.run_id):
-        hint = "such as 20261122T101530123Z-5f3a9c: see `hps results list`"
-        raise HpsError(f"--resume: '{wish.run_id}' is not the id of a run", hint)
     home = output / identity.experiment
     here = home / identity.machine_id
-    if not wish.fresh and (wish.once or wish.run_id):
-        fetch(fetched)
     found = None if wish.fresh else _found(plan, wish, home, here, fetched)
     if found is None:
-        return _new(plan, identity, here, event)
+        return _new(plan, identity, here, fetched, event)
     rerun = ("failed",) if wish.once and not wish.rerun else wish.rerun
     left = found.left(plan, rerun)
     if not (left or wish.once or wish.rerun or wish.run_id):
-        return _new(plan, identity, here, event)  # a person who runs it again wants it measured
+        # A person who runs it again wants it measured.
+        return _new(plan, identity, here, fetched, event)
     return TakenUp(
         identity=replace(identity, run_id=found.run_id),
-        journal=_restored(found.journal, home) if left else found.journal,
+        journal=home / found.journal.parent.name / found.journal.name,
         tasks=left,
         before=found,
     )
 
 
-def is_run_id(text: str) -> bool:
-    """True for what could be the id of a run, and so the name of a folder."""
-    return _RUN_ID.fullmatch(text) is not None
+def restore(taken: TakenUp) -> None:
+    """Bring the journal into the output folder where it came from the bucket.
 
-
-def unsent(taken: TakenUp, lock: RunLock, output: Path) -> Path | None:
-    """The journal of an earlier run that does not go on, and may never have been sent.
-
-    Either it is finished, and perhaps was killed at its very end, or another one begins.
+    Raises `NotStoredError`.
     """
-    killed = str(lock.before.get("run_id", ""))
-    if not taken.tasks:
-        path = taken.journal
-    elif is_run_id(killed) and killed != taken.identity.run_id:
-        path = lock.path.with_name(f"{killed}.jsonl")
-    else:
-        return None
-    here = path.is_relative_to(output) and path.is_file() and path.stat().st_size > 0
-    return path if here else None
+    place, temporary = taken.journal, taken.journal.with_suffix(_RESTORED)
+    try:
+        for left in place.parent.glob(f"*{_RESTORED}"):  # by a run that was killed here
+            left.unlink()
+        if taken.before is not None and taken.before.journal != place:
+            shutil.copyfile(taken.before.journal, temporary)
+            temporary.replace(place)
+    except OSError as error:
+        raise NotStoredError(
+            f"cannot write results to {place.parent}: {error.strerror}", "is the disk full?"
+        ) from error
 
 
 def interrupted(taken: TakenUp, lock: RunLock) -> Record | None:
-    """The result of the operation that the earlier run was ended in, where that is known."""
+    """The result of the operation that the earlier run was ended in, where that is known.
+
+    None, too, where it has been stored before.
+    """
     told, before = lock.before, taken.before
     if before is None or told.get("run_id") != before.run_id:
         return None
@@ -124,23 +123,18 @@ def interrupted(taken: TakenUp, lock: RunLock) -> Record | None:
                 reason="hps was ended while it ran",
                 started_at=str(told.get("operation_started_at")),
             )
-            return result_record(taken.identity, task.operation, measurement)
+            record = result_record(taken.identity, task.operation, measurement)
+            return None if _has(taken.journal, record) else record
     return None
 
 
-def remove_leftovers(
-    tools: Tools, folder: str, targets: Iterable[str], stop: Stop, event: admission.Event
-) -> None:
-    """Remove what an ended run left in its own folder of each target: objects, parts of uploads."""
-    for name in targets:
-        link = tools.link(name, folder, stop)
-        for what, make in (("uploads", rclone.abort_uploads), ("objects", rclone.delete)):
-            ended = link.run(
-                make(link.remote, folder), timeout_s=_CLEAN_TIMEOUT_S, name="leftovers", stop=stop
-            )
-            if ended.returncode != 0:
-                reason = evidence.last_line(link.log("leftovers")) or ended.ended
-                event("clean_up_failed", what=what, key=folder, reason=reason)
+def _has(path: Path, record: Record) -> bool:
+    """True where the operation has a result that began no earlier: this one, or its own."""
+    return any(
+        stored.get("operation_id") == record["operation_id"]
+        and str(stored.get("started_at")) >= str(record["started_at"])
+        for stored in journal.read(path)
+    )
 
 
 def _found(plan: Plan, wish: Wish, home: Path, here: Path, fetched: Path) -> Earlier | None:
@@ -150,14 +144,15 @@ def _found(plan: Plan, wish: Wish, home: Path, here: Path, fetched: Path) -> Ear
     return earlier.newest(plan, [here, fetched / here.name])
 
 
-def _new(plan: Plan, identity: RunIdentity, here: Path, event: admission.Event) -> TakenUp:
-    last = max((path.stem for path in here.glob("*.jsonl")), default="")
+def _new(
+    plan: Plan, identity: RunIdentity, here: Path, fetched: Path, event: admission.Event
+) -> TakenUp:
     other = earlier.changed(plan, here)
     if other:
         event("experiment_changed", unfinished_run=other, reason="a new run begins")
-    moment = datetime.strptime(identity.run_id[:18] + "000+0000", "%Y%m%dT%H%M%S%f%z")
-    if is_run_id(last) and last >= identity.run_id:
-        identity = replace(identity, run_id=new_run_id(moment, after=last))
+    last = _last_id([here, fetched / here.name])
+    if last >= identity.run_id:  # the clock was set back
+        identity = replace(identity, run_id=new_run_id(datetime.now(UTC), after=last))
     return TakenUp(
         identity=identity,
         journal=here / f"{identity.run_id}.jsonl",
@@ -166,12 +161,16 @@ def _new(plan: Plan, identity: RunIdentity, here: Path, event: admission.Event) 
     )
 
 
-def _restored(journal: Path, home: Path) -> Path:
-    """The journal in the output folder, brought there where it came from the bucket."""
-    place = home / journal.parent.name / journal.name
-    if place != journal:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_suffix(".restored")
-        shutil.copyfile(journal, temporary)
-        temporary.replace(place)
-    return place
+def _last_id(folders: Iterable[Path]) -> str:
+    """The last id of any run, ended or not; empty where there is none."""
+    found = {path.stem for folder in folders for path in folder.glob("*.*")}
+    return max((name for name in found if is_run_id(name) and _can_be_followed(name)), default="")
+
+
+def _can_be_followed(run_id: str) -> bool:
+    """False for digits that are no time of day, and for the end of all time."""
+    try:
+        new_run_id(datetime.now(UTC), after=run_id)
+    except (ValueError, OverflowError):
+        return False
+    return True

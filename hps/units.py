@@ -139,4 +139,7 @@ def _two_readings(number: Decimal, unit: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return f"'{text}'" if len(text) <= 40 else f"'{text[:37]}…'"
+    cut = text if len(text) <= 40 else f"{text[:37]}…"
+    # What cannot be printed is shown as an escape, for a terminal might obey it.
+    safe = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return f"'{''.join(safe)}'"

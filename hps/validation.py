@@ -15,7 +15,9 @@ from hps.errors import HpsError
 from hps.model import Spec
 from hps.node import cgroup
 from hps.plan import expand
+from hps.scrub import Scrubber
 from hps.source import failed_run, read, shown
+from hps.spec.quote import visible
 
 _STDIN = "-"
 
@@ -49,7 +51,7 @@ def check(
     try:
         source = _read(name, env)
     except HpsError as error:
-        safe = specs.STDIN if name == _STDIN else shown(name)
+        safe = specs.STDIN if name == _STDIN else visible(shown(name))
         problem = specs.Problem(file=safe, message=error.message, hint=error.hint, rule="file")
         return Checked(name=safe, problems=(problem,))
     try:
@@ -91,22 +93,32 @@ def store_failure(checked: Checked, env: Mapping[str, str]) -> str:
 
 
 def render(files: Sequence[Checked], style: str, *, terminal: bool) -> str:
-    """The answer for standard output, in `text`, `json` or `github`."""
+    """The answer for standard output, in `text`, `json` or `github`, without any secret."""
+    return Scrubber({}).text(_rendered(files, style, terminal))
+
+
+def explain(checked: Checked, *, terminal: bool) -> str:
+    """The problems of one file; on a terminal with the source line, a caret and colour."""
+    return Scrubber({}).text(_explained(checked, terminal))
+
+
+def _rendered(files: Sequence[Checked], style: str, terminal: bool) -> str:
     if style == "json":
-        return json.dumps(list(map(_data, files)), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(list(map(_data, files)), indent=2, ensure_ascii=False) + "\n"
+        # The name of a file may hold bytes that are no text.
+        return text.encode(errors="backslashreplace").decode()
     if style == "github":
         return specs.to_github(problem for checked in files for problem in checked.problems)
     return "".join(_text(checked, terminal) for checked in files)
 
 
-def explain(checked: Checked, *, terminal: bool) -> str:
-    """The problems of one file; on a terminal with the source line, a caret and colour."""
+def _explained(checked: Checked, terminal: bool) -> str:
     return specs.to_text(checked.problems, colour=terminal, with_source=terminal)
 
 
 def _text(checked: Checked, terminal: bool) -> str:
     if checked.spec is None:
-        return explain(checked, terminal=terminal)
+        return _explained(checked, terminal)
     plan = expand(checked.spec)
     cells = _counted(len(plan.cells), "cell")
     return f"{checked.name}: ok, {cells}, {_counted(len(plan.operations), 'operation')}\n"

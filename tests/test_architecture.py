@@ -14,16 +14,20 @@ from tests.command import REPOSITORY
 # From the ground up. A module imports only what stands on lines above its own, and, within a
 # package, its neighbours. Every module has a place, by its own name or by that of its package.
 LAYERS = (
+    ("hps.secrecy", "hps.spelling"),
     ("hps", "hps.errors", "hps.guard", "hps.model", "hps.providers", "hps.scrub"),
     ("hps.log", "hps.prices", "hps.record", "hps.step_kinds", "hps.stop", "hps.units", "hps.wire"),
-    ("hps.cells", "hps.extras", "hps.gates", "hps.node", "hps.process"),
+    ("hps.cells", "hps.extras", "hps.gates", "hps.node", "hps.orphans", "hps.process"),
     ("hps.analyze", "hps.connections", "hps.limit", "hps.plan", "hps.spec", "hps.targets"),
     ("hps.estimate", "hps.tools"),
     ("hps.payload", "hps.probe", "hps.report", "hps.salad_node", "hps.source", "hps.store"),
-    ("hps.admission", "hps.collect", "hps.earlier", "hps.gpu", "hps.progress", "hps.surroundings"),
+    ("hps.admission", "hps.collect", "hps.earlier", "hps.gpu", "hps.progress", "hps.removal"),
+    ("hps.leftovers", "hps.surroundings"),
     ("hps.steps",),
     ("hps.execute", "hps.recording", "hps.taking_up"),
-    ("hps.comparing", "hps.script", "hps.session", "hps.validation"),
+    ("hps.settling",),
+    ("hps.doing",),
+    ("hps.clean", "hps.comparing", "hps.script", "hps.session", "hps.validation"),
     ("hps.running",),
     ("hps.examining",),
     ("hps.commands",),
@@ -32,7 +36,7 @@ LAYERS = (
 )
 LEAVES = {
     *("hps.cells", "hps.errors", "hps.gates", "hps.model", "hps.prices", "hps.providers"),
-    *("hps.step_kinds", "hps.units", "hps.wire"),
+    *("hps.secrecy", "hps.step_kinds", "hps.units", "hps.wire"),
 }
 # Pure: no process, no network, no node. What each may know beyond the leaves.
 PURE: Mapping[str, set[str]] = {
@@ -41,6 +45,14 @@ PURE: Mapping[str, set[str]] = {
     "hps.estimate": set(),
     "hps.analyze": set(),
     "hps.report": {"hps.analyze", "hps.estimate"},
+}
+# What makes rclone delete something.
+DELETING = {
+    *("delete", "deletefile", "purge", "cleanup", "cleanup-hidden", "rmdir", "rmdirs"),
+    *("move", "moveto", "sync", "bisync", "dedupe"),
+}
+NAMING_STEPS = {
+    *("hps.estimate", "hps.execute", "hps.spec.steps_check", "hps.step_kinds", "hps.steps"),
 }
 MOST_LINES = 300
 MOST_LINES_OF_A_FUNCTION = 35
@@ -157,7 +169,7 @@ def test_no_import_goes_in_a_circle() -> None:
             {
                 "hps.cli",
                 *(f"hps.commands.{name}" for name in ("asking", "copying", "lazy", "options")),
-                *(f"hps.commands.{name}" for name in ("compare", "report", "results")),
+                *(f"hps.commands.{name}" for name in ("clean", "compare", "report", "results")),
             },
         ),
         ("duckdb", {"hps.collect.database"}),
@@ -190,6 +202,23 @@ def test_nothing_goes_through_a_shell_or_starts_a_process_behind_our_back() -> N
             ):
                 wrong.append(f"{module}:{node.lineno}: os.{node.attr}")
     assert wrong == []
+
+
+def test_what_deletes_in_a_bucket_is_built_in_one_place() -> None:
+    """Each there takes an `OwnFolder`. The same words name kinds of steps, and a server's calls."""
+    allowed = {"/operations/copyfile", *(f"{word} of a step" for word in ("delete", "sync"))}
+    found = {
+        f"{word} of a step" if module in NAMING_STEPS else word
+        for module in _modules()
+        for word in _texts(module)
+        if module != "hps.tools.rclone" and (word in DELETING or word.startswith("/operations/"))
+    }
+    assert found <= allowed
+
+
+def _texts(module: str) -> set[str]:
+    constants = (node for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant))
+    return {node.value for node in constants if isinstance(node.value, str)}
 
 
 @pytest.mark.parametrize("module", _modules())

@@ -6,54 +6,16 @@ for 206, and the answer to the start of a multipart upload has another name.
 
 from __future__ import annotations
 
-import socket
 import time
-from contextlib import ExitStack
 
-from tests.servers.faults import Truncate
+from tests.servers.faults import Action
 from tests.servers.http_head import Framing, RequestHead, ResponseHead, parse_response
 from tests.servers.proxied_connection import ProxiedConnection
 from tests.servers.proxy import RecordingProxy
 from tests.servers.recorder import Exchange, Recorder
 
-_ACCEPT_POLL_S = 0.2
-_BACKLOG = 128
-_CONNECT_TIMEOUT_S = 10.0
 _LARGEST_ANSWER = 64 * 1024
 _NAME, _NAME_IN_S3 = b"InitiateMultipartUpload>", b"InitiateMultipartUploadResult>"
-
-
-class Front(RecordingProxy):
-    """A recording proxy on an address of its own choice, for an upstream that is no full S3."""
-
-    def __init__(self, upstream_host: str, upstream_port: int, *, host: str) -> None:
-        super().__init__(upstream_host, upstream_port)
-        self.recorder = PatientRecorder()
-        self._host = host
-
-    def __enter__(self) -> Front:
-        self._listener = socket.create_server((self._host, 0), backlog=_BACKLOG)
-        self._listener.settimeout(_ACCEPT_POLL_S)
-        self._acceptor = self._start(self._accept, self._listener)
-        return self
-
-    @property
-    def endpoint(self) -> str:
-        """The address to give to a client in place of the server's."""
-        return f"http://{self._host}:{self._listener.getsockname()[1]}"
-
-    def _serve(self, client: socket.socket) -> None:
-        with ExitStack() as stack:
-            stack.enter_context(client)
-            try:
-                upstream = socket.create_connection(self._upstream, _CONNECT_TIMEOUT_S)
-                stack.enter_context(upstream)
-                stack.enter_context(self._tracked(client, upstream))
-                connection = _Connection(client, upstream, self)
-            except OSError:
-                # No server, or a client that has gone: closing the connection says it.
-                return
-            connection.serve()
 
 
 class PatientRecorder(Recorder):
@@ -88,12 +50,12 @@ class PatientRecorder(Recorder):
 
 
 class _Connection(ProxiedConnection):
-    def _return(self, exchange: Exchange, response: ResponseHead, cut: Truncate | None) -> Framing:
+    def _return(self, exchange: Exchange, response: ResponseHead, action: Action | None) -> Framing:
         head = exchange.head
         if head.method == "POST" and "uploads" in head.query and response.status == 200:
             return self._rename(exchange, response)
         exchange.up_bytes -= _framing_bytes(head)
-        return super()._return(exchange, as_s3_answers(head, response), cut)
+        return super()._return(exchange, as_s3_answers(head, response), action)
 
     def _rename(self, exchange: Exchange, response: ResponseHead) -> Framing:
         """Pass on a short answer with the name that it has in S3."""
@@ -105,6 +67,16 @@ class _Connection(ProxiedConnection):
         exchange.status, exchange.complete = response.status, True
         self._client.sendall(_with_length(response.raw, len(body)) + body)
         return "length"
+
+
+class Front(RecordingProxy):
+    """A recording proxy for an upstream that is no full S3."""
+
+    connection = _Connection
+
+    def __init__(self, upstream_host: str, upstream_port: int, *, host: str) -> None:
+        super().__init__(upstream_host, upstream_port, host=host)
+        self.recorder = PatientRecorder()
 
 
 def _framing_bytes(head: RequestHead) -> int:

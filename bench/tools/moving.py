@@ -6,6 +6,7 @@ import resource
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.link.settings import WAYS, Way
@@ -14,7 +15,9 @@ from bench.tools.seen import Seen, see
 from bench.tools.tool import Task, Terms, Tool, plain_environment
 from hps import payload, process
 from hps.errors import MachineError
+from hps.record import new_run_id
 from hps.scrub import Scrubber
+from hps.targets.own import OwnFolder, run_folder
 from hps.tools import rclone
 
 _BRIEF_TIMEOUT_S = 120.0
@@ -57,7 +60,7 @@ class Mover:
         front = self.place.front
         front.gather = self.terms.concurrency if gathered else 0
         front.min_data_s = _HELD_S if gathered else 0.0
-        folder, fetched = f"tools/{secrets.token_hex(6)}", self.scratch / _FETCHED
+        folder, fetched = f"{_run_key()}/{secrets.token_hex(6)}", self.scratch / _FETCHED
         up = self._task("up", self.made.single_file, folder)
         done = {"up": self._move(tool if "up" in tool.ways else self.sender, up)}
         if not done["up"].why:
@@ -118,13 +121,17 @@ class Mover:
         return moved if moved.why or same else replace(moved, why="what came down differs")
 
     def _delete(self, task: Task, folder: str) -> None:
-        call = rclone.delete(task.remote, folder)
+        call = rclone.delete(task.remote, OwnFolder(folder))
         binary = self.sender.idle[0]
         ended = self._run(
             replace(self.sender.command(task), argv=(binary, *call.args)), _BRIEF_TIMEOUT_S
         )
         if ended.returncode != 0:
             raise MachineError(f"what was sent can't be deleted: {self._said()}")
+
+
+def _run_key() -> str:
+    return run_folder("tools", new_run_id(datetime.now(UTC))).key
 
 
 def _cpu_s() -> float:

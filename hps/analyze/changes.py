@@ -21,8 +21,7 @@ from hps.analyze.words import shown
 
 # A target counts by where it leads, which is told beside its name.
 _MAY_DIFFER = frozenset({*ROWS, "target"})
-# What came of a cell: a test, or the reason why there is none.
-_Outcome = tuple[PanelCell, PairTest | str]
+_Outcome = tuple[PanelCell, PairTest]
 
 
 def against_rows(now: Sequence[Panel], baseline: Sequence[Panel], rule: Rule) -> tuple[Change, ...]:
@@ -44,14 +43,14 @@ def _of_panel(panel: Panel, baseline: Sequence[Panel], rule: Rule) -> list[Chang
     cells = [cell for cell in panel.cells if cell.same_as is None]
     found, reason = _counterpart(panel, baseline)
     if found is None:
-        return _changes(panel, [(cell, reason) for cell in cells], rule)
+        return _changes(panel, [(cell, _untested(reason)) for cell in cells], rule)
     before = {_frozen(cell.key): cell for cell in found.cells}
     outcomes: list[_Outcome] = []
     for cell in cells:
         other = before.get(_frozen(cell.key))
         why = _why_not(cell, other) or _why_other_units(panel, found)
         if why or other is None:
-            outcomes.append((cell, why))
+            outcomes.append((cell, _untested(why)))
         else:
             a, b = _aligned(panel, cell, found, other)
             outcomes.append((cell, _test(a, b, panel, rule, comparisons=len(cells))))
@@ -65,7 +64,7 @@ def _within(panel: Panel, key: Key, rule: Rule) -> list[Change]:
     for cell in others:
         other = cells.get(_frozen({**cell.key, **key}))
         if other is None:
-            outcomes.append((cell, "the baseline's cell has no results here"))
+            outcomes.append((cell, _untested("the baseline's cell has no results here")))
         else:
             test = _test(cell.mbps, other.mbps, panel, rule, comparisons=len(others))
             outcomes.append((cell, test))
@@ -81,13 +80,10 @@ def _changes(
     panel: Panel, outcomes: Sequence[_Outcome], rule: Rule, notes: tuple[str, ...] = ()
 ) -> list[Change]:
     """The outcomes of one panel, corrected for all of them."""
-    made = [outcome if isinstance(outcome, PairTest) else None for _, outcome in outcomes]
-    corrected = stats.adjust([test.p if test else None for test in made])
+    corrected = stats.adjust([test.p for _, test in outcomes])
     return [
-        _change(panel, cell, replace(outcome, p_adjusted=p), rule, notes)
-        if isinstance(outcome, PairTest)
-        else _none(panel, cell, outcome)
-        for (cell, outcome), p in zip(outcomes, corrected, strict=True)
+        _change(panel, cell, replace(test, p_adjusted=p), rule, notes)
+        for (cell, test), p in zip(outcomes, corrected, strict=True)
     ]
 
 
@@ -106,24 +102,12 @@ def _change(
         verdict=judge(test, rule),
         n=test.n,
         reason=test.reason,
-        notes=notes,
+        notes=notes if test.n else (),
     )
 
 
-def _none(panel: Panel, cell: PanelCell, reason: str) -> Change:
-    return Change(
-        title=panel.title,
-        step=panel.step,
-        stratum=panel.stratum,
-        key=cell.key,
-        ratio=None,
-        interval=None,
-        p=None,
-        p_adjusted=None,
-        verdict="inconclusive",
-        n=0,
-        reason=reason,
-    )
+def _untested(reason: str) -> PairTest:
+    return PairTest(ratio=None, interval=None, test="none", p=None, n=0, spread=None, reason=reason)
 
 
 # --- what may be held against each other ---------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 from hps import process
 from hps.targets import Remote
 from hps.tools import rclone, rclone_log
+from hps.tools.why import in_words
 
 _FLAGS = (
     "--disable-http2",  # it would fold all into one connection
@@ -77,14 +78,9 @@ class Link:
 
 
 def first_error(log: Path) -> str:
-    """What the tool complained of first, on one line of at most 300 characters."""
+    """What the tool complained of first, in words, on one line."""
     for line in log.read_bytes().splitlines():
         said = rclone_log.parse([line]).last_error
         if said:
-            return _short(" ".join(said.split()))
+            return in_words(said)
     return ""
-
-
-def _short(said: str) -> str:
-    """The beginning, which says what was done, and the end, which says what went wrong."""
-    return said if len(said) <= 300 else f"{said[:100]}…{said[-199:]}"

@@ -20,6 +20,7 @@ from hps.node.socket_bytes import SocketBytes
 from hps.probe.link import Link
 from hps.probe.rates import Rate, Rates, nothing
 from hps.probe.watch import Watch
+from hps.targets.own import OwnFolder
 from hps.tools import evidence, rclone
 
 _MIB = 1024**2
@@ -153,10 +154,10 @@ def _random_file(folder: Path) -> Path:
 
 def _remove(link: Link) -> str:
     """Delete what was sent, and look whether it is gone. Returns what went wrong, or nothing."""
-    log, listed = link.log("remove"), link.scratch / "remove.out"
+    log, listed, own = link.log("remove"), link.scratch / "remove.out", OwnFolder(link.key)
     for _ in range(_REMOVE_TRIES):
         deleted = link.run(
-            rclone.delete(link.remote, link.key), timeout_s=_REMOVE_TIMEOUT_S, name="remove"
+            rclone.delete(link.remote, own), timeout_s=_REMOVE_TIMEOUT_S, name="remove"
         )
         if deleted.returncode != 0:
             return evidence.last_line(log) or f"rclone ended by {deleted.ended}"

@@ -18,6 +18,8 @@ KINDS = (
     + " or ".join(f"{name}:file.yaml" for name in KNOWN)
 )
 _SCHEME = re.compile(r"(git\+[A-Za-z]*|[A-Za-z][A-Za-z0-9+.-]*(?=://)):?(?://)?")
+# `user:password@` without what belongs before it, or after a scheme with one slash.
+_LOGIN = re.compile(r"(?:^|/)[^/\s:@]*:[^/\s@]+@")
 _TARGET = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
 _PRINTABLE = re.compile(r"[!-~]+")
 # No character of a refspec or of a range, and none that could begin an option.
@@ -99,8 +101,11 @@ def parse(text: str) -> Address:
     """
     scheme = _SCHEME.match(text)
     target = _TARGET.match(text)
-    if os.path.lexists(text) or (scheme is None and target is None):
+    if _is_there(text) or (scheme is None and target is None and not _LOGIN.search(text)):
         return FilePath(path=text)
+    if scheme is None and _LOGIN.search(text):
+        hint = f"expected {KINDS}; no user name or password belongs in it"
+        raise HpsError("this looks like an address with a password, and is none", hint)
     if scheme is not None:
         return _of_scheme(scheme[1].lower(), text)
     return _in_bucket(*text.split(":", maxsplit=1))
@@ -112,7 +117,16 @@ def shown(text: str) -> str:
         return parse(text).name
     except HpsError:
         scheme = _SCHEME.match(text)
-        return text if scheme is None else f"{scheme[0]}…"
+        if scheme is not None:
+            return f"{scheme[0]}…"
+        return "…" if _LOGIN.search(text) else text
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False  # a NUL, or bytes that are no text
 
 
 def is_loopback(host: str) -> bool:

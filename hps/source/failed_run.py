@@ -17,7 +17,8 @@ from hps import __version__
 from hps.errors import HpsError
 from hps.node import facts as node_facts
 from hps.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
-from hps.scrub import Scrubber, looks_secret
+from hps.scrub import Scrubber
+from hps.secrecy import secrets_in
 from hps.source import bucket, well_known
 from hps.source.workplace import Workplace, opened
 from hps.spec import SpecText
@@ -67,7 +68,7 @@ def is_wanted(env: Mapping[str, str]) -> bool:
 
 def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
     """Store the record; what goes wrong with that is a value, for something else failed first."""
-    scrubber = Scrubber({name: value for name, value in env.items() if looks_secret(name)})
+    scrubber = Scrubber(dict(secrets_in(env)))
     clean = FailedRun(
         experiment=failed.experiment,
         spec_sha256=failed.spec_sha256,

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from hps.model import KNOBS
 from hps.providers import PROVIDERS
+from hps.secrecy import is_called_like_a_secret
 from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode
 from hps.spec.secret_values import is_safe_env_name
-from hps.spec.variables import is_called_like_a_secret
 from hps.spec.violation import RANGED, Violation
 from hps.spec.wording import path_text
 from hps.step_kinds import STEP_KINDS

@@ -15,7 +15,7 @@ from hps.spec.validate import Checked
 from hps.spec.wording import key_mark, near
 
 MAX_CELLS = 100_000
-MAX_OPERATIONS = 200_000
+MAX_OPERATIONS = 100_000
 MAX_EXCLUDE_TESTS = 1_000_000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import yaml
@@ -46,6 +47,7 @@ class _Sized(NamedTuple):
 _Start: TypeAlias = events.SequenceStartEvent | events.MappingStartEvent
 
 
+@lru_cache(maxsize=8)  # the lines that problems are shown with need the tree again
 def compose(text: str, file: str, column_offset: int = 0) -> Composed:
     """The tree of one document, with everything that is wrong with it as YAML.
 

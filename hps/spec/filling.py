@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hps.spec.characters import check_characters
 from hps.spec.interpolate import Interpolator
 from hps.spec.nodes import MapNode, Node, ScalarNode, as_mapping
 from hps.spec.problems import Problem
 from hps.spec.secret_values import hide_secrets
 from hps.spec.source import SpecText, decode, lines
-from hps.spec.trust import check_secret_names
+from hps.spec.trust import check_paths, check_secret_names
 from hps.spec.variables import refusing, secret_nodes
 
 
@@ -33,8 +34,10 @@ def fill_in(root: MapNode, source: SpecText, env: Mapping[str, str]) -> Filled:
     interpolator = Interpolator(env, source.name, text_lines, refuse)
     filled = as_mapping(interpolator.fill(hidden))
     problems.extend(interpolator.problems)
+    problems.extend(check_characters(filled))
     if not source.trusted:
         problems.extend(check_secret_names(filled, source.name))
+        problems.extend(check_paths(filled, source.name))
     return Filled(root=filled, told=interpolator.told, problems=tuple(problems))
 
 

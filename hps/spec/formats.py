@@ -104,6 +104,9 @@ def check_folder(text: str) -> None:
         raise FormatError(
             "begins with '-'", f"{hint}, beginning with another character", "bad-folder"
         )
+    if "$" in inner:
+        # A command that was printed is pasted into a shell, which would fill it in.
+        raise FormatError("holds '$'", f"{hint}; a variable is ${{NAME}}, in braces", "bad-folder")
     parts = inner.split("/") if inner else []
     for wrong, name in (("", "'//'"), ("..", "'..'"), (".", "'.'")):
         if wrong in parts:

@@ -10,6 +10,7 @@ from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
 from hps.spec.problems import OVERRIDE_PREFIX, Problem, SpecError
 from hps.spec.quote import quoted, shown
 from hps.spec.secret_values import MASK, is_secret_key, mask_text
+from hps.spec.source import has_control
 
 _FORM = "write --set key=value, such as --set data.size=50MiB or --set matrix.concurrency=[1,4]"
 _MAX_LENGTH = 10_000
@@ -49,6 +50,8 @@ def _parse(text: str, problems: list[Problem]) -> _Override:
     marks = _marks(text, parts)
     if len(text) > _MAX_LENGTH or len(parts) > _MAX_PARTS:
         raise _fault(marks[0], "this override is too long")
+    if has_control(text):
+        raise _fault(marks[0], "this override holds a control character, or bytes that are no text")
     if not equals or not all(part.strip() == part and part for part in parts):
         what = "there is no '=' in it" if not equals else "its key has an empty part"
         raise _fault(marks[0], f"this is not an override: {what}")

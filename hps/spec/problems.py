@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hps.errors import HpsError
+from hps.spec.quote import visible, visible_lines
 
 Severity = Literal["error", "warning"]
 
@@ -36,13 +37,16 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What is wrong, what was expected, and what was probably meant, on one line."""
+        """What is wrong, what was expected, and what was probably meant, on one line.
+
+        Nothing in it is obeyed by a terminal.
+        """
         parts = [self.message]
         if self.hint:
             parts.append(self.hint)
         if self.suggestion:
             parts.append(f"did you mean '{self.suggestion}'?")
-        return "; ".join(parts)
+        return visible_lines("; ".join(parts))
 
     @property
     def in_override(self) -> bool:
@@ -50,7 +54,7 @@ class Problem:
         return self.file.startswith(OVERRIDE_PREFIX)
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}"
+        place = f"{visible(self.file)}:{self.line}:{self.column}"
         return f"{place}: {self.severity}: {self.text} [{self.rule}]"
 
 

@@ -17,7 +17,21 @@ def shown(text: str) -> str:
     """The same without quotes. A user name or password in an address is left out."""
     safe = _USER_INFO.sub(r"\1***@", text)
     cut = safe if len(safe) <= _MAX_LENGTH else f"{safe[: _MAX_LENGTH - 1]}…"
-    return "".join(one if one.isprintable() else _escape(one) for one in cut)
+    return visible(cut)
+
+
+def visible(text: str) -> str:
+    """The whole text, with what cannot be printed as escapes."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def visible_lines(text: str) -> str:
+    """The same, but for the ends of lines."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def _visible(one: str) -> str:
+    return one if one.isprintable() else _escape(one)
 
 
 def _escape(character: str) -> str:

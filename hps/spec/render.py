@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from hps.spec.problems import Problem
+from hps.spec.quote import visible, visible_lines
 
 _BOLD, _RED, _YELLOW, _DIM, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 _MAX_WIDTH = 160
@@ -33,12 +34,13 @@ def to_github(problems: Iterable[Problem]) -> str:
 
 
 def _fields(problem: Problem) -> dict[str, object]:
-    return {key: value for key, value in asdict(problem).items() if key != "source_line"}
+    found = {key: value for key, value in asdict(problem).items() if key != "source_line"}
+    return {k: visible_lines(one) if isinstance(one, str) else one for k, one in found.items()}
 
 
 def _painted(problem: Problem) -> str:
     tone = _RED if problem.severity == "error" else _YELLOW
-    place = f"{_BOLD}{problem.file}:{problem.line}:{problem.column}:{_RESET}"
+    place = f"{_BOLD}{visible(problem.file)}:{problem.line}:{problem.column}:{_RESET}"
     severity = f"{_BOLD}{tone}{problem.severity}:{_RESET}"
     return f"{place} {severity} {problem.text} {_DIM}[{problem.rule}]{_RESET}"
 
@@ -58,7 +60,7 @@ def _excerpt(problem: Problem, colour: bool) -> Iterator[str]:
 
 def _annotation(problem: Problem) -> str:
     properties = {
-        "file": problem.file,
+        "file": visible(problem.file),
         "line": str(problem.line),
         "endLine": str(problem.line),
         "col": str(problem.column),

@@ -12,6 +12,7 @@ from typing import IO
 
 from hps.errors import HpsError
 from hps.spec.problems import Problem, SpecError
+from hps.spec.quote import visible
 
 MAX_BYTES = 1024**2
 STDIN = "<stdin>"
@@ -48,7 +49,7 @@ def read_file(path: str) -> SpecText:
             content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise HpsError(f"{path} is larger than 1 MiB", _TOO_LARGE_HINT)
-    return SpecText(name=path, content=content)
+    return SpecText(name=visible(path), content=content)
 
 
 def read_stream(stream: IO[bytes] | None) -> SpecText:
@@ -79,6 +80,11 @@ def decode(source: SpecText) -> str:
     if control is not None:
         raise _control_character(source, text, control.start())
     return text
+
+
+def has_control(text: str) -> bool:
+    """True for text with a character that YAML does not read."""
+    return _CONTROL.search(text) is not None
 
 
 def lines(text: str) -> list[str]:

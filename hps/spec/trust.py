@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from hps.secrecy import SECRET_PREFIX, VARIABLE_PREFIX, may_name_secret
 from hps.spec.nodes import MapNode, ScalarNode, problem_at
 from hps.spec.problems import Problem
 from hps.spec.secret_values import SECRET_KEYS, is_safe_env_name
 
-VARIABLE_PREFIX = "HPS_VAR_"
-SECRET_PREFIX = "HPS_SECRET_"  # noqa: S105 - the beginning of a name
 VARIABLES = frozenset(
     {
         "AWS_ENDPOINT_URL",
@@ -31,15 +30,8 @@ VARIABLES = frozenset(
         "ULSPEED",
     }
 )
-SECRETS = frozenset(
-    {
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "CLOUDFLARE_ID",
-        "CLOUDFLARE_KEY",
-    }
-)
+_PATH_KEY = "ca_cert"
+_WHOLE_VARIABLE = re.compile(rf"\$\{{{VARIABLE_PREFIX}[A-Z0-9_]+(?::\?[^{{}}]*)?\}}")
 _SALAD = re.compile(r"SALAD_[A-Z_]+_(ID|NAME)")
 _RULE = "variable-not-allowed"
 
@@ -50,16 +42,27 @@ def may_fill_in(name: str) -> bool:
     return known or name.startswith(VARIABLE_PREFIX)
 
 
-def may_name_secret(name: str) -> bool:
-    """True for variables that `{env: …}` of such an experiment may name."""
-    return name in SECRETS or name.startswith(SECRET_PREFIX)
-
-
 def not_allowed(name: str, prefix: str) -> tuple[str, str, str]:
     """Message, hint and rule of the problem that the variable `name` may not be used."""
     message = f"an experiment from a network may not use the environment variable {name}"
     hint = f"pass the value as {prefix}…, or run a copy of the file from a path that you trust"
     return message, hint, _RULE
+
+
+def check_paths(root: MapNode, file: str) -> Iterator[Problem]:
+    """A problem for each path of this machine in `file`.
+
+    Such an experiment can't read what it likes; a variable that was set for it may hold a path.
+    """
+    targets = root.get("targets")
+    for _, target in targets.entries if isinstance(targets, MapNode) else ():
+        node = target.get(_PATH_KEY) if isinstance(target, MapNode) else None
+        if not isinstance(node, ScalarNode) or node.mark.file != file:
+            continue
+        if not _WHOLE_VARIABLE.fullmatch(node.text):
+            message = "an experiment from a network may not name a file of this machine"
+            hint = f"write ${{{VARIABLE_PREFIX}CA_CERT}}, pass the path by it, or use --set"
+            yield problem_at(node.mark, message, rule="path-not-allowed", hint=hint)
 
 
 def check_secret_names(root: MapNode, file: str) -> Iterator[Problem]:

@@ -10,17 +10,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from hps.secrecy import VARIABLE_PREFIX, is_called_like_a_secret
 from hps.spec.nodes import ListNode, MapNode, Node, ScalarNode
 from hps.spec.problems import OVERRIDE_PREFIX
 from hps.spec.secret_values import is_secret_key
-from hps.spec.trust import VARIABLE_PREFIX, may_fill_in, may_name_secret, not_allowed
+from hps.spec.trust import may_fill_in, not_allowed
 
-# Whole words, so that KEYBOARD, TOKENS, AUTHOR and PWD, the working folder, are none.
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|CREDENTIALS?|AUTH|(?:API|ACCESS)?KEY)"
-    r"(?:_?ID)?(?:_?[0-9]+)?$|_PWD$|SECRET_|PASSWORD|(?:ACCESS|PRIVATE|API)_?KEY",
-    re.IGNORECASE,
-)
 # They say where a run takes place, and not what it does.
 _PLACE_NAME = re.compile(
     r"SALAD_[A-Z_]+_(?:ID|NAME)|HOSTNAME|(?:HOST|NODE|POD|MACHINE)_(?:ID|NAME)"
@@ -40,13 +35,6 @@ class Refusal:
 
 # Takes a variable's name, and whether it stands in the file (else in an override).
 Refuse = Callable[[str, bool], Refusal | None]
-
-
-def is_called_like_a_secret(name: str) -> bool:
-    """True for names of secrets; those that begin with HPS_VAR_ are there to be filled in."""
-    if name.startswith(VARIABLE_PREFIX):
-        return False
-    return may_name_secret(name) or _SECRET_NAME.search(name) is not None
 
 
 def tells_the_place(name: str) -> bool:

@@ -11,6 +11,7 @@ from hps import process
 from hps.model import Measurement, Operation
 from hps.payload import Payload, Shape, shape_of
 from hps.targets import Remote
+from hps.targets.own import OwnFolder
 from hps.tools.rclone import Invocation
 
 
@@ -40,6 +41,10 @@ class Places:
     def key(self, operation: Operation) -> str:
         """The folder of the trial's objects: no other trial or run ever uses it."""
         return f"{self.data_folder}/{operation.trial_id}"
+
+    def own(self, operation: Operation) -> OwnFolder:
+        """The same, for what removes something there."""
+        return OwnFolder(self.key(operation))
 
     def payload(self, operation: Operation) -> str:
         """The folder of the files that the operation's cell moves."""

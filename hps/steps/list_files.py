@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from hps.model import Measurement, Operation
 from hps.steps.context import Places, StepContext
-from hps.steps.transfer import measure_plain
+from hps.steps.transfer import measure_plain, told
 from hps.tools import rclone
 
 
 def call(operation: Operation, places: Places) -> rclone.Invocation:
     """One name a line."""
-    return rclone.list_files(places.remote(operation), places.key(operation))
+    return told(rclone.list_files(places.remote(operation), places.key(operation)))
 
 
 def perform(operation: Operation, context: StepContext) -> Measurement:

@@ -13,7 +13,7 @@ def call(operation: Operation, places: Places) -> rclone.Invocation:
     return rclone.sync_up(
         places.remote(operation),
         places.payload(operation),
-        places.key(operation),
+        places.own(operation),
         needed(operation.requested),
         size_bytes=operation.cell.knobs.size_bytes,
     )

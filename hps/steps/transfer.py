@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 from hps import process
 from hps.connections import ConnectionCounter
-from hps.model import Measurement, Operation
+from hps.model import Measurement, Operation, Status
 from hps.record import utc_text
+from hps.scrub import Scrubber
 from hps.steps.context import StepContext
 from hps.tools import evidence, rclone, rclone_log
 
@@ -33,7 +35,7 @@ def judge(
     offers_http2 = context.offers_http2[operation.cell.knobs.target]
     effective = evidence.effective(log, operation, offers_http2=offers_http2)
     observed = evidence.observed(log, operation, counter)
-    status, reason = evidence.judge_exit(ended, operation, log.last_error)
+    status, reason = _judge_exit(ended, operation, context, log, log.last_error)
     if status == "ok":
         reason = evidence.why_invalid(log, operation, effective, observed)
         status = "invalid" if reason else "ok"
@@ -70,19 +72,41 @@ def run_call(
     )
 
 
+def told(call: rclone.Invocation) -> rclone.Invocation:
+    """The call with a log that tells of retries, as `measure_plain` reads it."""
+    return replace(call, args=(*call.args, *rclone.TOLD))
+
+
 def measure_plain(
     call: rclone.Invocation, operation: Operation, context: StepContext
 ) -> Measurement:
-    """Run a call that moves no payload: only its time and its end count."""
+    """Run a call that moves no payload and is `told`: only its time and its end count."""
     ended = run_call(call, operation, context)
-    status, reason = evidence.judge_exit(ended, operation, evidence.last_line(context.log))
+    log = rclone_log.read(context.log)
+    said = log.last_error or evidence.last_line(context.log)
+    status, reason = _judge_exit(ended, operation, context, log, said)
     return Measurement(
         status=status,
         reason=reason,
         started_at=utc_text(ended.started_at),
         duration_s=ended.duration_s,
+        retries=log.retries,
         tool_version=context.tool_version,
         command=call.shown(),
+    )
+
+
+def _judge_exit(
+    ended: process.Exit,
+    operation: Operation,
+    context: StepContext,
+    log: rclone_log.RcloneLog,
+    said: str,
+) -> tuple[Status, str]:
+    # Reasons are cut to a length: half a secret would not be known for one any more.
+    clean = Scrubber(context.secrets).text
+    return evidence.judge_exit(
+        ended, operation, clean(said), retries=log.retries, trouble=clean(log.trouble)
     )
 
 

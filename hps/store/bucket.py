@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hps.process import Stop
 from hps.store.daemon import CopyDaemon
 
 _LAST_TRIES = 3
+# What sending may take of a run, all in all, beyond what is saved before the first one.
+_SHARE = 1 / 20
+_SAVED_AT_FIRST_S = 5.0
+_MOST_SAVED_S = 10.0
+_LEAST_SAVED_S = 1.0
 
 
 @dataclass(slots=True)
 class BucketCopy:
     """Sends the files of one run to `<folder>/<name>` in the results' target.
 
-    Sending takes at most about a twentieth of the time: the next one waits `interval_s`, or 20
-    times what the last one took, whichever is longer.
+    Between operations sending takes at most a twentieth of the time: that is saved up, and what
+    has been saved is the time-out of the next one. One that gave no answer in its time waits until
+    twice as much is saved. Once `stop` is set, all sending together ends `stopped_s` later.
     """
 
     daemon: CopyDaemon
@@ -25,31 +33,78 @@ class BucketCopy:
     report: Callable[[str, str], None]
     interval_s: float = 5.0
     timeout_s: float = 30.0
+    stop: Stop | None = None
+    stopped_s: float = 4.0
     _next_s: float = field(default_factory=time.monotonic)
+    _saved_s: float = _SAVED_AT_FIRST_S
+    _saved_at_s: float = field(default_factory=time.monotonic)
+    _needed_s: float = _LEAST_SAVED_S
+    _stopped_at_s: float = math.inf
 
     def send_now_and_then(self, path: Path) -> None:
         """Send one file if the last sending is long enough ago; a failure only delays it."""
-        if time.monotonic() < self._next_s:
-            return
         start_s = time.monotonic()
-        error = self._send(path)
+        saved_s = self._saved_s + (start_s - self._saved_at_s) * _SHARE
+        self._saved_s, self._saved_at_s = min(saved_s, _MOST_SAVED_S), start_s
+        if start_s < self._next_s or self._saved_s < self._needed_s:
+            return
+        timeout_s = min(self._saved_s, self.timeout_s)
+        error = self._send(path, start_s + timeout_s)
         took_s = time.monotonic() - start_s
-        self._next_s = time.monotonic() + max(self.interval_s, 20 * took_s)
+        hung = bool(error) and took_s >= timeout_s
+        needed_s = 2 * (self._needed_s if hung else took_s)
+        self._needed_s = min(max(needed_s, _LEAST_SAVED_S), _MOST_SAVED_S)
+        self._saved_s -= took_s
+        self._next_s = start_s + took_s + self.interval_s
         if error:
             self.report("results_delayed", error)
 
-    def send_all(self, paths: Sequence[Path], *, wait: Callable[[float], bool]) -> str:
-        """Send the files at the end, with a few tries each. Returns why any is missing, or ``."""
-        errors = [self._send_for_good(path, wait) for path in paths]
-        return next((error for error in errors if error), "")
+    def send_all(
+        self,
+        paths: Sequence[Path],
+        *,
+        wait: Callable[[float], bool],
+        most_s: float | None = None,
+    ) -> str:
+        """Send the files at the end, with a few tries each. Returns why any is missing, or ``.
 
-    def _send_for_good(self, path: Path, wait: Callable[[float], bool]) -> str:
-        error = self._send(path)
-        for attempt in range(1, _LAST_TRIES):
-            if not error or wait(2.0**attempt):
+        `most_s` is how long all of it may take; None: each try its own time-out. After one that
+        could not be sent the others have one try each.
+        """
+        end_s = math.inf if most_s is None else time.monotonic() + most_s
+        first = ""
+        for path in paths:
+            error = self._send_for_good(path, wait, end_s, tries=1 if first else _LAST_TRIES)
+            first = first or error
+        return first
+
+    def _send_for_good(
+        self, path: Path, wait: Callable[[float], bool], end_s: float, *, tries: int
+    ) -> str:
+        error = self._send(path, end_s)
+        for attempt in range(1, tries):
+            pause_s = 2.0**attempt
+            if not error or time.monotonic() + pause_s >= end_s or wait(pause_s):
                 return error
-            error = self._send(path)
+            error = self._send(path, end_s)
         return error
 
-    def _send(self, path: Path) -> str:
-        return self.daemon.copy(path, f"{self.folder}/{path.name}", timeout_s=self.timeout_s)
+    def _send(self, path: Path, end_s: float) -> str:
+        """Try once, until `end_s` at most. Returns why it failed, or nothing."""
+        timeout_s = min(self.timeout_s, end_s - time.monotonic())
+        if timeout_s <= 0 or self._given_up():
+            return "there was no time left to send it"
+        started_again = self.daemon.starts_again
+        key = f"{self.folder}/{path.name}"
+        error = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up)
+        if self.daemon.starts_again > started_again:
+            self.report("results_sender_restarted", "the rclone that sends results had died")
+        return error
+
+    def _given_up(self) -> bool:
+        """True `stopped_s` after the stop was first seen."""
+        if self.stop is None or not self.stop.is_set():
+            return False
+        now_s = time.monotonic()
+        self._stopped_at_s = min(self._stopped_at_s, now_s)
+        return now_s >= self._stopped_at_s + self.stopped_s

@@ -1,8 +1,8 @@
 """An rclone that waits beside a run to copy files to a bucket, reached through a Unix socket.
 
 Starting a process for each copy would hold up the next operation, or run beside it; this one
-answers in milliseconds and is idle while an operation is measured.
-API: https://rclone.org/rc/#operations-copyfile
+answers in milliseconds and is idle while an operation is measured. Where it has died it is started
+again, a few times. API: https://rclone.org/rc/#operations-copyfile
 """
 
 from __future__ import annotations
@@ -11,52 +11,90 @@ import contextlib
 import http.client
 import json
 import os
+import select
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import process
 from hps.errors import HpsError
 from hps.targets import Remote, child_env
+from hps.tools.why import in_words
+from hps.units import format_time
 
 _READY_TIMEOUT_S = 20.0
+_AGAIN_TIMEOUT_S = 5.0
+_MOST_STARTS_AGAIN = 5
 _ANSWER_BYTES = 64 * 1024
+_POLL_S = 0.05
 # unix(7): 108 bytes with the one that ends it.
 _MOST_ADDRESS_BYTES = 107
 
+Start = Callable[[float], AbstractContextManager[object]]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+class _GoneError(Exception):
+    """The daemon has died."""
+
+
+@dataclass(slots=True, kw_only=True)
 class CopyDaemon:
-    """A running daemon for one remote."""
+    """A running daemon for one remote. `starts_again` counts how often it had died."""
 
     address: Path
     remote: Remote
+    starts_again: int = 0
+    _start: Start = field(repr=False)
+    _running: contextlib.ExitStack = field(repr=False)
 
-    def copy(self, source: Path, key: str, *, timeout_s: float) -> str:
-        """Copy a file to `key` under the remote's root. Returns why it failed, or nothing."""
+    def copy(
+        self,
+        source: Path,
+        key: str,
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Copy a file to `key` under the remote's root. Returns why it failed, or nothing.
+
+        It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
+        """
+        end_s = time.monotonic() + timeout_s
         request = {
             "srcFs": str(source.parent.absolute()),
             "srcRemote": source.name,
-            # With a folder in place of the root rclone asks the server first whether it is a file.
-            "dstFs": self.remote.path(),
+            # With a folder in place of the root, or without the slash at its end, rclone first asks
+            # the server whether it is a file, and goes on asking when the copy was given up.
+            "dstFs": f"{self.remote.path()}/",
             "dstRemote": key,
-            "_config": {"IgnoreTimes": True, "DisableHTTP2": True},
+            "_config": {"IgnoreTimes": True, "NoCheckDest": True, "DisableHTTP2": True},
         }
-        connection = _UnixConnection(self.address, timeout_s)
+        while True:
+            try:
+                return _ask(self.address, json.dumps(request), end_s, given_up)
+            except TimeoutError:
+                return f"no answer within {format_time(timeout_s)}"
+            except InterruptedError:
+                return "cut off, for the run was stopped"
+            except _GoneError:
+                problem = self._start_again()
+            if problem:
+                return problem
+
+    def _start_again(self) -> str:
+        """Returns why it could not be started, or nothing."""
+        if self.starts_again == _MOST_STARTS_AGAIN:
+            return f"the rclone that sends results died {self.starts_again + 1} times"
+        self.starts_again += 1
+        self._running.close()
         try:
-            connection.request(
-                "POST",
-                "/operations/copyfile",
-                json.dumps(request),
-                {"Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            return _error(response.status, response.read(_ANSWER_BYTES))
-        except (OSError, http.client.HTTPException) as error:
-            return f"rclone gave no answer: {error or type(error).__name__}"
-        finally:
-            connection.close()
+            self._running.enter_context(self._start(_AGAIN_TIMEOUT_S))
+        except HpsError as error:
+            return f"the rclone that sends results died, and starts no more: {error.message}"
+        return ""
 
 
 @contextlib.contextmanager
@@ -68,8 +106,34 @@ def serve(
     if len(os.fsencode(address)) > _MOST_ADDRESS_BYTES:
         hint = "name a shorter one in TMPDIR, such as /tmp"
         raise HpsError(f"the temporary folder has too long a path for a socket: {scratch}", hint)
+    command = process.Command(
+        argv=_arguments(binary, address, remote), env=child_env(remote, secrets)
+    )
+
+    def start(timeout_s: float) -> AbstractContextManager[object]:
+        address.unlink(missing_ok=True)  # of one that has died
+        return process.serve(
+            command,
+            log=scratch / "daemon.log",
+            guard_process=guard,
+            ready=lambda _: "ready" if _listens(address) else None,
+            timeout_s=timeout_s,
+        )
+
+    with contextlib.ExitStack() as running:
+        running.enter_context(start(_READY_TIMEOUT_S))
+        yield CopyDaemon(address=address, remote=remote, _start=start, _running=running)
+
+
+def _listens(address: Path) -> bool:
+    """The socket is there a moment before somebody listens."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(str(address)) == 0
+
+
+def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
     certificate = (f"--ca-cert={remote.ca_cert}",) if remote.ca_cert else ()
-    argv = (
+    return (
         binary,
         "rcd",
         f"--rc-addr=unix://{address}",
@@ -77,21 +141,46 @@ def serve(
         "--retries=1",
         "--low-level-retries=2",
         "--contimeout=10s",
+        # A journal grows, and rclone would hold as much of it in memory.
+        "--buffer-size=0",
         *certificate,
     )
-    with process.serve(
-        process.Command(argv=argv, env=child_env(remote, secrets)),
-        log=scratch / "daemon.log",
-        guard_process=guard,
-        ready=lambda _: "ready" if address.exists() else None,
-        timeout_s=_READY_TIMEOUT_S,
-    ):
-        yield CopyDaemon(address=address, remote=remote)
+
+
+def _ask(address: Path, request: str, end_s: float, given_up: Callable[[], bool]) -> str:
+    """The error in the daemon's answer, or nothing.
+
+    Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
+    connection before the answer has come makes rclone cancel the copy.
+    """
+    connection = _UnixConnection(address, timeout=_AGAIN_TIMEOUT_S)
+    try:
+        connection.request(
+            "POST", "/operations/copyfile", request, {"Content-Type": "application/json"}
+        )
+        _wait(connection.sock, end_s, given_up)
+        response = connection.getresponse()
+        return _error(response.status, response.read(_ANSWER_BYTES))
+    except (TimeoutError, InterruptedError):
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise _GoneError from error
+    finally:
+        connection.close()
+
+
+def _wait(connection: socket.socket, end_s: float, given_up: Callable[[], bool]) -> None:
+    """Return once there is something to read."""
+    while not select.select([connection], [], [], _POLL_S)[0]:
+        if time.monotonic() >= end_s:
+            raise TimeoutError
+        if given_up():
+            raise InterruptedError
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, address: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
+    def __init__(self, address: Path, *, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._address = address
 
     def connect(self) -> None:
@@ -104,6 +193,6 @@ def _error(status: int, body: bytes) -> str:
     if status == http.client.OK:
         return ""
     try:
-        return str(json.loads(body)["error"])
+        return in_words(str(json.loads(body)["error"]))
     except (ValueError, KeyError, TypeError):
         return f"rclone answered {status}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -55,7 +56,8 @@ class Journal:
         empty = os.fstat(self._descriptor).st_size == 0
         os.close(self._descriptor)
         if empty:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that has become read-only keeps it
+                self.path.unlink()
 
 
 def _cut_torn_line(descriptor: int) -> None:
@@ -95,7 +97,7 @@ def read(path: Path) -> Iterator[dict[str, object]]:
     for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HpsError(f"{path}:{number}: not JSON", "is this a file of results?") from error
         if not isinstance(record, dict):
             raise HpsError(f"{path}:{number}: not a JSON object", "is this a file of results?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -12,7 +13,7 @@ from types import TracebackType
 from hps.errors import HpsError, NotStoredError
 
 NAME = ".lock"
-_MOST_BYTES = 512
+_MOST_BYTES = 1024
 
 
 class RunLock:
@@ -45,10 +46,17 @@ class RunLock:
     def tell(self, **fields: object) -> None:
         """Put down what goes on; it outlives this process, but not the machine.
 
-        One write of always the same length: a kill leaves the old text or the new one.
+        One write of always the same length: a kill leaves the old text or the new one. Raises
+        `NotStoredError`, for example on a full disk.
         """
         text = json.dumps({"pid": os.getpid(), **fields}).encode()
-        os.pwrite(self._descriptor, text.ljust(_MOST_BYTES)[:_MOST_BYTES], 0)
+        try:
+            os.pwrite(self._descriptor, text.ljust(_MOST_BYTES)[:_MOST_BYTES], 0)
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {self.path.parent}: {error.strerror}",
+                "is the disk full?",
+            ) from error
 
     def __enter__(self) -> RunLock:
         return self
@@ -59,7 +67,9 @@ class RunLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.path.unlink(missing_ok=True)
+        # On a disk that has become read-only it stays: whoever comes next takes it over.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
         os.close(self._descriptor)
 
 

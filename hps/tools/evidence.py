@@ -6,6 +6,7 @@ fast that fewer chunks than allowed are ever in flight is not: `observed` says i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hps.connections import ConnectionCounter
 from hps.model import Observed, Operation, Status, Transfer
 from hps.process import Exit
 from hps.tools.rclone_log import RcloneLog
+from hps.tools.why import in_words
 from hps.units import format_size, format_time
 
 # With fewer looks at the connections, or a shorter time with several chunks in flight, having seen
@@ -22,6 +24,7 @@ from hps.units import format_size, format_time
 _ENOUGH_SAMPLES = 5
 _ENOUGH_OVERLAP_S = 1.0
 _REASON_LENGTH = 400
+_PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
 # https://rclone.org/docs/#exit-code
 _EXIT_CODES: Mapping[int, str] = {
     1: "other error",
@@ -37,10 +40,16 @@ _EXIT_CODES: Mapping[int, str] = {
 }
 
 
-def judge_exit(ended: Exit, operation: Operation, last_error: str) -> tuple[Status, str]:
-    """Status and reason by how the process ended, before any evidence is looked at."""
+def judge_exit(
+    ended: Exit, operation: Operation, last_error: str, *, retries: int = 0, trouble: str = ""
+) -> tuple[Status, str]:
+    """Status and reason by how the process ended, before any evidence is looked at.
+
+    `retries` and `trouble` are what the log says of requests that were repeated.
+    """
     if ended.ended == "timeout":
-        return "timeout", f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
+        limit = f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
+        return "timeout", limit + _repeated(retries, trouble)
     if ended.ended == "stopped":
         return "interrupted", "the run was stopped"
     if ended.returncode == 0:
@@ -48,8 +57,15 @@ def judge_exit(ended: Exit, operation: Operation, last_error: str) -> tuple[Stat
     if ended.returncode < 0:
         return "failed", f"rclone was ended by signal {-ended.returncode}"
     name = _EXIT_CODES.get(ended.returncode, "unknown")
-    detail = " ".join(last_error.split())[:_REASON_LENGTH]
+    detail = in_words(last_error)[:_REASON_LENGTH]
     return "failed", f"rclone exit code {ended.returncode} ({name}): {detail or 'it said nothing'}"
+
+
+def _repeated(retries: int, trouble: str) -> str:
+    if retries <= 0:
+        return ""
+    said = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"
+    return f"{said}, since {in_words(trouble)[:_REASON_LENGTH]}" if trouble else said
 
 
 def effective(
@@ -118,9 +134,12 @@ def why_invalid(
 
 
 def last_line(path: Path) -> str:
-    """The last line of a plain log, without its time stamp and level."""
+    """What a plain log complains of first, else its last line, in words and without its time."""
     lines = path.read_text(errors="replace").strip().splitlines()
-    return lines[-1].split(" : ")[-1] if lines else ""
+    errors = (line for line in lines if _PLAIN_ERROR.match(line))
+    line = next(errors, lines[-1] if lines else "")
+    _, operation, said = line.partition("operation error ")
+    return in_words(operation + said if operation else line.split(" : ")[-1])
 
 
 def _chunk_size(log: RcloneLog, size_bytes: int) -> int:

@@ -19,6 +19,7 @@ from hps import process
 from hps.errors import HpsError
 from hps.model import SecretRef, Transfer
 from hps.targets import Remote, child_env
+from hps.targets.own import OwnFolder
 
 NAME = "rclone"
 # 1.69 takes the embedded server's keys from its environment otherwise, and refuses them.
@@ -32,19 +33,24 @@ _MAX_SINGLE_PUT_BYTES = 5 * 1024**3
 # One attempt, every byte moved, and a log that a program can read: a measured operation that
 # rclone silently repeats or skips is not the one that was planned. Most retries are made by the S3
 # library inside rclone, which tells of them only in this log mode.
+TOLD = (
+    "--s3-sdk-log-mode=Retries",  # a part that is sent again is not in the log otherwise
+    "--use-json-log",
+    "-vv",
+)
 _MEASURED = (
     "--ignore-times",
     "--retries=1",
     "--low-level-retries=3",
-    "--s3-sdk-log-mode=Retries",  # a part that is sent again is not in the log otherwise
-    "--use-json-log",
-    "-vv",
+    *TOLD,
     "--stats=500ms",
     "--stats-log-level=NOTICE",
 )
 # For calls that move no payload: an endpoint that is away must not hold the run up for minutes.
 _BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
 # Whole words for paths in a printed command that the reader's own shell fills in.
+_OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
+_FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
 
 
@@ -87,11 +93,11 @@ def download(
 
 
 def sync_up(
-    remote: Remote, local: str, key: str, transfer: Transfer, *, size_bytes: int
+    remote: Remote, local: str, folder: OwnFolder, transfer: Transfer, *, size_bytes: int
 ) -> Invocation:
-    """Make the objects under `key` equal to a local folder."""
+    """Make the objects of a trial equal to a local folder: it may delete some."""
     flags = _upload_flags(transfer, size_bytes)
-    return _transfer(("sync", local, remote.path(key)), remote, transfer, flags)
+    return _transfer(("sync", local, remote.path(folder.key)), remote, transfer, flags)
 
 
 def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invocation:
@@ -106,14 +112,11 @@ def list_files(remote: Remote, key: str) -> Invocation:
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
-def delete(remote: Remote, key: str) -> Invocation:
-    """Delete all objects under the folder `key`; finding none is not an error."""
-    return Invocation(args=("delete", *_BRIEF, remote.path(key), *_ca(remote)), remote=remote)
-
-
-def abort_uploads(remote: Remote, key: str) -> Invocation:
-    """Abort the incomplete multipart uploads under the folder `key`."""
-    args = ("backend", "cleanup", *_BRIEF, "-o", "max-age=0s", remote.path(key))
+def delete(remote: Remote, folder: OwnFolder) -> Invocation:
+    """Delete all objects of a trial, or of the probe; finding none is not an error."""
+    if not folder.part:
+        raise ValueError(f"not a folder of one trial: {folder.key}")
+    args = ("delete", *_BRIEF, _inside(remote, folder.key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
@@ -194,6 +197,45 @@ def _shown_value(value: str | SecretRef) -> str:
 
 
 def _quoted(argument: str) -> str:
-    if "$" in argument and _SHELL_SAFE.fullmatch(argument):
-        return f'"{argument}"'
+    """Only the names that a printed command itself sets are left to the shell."""
+    if _OWN_NAME.search(argument) and _SHELL_SAFE.fullmatch(argument):
+        return '"' + _FOREIGN_DOLLAR.sub(r"\\$", argument) + '"'
     return shlex.quote(argument)
+
+
+def remove_made(remote: Remote, folder: OwnFolder) -> Invocation:
+    """Delete what a run made in its folder, known by its names; anything else there stays."""
+    wanted = (f"--filter=+ /{{{{{pattern}}}}}" for pattern in folder.made_patterns)
+    args = ("delete", *_BRIEF, *wanted, "--filter=- **", _inside(remote, folder.run_key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def abort_uploads(remote: Remote, folder: OwnFolder, name: str = "") -> Invocation:
+    """Abort the incomplete multipart uploads whose key begins with the folder's and `name`.
+
+    That is also `…/00.binary` where `name` is `00.bin`: look first what there is.
+    """
+    key = f"{folder.key}/{name}" if name else folder.key
+    if not folder.part or ".." in key:
+        raise ValueError(f"not a place in a trial's own folder: {key}")
+    # Of a server whose clock is ahead, all uploads begin in the future.
+    args = ("backend", "cleanup", *_BRIEF, "-o", "max-age=-48h", _inside(remote, key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def list_uploads(remote: Remote, key: str) -> Invocation:
+    """Print, as `read_uploads` reads it, the multipart uploads whose key begins with `key`."""
+    args = ("backend", "list-multipart-uploads", *_BRIEF, _inside(remote, key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def list_objects(remote: Remote, key: str) -> Invocation:
+    """Print the objects under the folder `key`, one a line, as `read_objects` reads them."""
+    flags = ("--recursive", "--files-only", "--fast-list", "--no-mimetype", "--use-server-modtime")
+    args = ("lsjson", *flags, *_BRIEF, _inside(remote, key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def _inside(remote: Remote, key: str) -> str:
+    """A folder, which with its slash is never taken for an object of that very name."""
+    return f"{remote.path(key)}/"

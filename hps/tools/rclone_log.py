@@ -11,8 +11,9 @@ The lines that count, as rclone 1.70 to 1.75 writes them:
     low level retry 1/2 (…) ; Received error: … - low level retry 1/3
     Reopening on read failure after offset 65536 bytes: retry 1/3: …
 
-A file that travels whole, as one PUT or GET, says only that it was copied. One kind of retry is in
-no log: Go's HTTP client repeats a GET or HEAD whose kept-alive connection was reset before any
+A file that travels whole, as one PUT or GET, says only that it was copied. A retry that is given up
+before it is made, since another chunk has failed or the process is stopped, is not one. One kind is
+in no log: Go's HTTP client repeats a GET or HEAD whose kept-alive connection was reset before any
 answer.
 """
 
@@ -40,8 +41,18 @@ _RETRY = re.compile(
     r"retrying request S3/\w+, attempt \d+$"
     r"|low level retry (\d+)/(?!\1\b)\d+ \("
     r"|Received error: .* - low level retry (\d+)/(?!\2\b)\d+$"
-    r"|Reopening on read failure after offset \d+ bytes: "
 )
+_REOPENING = re.compile(
+    r"Reopening on read failure after offset (\d+) bytes: (?!.*context canceled)"
+)
+_NOT_REOPENED = re.compile(r"Reopen failed after offset (\d+) bytes read: .*context canceled")
+# What a retry was made for, where the log says it.
+_TROUBLE = re.compile(
+    r"low level retry \d+/\d+ \(error (?P<pacer>.*)\)$"
+    r"|Received error: (?P<file>.*) - low level retry \d+/\d+$"
+    r"|Reopening on read failure after offset \d+ bytes: retry \d+/\d+: (?P<get>.*)"
+)
+_COUNTS = re.compile(r"and: failed to delete \d+ files$")
 _COPIED = re.compile(r"(?:Multi-thread )?Copied \(")
 
 
@@ -51,7 +62,8 @@ class RcloneLog:
 
     `chunks` maps (object, chunk's number) to the chunk's size; `peak_files` is the most files that
     rclone's half-second statistics saw in flight at once; `overlap_s` is for how long, in all, more
-    than one chunk (of whole files: more than one file) was in flight.
+    than one chunk (of whole files: more than one file) was in flight. `trouble` is what the last
+    retry that says it was made for.
     """
 
     chunks: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -64,8 +76,11 @@ class RcloneLog:
     first_chunk_at: datetime | None = None
     first_file_at: datetime | None = None
     last_error: str = ""
+    trouble: str = ""
+    deleted: int = 0
     overlap_s: float = 0.0
     _overlaps_since: datetime | None = None
+    _reopening: list[str] = field(default_factory=list)
     _in_flight: set[tuple[str, int]] = field(default_factory=set)
 
     @property
@@ -114,9 +129,31 @@ def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
         log.first_file_at = _time(str(entry.get("time", "")))
     elif _COPIED.match(message):
         log.copied += 1
-    log.retries += _RETRY.match(message) is not None
-    if entry.get("level") in {"error", "critical"}:
+    elif message == "Deleted":
+        log.deleted += 1
+    _take_retry(log, message)
+    if _says_why(entry.get("level"), message, log):
         log.last_error = message
+
+
+def _take_retry(log: RcloneLog, message: str) -> None:
+    log.retries += _RETRY.match(message) is not None
+    if match := _REOPENING.match(message):
+        log.retries += 1
+        log._reopening.append(match[1])
+    elif (match := _NOT_REOPENED.match(message)) and match[1] in log._reopening:
+        log.retries -= 1
+        log._reopening.remove(match[1])
+    trouble = _TROUBLE.match(message)
+    if trouble:
+        log.trouble = next(text for text in trouble.groups() if text is not None)
+
+
+def _says_why(level: object, message: str, log: RcloneLog) -> bool:
+    """Not the last line that only counts; a notice only where there is nothing else."""
+    if level in {"error", "critical"}:
+        return not (log.last_error and _COUNTS.search(message))
+    return message.startswith("Failed to ") and not log.last_error
 
 
 def _take_stats(log: RcloneLog, stats: Mapping[str, object], time: str) -> None:

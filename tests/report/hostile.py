@@ -20,7 +20,7 @@ PAYLOAD = (
 )
 # Words with a meaning, which are not free text.
 _FIXED = {"unit", "verdict", "test", "kind", "direction", "outcome", "by"}
-_CHANGE = Change(
+CHANGE = Change(
     title="upload",
     step="upload",
     stratum="",
@@ -40,7 +40,7 @@ def make_hostile() -> Findings:
     """A small fleet with the payload behind every text: names, reasons, versions, cells, paths."""
     findings = make_findings(40)
     # Sizes are numbers by the time they get here; a tool may have any name.
-    renamed = _renamed(replace(findings, by=("tool", "concurrency"), changes=(_CHANGE,)))
+    renamed = _renamed(replace(findings, by=("tool", "concurrency"), changes=(CHANGE,)))
     return _poisoned(renamed)  # type: ignore[no-any-return]
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hps.analyze.comparison import Change, Findings, Interval, Needed
+from hps.analyze.comparison import Findings, Needed
 from hps.prices import PRICES
 from hps.report import page, page_answer, page_provenance, page_table
 from tests.report.fleet import make_findings, nothing
-from tests.report.hostile import PAYLOAD
+from tests.report.hostile import CHANGE, PAYLOAD
 
 MOST_BYTES = 5_000_000
 
@@ -204,22 +204,10 @@ def test_classes_are_told_apart_from_the_whole(findings: Findings) -> None:
 
 
 def test_changes_against_a_baseline_are_listed(findings: Findings) -> None:
-    change = Change(
-        title="download",
-        step="download",
-        stratum="",
-        key={"chunk_size": "5MiB"},
-        ratio=0.88,
-        interval=Interval(low=0.85, high=0.91),
-        p=0.0001,
-        p_adjusted=0.0004,
-        verdict="slower",
-        n=12,
-        notes=("tool version: 1.74 then, 1.75 now",),
-    )
+    change = replace(CHANGE, notes=("tool version: 1.74 then, 1.75 now",))
     gone = replace(change, ratio=None, interval=None, reason="not measured now")
     text = _rendered(replace(findings, changes=(change, gone)))
-    assert "12 % slower [-15 to -9 %]" in text
+    assert "20 % slower [-30 to -10 %]" in text
     assert "tool version: 1.74 then, 1.75 now" in text
     assert "not measured now" in text
 

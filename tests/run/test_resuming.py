@@ -80,6 +80,11 @@ class _Site:
                 child.send_signal(signal.SIGKILL)
                 child.wait(timeout=10)
 
+    def hold(self) -> None:
+        """Stop the run that goes on where it is, so that it is not over too soon."""
+        told = json.loads(self.journals()[-1].with_name(".lock").read_text())
+        os.kill(told["pid"], signal.SIGSTOP)
+
     def journals(self) -> list[Path]:
         return sorted(self.output.rglob("*.jsonl"))
 
@@ -101,12 +106,11 @@ class _Site:
 
     def has(self, results: int) -> Callable[[], bool]:
         """True once that many results are on disk and the next operation is under way."""
-        lock = self.output / self.name / "machine-1" / ".lock"
 
         def so_far() -> bool:
             if not self.journals() or len(self.results()) < results:
                 return False
-            return "operation_id" in lock.read_text()
+            return "operation_id" in self.journals()[-1].with_name(".lock").read_text()
 
         return so_far
 
@@ -152,8 +156,9 @@ def test_what_was_finished_but_never_sent_is_sent_by_the_next(machine: str, site
     env = {**site.env, "SALAD_MACHINE_ID": machine}
     assert site.run(env=env).code == 0
     (journal,) = site.journals()
-    told = json.dumps({"pid": 1, "run_id": journal.stem})
-    journal.with_name(".lock").write_text(told)
+    mark = journal.with_suffix(".open")
+    assert not mark.exists()
+    mark.touch()
     sent = [name for name in site.objects() if journal.stem in name]
     for name in sent:
         place = f"T:{site.server.bucket}/tests/{name}"
@@ -162,8 +167,64 @@ def test_what_was_finished_but_never_sent_is_sent_by_the_next(machine: str, site
     ran = site.run(env=env)
 
     assert ran.code == 0, ran.err
+    assert "results_sent_later" in ran.err
+    assert not mark.exists()
     assert [name for name in site.objects() if journal.stem in name] == sent
     assert len(site.journals()) == (1 if machine else 2)
+
+
+def test_what_another_machine_has_gone_on_with_is_not_written_over(site: _Site) -> None:
+    """The bucket has more of a run than this disk, which comes back after a long time."""
+    assert site.run().code == 0
+    (journal,) = site.journals()
+    whole = journal.read_bytes()
+    journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    journal.with_suffix(".open").touch()
+
+    ran = site.run("--fresh")
+
+    assert ran.code == 0, ran.err
+    assert not journal.with_suffix(".open").exists()
+    place = next(name for name in site.objects() if name.endswith(journal.name))
+    source = f"T:{site.server.bucket}/tests/{place}"
+    stored = run_rclone(["cat", source], env=remote_environment(site.server)).stdout
+    assert stored.encode() == whole
+
+
+def test_only_marks_of_runs_count(site: _Site) -> None:
+    """What else is called like one is not ours, and stays."""
+    home = site.output / site.name / "machine-1"
+    run_id = "20260101T000000000Z-abcde"
+    (home / f"{run_id}0.open").mkdir(parents=True)
+    (home / f"{run_id}1.open").symlink_to(site.spec)
+    others = {f"{run_id}0.open", f"{run_id}1.open", "notes.open", f"../{run_id}2.open"}
+    (home / "notes.open").touch()
+    (home.parent / f"{run_id}2.open").touch()
+    (home / f"{run_id}3.open").touch()  # one that was killed before it had a journal
+
+    ran = site.run()
+
+    assert ran.code == 0, ran.err
+    assert all((home / name).exists() for name in others)
+    assert not (home / f"{run_id}3.open").exists()
+
+
+def test_a_run_that_goes_on_under_another_machine_is_not_shared(site: _Site) -> None:
+    said: list[Ran] = []
+
+    def second() -> bool:
+        if not site.has(1)():
+            return False
+        (journal,) = site.journals()
+        site.hold()
+        other = {**site.env, "SALAD_MACHINE_ID": "machine-2"}
+        said.append(site.run("--resume", journal.stem, env=other))
+        return True
+
+    site.killed(second)
+
+    assert said[0].code == 2
+    assert "another run works in" in said[0].err
 
 
 def test_what_was_finished_is_left_alone(site: _Site) -> None:
@@ -175,7 +236,9 @@ def test_what_was_finished_is_left_alone(site: _Site) -> None:
     assert len(site.lines()) == 1 + _OPERATIONS
 
 
-def test_a_wiped_disk_is_made_up_for_by_the_bucket(site: _Site) -> None:
+@pytest.mark.parametrize("machine", ["machine-1", ""])
+def test_a_wiped_disk_is_made_up_for_by_the_bucket(machine: str, site: _Site) -> None:
+    site.env["SALAD_MACHINE_ID"] = machine
     site.killed(site.has(4))
     copied = site.objects()
     shutil.rmtree(site.output)
@@ -273,6 +336,7 @@ def test_two_runs_do_not_share_a_folder(site: _Site) -> None:
     def second() -> bool:
         if not site.has(1)():
             return False
+        site.hold()
         said.append(site.run())
         return True
 

@@ -93,3 +93,31 @@ def test_sigkill_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None
     _wait_for(lambda: not any(child.is_running() for child in children))
     _wait_for(lambda: not list((tmp_path / "tmp").iterdir()))
     assert len(_results(tmp_path)) >= 2
+
+
+_HANGS = """\
+import time
+from hps.stop import on_signals
+with on_signals(latest_s=0.5):
+    print("ready", flush=True)
+    while True:
+        time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_hangs_after_a_signal_is_ended_all_the_same(number: signal.Signals, code: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HANGS],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(number)
+        _, err = running.communicate(timeout=_PATIENCE_S)
+
+    assert running.returncode == code
+    assert "stopping took too long" in err

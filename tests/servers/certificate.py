@@ -1,4 +1,4 @@
-"""A TLS certificate for loopback, made by the `openssl` command."""
+"""A TLS certificate for an address of this machine, made by the `openssl` command."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Certificate:
     key: Path
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """Write a certificate for 127.0.0.1 and localhost, and its key, into `folder`.
+def make_certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
+    """Write a certificate for the address `host` and localhost, and its key, into `folder`.
 
     Skips the test where there is no `openssl`.
     """
@@ -28,7 +28,7 @@ def make_certificate(folder: Path) -> Certificate:
         pytest.skip("openssl is not installed")
     made = Certificate(cert=folder / "cert.pem", key=folder / "key.pem")
     kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    name = ["-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{host},DNS:localhost"]
     place = ["-days", "2", "-keyout", str(made.key), "-out", str(made.cert)]
     subprocess.run(
         [openssl, "req", *kind, *name, *place], check=True, capture_output=True, timeout=30

@@ -51,7 +51,44 @@ class Stall:
     seconds: float
 
 
-Action = Respond | Reset | Truncate | Stall
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """Change one byte of the payload, up or down, `at` so many bytes from its start."""
+
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drip:
+    """Let the payload through, up or down, a byte at a time, `seconds` apart, from a point on."""
+
+    after_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """Send these bytes as they are in the server's place, then close the connection.
+
+    `early`: as soon as the request's head has arrived, without reading its body.
+    """
+
+    raw: bytes
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relabel:
+    """Pass on the server's response with these headers in place of its own; "" takes one away.
+
+    Where that says `Connection: close`, the connection ends after it.
+    """
+
+    headers: Mapping[str, str]
+
+
+Change = Truncate | Flip | Drip
+Action = Respond | Reset | Stall | Say | Relabel | Change
 
 
 @dataclass(slots=True, kw_only=True)

@@ -125,6 +125,15 @@ def parse_response(raw: bytes) -> ResponseHead:
     return ResponseHead(raw=raw, status=int(first.split(" ", 2)[1]), headers=headers)
 
 
+def relabelled(head: ResponseHead, headers: Mapping[str, str]) -> ResponseHead:
+    """The head with these headers in place of its own; an empty value takes one away."""
+    first, *lines = head.raw.decode("latin-1").rstrip("\r\n").split("\r\n")
+    others = {name.lower() for name in headers}
+    kept = [line for line in lines if line.partition(":")[0].lower() not in others]
+    added = [f"{name}: {value}" for name, value in headers.items() if value]
+    return parse_response("\r\n".join([first, *kept, *added, "", ""]).encode("latin-1"))
+
+
 def _split(raw: bytes) -> tuple[str, Mapping[str, str]]:
     first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\r\n")
     pairs = (line.partition(":") for line in lines)

@@ -42,7 +42,7 @@ http {
   uwsgi_temp_path $folder/uwsgi;
   upstream s3 { server $upstream; keepalive 64; }
   server {
-    listen 127.0.0.1:$port ssl $http2;
+    listen $address ssl $http2;
     ssl_certificate $cert;
     ssl_certificate_key $key;
     client_max_body_size 0;
@@ -55,7 +55,7 @@ http {
       proxy_set_header Connection "";
       proxy_request_buffering off;
       proxy_buffering off;
-      proxy_read_timeout 120s;
+      proxy_read_timeout 300s;
     }
   }
 }
@@ -110,8 +110,15 @@ class TlsFront:
 
 
 @contextmanager
-def nginx_tls(upstream_endpoint: str, folder: Path, *, http2: bool = True) -> Iterator[TlsFront]:
-    """Run nginx on loopback before `upstream_endpoint` (plain HTTP), all its files in `folder`.
+def nginx_tls(
+    upstream_endpoint: str,
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    http2: bool = True,
+) -> Iterator[TlsFront]:
+    """Run nginx on `host` before `upstream_endpoint` (plain HTTP), all its files in `folder`.
 
     It offers HTTP/2 (unless `http2` is False) and HTTP/1.1. Skips the test where there is no nginx.
     """
@@ -119,19 +126,19 @@ def nginx_tls(upstream_endpoint: str, folder: Path, *, http2: bool = True) -> It
     if nginx is None:
         pytest.skip("nginx is not installed")
     folder.mkdir(parents=True, exist_ok=True)
-    certificate = make_certificate(folder)
+    certificate = make_certificate(folder, host=host)
     # nginx takes over a socket that is bound already, so that no other program can get its port.
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        port: int = listener.getsockname()[1]
+    with socket.create_server((host, port), backlog=128) as listener:
+        address = f"{host}:{listener.getsockname()[1]}"
         config = folder / "nginx.conf"
-        config.write_text(_config(upstream_endpoint, folder, port, certificate, http2=http2))
+        config.write_text(_config(upstream_endpoint, folder, address, certificate, http2=http2))
         command = [nginx, "-p", str(folder), "-e", "stderr", "-c", str(config)]
         environment = {"NGINX": f"{listener.fileno()};"}
         with running(
             command, env=environment, log=folder / "nginx.log", pass_fds=[listener.fileno()]
         ) as child:
             front = TlsFront(
-                endpoint=f"https://127.0.0.1:{port}",
+                endpoint=f"https://{address}",
                 ca_cert=certificate.cert,
                 access_log=folder / "access.log",
             )
@@ -140,11 +147,11 @@ def nginx_tls(upstream_endpoint: str, folder: Path, *, http2: bool = True) -> It
 
 
 def _config(
-    upstream_endpoint: str, folder: Path, port: int, certificate: Certificate, *, http2: bool
+    upstream_endpoint: str, folder: Path, address: str, certificate: Certificate, *, http2: bool
 ) -> str:
     return _CONFIG.substitute(
         folder=folder,
-        port=port,
+        address=address,
         http2="http2" if http2 else "",
         upstream=urlsplit(upstream_endpoint).netloc,
         cert=certificate.cert,

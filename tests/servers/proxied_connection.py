@@ -11,7 +11,17 @@ from functools import partial
 from typing import Protocol
 
 from tests.servers.byte_stream import ByteStream, Sink
-from tests.servers.faults import Action, Reset, Respond, Stall, Truncate
+from tests.servers.changed_payload import changed
+from tests.servers.faults import (
+    Action,
+    Change,
+    Relabel,
+    Reset,
+    Respond,
+    Say,
+    Stall,
+    Truncate,
+)
 from tests.servers.http_body import copy_body
 from tests.servers.http_head import (
     Framing,
@@ -19,6 +29,7 @@ from tests.servers.http_head import (
     ResponseHead,
     parse_request,
     parse_response,
+    relabelled,
 )
 from tests.servers.recorder import Exchange, Recorder
 
@@ -84,19 +95,23 @@ class ProxiedConnection:
                 return self._answer(exchange, action)
             case Reset():
                 self._end_connection(reset=True)
+            case Say():
+                return self._say(exchange, action)
             case Stall():
                 self._proxy.stopping.wait(action.seconds)
-        return self._forward(exchange, action if isinstance(action, Truncate) else None)
+        return self._forward(exchange, action)
 
-    def _forward(self, exchange: Exchange, cut: Truncate | None) -> bool:
+    def _forward(self, exchange: Exchange, action: Action | None) -> bool:
         head = exchange.head
         self._upstream.sendall(head.raw)
         refusal = self._wait_for_continue() if head.expects_continue else None
         if refusal is None:
-            payload = self._cut(partial(self._send_up, exchange), cut)
+            payload = self._changed(partial(self._send_up, exchange), action)
             copy_body(self._from_client, head.framing, head.length, payload, self._upstream.sendall)
         response = refusal or self._final_head()
-        framing = self._return(exchange, response, cut)
+        if isinstance(action, Relabel):
+            response = relabelled(response, action.headers)
+        framing = self._return(exchange, response, action)
         if refusal:
             self._linger()
         return not (refusal or framing == "to_end" or head.closes or response.closes)
@@ -129,7 +144,7 @@ class ProxiedConnection:
             raise ConnectionError("the server closed the connection without a response")
         return parse_response(raw)
 
-    def _return(self, exchange: Exchange, response: ResponseHead, cut: Truncate | None) -> Framing:
+    def _return(self, exchange: Exchange, response: ResponseHead, action: Action | None) -> Framing:
         """Send the response on, its last byte not before the data request's time has come."""
         framing = response.framing(exchange.head.method)
         exchange.status = response.status
@@ -137,8 +152,8 @@ class ProxiedConnection:
         if exchange.head.kind in {"part", "put"} or framing == "none" or not response.has_body:
             before_last()
         self._client.sendall(response.raw)
-        down = cut if exchange.head.kind in {"get", "range"} else None
-        payload = self._cut(partial(self._send_down, exchange), down)
+        down = action if exchange.head.kind in {"get", "range"} else None
+        payload = self._changed(partial(self._send_down, exchange), down)
         source = self._from_upstream
         copy_body(source, framing, response.length, payload, self._client.sendall, before_last)
         exchange.complete = True
@@ -166,6 +181,17 @@ class ProxiedConnection:
             self._linger()
         return not (head.expects_continue or head.closes)
 
+    def _say(self, exchange: Exchange, action: Say) -> bool:
+        head = exchange.head
+        if not (action.early or head.expects_continue):
+            payload = partial(_count_up, exchange)
+            copy_body(self._from_client, head.framing, head.length, payload, _drop)
+        exchange.ended_s = time.monotonic()
+        self._client.sendall(action.raw)
+        exchange.complete = True
+        self._linger()
+        return False
+
     def _linger(self) -> None:
         """Read what a client sends though it was refused, until it closes the connection.
 
@@ -183,20 +209,12 @@ class ProxiedConnection:
         self._client.sendall(piece)
         exchange.down_bytes += len(piece)
 
-    def _cut(self, sink: Sink, cut: Truncate | None) -> Sink:
-        """The sink, or one that ends the connection after so many bytes."""
-        if cut is None:
-            return sink
-        left = cut.after_bytes
-
-        def limited(piece: memoryview) -> None:
-            nonlocal left
-            sink(piece[:left])
-            left -= min(left, len(piece))
-            if not left:
-                self._end_connection(reset=cut.reset)
-
-        return limited
+    def _changed(self, sink: Sink, action: Action | None) -> Sink:
+        change = action if isinstance(action, Change) else None
+        reset = isinstance(change, Truncate) and change.reset
+        return changed(
+            sink, change, self._proxy.stopping.wait, partial(self._end_connection, reset=reset)
+        )
 
     def _end_connection(self, *, reset: bool) -> None:
         if reset:

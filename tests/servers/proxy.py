@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
+from typing import Self
 
 from tests.servers.faults import Action, Rule
 from tests.servers.http_head import RequestHead
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _ACCEPT_POLL_S = 0.2
+_BACKLOG = 128
 _JOIN_TIMEOUT_S = 10.0
 
 
@@ -42,31 +44,36 @@ class RecordingProxy:
     a guess at how fast machines are: until that many data requests have been in flight at once
     since the last `clear`, none is answered in full (but for a time-out of 30 s). The first of
     `rules` that matches a request decides its fault. All three may be changed at any time.
+    It listens on `host`, an address of this machine.
     """
+
+    connection: type[ProxiedConnection] = ProxiedConnection
 
     def __init__(
         self,
         upstream_host: str,
         upstream_port: int,
         *,
+        host: str = "127.0.0.1",
         min_data_s: float = 0.0,
         gather: int = 0,
         rules: Iterable[Rule] = (),
     ) -> None:
+        self.host = host
         self.min_data_s = min_data_s
         self.gather = gather
         self.rules = list(rules)
         self.recorder = Recorder()
         self.stopping = threading.Event()
+        self._open_to_all = threading.Event()
         self._upstream = (upstream_host, upstream_port)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> RecordingProxy:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._listener.settimeout(_ACCEPT_POLL_S)
-        self._acceptor = self._start(self._accept, self._listener)
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server((self.host, 0))
+        self._listen()
         return self
 
     def __exit__(
@@ -75,12 +82,8 @@ class RecordingProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._lock:
-            self.stopping.set()
-            for connection in self._open:
-                # Its peer may have gone already; the thread that owns it closes it either way.
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+        self.stopping.set()
+        self._end_connections()
         self.recorder.release()
         self._acceptor.join(_JOIN_TIMEOUT_S)
         for thread in self._threads:
@@ -91,7 +94,25 @@ class RecordingProxy:
     @property
     def endpoint(self) -> str:
         """The address to give to a client in place of the server's."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://{self.host}:{self._listener.getsockname()[1]}"
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """For the length of a `with` block, the port refuses connections, as no server would.
+
+        Those that are open end at once.
+        """
+        address = self._listener.getsockname()
+        self._open_to_all.clear()
+        self._acceptor.join(_JOIN_TIMEOUT_S)  # it closes the listener
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(address)
+        self._end_connections()
+        try:
+            yield
+        finally:
+            self._listen()
 
     def requests(self, settle_s: float = SETTLE_S) -> tuple[Request, ...]:
         """Every request so far; see `Recorder.requests`."""
@@ -107,9 +128,22 @@ class RecordingProxy:
             taken = (rule.action for rule in self.rules if rule.takes(head))
             return next(taken, None)
 
+    def _listen(self) -> None:
+        self._listener.listen(_BACKLOG)
+        self._listener.settimeout(_ACCEPT_POLL_S)
+        self._open_to_all.set()
+        self._acceptor = self._start(self._accept, self._listener)
+
+    def _end_connections(self) -> None:
+        with self._lock:
+            for connection in self._open:
+                # Its peer may have gone already; the thread that owns it closes it either way.
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
     def _accept(self, listener: socket.socket) -> None:
         with listener:
-            while not self.stopping.is_set():
+            while self._open_to_all.is_set() and not self.stopping.is_set():
                 try:
                     client, _ = listener.accept()
                 except TimeoutError:
@@ -122,7 +156,7 @@ class RecordingProxy:
             try:
                 upstream = stack.enter_context(socket.create_connection(self._upstream, 10.0))
                 stack.enter_context(self._tracked(client, upstream))
-                connection = ProxiedConnection(client, upstream, self)
+                connection = self.connection(client, upstream, self)
             except OSError:
                 # No server, or a client that has gone: closing the connection says it.
                 return

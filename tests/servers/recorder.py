@@ -118,6 +118,11 @@ class Recorder:
             self._changed.wait_for(lambda: not self._under_way, settle_s)
             return tuple(sorted(self._requests, key=lambda request: request.sequence))
 
+    def begun(self) -> int:
+        """How many requests have begun, over or not."""
+        with self._changed:
+            return self._sequence
+
     def wait_for_data_peak(self, count: int, timeout_s: float) -> None:
         """Return once `count` data requests have been under way at once since the last `clear`."""
         with self._changed:

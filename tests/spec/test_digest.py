@@ -96,4 +96,4 @@ def test_overrides_and_variables_are_not_mistaken_for_each_other() -> None:
 
 
 def test_a_variable_that_is_no_text_has_a_digest() -> None:
-    assert _digest(FOLDER="\udcff") != _digest()
+    assert digest(b"", [], {"A": "\udcff"}) != digest(b"", [], {})

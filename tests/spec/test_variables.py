@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from hps.model import Spec
+from hps.secrecy import is_called_like_a_secret
 from hps.spec import Problem, SpecError, SpecText, load
 from hps.spec.trust import VARIABLES
-from hps.spec.variables import is_called_like_a_secret, tells_the_place
+from hps.spec.variables import tells_the_place
 from tests.command import REPOSITORY
 from tests.spec.corpus import FOLDER
 
@@ -122,7 +123,7 @@ def test_names_of_secrets(name: str) -> None:
     [
         *("PWD", "KEYBOARD", "MONKEY", "KEY_PREFIX", "TOKENS", "MAX_TOKENS", "AUTHOR", "COMPASS"),
         *("SESSION", "PASSES", "SALAD_MACHINE_ID", "R2_ACCOUNT_ID", "HPS_VAR_KEY", "HOSTNAME"),
-        *VARIABLES,
+        *sorted(VARIABLES),
     ],
 )
 def test_names_of_other_things(name: str) -> None:

@@ -41,7 +41,7 @@ def _run(
         tool_version="1",
         places=Places(
             remotes={target: _REMOTE},
-            data_folder="d",
+            data_folder="data/unit/20261122T101530123Z-5f3a9c",
             payload_root=str(folder),
             local_root=str(folder),
         ),

@@ -11,6 +11,7 @@ import pytest
 
 from hps.errors import HpsError
 from hps.targets import remote_of
+from hps.targets.own import OwnFolder
 from hps.tools import rclone
 from tests.unit.builders import MIB, S3, make_transfer
 
@@ -30,6 +31,7 @@ MEASURED = (
 )
 
 
+TRIAL = OwnFolder("data/unit/20261122T101530123Z-5f3a9c/0123456789ab")
 BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
 
 
@@ -100,11 +102,11 @@ def test_without_checksums() -> None:
 
 def test_folders_are_copied_and_synced() -> None:
     asked = make_transfer()
-    up = rclone.upload(REMOTE, "/p", "k", asked, size_bytes=MIB, folder=True)
+    up = rclone.upload(REMOTE, "/p", TRIAL.key, asked, size_bytes=MIB, folder=True)
     down = rclone.download(REMOTE, "k", "/d", asked, folder=True)
-    sync_up = rclone.sync_up(REMOTE, "/p", "k", asked, size_bytes=MIB)
+    sync_up = rclone.sync_up(REMOTE, "/p", TRIAL, asked, size_bytes=MIB)
     sync_down = rclone.sync_down(REMOTE, "k", "/d", asked)
-    assert up.args[:3] == ("copy", "/p", "s3:bucket/tests/k")
+    assert up.args[:3] == ("copy", "/p", f"s3:bucket/tests/{TRIAL.key}")
     assert down.args[:3] == ("copy", "s3:bucket/tests/k", "/d")
     assert (sync_up.args[0], sync_up.args[1:]) == ("sync", up.args[1:])
     assert (sync_down.args[0], sync_down.args[1:]) == ("sync", down.args[1:])
@@ -115,9 +117,10 @@ def test_calls_that_move_no_payload() -> None:
     assert rclone.list_files(REMOTE, "k").args == (
         *("lsf", "--recursive", "--files-only", *BRIEF, at),
     )
-    assert rclone.delete(REMOTE, "k").args == ("delete", *BRIEF, at)
-    assert rclone.abort_uploads(REMOTE, "k").args == (
-        *("backend", "cleanup", *BRIEF, "-o", "max-age=0s", at),
+    own = f"s3:bucket/tests/{TRIAL.key}"
+    assert rclone.delete(REMOTE, TRIAL).args == ("delete", *BRIEF, f"{own}/")
+    assert rclone.abort_uploads(REMOTE, TRIAL, "0.bin").args == (
+        *("backend", "cleanup", *BRIEF, "-o", "max-age=-48h", f"{own}/0.bin/"),
     )
     assert rclone.make_files(("/a", "/b"), 7, zeros=True).args == (
         *("test", "makefile", "--zero", "7B", "/a", "/b"),
@@ -131,11 +134,14 @@ def test_a_certificate_is_trusted_by_every_call() -> None:
     calls = (
         rclone.upload(remote, "/p", "k", asked, size_bytes=MIB, folder=False),
         rclone.download(remote, "k", "/d", asked, folder=False),
-        rclone.sync_up(remote, "/p", "k", asked, size_bytes=MIB),
+        rclone.sync_up(remote, "/p", TRIAL, asked, size_bytes=MIB),
         rclone.sync_down(remote, "k", "/d", asked),
         rclone.list_files(remote, "k"),
-        rclone.delete(remote, "k"),
-        rclone.abort_uploads(remote, "k"),
+        rclone.delete(remote, TRIAL),
+        rclone.remove_made(remote, TRIAL),
+        rclone.abort_uploads(remote, TRIAL),
+        rclone.list_uploads(remote, "k"),
+        rclone.list_objects(remote, "k"),
     )
     for call in calls:
         assert call.args[-1] == "--ca-cert=/ca.pem"

@@ -9,19 +9,11 @@ from hps.analyze.comparison import Change, Findings, Rule
 from hps.report import keys, numbers, panels
 from hps.report.pictures import forest
 from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Drawn, Picture, Row, tip
+from hps.report.pictures.picture import Drawn, Picture, tip
 
 MOST_ROWS = 40
 _AXIS = "rate over that of the baseline"
-_TIPS = (
-    tip("cell", "cell"),
-    tip("ratio", "ratio", ".3f"),
-    tip("low", "from", ".3f"),
-    tip("high", "to", ".3f"),
-    tip("verdict", "verdict"),
-    tip("p", "p, corrected"),
-    tip("units", "n"),
-)
+_TIPS = (tip("cell", "cell"), *forest.tips("ratio"))
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
@@ -44,7 +36,7 @@ def _picture(of: str, changes: Sequence[Change], rule: Rule, paint: Paint) -> It
     known = sorted((one for one in changes if one.ratio), key=lambda one: one.ratio or 0.0)
     if not known:
         return
-    rows = [_row(change) for change in known[:MOST_ROWS]]
+    rows = [{"cell": keys.short(one.key), **forest.values(one)} for one in known[:MOST_ROWS]]
     more = f" The {MOST_ROWS} least of {len(known)}." if len(known) > MOST_ROWS else ""
     alone = len(changes) - len(known)
     lost = f" Without a counterpart: {numbers.plural(alone, 'cell')}." if alone else ""
@@ -59,16 +51,3 @@ def _picture(of: str, changes: Sequence[Change], rule: Rule, paint: Paint) -> It
         height=forest.height(rows),
         least_width=320,
     )
-
-
-def _row(change: Change) -> Row:
-    span = change.interval
-    return {
-        "cell": keys.short(change.key),
-        "ratio": change.ratio,
-        "low": change.ratio if span is None else span.low,
-        "high": change.ratio if span is None else span.high,
-        "verdict": change.verdict,
-        "p": numbers.p_text(change.p_adjusted),
-        "units": change.n,
-    }

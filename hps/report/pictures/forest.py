@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hps.analyze.comparison import PairVerdict, Rule
-from hps.report.numbers import percent_text
+from hps.analyze.comparison import Change, Pair, PairVerdict, Rule
+from hps.report.numbers import p_text, percent_text
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Channel, Layer, Row, category, colours, number
+from hps.report.pictures.picture import Channel, Layer, Row, category, colours, number, tip
 
 VERDICTS: tuple[PairVerdict, ...] = ("faster", "alike", "slower", "inconclusive")
 # How much of the width two ticks are apart at least, for their labels to have room.
@@ -62,6 +62,31 @@ def _ticks(low: float, high: float) -> list[float]:
         if low <= tick <= high and all(abs(math.log(tick / one)) >= apart for one in chosen):
             chosen.append(tick)
     return sorted(chosen)
+
+
+def tips(ratio: str) -> tuple[Channel, ...]:
+    """What a line tells of `values`; `ratio` is the name of the ratio."""
+    return (
+        tip("ratio", ratio, ".3f"),
+        tip("low", "from", ".3f"),
+        tip("high", "to", ".3f"),
+        tip("verdict", "verdict"),
+        tip("p", "p, corrected"),
+        tip("units", "n"),
+    )
+
+
+def values(judged: Pair | Change) -> Row:
+    """The fields that each row has; a ratio without an interval stands for its own."""
+    span = judged.interval
+    return {
+        "ratio": judged.ratio,
+        "low": judged.ratio if span is None else span.low,
+        "high": judged.ratio if span is None else span.high,
+        "verdict": judged.verdict,
+        "p": p_text(judged.p_adjusted),
+        "units": judged.units if isinstance(judged, Pair) else judged.n,
+    }
 
 
 def key(rule: Rule) -> str:

@@ -12,16 +12,7 @@ from hps.report.pictures.picture import Drawn, Gap, Picture, Row, tip
 
 MOST_ROWS = 30
 _AXIS = "times as fast"
-_TIPS = (
-    tip("other", "compared with"),
-    tip("ratio", "times as fast", ".3f"),
-    tip("low", "from", ".3f"),
-    tip("high", "to", ".3f"),
-    tip("verdict", "verdict"),
-    tip("test", "test"),
-    tip("p", "p, corrected"),
-    tip("units", "n"),
-)
+_TIPS = (tip("other", "compared with"), *forest.tips("times as fast"), tip("test", "test"))
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
@@ -58,17 +49,8 @@ def _picture(comparison: Comparison, rule: Rule, paint: Paint) -> Iterator[Pictu
 
 
 def _row(pair: Pair) -> Row:
-    span = pair.interval
-    return {
-        "other": keys.short(pair.b),
-        "ratio": pair.ratio,
-        "low": pair.ratio if span is None else span.low,
-        "high": pair.ratio if span is None else span.high,
-        "verdict": pair.verdict,
-        "test": pair.test if pair.test != "none" else pair.reason,
-        "p": numbers.p_text(pair.p_adjusted),
-        "units": pair.units,
-    }
+    test = pair.test if pair.test != "none" else pair.reason
+    return {"other": keys.short(pair.b), **forest.values(pair), "test": test}
 
 
 def _finding(of: str, chosen: Key, pairs: Sequence[Pair]) -> str:

@@ -1,0 +1,1 @@
+"""A long run of `hps`, looked at from outside: does anything of it grow?"""

@@ -1,0 +1,1 @@
+"""What interrupted runs left in the targets of an experiment, and taking it away."""

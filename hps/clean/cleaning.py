@@ -1,0 +1,207 @@
+"""Listing what interrupted runs left in an experiment's targets, and removing it.
+
+targets -> what each run has there -> which runs may be at work -> the rest is removed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from hps import removal
+from hps.clean import found, here, judging
+from hps.clean.found import Found
+from hps.clean.here import Here
+from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, MachineError
+from hps.model import Spec, Target
+from hps.node.machine_id import machine_id
+from hps.steps.context import Stop
+from hps.surroundings import Tools, opened
+from hps.targets.own import experiment_folder, run_folder
+
+_REMOVE_TIMEOUT_S = 600.0
+_STILL_THERE = "something of it is still there"
+Event = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What to do. `run_id` empty: about all runs. `remove` False: only list.
+
+    Of a run that may be at work on another machine nothing is removed within `older_than_s` of its
+    last sign of life.
+    """
+
+    older_than_s: float
+    run_id: str = ""
+    remove: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What one run has in one target. `seen` is its last sign of life.
+
+    `kept` says why it is not to be removed, `failed` why it could not be; both empty where it was,
+    or where only a list was wanted.
+    """
+
+    target: str
+    run_id: str
+    objects: int
+    size_bytes: int
+    uploads: int
+    seen: datetime | None
+    kept: str = ""
+    removed: bool = False
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaned:
+    """What was found in `places`, by target. `unknown` says what could not be looked at, and why.
+
+    `embedded` are targets that end with each run.
+    """
+
+    left: tuple[Left, ...]
+    unknown: Mapping[str, str]
+    places: Mapping[str, str]
+    embedded: tuple[str, ...]
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        wrong = self.unknown or any(one.failed for one in self.left)
+        return EXIT_OPERATION_FAILED if wrong else EXIT_OK
+
+
+def clean(
+    spec: Spec, env: Mapping[str, str], output: Path, wish: Wish, stop: Stop, event: Event
+) -> Cleaned:
+    """List what runs of an experiment left; with `wish.remove` remove what is no live run's.
+
+    `output` is where runs on this machine keep results. Raises `HpsError` where it can't begin.
+    """
+    embedded = tuple(name for name, one in spec.targets.items() if one.provider == "embedded")
+    apart = _apart(spec.targets)
+    if not apart:
+        return Cleaned(left=(), unknown={}, places={}, embedded=embedded)
+    real = {name: one for name, one in spec.targets.items() if name not in embedded}
+    with opened(replace(spec, targets=real), env) as tools:
+        work = _Work(spec=spec, env=env, output=output, wish=wish, tools=tools, stop=stop)
+        left, unknown = work.done(apart, event)
+        places = {name: tools.remote(name).path() for name in apart}
+    return Cleaned(left=tuple(left), unknown=unknown, places=places, embedded=embedded)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """One cleaning, with all that it needs."""
+
+    spec: Spec
+    env: Mapping[str, str]
+    output: Path
+    wish: Wish
+    tools: Tools
+    stop: Stop
+
+    def done(self, names: list[str], event: Event) -> tuple[list[Left], dict[str, str]]:
+        """What was found in these targets and became of it; and what could not be looked at."""
+        left: list[Left] = []
+        unknown: dict[str, str] = {}
+        for name in names:
+            event("looking", target=name)
+            found_here, wrong = self._look(name)
+            left += found_here
+            unknown |= {name: wrong} if wrong else {}
+        if not left:
+            return left, unknown
+        with here.held(self.output / self.spec.name, machine_id(self.env)) as known:
+            try:
+                judged = self._judged(left, known)
+            except MachineError as error:
+                why = "whether it is at work can't be known"
+                unknown["results"] = error.message
+                return [replace(one, kept=why) for one in left], unknown
+            if not self.wish.remove:
+                return judged, unknown
+            removed = [self._removed(one, event) for one in judged]
+        return self._looked_after(removed), unknown
+
+    def _look(self, name: str) -> tuple[list[Left], str]:
+        """What is in a target, and why that is not known."""
+        link = self.tools.link(name, experiment_folder(self.spec.name), self.stop)
+        try:
+            looked = found.look(link, self.stop)
+        except MachineError as error:
+            return [], error.message
+        left = [
+            _left(name, run_id, has)
+            for run_id, has in sorted(looked.runs.items())
+            if self.wish.run_id in {"", run_id}
+        ]
+        return left, looked.unknown
+
+    def _judged(self, left: list[Left], known: Here) -> list[Left]:
+        """The same with the last sign of life of each run, and why it is kept."""
+        newest: dict[str, datetime | None] = {}
+        for one in left:  # a run may have something in several targets
+            newest[one.run_id] = found.latest((newest.get(one.run_id), one.seen))
+        place, tools = self.spec.results, self.tools
+        signs = judging.signs(newest, known, place, self.spec.name, tools, self.stop)
+        judged = []
+        for one in left:
+            seen = signs.last(one.run_id, newest[one.run_id])
+            kept = signs.why_kept(one.run_id, seen, self.wish.older_than_s)
+            judged.append(replace(one, seen=seen, kept=kept))
+        return judged
+
+    def _removed(self, one: Left, event: Event) -> Left:
+        """What became of it where it is not kept."""
+        if one.kept or self.stop.is_set():
+            return one
+        event("removing", target=one.target, run_id=one.run_id, objects=one.objects)
+        folder = run_folder(self.spec.name, one.run_id)
+        link = self.tools.link(one.target, folder.key, self.stop)
+        wrongs = [
+            remove(link, folder, timeout_s=_REMOVE_TIMEOUT_S, stop=self.stop)
+            for remove in (removal.abort_uploads, removal.delete_objects)
+        ]
+        failed = next((wrong for wrong in wrongs if wrong), "")
+        return replace(one, removed=not failed, failed=failed)
+
+    def _looked_after(self, left: list[Left]) -> list[Left]:
+        """The same, but for what is still there: a server may say otherwise."""
+        still: dict[tuple[str, str], str] = {}
+        for name in dict.fromkeys(one.target for one in left if one.removed):
+            now, wrong = self._look(name)
+            still |= {(name, one.run_id): _STILL_THERE for one in now}
+            still |= {(name, one.run_id): wrong for one in left if wrong}
+        return [
+            replace(one, removed=False, failed=still[one.target, one.run_id])
+            if one.removed and (one.target, one.run_id) in still
+            else one
+            for one in left
+        ]
+
+
+def _left(target: str, run_id: str, has: Found) -> Left:
+    return Left(
+        target=target,
+        run_id=run_id,
+        objects=has.objects,
+        size_bytes=has.size_bytes,
+        uploads=has.uploads,
+        seen=has.newest,
+    )
+
+
+def _apart(targets: Mapping[str, Target]) -> list[str]:
+    """The names of targets that can hold something, each place once."""
+    places: dict[object, str] = {}
+    for name, target in targets.items():
+        if target.provider != "embedded":
+            places.setdefault((target.endpoint, target.bucket, target.folder), name)
+    return list(places.values())

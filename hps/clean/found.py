@@ -1,0 +1,96 @@
+"""What lies in a target below the folder of an experiment, by the run that made it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from hps import removal
+from hps.errors import MachineError
+from hps.probe.link import Link
+from hps.steps.context import Stop
+from hps.targets.own import is_run_id, run_that_made
+from hps.tools import evidence, listed, rclone
+from hps.tools.listed import Listed
+
+_LIST_TIMEOUT_S = 600.0
+_NAME = "look"
+_JOURNAL = re.compile(r"[^/]+/(?P<run>[^/]+)\.jsonl")
+
+
+@dataclass(slots=True)
+class Found:
+    """What one run has in one target. `newest` is when the latest of it came, where known."""
+
+    objects: int = 0
+    size_bytes: int = 0
+    uploads: int = 0
+    newest: datetime | None = None
+
+    def add(self, one: Listed, *, upload: bool) -> None:
+        """Count one more."""
+        self.uploads += upload
+        self.objects += not upload
+        self.size_bytes += one.size_bytes
+        self.newest = latest((self.newest, one.at))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What was found by run; and why uploads could not be looked for, or nothing."""
+
+    runs: dict[str, Found] = field(default_factory=dict)
+    unknown: str = ""
+
+
+def latest(moments: Iterable[datetime | None]) -> datetime | None:
+    """The last of some moments, as far as they are known."""
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def look(link: Link, stop: Stop) -> Looked:
+    """Everything that runs made below the link's folder; nothing else is counted.
+
+    The folder is that of an experiment. Raises `MachineError` where it can't be listed.
+    """
+    runs: dict[str, Found] = {}
+    for one in _objects(link, stop):
+        _count(runs, one.key, one, upload=False)
+    uploads, wrong = removal.unfinished(link, link.key, timeout_s=_LIST_TIMEOUT_S, stop=stop)
+    for one in uploads:
+        if one.key.startswith(f"{link.key}/"):
+            _count(runs, one.key.removeprefix(f"{link.key}/"), one, upload=True)
+    return Looked(runs=runs, unknown=wrong)
+
+
+def journals(link: Link, stop: Stop) -> dict[str, datetime]:
+    """When the journal of each run last came to the link's folder, which holds one per machine.
+
+    Raises `MachineError` where it can't be listed.
+    """
+    found: dict[str, datetime] = {}
+    for one in _objects(link, stop):
+        match = _JOURNAL.fullmatch(one.key)
+        if match and is_run_id(match["run"]) and one.at is not None:
+            found[match["run"]] = max(one.at, found.get(match["run"], one.at))
+    return found
+
+
+def _count(runs: dict[str, Found], key: str, one: Listed, *, upload: bool) -> None:
+    run_id = run_that_made(key)
+    if run_id is not None:
+        runs.setdefault(run_id, Found()).add(one, upload=upload)
+
+
+def _objects(link: Link, stop: Stop) -> Iterable[Listed]:
+    call = rclone.list_objects(link.remote, link.key)
+    ended = link.run(call, timeout_s=_LIST_TIMEOUT_S, name=_NAME, stop=stop)
+    if ended.ended != "exit" or ended.returncode != 0:
+        said = evidence.last_line(link.log(_NAME)) if ended.ended == "exit" else ""
+        raise MachineError(
+            f"{link.remote.path(link.key)} can't be listed: {said or link.why(_NAME, ended)}",
+            "check the endpoint, the bucket, and the keys: may they list it?",
+        )
+    return listed.objects(link.scratch / f"{_NAME}.out")

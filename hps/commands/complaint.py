@@ -1,0 +1,77 @@
+"""What went wrong, on standard error: without secrets, and without what a terminal would obey."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hps.errors import HpsError
+
+_BUG = "hps: this is a bug of hps, not a mistake of yours; please report it\n"
+# Named by the experiment; those that their names give away are known anyway.
+_secrets: dict[str, str] = {}
+
+
+def keep_out(secrets: Mapping[str, str]) -> None:
+    """Take these secrets, by name, out of everything that is told from now on."""
+    _secrets.update(secrets)
+
+
+def tell(text: str) -> None:
+    """Print a line or more. Nothing that it holds of the environment's secrets is shown."""
+    from hps.scrub import Scrubber
+
+    clean = _printable(Scrubber(_secrets).text(text))
+    # That nobody listens any more must not hide how the command ends.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(clean if clean.endswith("\n") else f"{clean}\n")
+        sys.stderr.flush()
+
+
+def tell_error(error: HpsError) -> None:
+    """A mistake that a person can mend."""
+    hint = f"\n     {error.hint}" if error.hint else ""
+    tell(f"hps: {error.message}{hint}")
+
+
+def tell_shown(show: Callable[[io.StringIO], None]) -> None:
+    """What `show` writes: a command line that is not understood."""
+    shown = io.StringIO()
+    show(shown)
+    tell(shown.getvalue())
+
+
+def tell_bug() -> None:
+    """The exception that is being handled, with its traceback."""
+    tell(f"{traceback.format_exc()}{_BUG}")
+
+
+def catch_the_rest() -> None:
+    """Tracebacks that Python itself prints, of threads for example, are told like those above."""
+    sys.excepthook = _told
+    threading.excepthook = lambda told: _told(told.exc_type, told.exc_value, told.exc_traceback)
+    sys.unraisablehook = lambda told: _told(told.exc_type, told.exc_value, told.exc_traceback)
+
+
+def _told(
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
+    lines = traceback.format_exception(kind, error, trace)
+    tell(f"{''.join(lines)}{_BUG}")
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode("ascii")
+        for one in text
+    )

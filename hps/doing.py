@@ -1,0 +1,235 @@
+"""One run's work: what was interrupted put down, the node judged, operations done, results sent.
+
+lock, journal, bucket -> decision, run line -> payloads -> execute -> results sent -> leftovers gone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hps import __version__, admission, execute, payload, recording, settling, taking_up
+from hps.model import Operation, Plan, Spec
+from hps.node import facts as node_facts
+from hps.record import Record, RunIdentity, resume_record, run_record, utc_text
+from hps.recording import Listener
+from hps.scrub import Scrubber
+from hps.settling import Settler
+from hps.steps import Places, StepContext
+from hps.steps.context import Stop
+from hps.stop import SignalStop
+from hps.store.journal import Journal
+from hps.store.lock import RunLock
+from hps.surroundings import Tools
+from hps.taking_up import TakenUp
+from hps.targets import http2
+from hps.targets.own import PROBE, run_folder
+
+# After a signal: what is left in buckets is removed for so long.
+_CLEAN_UP_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to. `not_stored` says why the bucket lacks results; empty: it has them."""
+
+    identity: RunIdentity
+    journal: Path
+    tally: execute.Tally
+    not_stored: str
+    decision: admission.Decision
+
+
+@dataclass(slots=True)
+class Noting:
+    """A listener that remembers whether anything could not be removed from a bucket."""
+
+    listener: Listener
+    unclean: bool = False
+
+    def event(self, name: str, **fields: object) -> None:
+        self.unclean |= name == "clean_up_failed"
+        self.listener.event(name, **fields)
+
+    def started(self, operation: Operation) -> None:
+        self.listener.started(operation)
+
+    def stored(self, record: Record) -> None:
+        self.listener.stored(record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CleanUpEnd:
+    """A stop of its own for what goes on after a signal, for a moment."""
+
+    stop: SignalStop
+
+    def is_set(self) -> bool:
+        return self.stop.over(_CLEAN_UP_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """All that a run works with. `env` is what node facts are looked up in.
+
+    `folder` is where results belong in the bucket.
+    """
+
+    plan: Plan
+    taken: TakenUp
+    env: Mapping[str, str] = field(repr=False)
+    tools: Tools
+    lock: RunLock
+    stop: SignalStop
+    listener: Noting
+    settler: Settler
+    folder: str
+    started_at: datetime
+
+    def do(self) -> Outcome:
+        """Do what the run has left.
+
+        Raises `NotStoredError` where the journal can't go on, and `MachineError`.
+        """
+        settling.begin(self.taken.journal)
+        results = self.plan.spec.results.target
+        copy = recording.bucket_copy(results, self.folder, self.tools, self.listener, self.stop)
+        with Journal(self.taken.journal) as journal, copy as bucket:
+            scrubber = Scrubber(self.tools.secrets)
+            recorder = recording.Recorder(journal, bucket, scrubber, self.listener)
+            self._take_over(recorder)
+            decision = self._admit(recorder)
+            tally = execute.Tally(left_behind=not decision.rejected)
+            try:
+                if not (decision.rejected or self.stop.is_set()):
+                    tally = self._execute(recorder)
+            finally:
+                # Also where the disk is full or a bug ends the run: what is done is sent.
+                not_stored = self._publish(recorder, rejected=decision.rejected)
+                clean = self._clean_up(tally)
+            if clean and not not_stored:
+                settling.end(journal.path)
+        return Outcome(
+            identity=self.taken.identity,
+            journal=journal.path,
+            tally=tally,
+            not_stored=not_stored,
+            decision=decision,
+        )
+
+    def _take_over(self, recorder: recording.Recorder) -> None:
+        """Put down what the earlier run was ended in, and only then what this one is."""
+        told = taking_up.interrupted(self.taken, self.lock)
+        if told is not None:
+            recorder.append(told)
+        self._tell(started_at=utc_text(self.started_at))
+
+    def _tell(self, **what: str) -> None:
+        scratch = str(self.tools.scratch)
+        self.lock.tell(run_id=self.taken.identity.run_id, scratch=scratch, **what)
+
+    def _admit(self, recorder: recording.Recorder) -> admission.Decision:
+        """Look at the node, judge it, and put down the line that a run begins or goes on with.
+
+        What the run left in the buckets when it was ended is removed first.
+        """
+        taken, plan, event = self.taken, self.plan, self.listener.event
+        identity, started_at = taken.identity, self.started_at
+        if taken.before is not None:
+            self.settler.remove_leftovers(identity.run_id, self.stop)
+        facts = collect_facts(self.env, self.tools, measure_disk=not self.stop.is_set())
+        decision = decide(plan.spec, identity, facts, self.tools, self.stop, event)
+        known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
+        said = {"run_id": identity.run_id, "journal": str(taken.journal)}
+        if taken.before is None:
+            recorder.append(run_record(identity, plan, started_at=started_at, facts=known))
+            event("run_started", **said)
+            return decision
+        left = sum(task.recorded for task in taken.tasks)
+        recorder.append(resume_record(identity, started_at=started_at, left=left, facts=known))
+        event("run_resumed", **said, left=left, of=len(plan.operations))
+        return decision
+
+    def _execute(self, recorder: recording.Recorder) -> execute.Tally:
+        """Do the operations."""
+        context = self._context()
+
+        def started(operation: Operation) -> None:
+            at = utc_text(datetime.now(UTC))
+            self._tell(operation_id=operation.operation_id, operation_started_at=at)
+            self.listener.started(operation)
+
+        event = self.listener.event
+        hooks = execute.Hooks(store=recorder.append, started=started, event=event)
+        return execute.run(self.taken.tasks, self.taken.identity, context, hooks)
+
+    def _context(self) -> StepContext:
+        tools, operations = self.tools, self.plan.operations
+        folder, event = tools.scratch / "payload", self.listener.event
+        return StepContext(
+            binary=tools.binary,
+            tool_version=tools.version,
+            places=Places(
+                remotes={name: tools.remote(name) for name in tools.targets},
+                data_folder=_data_folder(self.taken.identity),
+                payload_root=str(folder),
+                local_root=str(tools.scratch / "down"),
+            ),
+            secrets=tools.secrets,
+            offers_http2=http2.wanted_of(operations, tools.targets),
+            payloads=payload.make_all(
+                operations, folder, tools.binary, tools.guard, self.stop, event
+            ),
+            scratch=tools.scratch,
+            guard=tools.guard,
+            stop=self.stop,
+        )
+
+    def _publish(self, recorder: recording.Recorder, *, rejected: bool) -> str:
+        """Returns why the bucket lacks results, or nothing."""
+        path, bucket = recorder.journal.path, recorder.bucket
+        if rejected:
+            # The first try was just made; this one is sure to wait for the answer.
+            return bucket.send_all([path], wait=self.stop.wait)
+        return recording.publish(path, bucket, self.settler.render, recorder.scrubber, self.stop)
+
+    def _clean_up(self, tally: execute.Tally) -> bool:
+        """Remove what may be left in buckets: after the results are sent, for those are dearer."""
+        if not (tally.left_behind or self.listener.unclean):
+            return True
+        end = _CleanUpEnd(stop=self.stop)
+        return self.settler.remove_leftovers(self.taken.identity.run_id, end)
+
+
+def decide(
+    spec: Spec,
+    identity: RunIdentity,
+    facts: node_facts.NodeFacts,
+    tools: Tools,
+    stop: Stop,
+    event: admission.Event,
+) -> admission.Decision:
+    """Probe this node as the experiment says, and judge it."""
+    name = spec.node.probe.target or spec.results.target
+    candidate = admission.Candidate(
+        facts=facts,
+        target=tools.targets[name],
+        link=tools.link(name, f"{_data_folder(identity)}/{PROBE}", stop),
+        event=event,
+    )
+    return admission.decide(spec.node, candidate)
+
+
+def collect_facts(
+    env: Mapping[str, str], tools: Tools, *, measure_disk: bool = True
+) -> node_facts.NodeFacts:
+    """What this machine is."""
+    return node_facts.collect(
+        env, tools.scratch, tools.version, measure_disk=measure_disk, look_for_gpu=True
+    )
+
+
+def _data_folder(identity: RunIdentity) -> str:
+    return run_folder(identity.experiment, identity.run_id).key

@@ -1,0 +1,55 @@
+"""Removing what a run, or a trial of it, left in a bucket, with a few tries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from hps import process, removal
+from hps.probe.link import Link
+from hps.targets.own import OwnFolder
+
+What = Literal["uploads", "objects"]
+ALL: tuple[What, ...] = ("uploads", "objects")
+
+_TRIES = 3
+_REMOVE = {"uploads": removal.abort_uploads, "objects": removal.delete_objects}
+# Servers that keep no list of unfinished uploads, or give it to nobody with these keys: there is
+# nothing that could be done better later.
+_NO_LIST = ("NoSuchUpload", "NotImplemented", "MethodNotAllowed", "StatusCode: 501", "AccessDenied")
+
+
+def remove(
+    link: Link,
+    whats: tuple[What, ...] = ALL,
+    *,
+    timeout_s: float,
+    stop: process.Stop,
+    event: Callable[..., object],
+) -> bool:
+    """Remove what operations made in the link's folder; `timeout_s` is for each try.
+
+    What could not be removed is told. Returns True where nothing is known to be left.
+    """
+    folder = OwnFolder(link.key)
+    done = [_removed(link, folder, what, timeout_s, stop, event) for what in whats]
+    return all(done)
+
+
+def _removed(
+    link: Link,
+    folder: OwnFolder,
+    what: What,
+    timeout_s: float,
+    stop: process.Stop,
+    event: Callable[..., object],
+) -> bool:
+    wrong = ""
+    for _ in range(_TRIES):
+        wrong = _REMOVE[what](link, folder, timeout_s=timeout_s, stop=stop)
+        if not wrong or (what == "uploads" and any(words in wrong for words in _NO_LIST)):
+            return True
+        if stop.is_set():
+            break
+    event("clean_up_failed", what=what, key=folder.key, reason=wrong)
+    return False

@@ -1,0 +1,85 @@
+"""The only folders that anything is ever removed from: those of this program's own runs.
+
+What a run makes lies at `<target's folder>/data/<experiment>/<run_id>/<trial_id>/…`, and that of
+its probe at `…/<run_id>/probe/…`. The run's id is in no other run's names, so that what stands
+below it is this program's; beside it may be anybody's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# What stands for a run's id in a printed command.
+BY_HAND = "$RUN_ID"
+PROBE = "probe"
+_RUN_ID = r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{6}"
+_TRIAL_ID = r"[0-9a-f]{12}"
+_EXPERIMENT = r"[a-z0-9][a-z0-9._-]{0,62}"
+_FOLDER = re.compile(
+    rf"data/(?P<experiment>{_EXPERIMENT})/(?P<run>{_RUN_ID}|{re.escape(BY_HAND)})"
+    rf"(?P<part>/(?:{_TRIAL_ID}|{PROBE}))?",
+    re.ASCII,
+)
+# The names of payloads, and those of the probe. rclone, too, reads them as regular expressions.
+_PAYLOAD = r"(?:[0-9]/)?[0-9]+\.bin"
+_PROBED = rf"{PROBE}/(?:sent|read-[0-9]+)/(?:part-)?[0-9]+\.bin"
+_MADE = re.compile(rf"(?P<run>{_RUN_ID})/(?:{_TRIAL_ID}/{_PAYLOAD}|{_PROBED})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFolder:
+    """A run's folder under a target's, or the part in it of one trial or of the probe.
+
+    Raises `ValueError` for any other key: what takes this type can't reach what isn't ours.
+    """
+
+    key: str
+
+    def __post_init__(self) -> None:
+        """A name that is ours by accident alone (`..`, a longer one) is none of ours."""
+        if _FOLDER.fullmatch(self.key) is None or ".." in self.key:
+            raise ValueError(f"not a folder of a run's own: {self.key!r}")
+
+    @property
+    def run_key(self) -> str:
+        """The folder of the whole run."""
+        return "/".join(self.key.split("/")[:3])
+
+    @property
+    def part(self) -> str:
+        """The id of the trial, or `probe`; empty where it is the folder of the whole run."""
+        return self.key.removeprefix(self.run_key).removeprefix("/")
+
+    @property
+    def made_patterns(self) -> tuple[str, ...]:
+        """What a run makes in this folder, as regular expressions below `run_key`."""
+        trials = f"{self.part or _TRIAL_ID}/{_PAYLOAD}"
+        patterns = {"": (trials, _PROBED), PROBE: (_PROBED,)}
+        return patterns.get(self.part, (trials,))
+
+    def made(self, key: str) -> bool:
+        """True for a key under the target's folder that is in this folder, and that a run made."""
+        inside = key.startswith(f"{self.key}/")
+        return inside and run_that_made(key.split("/", 2)[2]) is not None
+
+
+def is_run_id(text: str) -> bool:
+    """True for what could be the id of a run, and so the name of a folder."""
+    return re.fullmatch(_RUN_ID, text, re.ASCII) is not None
+
+
+def run_that_made(name: str) -> str | None:
+    """The id of the run that made `name`, a key under `data/<experiment>/`; None: somebody else."""
+    found = _MADE.fullmatch(name)
+    return found["run"] if found else None
+
+
+def experiment_folder(experiment: str) -> str:
+    """Where the folders of an experiment's runs are, under the target's folder."""
+    return f"data/{experiment}"
+
+
+def run_folder(experiment: str, run_id: str) -> OwnFolder:
+    """All that a run has in a target."""
+    return OwnFolder(f"{experiment_folder(experiment)}/{run_id}")

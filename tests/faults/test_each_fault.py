@@ -1,0 +1,320 @@
+"""What each fault of a server comes to: status, reason, retries; and the sweep goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.command import Record
+from tests.conftest import ProxyFor
+from tests.faults.trials import MIB, SIZE, Swept, sweep
+from tests.servers.faults import (
+    Action,
+    Drip,
+    Flip,
+    Relabel,
+    Reset,
+    Respond,
+    Rule,
+    Say,
+    Stall,
+    Truncate,
+)
+from tests.servers.http_head import RequestHead
+from tests.servers.s3_server import S3Server
+
+ALL_OK = ("ok", "ok", "ok", "ok")
+NO_UPLOAD = ("failed", "skipped", "skipped", "skipped")
+NO_DOWNLOAD = ("ok", "failed", "skipped", "ok")
+LATE_UPLOAD = ("timeout", "skipped", "skipped", "skipped")
+LATE_DOWNLOAD = ("ok", "timeout", "skipped", "ok")
+UNDELETED = ("ok", "ok", "ok", "failed")
+_HTML = b"<html><head><title>Welcome</title></head><body>Please log in</body></html>"
+_PAGE = Respond(status=200, body=_HTML, headers={"Content-Type": "text/html"})
+# None of these is a person's business: Go's and Amazon's wrappings.
+_RAW = ("operation error", "RequestID", "HostID", "StatusCode", "0x", "goroutine", "(nil)", "\n")
+
+
+def _error(status: int, code: str, message: str = "", **headers: str) -> Respond:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+    return Respond(status=status, body=body, headers=headers)
+
+
+def _part_one(head: RequestHead) -> bool:
+    return head.part_number == 1
+
+
+def _up(head: RequestHead) -> bool:
+    return head.direction == "up"
+
+
+def _down(head: RequestHead) -> bool:
+    return head.direction == "down"
+
+
+def _first_range(head: RequestHead) -> bool:
+    return _down(head) and head.range is not None and head.range[0] == 0
+
+
+def _create(head: RequestHead) -> bool:
+    return head.method == "POST" and "uploads" in head.query
+
+
+def _complete(head: RequestHead) -> bool:
+    return head.method == "POST" and "uploadId" in head.query
+
+
+def _head(head: RequestHead) -> bool:
+    return head.method == "HEAD"
+
+
+def _list(head: RequestHead) -> bool:
+    return head.method == "GET" and not head.key and "uploads" not in head.query
+
+
+def _delete(head: RequestHead) -> bool:
+    return head.method == "DELETE" and "uploadId" not in head.query
+
+
+def _any(_: RequestHead) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What the server does to one trial, and what must come of it.
+
+    `reason` stands in that of the first step that isn't ok. `retries` are those of the step that
+    met the fault; None: only that they are no more than the wire saw.
+    """
+
+    name: str
+    match: Callable[[RequestHead], bool]
+    action: Action
+    once: bool = False
+    statuses: tuple[str, str, str, str] = ALL_OK
+    reason: str = ""
+    retries: int | None = None
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(match=self.match, action=self.action, times=1 if self.once else None)
+
+
+def _once(name: str, match: Callable[[RequestHead], bool], action: Action) -> Fault:
+    """A fault that one retry mends."""
+    return Fault(name=name, match=match, action=action, once=True, retries=1)
+
+
+def _fails(
+    name: str,
+    match: Callable[[RequestHead], bool],
+    action: Action,
+    statuses: tuple[str, str, str, str],
+    reason: str,
+    retries: int | None = None,
+) -> Fault:
+    return Fault(
+        name=name, match=match, action=action, statuses=statuses, reason=reason, retries=retries
+    )
+
+
+def _said(raw: str, body: bytes = b"x" * 1000) -> Say:
+    return Say(raw=raw.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+
+
+_SHORT = "the server sent 1000 bytes for a range of 5242880"
+FAULTS = (
+    # what a retry mends
+    _once("reset before the answer", _part_one, Reset()),
+    _once("reset while sending", _part_one, Truncate(after_bytes=MIB, reset=True)),
+    _once("reset while receiving", _first_range, Truncate(after_bytes=MIB, reset=True)),
+    _once("cut off while receiving", _first_range, Truncate(after_bytes=MIB)),
+    _once("500", _part_one, _error(500, "InternalError")),
+    _once("503", _part_one, _error(503, "SlowDown")),
+    _once(
+        "503 with Retry-After",
+        _first_range,
+        _error(503, "SlowDown", **{"Retry-After": "1"}),
+    ),
+    _once("429", _part_one, _error(429, "TooManyRequests")),
+    _once("200 with an error inside", _complete, _error(200, "InternalError")),
+    _once("500 to the deletion", _delete, _error(500, "InternalError")),
+    # what is odd, and harmless
+    Fault(name="late", match=_part_one, action=Stall(seconds=1), once=True, retries=0),
+    Fault(name="closes after each", match=_any, action=Relabel(headers={"Connection": "close"})),
+    Fault(name="another ETag of data", match=_down, action=Relabel(headers={"ETag": '"0"'})),
+    # what lasts
+    _fails(
+        "403", _first_range, _error(403, "AccessDenied", "Access Denied"), NO_DOWNLOAD,
+        "the server answered 403 AccessDenied to GetObject: Access Denied", 0,
+    ),
+    _fails(
+        "404 to the data", _down, _error(404, "NoSuchKey"), NO_DOWNLOAD,
+        "the server says that the object is not there", 0,
+    ),
+    _fails(
+        "404 after the upload", _head, Respond(status=404), NO_UPLOAD,
+        "the server says that the object is not there", 0,
+    ),
+    _fails(
+        "403 without a body", _head, Respond(status=403), NO_UPLOAD,
+        "the server answered 403 Forbidden to HeadObject (the keys, their rights", 0,
+    ),
+    _fails(
+        "400 with odd XML", _part_one, Respond(status=400, body=b"<Oops><a>"), NO_UPLOAD,
+        "part 1: the server answered 400 to UploadPart: its text is none of S3's", 0,
+    ),
+    _fails(
+        "412", _up, _error(412, "PreconditionFailed"), NO_UPLOAD,
+        "the server answered 412 PreconditionFailed to UploadPart", 0,
+    ),
+    _fails(
+        "416", _down, _error(416, "InvalidRange"), NO_DOWNLOAD,
+        "the server answered 416 InvalidRange to GetObject", 0,
+    ),
+    _fails(
+        "507", _up, Respond(status=507, body=b"disk full"), NO_UPLOAD,
+        "the server answered 507 InsufficientStorage to UploadPart", 0,
+    ),
+    _fails(
+        "clock skew", _create, _error(403, "RequestTimeTooSkewed", "The difference is too large."),
+        NO_UPLOAD,
+        "403 RequestTimeTooSkewed to CreateMultipartUpload: The difference is too large. "
+        "(is this machine's clock right?)",
+    ),
+    _fails(
+        "a skewed Date", _any, Relabel(headers={"Date": "Mon, 01 Jan 2018 00:00:00 GMT"}),
+        NO_UPLOAD, "is this machine's clock right?",
+    ),
+    # bytes
+    _fails(
+        "a flipped byte going up", _part_one, Flip(at=1000), NO_UPLOAD,
+        "part 1: the server answered 400 BadDigest to UploadPart", 0,
+    ),
+    _fails(
+        "a flipped byte coming down", _first_range, Flip(at=1000), NO_DOWNLOAD,
+        "corrupted on its way: the md5 of what came is", 0,
+    ),
+    _fails(
+        "another ETag for a part", _part_one, Relabel(headers={"ETag": f'"{"0" * 32}"'}), NO_UPLOAD,
+        "the server answered 400 InvalidPart to CompleteMultipartUpload", 0,
+    ),
+    _fails(
+        "no ETag for a part", _part_one, Relabel(headers={"ETag": ""}), NO_UPLOAD, "has no ETag",
+    ),
+    _fails(
+        "another size", _head, Relabel(headers={"Content-Length": "84"}), NO_UPLOAD,
+        "corrupted on its way: 84 bytes came, not 6291456",
+    ),
+    _fails("HTTP/1.0", _down, _said("HTTP/1.0 200 OK"), NO_DOWNLOAD, "the server sent 1000 bytes"),
+    _fails(
+        "no Content-Length", _first_range, _said("HTTP/1.1 206 Part\nConnection: close"),
+        NO_DOWNLOAD, _SHORT,
+    ),
+    _fails(
+        "chunked", _first_range,
+        _said(
+            "HTTP/1.1 206 Part\nTransfer-Encoding: chunked",
+            b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n",
+        ),
+        NO_DOWNLOAD, _SHORT,
+    ),
+    _fails(
+        "compressed", _first_range,
+        _said("HTTP/1.1 206 Part\nContent-Encoding: gzip\nContent-Length: 1000"),
+        NO_DOWNLOAD, _SHORT,
+    ),
+    _fails(
+        "all for a range", _first_range, Respond(status=200, body=bytes(SIZE)), NO_DOWNLOAD,
+        "the server sent 6291456 bytes for a range of 5242880",
+    ),
+    # answers of something else
+    _fails(
+        "a page for the upload's id", _create, _PAGE, NO_UPLOAD,
+        "the server's answer to CreateMultipartUpload is none of S3's",
+    ),
+    _fails(
+        "a page for the end of the upload", _complete, _PAGE, NO_UPLOAD,
+        "the server says that the object is not there",
+    ),
+    _fails(
+        "a page for the data", _down, _PAGE, NO_DOWNLOAD, f"the server sent {len(_HTML)} bytes",
+    ),
+    _fails(
+        "a page for the list", _list, _PAGE, UNDELETED,
+        "deleted 0 of 1 objects: the server lists no more", 0,
+    ),
+    _fails(
+        "no server of the web", _create, Say(raw=b"\x15\x03\x01\x00\x02\x02"), NO_UPLOAD,
+        "CreateMultipartUpload: ",
+    ),
+    # what has no end but the time-out
+    _fails(
+        "stalled", _down, Stall(seconds=600), LATE_DOWNLOAD, "stopped after its time-out of 6 s", 0
+    ),
+    _fails(
+        "a byte a second up", _part_one, Drip(after_bytes=MIB, seconds=1), LATE_UPLOAD,
+        "stopped after its time-out of 6 s", 0,
+    ),
+    _fails(
+        "a byte a second down", _first_range, Drip(after_bytes=MIB, seconds=1), LATE_DOWNLOAD,
+        "stopped after its time-out of 6 s", 0,
+    ),
+    _fails(
+        "answers early", _up,
+        Say(raw=b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", early=True),
+        LATE_UPLOAD, "stopped after its time-out of 6 s; ",
+    ),
+    _fails(
+        "redirects to itself", _head, Respond(status=307, headers={"Location": "?again"}),
+        NO_UPLOAD, "HeadObject: it was redirected 10 times, and no further",
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def swept(
+    s3_server: S3Server, module_proxy_for: ProxyFor, tmp_path_factory: pytest.TempPathFactory
+) -> Swept:
+    """All the faults, one trial each, and one without a fault at the end."""
+    rules = [[fault.rule] for fault in FAULTS]
+    return sweep(tmp_path_factory.mktemp("faults"), s3_server, module_proxy_for, rules=[*rules, []])
+
+
+def test_the_sweep_goes_on_to_its_end(swept: Swept) -> None:
+    assert swept.ran.code == 1, swept.ran.err
+    assert [len(trial) for trial in swept.results] == [4] * (len(FAULTS) + 1)
+    assert _statuses(swept.results[-1]) == ALL_OK
+    assert "Traceback" not in swept.ran.err
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.name for fault in FAULTS])
+def test_what_a_fault_comes_to(number: int, swept: Swept) -> None:
+    fault, results = FAULTS[number], swept.trial(number)
+    first = next((result for result in results if result["status"] != "ok"), None)
+    reason = first["reason"] if first else ""
+
+    assert _statuses(results) == fault.statuses, [result["reason"] for result in results]
+    assert fault.reason in reason
+    if fault.retries is not None:
+        assert sum(result["retries"] for result in results) == fault.retries
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.name for fault in FAULTS])
+def test_only_what_went_well_is_a_number_and_all_else_has_a_reason(
+    number: int, swept: Swept, s3_server: S3Server
+) -> None:
+    for result in swept.trial(number):
+        moved = result["step"] in {"upload", "download"}
+        assert (result["throughput_mbps"] is not None) == (result["status"] == "ok" and moved)
+        assert (result["reason"] == "") == (result["status"] == "ok")
+        assert not [word for word in _RAW if word in result["reason"]]
+        assert len(result["reason"]) < 500
+        assert s3_server.secret_access_key not in str(result)
+
+
+def _statuses(results: list[Record]) -> tuple[str, ...]:
+    return tuple(result["status"] for result in results)

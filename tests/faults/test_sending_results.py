@@ -1,0 +1,256 @@
+"""An outage of the results' bucket only delays them: each kind of it, one sender at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hps.model import SecretRef, Target
+from hps.process import Guard
+from hps.store import daemon
+from hps.store.bucket import BucketCopy
+from hps.targets import Remote, remote_of
+from tests.conftest import ProxyFor
+from tests.servers.faults import Action, Reset, Respond, Rule, Stall
+from tests.servers.proxy import RecordingProxy
+from tests.servers.rclone_client import remote_environment, run_rclone
+from tests.servers.s3_server import S3Server
+
+_FOREVER_S = 600.0
+_PATIENCE_S = 60.0
+_ERROR = b"<Error><Code>InternalError</Code><Message>We are sorry.</Message></Error>"
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    with Guard() as running:
+        yield running
+
+
+def _remote(endpoint: str, server: S3Server) -> Remote:
+    return remote_of(
+        Target(
+            name="store",
+            provider="other",
+            endpoint=endpoint,
+            bucket=server.bucket,
+            folder="sent",
+            access_key_id=SecretRef(env="ID"),
+            secret_access_key=SecretRef(env="SECRET"),
+            force_path_style=True,
+        )
+    )
+
+
+class Sending:
+    """A sender, what it has reported, and what is in the bucket."""
+
+    def __init__(self, running: daemon.CopyDaemon, server: S3Server, folder: Path) -> None:
+        self.daemon = running
+        self.server = server
+        self.reported: list[tuple[str, str]] = []
+        self.journal = folder / f"{folder.name}.jsonl"
+        self.bucket = BucketCopy(
+            running, "run", lambda name, why: self.reported.append((name, why)), interval_s=0.0
+        )
+
+    def write(self, text: str) -> None:
+        self.journal.write_text(text)
+
+    def stored(self) -> str:
+        return run_rclone(
+            ["cat", f"T:{self.server.bucket}/sent/run/{self.journal.name}"],
+            env=remote_environment(self.server),
+            check=False,
+        ).stdout
+
+
+SendingTo = Callable[[RecordingProxy], AbstractContextManager[Sending]]
+
+
+@pytest.fixture
+def sending_to(rclone_path: str, s3_server: S3Server, guard: Guard, tmp_path: Path) -> SendingTo:
+    """A sender to a proxy in front of the server."""
+    scratch, folder = tmp_path / "scratch", tmp_path
+    scratch.mkdir()
+    secrets = {"ID": s3_server.access_key_id, "SECRET": s3_server.secret_access_key}
+
+    @contextmanager
+    def start(proxy: RecordingProxy) -> Iterator[Sending]:
+        remote = _remote(proxy.endpoint, s3_server)
+        with daemon.serve(remote, scratch, rclone_path, secrets, guard) as running:
+            yield Sending(running, s3_server, folder)
+
+    return start
+
+
+def _never(_: float) -> bool:
+    return False
+
+
+def _outage(action: Action) -> Rule:
+    return Rule(match=lambda _: True, action=action, times=None)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        Reset(),
+        Respond(status=500, body=_ERROR),
+        Respond(status=503, body=b"<html>busy</html>", headers={"Content-Type": "text/html"}),
+        Respond(status=403, body=b"<Error><Code>AccessDenied</Code></Error>"),
+        Respond(status=404, body=b"<Error><Code>NoSuchBucket</Code></Error>"),
+    ],
+    ids=["reset", "500", "503", "403", "404"],
+)
+def test_what_an_outage_held_up_is_sent_once_it_is_over(
+    action: Action, s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    proxy = proxy_for(s3_server)
+    with sending_to(proxy) as sending:
+        sending.write("one\n")
+        sending.bucket.send_now_and_then(sending.journal)
+        proxy.rules.append(_outage(action))
+        sending.write("one\ntwo\n")
+        sending.bucket.send_now_and_then(sending.journal)
+        assert sending.stored() == "one\n"
+        proxy.rules.clear()
+        assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        assert sending.stored() == "one\ntwo\n"
+
+    assert [name for name, _ in sending.reported] == ["results_delayed"]
+
+
+def test_a_port_that_refuses_for_a_time_only_delays(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    proxy = proxy_for(s3_server)
+    with sending_to(proxy) as sending:
+        sending.write("one\n")
+        with proxy.refusing():
+            sending.bucket.send_now_and_then(sending.journal)
+        assert [name for name, _ in sending.reported] == ["results_delayed"]
+        assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        assert sending.stored() == "one\n"
+
+
+def test_a_bucket_that_hangs_takes_no_more_than_was_saved_for_it(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
+    with sending_to(proxy) as sending:
+        sending.write("one\n")
+        sending.bucket.timeout_s = 0.5
+        sending.bucket.send_now_and_then(sending.journal)
+        tried = proxy.recorder.begun()
+        assert tried > 0
+        sending.bucket._saved_s = 0.0  # it may take a twentieth of the time from here on
+        for _ in range(100):
+            sending.bucket.send_now_and_then(sending.journal)
+        assert proxy.recorder.begun() == tried
+
+    assert [name for name, _ in sending.reported] == ["results_delayed"]
+    assert "no answer within 500 ms" in sending.reported[0][1]
+
+
+def test_nothing_of_a_copy_that_was_given_up_goes_on(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    """Or else it would run beside a measured operation, and could replace a newer file."""
+    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
+    with sending_to(proxy) as sending:
+        sending.write("one\n")
+        assert sending.daemon.copy(sending.journal, "run/x", timeout_s=0.5)
+        _wait_for(lambda: not _connections_to(proxy))
+
+
+def test_a_stop_cuts_a_sending_off(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
+    stop = threading.Event()
+    with sending_to(proxy) as sending:
+        sending.write("one\n")
+        sending.bucket.stop, sending.bucket.stopped_s = stop, 0.3
+        sending.bucket.timeout_s = _FOREVER_S
+        threading.Timer(0.3, stop.set).start()
+        why = sending.bucket.send_all([sending.journal] * 3, wait=stop.wait)
+
+    assert why == "cut off, for the run was stopped"
+
+
+def test_the_last_sending_may_be_bounded(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
+    with sending_to(proxy) as sending:
+        sending.write("one\n")
+        sending.bucket.timeout_s = _FOREVER_S
+        why = sending.bucket.send_all([sending.journal] * 3, wait=_never, most_s=0.5)
+
+    assert why.startswith("no answer within ")
+
+
+def test_a_sender_that_was_killed_is_started_again(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        _kill_sender()
+        sending.write("one\ntwo\n")
+        assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        assert sending.stored() == "one\ntwo\n"
+
+    assert [name for name, _ in sending.reported] == ["results_sender_restarted"]
+    assert _senders() == []
+
+
+def test_a_sender_that_dies_again_and_again_is_given_up(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        for _ in range(5):
+            _kill_sender()
+            assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        _kill_sender()
+        why = sending.bucket.send_all([sending.journal], wait=lambda _: True)
+
+    assert why == "the rclone that sends results died 6 times"
+
+
+def _senders() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "rcd" in child.cmdline()]
+
+
+def _kill_sender() -> None:
+    (sender,) = _senders()
+    os.kill(sender.pid, signal.SIGKILL)
+    _wait_for(lambda: sender.status() == psutil.STATUS_ZOMBIE)
+
+
+def _connections_to(proxy: RecordingProxy) -> list[int]:
+    port = int(proxy.endpoint.rpartition(":")[2])
+    return [
+        connection.fd
+        for sender in _senders()
+        for connection in sender.net_connections("tcp")
+        if connection.raddr and connection.raddr.port == port
+    ]
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.02)
