@@ -6,7 +6,7 @@ GPU ?=
 SECONDS ?= 600
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b) 2>/dev/null),$(b))))
 
-.PHONY: bench demo fuzz test lint lock image image-test clean help
+.PHONY: bench demo fuzz kills test lint lock image image-test clean help
 help:
 	@echo "make demo       run a first experiment on this machine, and show its table"
 	@echo "make test       ruff, mypy --strict and pytest (GPU=1: with torch, for the steps to the GPU)"
@@ -15,6 +15,7 @@ help:
 	@echo "make image      build the container image hps (BUILDER=docker, podman or buildah; BASE=…)"
 	@echo "make image-test build the image on a small base and test it (root, buildah, debootstrap)"
 	@echo "make bench      the short forms of the benchmarks in bench/ (most need root and /dev/net/tun)"
+	@echo "make kills      kill a run 200 times (KILLS=…), in each phase: nothing may be lost or left"
 	@echo "make fuzz       mutated experiments for ten minutes (SECONDS=…): none may crash hps, or hang"
 	@echo "make clean      remove what the targets above made"
 
@@ -36,6 +37,9 @@ lock: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet "pip-tools>=7.4"
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --extra report --extra speedtest --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --unsafe-package torch --output-file constraints.txt pyproject.toml
 	printf 'nvidia-ml-py==13.615.71\ntorch==2.13.0\n' >> constraints.txt
+
+kills: $(VENV)/test.stamp
+	HPS_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/kills/test_kills.py
 
 # 77: this machine can't do it, and the program has said why.
 bench: $(VENV)/test.stamp

@@ -33,24 +33,29 @@ _CLEAN_UP_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to. `not_stored` says why the bucket lacks results; empty: it has them."""
+    """What a run came to. `not_stored` says why the bucket lacks results; empty: it has them.
+
+    `left_behind` names what of this run may still be in a bucket, and why.
+    """
 
     identity: RunIdentity
     journal: Path
     tally: execute.Tally
     not_stored: str
     decision: admission.Decision
+    left_behind: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Noting:
-    """A listener that remembers whether anything could not be removed from a bucket."""
+    """A listener that remembers what could not be removed from a bucket, and why."""
 
     listener: Listener
-    unclean: bool = False
+    left_behind: list[str] = field(default_factory=list)
 
     def event(self, name: str, **fields: object) -> None:
-        self.unclean |= name == "clean_up_failed"
+        if name == "clean_up_failed":
+            self.left_behind.append(f"{fields['key']} ({fields['what']}): {fields['reason']}")
         self.listener.event(name, **fields)
 
     def started(self, operation: Operation) -> None:
@@ -117,6 +122,7 @@ class Work:
             tally=tally,
             not_stored=not_stored,
             decision=decision,
+            left_behind=() if clean else tuple(self.listener.left_behind),
         )
 
     def _take_over(self, recorder: recording.Recorder) -> None:
@@ -197,7 +203,7 @@ class Work:
 
     def _clean_up(self, tally: execute.Tally) -> bool:
         """Remove what may be left in buckets: after the results are sent, for those are dearer."""
-        if not (tally.left_behind or self.listener.unclean):
+        if not (tally.left_behind or self.listener.left_behind):
             return True
         end = _CleanUpEnd(stop=self.stop)
         return self.settler.remove_leftovers(self.taken.identity.run_id, end)

@@ -3,14 +3,15 @@
     for each operation: perform, store; after each trial: clean up
 
 What a failed operation leaves for others to do is decided here: the steps that depend on it are
-`skipped`, and the rest of the sweep goes on. What the last trial leaves in a bucket is removed by
-the caller, who first sends the results.
+`skipped`, and the rest of the sweep goes on. A download whose bytes a later `verify` finds to be
+others is stored again, as `failed`: of two results of an operation the last one counts. What the
+last trial leaves in a bucket is removed by the caller, who first sends the results.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,7 @@ class Tally:
     @property
     def all_ok(self) -> bool:
         """True where nothing failed; nothing at all is no success either."""
-        return set(self.counts) == {"ok"}
+        return {status for status, count in self.counts.items() if count} == {"ok"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +74,14 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
             continue
         hooks.started(operation)
         measurement = trial.perform(operation)
+        for disproved, was, now in trial.disproved(operation, measurement):
+            # First: a run that is killed in between verifies once more.
+            tally.counts[was] -= 1
+            tally.add(now.status)
+            hooks.store(result_record(identity, disproved, now))
         tally.add(measurement.status)
         hooks.store(result_record(identity, operation, measurement))
+        trial.recorded(operation, measurement)
     tally.left_behind = trial.left_behind
     return tally
 
@@ -92,6 +99,7 @@ class _Trial:
     event: Callable[..., object]
     _last: Operation | None = None
     _ended: dict[str, tuple[str, Status]] = field(default_factory=dict)
+    _recorded: dict[str, tuple[Operation, Measurement]] = field(default_factory=dict)
     _uploaded: bool = False
     _incomplete: bool = False
     _failed: bool = False
@@ -115,6 +123,27 @@ class _Trial:
         self._remember(operation, measurement)
         return measurement
 
+    def recorded(self, operation: Operation, measurement: Measurement) -> None:
+        """This result is stored; `disproved` may come back to it."""
+        self._recorded[operation.operation_id] = operation, measurement
+
+    def disproved(
+        self, verify: Operation, measurement: Measurement
+    ) -> Iterator[tuple[Operation, Status, Measurement]]:
+        """The download that brought what was verified, where that was wrong.
+
+        With the status that it had, and what it is now.
+        """
+        looked = measurement.duration_s is not None  # what the machine refused tells nothing
+        if verify.step.kind != "verify" or measurement.status != "failed" or not looked:
+            return
+        download, done = self._recorded.get(verify.depends_on[0], (verify, measurement))
+        if done.status in {"ok", "invalid"}:
+            reason = f"its bytes are wrong: {measurement.reason}"
+            # Of two results tables take the one that began later.
+            now = replace(done, status="failed", reason=reason, started_at=measurement.started_at)
+            yield download, done.status, now
+
     def _try(self, operation: Operation) -> Measurement:
         """Do it; what the machine refuses (a full disk, say) fails this operation, not the run."""
         started_at = utc_text(datetime.now(UTC))
@@ -132,6 +161,7 @@ class _Trial:
         """Remove what this trial left in the scratch folder and in the bucket."""
         operation, self._last = self._last, None
         self._ended.clear()
+        self._recorded.clear()
         if operation is None:
             return
         shutil.rmtree(self.context.local(operation), ignore_errors=True)

@@ -16,7 +16,14 @@ _TRIES = 3
 _REMOVE = {"uploads": removal.abort_uploads, "objects": removal.delete_objects}
 # Servers that keep no list of unfinished uploads, or give it to nobody with these keys: there is
 # nothing that could be done better later.
-_NO_LIST = ("NoSuchUpload", "NotImplemented", "MethodNotAllowed", "StatusCode: 501", "AccessDenied")
+_NO_LIST = (
+    "NoSuchUpload",
+    "NotImplemented",
+    "MethodNotAllowed",
+    "answered 501",
+    "answered 405",
+    "AccessDenied",
+)
 
 
 def remove(

@@ -40,10 +40,10 @@ class Ended:
     def code(self) -> int:
         """The exit code."""
         outcome = self.outcome
-        if isinstance(outcome, session.Finished):
-            return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
         if self.stopped is not None:
             return self.stopped
+        if isinstance(outcome, session.Finished):
+            return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
         # First: a node that is rejected has measured nothing that could be missing.
         if outcome.decision.rejected:
             return EXIT_NODE_REJECTED
@@ -74,6 +74,10 @@ class Ended:
             remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
         if outcome.not_stored:
             remarks.append(f"the bucket lacks results: {outcome.not_stored}")
+        if isinstance(outcome, session.Outcome) and outcome.left_behind:
+            first, more = outcome.left_behind[0], len(outcome.left_behind) - 1
+            told = f"{first}; and {more} more" if more else first
+            remarks.append(f"some may be left behind, and `hps clean` lists it: {told}")
         return [self.scrubber.text(remark) for remark in remarks]
 
     def why_leave(self, rules: NodeRules) -> str:

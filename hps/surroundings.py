@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import process
-from hps.errors import HpsError
+from hps.errors import HpsError, MachineError
 from hps.model import Spec, Target
 from hps.probe.link import Link
 from hps.targets import Remote, embedded, remote_of
@@ -70,7 +70,14 @@ def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
 
 @contextlib.contextmanager
 def _scratch(guard: process.Guard) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="hps-", ignore_cleanup_errors=True) as name:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="hps-", ignore_cleanup_errors=True)
+    except OSError as error:
+        what = f"no temporary folder can be made: {error.strerror or error}"
+        raise MachineError(
+            what, "name one that can be written, and has space, in TMPDIR"
+        ) from error
+    with folder as name:
         guard.tell("remove", name)
         yield Path(name)
 

@@ -35,6 +35,7 @@ _READS = 256
 # From the start of rclone to its first payload.
 _BEGIN_TIMEOUT_S = 10.0
 _REMOVE_TIMEOUT_S = 20.0
+_STOPPED_TIMEOUT_S = 4.0
 _REMOVE_TRIES = 3
 # A server may still be busy with an upload that was cut off.
 _SETTLE_S = 0.5
@@ -156,15 +157,13 @@ def _remove(link: Link) -> str:
     """Delete what was sent, and look whether it is gone. Returns what went wrong, or nothing."""
     log, listed, own = link.log("remove"), link.scratch / "remove.out", OwnFolder(link.key)
     for _ in range(_REMOVE_TRIES):
-        deleted = link.run(
-            rclone.delete(link.remote, own), timeout_s=_REMOVE_TIMEOUT_S, name="remove"
-        )
+        timeout_s = _STOPPED_TIMEOUT_S if link.stop.is_set() else _REMOVE_TIMEOUT_S
+        deleted = link.run(rclone.delete(link.remote, own), timeout_s=timeout_s, name="remove")
         if deleted.returncode != 0:
             return evidence.last_line(log) or f"rclone ended by {deleted.ended}"
         time.sleep(_SETTLE_S)
-        looked = link.run(
-            rclone.list_files(link.remote, link.key), timeout_s=_REMOVE_TIMEOUT_S, name="remove"
-        )
+        listing = rclone.list_files(link.remote, link.key)
+        looked = link.run(listing, timeout_s=timeout_s, name="remove")
         if looked.returncode != 0:
             return evidence.last_line(log) or f"rclone ended by {looked.ended}"
         if not listed.stat().st_size:
