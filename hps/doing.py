@@ -20,6 +20,7 @@ from hps.settling import Settler
 from hps.steps import Places, StepContext
 from hps.steps.context import Stop
 from hps.stop import SignalStop
+from hps.store import alive
 from hps.store.journal import Journal
 from hps.store.lock import RunLock
 from hps.surroundings import Tools
@@ -101,7 +102,8 @@ class Work:
         settling.begin(self.taken.journal)
         results = self.plan.spec.results.target
         copy = recording.bucket_copy(results, self.folder, self.tools, self.listener, self.stop)
-        with Journal(self.taken.journal) as journal, copy as bucket:
+        at_work = alive.told(self.taken.identity.run_id)
+        with at_work, Journal(self.taken.journal) as journal, copy as bucket:
             scrubber = Scrubber(self.tools.secrets)
             recorder = recording.Recorder(journal, bucket, scrubber, self.listener)
             self._take_over(recorder)

@@ -16,7 +16,7 @@ from hps.earlier import Earlier, Task
 from hps.errors import HpsError, NotStoredError
 from hps.model import Measurement, Plan
 from hps.record import Record, RunIdentity, new_run_id, result_record
-from hps.store import journal
+from hps.store import alive, journal
 from hps.store.lock import RunLock
 from hps.targets.own import is_run_id
 
@@ -75,6 +75,10 @@ def take_up(
     home = output / identity.experiment
     here = home / identity.machine_id
     found = None if wish.fresh else _found(plan, wish, home, here, fetched)
+    if found is not None and alive.is_alive(found.run_id):
+        _refuse(wish)
+        event("earlier_run_at_work", run_id=found.run_id, reason="a new run begins")
+        found = None
     if found is None:
         return _new(plan, identity, here, fetched, event)
     rerun = ("failed",) if wish.once and not wish.rerun else wish.rerun
@@ -88,6 +92,12 @@ def take_up(
         tasks=left,
         before=found,
     )
+
+
+def _refuse(wish: Wish) -> None:
+    if wish.run_id or wish.rerun:
+        hint = "wait for its end, or name another run with --resume"
+        raise HpsError("the run to go on with is at work on this machine", hint)
 
 
 def restore(taken: TakenUp) -> None:

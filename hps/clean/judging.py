@@ -1,7 +1,7 @@
 """Which runs may be at work: what these have in a bucket is nobody's to remove.
 
-A run on this machine holds a lock. One on another machine shows by its latest object, upload or
-journal; where all of that is old enough it is taken to have ended.
+A run on this machine holds a lock, or says that it is alive. One on another machine shows by its
+latest object, upload or journal; where all of that is old enough it is taken to have ended.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hps.clean.here import Ended, Here
 from hps.model import ResultsPlace
 from hps.probe.link import Link
 from hps.steps.context import Stop
+from hps.store import alive
 from hps.surroundings import Tools
 
 AT_WORK = "it is at work on this machine"
@@ -39,7 +40,7 @@ class Signs:
 
     def why_kept(self, run_id: str, last: datetime | None, older_than_s: float) -> str:
         """Why a run may be at work; empty where it is not."""
-        if run_id in self.live:
+        if run_id in self.live or alive.is_alive(run_id):
             return AT_WORK
         if run_id in self.ended or last is None:
             return ""

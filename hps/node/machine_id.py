@@ -30,7 +30,7 @@ def sanitised(text: str) -> str:
 
 
 def host_id(root: Path = Path("/")) -> str:
-    """`host-` and 12 hex digits from the machine id, else a real MAC address, else the host name.
+    """`host-` and 12 hex digits from machine id and host name, else a MAC address, else the name.
 
     Only a digest is shown: the machine id itself is meant to stay on the machine.
     """
@@ -43,7 +43,8 @@ def _machine_id_file(root: Path) -> str | None:
         text = (root / "etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return None
-    return f"id:{text}" if re.fullmatch(r"[0-9a-f]{32}", text) else None
+    # With the name: an image may have brought the file along, to many containers.
+    return f"id:{text}:{socket.gethostname()}" if re.fullmatch(r"[0-9a-f]{32}", text) else None
 
 
 def _mac() -> str | None:

@@ -224,7 +224,28 @@ def test_a_run_that_goes_on_under_another_machine_is_not_shared(site: _Site) -> 
     site.killed(second)
 
     assert said[0].code == 2
-    assert "another run works in" in said[0].err
+    assert "at work on this machine" in said[0].err
+
+
+def test_a_run_at_work_with_another_folder_is_not_taken_up_from_the_bucket(site: _Site) -> None:
+    """Two runs of one experiment under one machine's name: the second begins one of its own."""
+    said: list[Ran] = []
+    other = site.folder / "other"
+
+    def second() -> bool:
+        if not site.has(1)() or not any(name.endswith(".jsonl") for name in site.objects()):
+            return False
+        site.hold()
+        said.append(site.run("--output", str(other)))
+        return True
+
+    site.killed(second)
+
+    assert said[0].code == 0, said[0].err
+    assert "earlier_run_at_work" in said[0].err
+    (journal,), (others,) = site.journals(), other.rglob("*.jsonl")
+    assert journal.stem != others.stem
+    assert len(others.read_text().splitlines()) == 1 + _OPERATIONS
 
 
 def test_what_was_finished_is_left_alone(site: _Site) -> None:
