@@ -105,7 +105,10 @@ def _wish(chosen: _Chosen) -> Wish:
     if run_id and not is_run_id(run_id):
         hint = "such as 20261122T101530123Z-5f3a9c, as `hps clean` lists them"
         raise HpsError(f"--run: '{run_id}' is not the id of a run", hint)
-    older_than_s = parse_time_s(chosen["older_than"])
+    try:
+        older_than_s = parse_time_s(chosen["older_than"])
+    except HpsError as error:
+        raise HpsError(f"--older-than: {error.message}", error.hint) from None
     return Wish(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
 
 
