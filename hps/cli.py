@@ -137,10 +137,12 @@ def plan(
     expanded = expand(_load(file, overrides, for_this_machine=False))
     taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
     if style == "json":
-        answer(json.dumps(plan_text.as_data(expanded, taken), indent=1) + "\n")
+        for part in plan_text.as_json(expanded, taken):
+            answer(part)
     elif style == "commands":
         folder = str(Path(rclone.find_binary(os.environ)).parent)
-        answer(script.render(expanded, folder) + "\n")
+        for part in script.parts(expanded, folder):
+            answer(part)
     else:
         answer(plan_text.render(expanded, taken) + "\n")
 

@@ -21,7 +21,15 @@ _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 
 
 def render(plan: Plan, rclone_folder: str = "") -> str:
-    """The lines of the script. `rclone_folder` is put on its PATH: where the right rclone is."""
+    """The whole script: see `parts`."""
+    return "".join(parts(plan, rclone_folder)).removesuffix("\n")
+
+
+def parts(plan: Plan, rclone_folder: str = "") -> Iterator[str]:
+    """The preparations, then each operation, for there may be many.
+
+    `rclone_folder` is put on the script's PATH: where the right rclone is.
+    """
     targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
     places = Places(
         remotes={name: remote_of(target) for name, target in targets.items()},
@@ -30,10 +38,9 @@ def render(plan: Plan, rclone_folder: str = "") -> str:
         local_root="$WORK/down",
     )
     path = [f"export PATH={shlex.quote(rclone_folder)}:$PATH"] if rclone_folder else []
-    lines = [*path, *_preparations(plan, places)]
+    yield "\n".join([*path, *_preparations(plan, places), ""])
     for number, operation in enumerate(plan.operations, 1):
-        lines += ["", *_operation(number, operation, places)]
-    return "\n".join(lines)
+        yield "\n".join(["", *_operation(number, operation, places), ""])
 
 
 def _by_hand(target: Target) -> Target:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from tabulate import tabulate
@@ -16,6 +17,8 @@ from hps.step_kinds import STEP_KINDS
 from hps.units import format_rate, format_size_rounded, format_time
 
 _MOST_MERGED = 12
+# Operations that are put into words at once.
+_PART = 1000
 
 
 def render(plan: Plan, estimate: Estimate) -> str:
@@ -38,8 +41,18 @@ def render(plan: Plan, estimate: Estimate) -> str:
     return "\n\n".join([title, tabulate(known, tablefmt="plain"), *_merged(plan.merged)])
 
 
-def as_data(plan: Plan, estimate: Estimate) -> dict[str, object]:
-    """The same for programs, with every operation."""
+def as_json(plan: Plan, estimate: Estimate) -> Iterator[str]:
+    """The same for programs, with every operation; in parts, for there may be many."""
+    start, end = json.dumps(_head(plan, estimate) | {"operations": []}, indent=1).rsplit("[]", 1)
+    yield f"{start}["
+    for number in range(0, len(plan.operations), _PART):
+        part = [_operation(operation) for operation in plan.operations[number : number + _PART]]
+        lines = json.dumps(part, indent=1).removeprefix("[").removesuffix("\n]")
+        yield ("," if number else "") + lines.replace("\n", "\n ")
+    yield f"\n ]{end}\n"
+
+
+def _head(plan: Plan, estimate: Estimate) -> dict[str, object]:
     return {
         "experiment": plan.spec.name,
         "spec_sha256": plan.spec.sha256,
@@ -55,7 +68,6 @@ def as_data(plan: Plan, estimate: Estimate) -> dict[str, object]:
             }
             for entry in plan.merged
         ],
-        "operations": [_operation(operation) for operation in plan.operations],
     }
 
 

@@ -42,7 +42,7 @@ def feed(one: Input) -> int:
     taken = estimate.estimate(plan)
     texts = [plan_text.render(plan, taken)]
     if len(plan.operations) <= _AS_DATA:
-        texts.append(json.dumps(plan_text.as_data(plan, taken)))
+        texts.append("".join(plan_text.as_json(plan, taken)))
     if len(plan.operations) <= _SCRIPTED:
         texts.append(script.render(plan))
     _check_texts(texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -80,8 +81,8 @@ def test_without_known_prices_there_is_no_line(provider: Provider) -> None:
 def test_programs_get_the_dollars_too() -> None:
     plan = expand(_spec("aws"))
     taken = estimate(plan)
-    data = plan_text.as_data(plan, taken)
-    assert data["estimate"]["dollars"] == taken.dollars  # type: ignore[index]
+    data = json.loads("".join(plan_text.as_json(plan, taken)))
+    assert data["estimate"]["dollars"] == taken.dollars
 
 
 def test_what_costs_nothing_is_zero_and_not_unknown() -> None:
