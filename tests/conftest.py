@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,6 +54,28 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for kind in _XDG:
             patch.setenv(f"XDG_{kind}_{'DIR' if kind == 'RUNTIME' else 'HOME'}", str(home / kind))
         yield home
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new folder with a shorter path than pytest's own, since that of a socket has 107 bytes.
+
+    No name begins like another, so that they can be looked for in a bucket.
+    """
+    return tmp_path_factory.mktemp(f"t{secrets.token_hex(3)}", numbered=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """What tests start can be interrupted, also where they themselves run in the background.
+
+    A shell without job control lets such programs, and their children, ignore SIGINT; nohup does
+    so with SIGHUP. Children begin without the handlers that are set here.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -42,21 +42,31 @@ def run(
     `forwarder` is a pidfd of the process without which the link is none.
     Raises `CommandError`, and `LinkError` for a link that broke and for a time-out.
     """
+    with _signals_passed_on() as signals:
+        process = _started(command, env, place, streams)
+        try:
+            signals.pass_on_to(process)
+            _wait(process, forwarder, timeout_s)
+        finally:
+            end_group(process)
+    code = process.returncode
+    return 128 - code if code < 0 else code
+
+
+def _started(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    place: Namespace,
+    streams: tuple[int | None, int | None],
+) -> subprocess.Popen[bytes]:
     stdout, stderr = streams
     try:
         with place.entered():
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command, env=env, stdout=stdout, stderr=stderr, start_new_session=True
             )
     except OSError as error:
         raise CommandError(command[0], error) from error
-    try:
-        with _signals_passed_on(process):
-            _wait(process, forwarder, timeout_s)
-    finally:
-        end_group(process)
-    code = process.returncode
-    return 128 - code if code < 0 else code
 
 
 def _wait(process: subprocess.Popen[bytes], forwarder: int, timeout_s: float | None) -> None:
@@ -72,18 +82,37 @@ def _wait(process: subprocess.Popen[bytes], forwarder: int, timeout_s: float | N
     process.wait()
 
 
-@contextlib.contextmanager
-def _signals_passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    def pass_on(number: int, _: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+class _Signals:
+    """Passes signals on to a process; those that come before it has started, as soon as it has."""
 
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+        self._group: int | None = None
+
+    def take(self, number: int, _: FrameType | None) -> None:
+        """The signal handler."""
+        if self._group is None:
+            self._waiting.append(number)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+
+    def pass_on_to(self, process: subprocess.Popen[bytes]) -> None:
+        """From now on to this one."""
+        self._group = process.pid
+        for number in self._waiting:
+            self.take(number, None)
+
+
+@contextlib.contextmanager
+def _signals_passed_on() -> Iterator[_Signals]:
+    signals = _Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    before = {number: signal.signal(number, signals.take) for number in _PASSED_ON}
     try:
-        yield
+        yield signals
     finally:
         for number, action in before.items():
             signal.signal(number, action)
