@@ -139,7 +139,8 @@ class _Session:
 
     def go_on(self, taken: TakenUp, lock: RunLock, home: Path) -> Outcome | Finished:
         """Put earlier runs in order, then do what this one has left, and store it."""
-        taking_up.restore(taken)
+        if taken.tasks:
+            taking_up.restore(taken)
         earlier_runs = [
             journal
             for journal in settling.open_journals(home)

@@ -59,7 +59,8 @@ def _pull(bucket: Bucket, *arguments: str | Path, **settings: Any) -> Ran:
 
 def _cached(bucket: Bucket, cache: str = "hps-cache") -> dict[str, bytes]:
     root = bucket.work / cache
-    files = (path for path in root.rglob("*") if path.suffix in {".jsonl", ".parquet"})
+    kinds = {".jsonl", ".parquet"}
+    files = (path for path in root.rglob("*") if path.suffix in kinds and path.is_file())
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
@@ -188,14 +189,18 @@ def test_names_from_the_bucket_stay_below_the_cache(other_bucket: Bucket) -> Non
         connection.close()
     ran = _pull(bucket, "--cache", deep)
     good = {name for name, is_good in names.items() if is_good}
+    # Only one of two can be brought that are a file and a folder of one name: the first to come.
+    clash, late = "clash.jsonl", "clash.jsonl/x.jsonl"
+    if (bucket.work / deep / late).is_file():
+        good, late = good - {clash} | {late}, clash
     assert set(_cached(bucket, deep)) == good
-    assert {str(path) for path in bucket.work.rglob("*.jsonl")} == {
+    assert {str(path) for path in bucket.work.rglob("*.jsonl") if path.is_file()} == {
         str(bucket.work / deep / name) for name in good
     }
     told = _pulled(ran)
     assert told["missing"] == {}
     assert ran.code == 0
-    assert "clash.jsonl/x.jsonl" in told["skipped"]
+    assert late in told["skipped"]
     assert f"{'n' * 300}.jsonl" in told["skipped"]
     shown = bucket.hps("pull", "--from", "s3", "--cache", deep)
     assert "\x1b" not in shown.out + shown.err

@@ -160,7 +160,7 @@ MISTAKES: tuple[Break, ...] = (
     *_each("order", "seed", to=(-1, 2**53, "x")),
     *_each("steps", to=([], "upload", ["download"], ["uplaod"], [["upload"]], {})),
     _set("steps", to=["upload"] * 101),
-    *_each("matrix", "concurrency", to=([], [0], [1, 1], [1025], ["1"], {}, 4)),
+    *_each("matrix", "concurrency", to=([], [0], [1, 1], [1025], ["1"], {})),
     *_each("matrix", "concurrency", "range", to=({}, {"from": 2, "to": 1})),
     *(_set("matrix", "exclude", to=[{"tool": "rclone"}]), _set("matrix", "colour", to=["red"])),
     *(_set("matrix", "include", to=[{"size": "x"}]), _set("matrix", "zip", to={"zip": {}})),
