@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, FormatChecker
     from jsonschema.exceptions import ValidationError
 
+_MOST_VIOLATIONS = 2 * MAX_PROBLEMS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """A tree whose values were held against the schema.
 
     `bad` holds the paths of all values with a problem. Checks that go further leave them out.
+    Where there were too many to look at each (`cut`), no value is known to be good.
     """
 
     root: MapNode
     problems: tuple[Problem, ...]
     bad: frozenset[Path]
+    cut: bool = False
 
     def is_good(self, path: Path) -> bool:
         """True where neither the value, nor anything in it or around it, has a problem."""
-        return not any(
+        return not self.cut and not any(
             one[: len(path)] == path or (one and path[: len(one)] == one) for one in self.bad
         )
 
@@ -44,14 +48,15 @@ class Checked:
 
 def check_schema(root: MapNode) -> Checked:
     """Every violation of the schema (the first hundreds, where there are more)."""
-    errors = islice(_validator().iter_errors(to_plain(root)), 2 * MAX_PROBLEMS)
+    errors = islice(_validator().iter_errors(to_plain(root)), _MOST_VIOLATIONS)
     violations = [_violation(root, error) for error in errors]
     problems = [
         p for violation in _telling(violations) for p in EXPLAINERS[violation.keyword](violation)
     ]
     bad = {path for violation in violations for path in bad_paths(violation) if path}
     bad.update(path for path, leaf in _leaves(root, ()) if leaf.broken)
-    return Checked(root=root, problems=tuple(problems), bad=frozenset(bad))
+    cut = len(violations) == _MOST_VIOLATIONS
+    return Checked(root=root, problems=tuple(problems), bad=frozenset(bad), cut=cut)
 
 
 @cache

@@ -25,6 +25,8 @@ PER_OPERATION_S = 150e-6
 MOST_MIB = 300
 # A loop in the parser, written in C, hears no signal: then the process ends with its traceback.
 _HANG_S = 120
+# The watch over that is wound up once in so many inputs: each time costs a thread.
+_WATCHED = 100
 # Of the inputs one in so many is an address instead.
 _ADDRESSES = 50
 _MOST_FINDS = 20
@@ -81,6 +83,8 @@ class _Worker:
         pool = [*known]
         self.finds = {}
         while time.monotonic() < until_s and self.inputs < most and len(self.finds) < _MOST_FINDS:
+            if self.inputs % _WATCHED == 0:
+                faulthandler.dump_traceback_later(_HANG_S, exit=True)
             self.inputs += 1
             if self.inputs % _ADDRESSES == 0:
                 self._try_address(address(self.draw))
@@ -90,6 +94,7 @@ class _Worker:
                 self.planned += 1
                 if len(pool) < 3 * len(known):
                     pool.append(one)  # what is still good leads further than what is broken
+        faulthandler.cancel_dump_traceback_later()
 
     def _try(self, one: Input) -> bool:
         try:
@@ -124,13 +129,9 @@ class _Worker:
 
 def timed(work: Callable[[], int]) -> tuple[float, int]:
     """The processor's seconds that a piece of work took, and what it returned."""
-    faulthandler.dump_traceback_later(_HANG_S, exit=True)
-    try:
-        begin_s = time.process_time()
-        returned = work()
-        return time.process_time() - begin_s, returned
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    begin_s = time.process_time()
+    returned = work()
+    return time.process_time() - begin_s, returned
 
 
 def _peak_mib() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import unicodedata
@@ -73,12 +74,18 @@ def _check_problems(error: SpecError, one: Input) -> None:
     for problem in error.problems:
         if problem.line < 1 or problem.column < 1 or problem.end_column <= problem.column:
             raise WrongAnswerError(f"no place: {problem!r}")
-        if not problem.in_override and problem.line > one.content.count(b"\n") * 4 + 4:
+        if not problem.in_override and problem.line > _lines(one.content) + 1:
             raise WrongAnswerError(f"beyond the file: {problem!r}")
     texts = [to_text(error.problems, with_source=True), to_github(error.problems)]
     if len(error.problems) < 10:
         texts.append(json.dumps(as_data(error.problems), ensure_ascii=False))
     _check_texts(texts)
+
+
+def _lines(content: bytes) -> int:
+    """As YAML counts them: a carriage return, and what Unicode calls a line, ends one too."""
+    wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return len(content.decode("utf-16" if wide else "utf-8", "replace").splitlines())
 
 
 def _check_texts(texts: list[str]) -> None:
