@@ -1,7 +1,7 @@
 """What the settings are worth: published commands, declared cell and the best of a sweep, per link.
 
-    python -m bench.settings [--short | --grid] [--blocks 3] [--output FOLDER] [--fresh]
-                             [--write] [--picture FOLDER]
+    python -m bench.settings [--short | --grid] [--wide] [--blocks 3] [--side-by-side MBPS]
+                             [--output FOLDER] [--fresh] [--write] [--picture FOLDER]
 
 Exit codes: 0 measured, 1 a transfer failed, 5 nginx is missing, 77 where no link can be made here.
 """
@@ -11,15 +11,16 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import leaving, written
 from bench.node_run import versions
-from bench.settings import cases, picture, table
-from bench.settings.measure import EXPERIMENT, measure
+from bench.settings import cases, picture, side_by_side, table
+from bench.settings.measure import EXPERIMENT, measure, tell
 from bench.stored import Stored
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 from hps.units import format_time
@@ -37,52 +38,58 @@ def main() -> int:
     if options.fresh:
         shutil.rmtree(options.output / EXPERIMENT, ignore_errors=True)
     stored = Stored(options.output / _FILE, fresh=options.fresh)
-    measured, told = [], versions()
-    for number, case in enumerate(chosen, 1):
-        key = {**case.key(options.blocks, options.seed), **told}
-        entry = stored.find(key)
-        if entry is None:
-            _tell(f"{number}/{len(chosen)} {case.name}, {_left(chosen[number - 1 :], options)}")
-            entry = measure(
-                case, blocks=options.blocks, seed=options.seed, output=options.output, tell=_tell
-            )
-            entry["case"] = key
-            stored.add(entry)
-        else:
-            _tell(f"{number}/{len(chosen)} {case.name}: is stored")
-        measured.append(entry)
-    return _report(measured, options)
+    told = versions()
+    keys = {case: {**case.key(options.blocks, options.seed), **told} for case in chosen}
+    missing = [case for case in chosen if stored.find(keys[case]) is None]
+    have = len(chosen) - len(missing)
+    tell(f"{len(chosen)} links, {have} of them stored; {_left(missing, options)}")
+    for case, entry in _measured([] if options.stored else missing, options):
+        stored.add({**entry, "case": keys[case]})
+        missing.remove(case)
+        tell(f"{case.name}: measured; {_left(missing, options)}")
+    found = [stored.find(key) for key in keys.values()]
+    return _report([entry for entry in found if entry is not None], len(chosen), options)
 
 
-def _report(measured: Sequence[Any], options: argparse.Namespace) -> int:
-    text = f"{written.machine()}\n\n{table.text(measured)}"
+def _measured(
+    missing: Sequence[cases.Case], options: argparse.Namespace
+) -> Iterator[tuple[cases.Case, Mapping[str, Any]]]:
+    call = partial(
+        measure, blocks=options.blocks, seed=options.seed, output=options.output, tell=tell
+    )
+    return side_by_side.measured(missing, call, most_mbps=options.side_by_side)
+
+
+def _report(measured: Sequence[Any], links: int, options: argparse.Namespace) -> int:
+    part = "" if len(measured) == links else f" {len(measured)} of {links} links are measured yet."
+    text = f"{written.machine()}{part}\n\n{table.text(measured)}"
     print(f"## {HEADING}\n\n{text}")
     if options.write:
         written.write(HEADING, text)
     if options.picture is not None:
         for path in picture.draw(measured, options.picture):
-            _tell(f"drawn: {path}")
-    _tell(f"results as of a fleet: hps compare {options.output / EXPERIMENT} --strata rtt")
+            tell(f"drawn: {path}")
+    tell(f"results as of a fleet: hps compare {options.output / EXPERIMENT} --strata rtt")
     failed = table.failures(measured)
     for line in failed:
-        _tell(f"failed: {line}")
+        tell(f"failed: {line}")
     return EXIT_OPERATION_FAILED if failed else EXIT_OK
 
 
 def _cases(options: argparse.Namespace) -> list[cases.Case]:
     if options.short:
         return cases.short()
-    return cases.whole_grid() if options.grid else cases.chosen()
+    return (cases.whole_grid if options.grid else cases.chosen)(wide=options.wide)
 
 
 def _left(rest: Sequence[cases.Case], options: argparse.Namespace) -> str:
-    seconds = options.blocks * sum(case.block_s() for case in rest)
+    """One after the other; where several run at once, by what they carry together."""
+    seconds = options.blocks * sum(
+        case.block_s() * min(1.0, case.most_mbps() / max(options.side_by_side, 1e-9))
+        for case in rest
+    )
     ends_at = datetime.now().astimezone() + timedelta(seconds=seconds)
     return f"about {format_time(seconds)} to go, until {ends_at:%H:%M}"
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -92,12 +99,21 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--short", action="store_true", help="two links and few settings")
-    form.add_argument("--grid", action="store_true", help="every link, every setting: many hours")
+    form.add_argument("--grid", action="store_true", help="every link of the grid: many hours")
+    add("--wide", action="store_true", help="more streams and chunk sizes: three times as long")
     add("--blocks", type=int, default=3, help="how often each setting runs (default: 3)")
     add("--seed", type=int, default=0, help="of the order (default: 0)")
+    add(
+        "--side-by-side",
+        type=float,
+        default=0.0,
+        metavar="MBPS",
+        help="links at the same time that carry at most this together (default: one at a time)",
+    )
     add("--output", type=Path, default=_OUTPUT, metavar="FOLDER",
         help=f"where results are stored, and found again (default: {_OUTPUT})")  # fmt: skip
     add("--fresh", action="store_true", help="measure again what is stored")
+    add("--stored", action="store_true", help="measure nothing, only print what is stored")
     add("--write", action="store_true", help=f"the table into {written.RESULTS.name}")
     add("--picture", type=Path, metavar="FOLDER", help=f"draw {picture.NAME}.svg and .png")
     options = parser.parse_args()

@@ -80,31 +80,38 @@ class Case:
             for way in WAYS
         )
 
+    def most_mbps(self) -> float:
+        """About what its fastest setting has the link carry."""
+        most = max(setting.streams for setting in self.settings)
+        return max(
+            grid.expected_mbps(self.link, way, max(most, PUBLISHED_STREAMS[way])) for way in WAYS
+        )
+
 
 def short() -> list[Case]:
     """Two fast links, 64 MiB, few settings."""
     return [_small(grid.make(rtt_ms, (300, 300), 0.0)) for rtt_ms in (10, 150)]
 
 
-def chosen() -> list[Case]:
+def chosen(*, wide: bool = False) -> list[Case]:
     """The published fleet's mean rates at every distance, and one link each for what else matters:
     packets that are lost, BBR, HTTP/2."""
     return [
-        *(make(grid.make(rtt_ms, FLEET_MBPS, 0.0)) for rtt_ms in grid.RTTS_MS),
-        *(make(grid.make(80, FLEET_MBPS, 0.1, name)) for name in ("cubic", "bbr")),
+        *(make(grid.make(rtt_ms, FLEET_MBPS, 0.0), wide=wide) for rtt_ms in grid.RTTS_MS),
+        *(make(grid.make(80, FLEET_MBPS, 0.1, name), wide=wide) for name in ("cubic", "bbr")),
         with_http2(grid.make(80, FLEET_MBPS, 0.0)),
     ]
 
 
-def whole_grid() -> list[Case]:
-    """Every link of the grid with cubic and with BBR, and HTTP/2 on two."""
+def whole_grid(*, wide: bool = False) -> list[Case]:
+    """Every link of the grid with cubic and with BBR, and HTTP/2 at every distance."""
     return [
         *(
-            make(link, wide=True)
+            make(link, wide=wide)
             for name in ("cubic", "bbr")
             for link in grid.links(congestion=name)
         ),
-        *(with_http2(grid.make(rtt_ms, FLEET_MBPS, 0.0)) for rtt_ms in (80, 150)),
+        *(with_http2(grid.make(rtt_ms, FLEET_MBPS, 0.0)) for rtt_ms in grid.RTTS_MS),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -78,16 +79,23 @@ def measure(
         )
         transfers: list[dict[str, Any]] = []
         for block in range(blocks):
-            tell(f"block {block + 1} of {blocks}")
+            tell(f"{case.name}: block {block + 1} of {blocks}")
             transfers += _block(case, block, f"{seed}-{block}", bare, outside, output)
-        kernel_drops = _kernel_drops(link)
+        counters = link.counters()
+    ways = (counters.up, counters.down)
     return {
         "name": case.name,
         "machine_id": case.machine_id,
         "declared": asdict(case.declared),
-        "kernel_drops": kernel_drops,
+        "kernel_drops": sum(way.kernel_drops for way in ways),
+        "mean_late_s": max(way.mean_late_s for way in ways),
         "transfers": transfers,
     }
+
+
+def tell(text: str) -> None:
+    """For the person who waits."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def spec_text(case: Case, outside: Outside, seed: int) -> str:
@@ -176,8 +184,3 @@ def _only_port(link: Link) -> Iterator[None]:
     finally:
         with link.outside():
             _PORTS.write_text(before, encoding="ascii")
-
-
-def _kernel_drops(link: Link) -> int:
-    counters = link.counters()
-    return counters.up.kernel_drops + counters.down.kernel_drops

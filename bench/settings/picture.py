@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.link.settings import Way
 from bench.settings import gain, table
-from bench.settings.cases import PUBLISHED_STREAMS, Setting
+from bench.settings.cases import FLEET_MBPS, PUBLISHED_STREAMS, Setting
 
 NAME = "throughput-by-rtt"
 _TITLES: Mapping[Way, str] = {"up": "Upload", "down": "Download"}
@@ -35,9 +35,11 @@ def draw(measured: Sequence[Case], folder: Path) -> list[Path]:
 
 
 def _is_drawn(case: Case) -> bool:
-    """Links that differ in distance alone: no loss, cubic, plain HTTP/1.1."""
+    """Links that differ in distance alone: the fleet's rates, no loss, cubic, plain HTTP/1.1."""
     link = case["case"]["link"]
-    return not (link["loss"] or case["case"]["tls"]) and link["congestion_control"] == "cubic"
+    if link["loss"] or case["case"]["tls"] or link["congestion_control"] != "cubic":
+        return False
+    return (link["up_mbps"], link["down_mbps"]) == FLEET_MBPS
 
 
 def _rows(case: Case) -> Iterator[Row]:

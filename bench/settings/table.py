@@ -28,7 +28,7 @@ _NOTE = (
 def text(measured: Sequence[Case]) -> str:
     """The gains, and HTTP/1.1 against HTTP/2 where it was measured."""
     rows = [row for case in measured for way in WAYS for row in _row(case, way)]
-    parts = [_table(rows, _HEADERS), _NOTE.format(blocks=_blocks(measured))]
+    parts = [_table(rows, _HEADERS), _NOTE.format(blocks=_blocks(measured)) + _late(measured)]
     http = [row for case in measured for way in WAYS for row in _http_rows(case, way)]
     if http:
         parts.append(_table(http, _HTTP_HEADERS))
@@ -133,6 +133,14 @@ def _mbps(found: gain.Rates) -> str:
 
 def _times(found: gain.Gain | None) -> str:
     return "" if found is None else found.text()
+
+
+def _late(measured: Sequence[Case]) -> str:
+    """Links at the same time share the processors: packets that left late would say so."""
+    late_s = [case["mean_late_s"] for case in measured if "mean_late_s" in case]
+    if not late_s:
+        return ""
+    return f" Packets left at most {1000 * max(late_s):.2f} ms late, as a mean of a link."
 
 
 def _blocks(measured: Sequence[Case]) -> str:
