@@ -51,6 +51,7 @@ bench: $(VENV)/test.stamp
 
 fuzz: $(VENV)/test.stamp
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	$(BIN)/python -m pytest --hypothesis-profile=drawn tests/fuzz/test_strategies.py
 
 image:
 	$(BUILDER) build --tag hps $(if $(BASE),--build-arg BASE=$(BASE)) \

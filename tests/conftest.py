@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 
 from tests.servers.faults import Rule
@@ -18,6 +19,12 @@ from tests.servers.nginx_tls import TlsFront, nginx_tls
 from tests.servers.proxy import RecordingProxy
 from tests.servers.rclone_s3 import find_rclone, serve_s3
 from tests.servers.s3_server import S3Server
+
+# The same examples in every run: a find is then that of a commit, and not of a day. `make fuzz`
+# draws new ones. No deadline, for machines are shared.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("drawn", deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 _FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "RCLONE_", "HPS_", "EXPERIMENT")
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")

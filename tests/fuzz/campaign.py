@@ -19,6 +19,8 @@ from tests.fuzz.mutate import address, mutated
 from tests.fuzz.seeds import Input, seeds
 from tests.fuzz.target import feed, feed_address
 
+# Of what is repeated with each commit.
+SEED = 20_261_122
 MOST_S = 1.0
 # What a plan may take beyond that, for each operation that its experiment declares.
 PER_OPERATION_S = 150e-6

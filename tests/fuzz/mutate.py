@@ -286,7 +286,8 @@ def _in_tree(content: bytes, others: Sequence[Input], draw: Draw) -> bytes:
         _change(tree, other, draw)
     try:
         as_json = draw.random() < 0.2
-        written = json.dumps(tree) if as_json else "".join(islice(_written(tree, 0, draw), _MOST_PIECES))
+        pieces = islice(_written(tree, 0, draw), _MOST_PIECES)
+        written = json.dumps(tree) if as_json else "".join(pieces)
     except (TypeError, ValueError, RecursionError):
         return content  # a date, or a branch that was put into itself
     return written.encode("utf-8", "surrogateescape")

@@ -13,13 +13,13 @@ from tests.fuzz.mutate import address, mutated
 from tests.fuzz.seeds import Input, found, from_json, seeds, variants
 from tests.fuzz.target import feed, feed_address, feed_journal
 
-# The long form is `make fuzz`.
-_SECONDS = 45
+# CI feeds 100,000 after the tests, with the same seed; `make fuzz` takes new ones, and longer.
+_SECONDS = 30
 _INPUTS = 100_000
 
 
 def test_nothing_that_was_mutated_is_a_find(capsys: pytest.CaptureFixture[str]) -> None:
-    done = campaign.run(seconds=_SECONDS, inputs=_INPUTS)
+    done = campaign.run(seconds=_SECONDS, inputs=_INPUTS, seed=campaign.SEED)
     with capsys.disabled():
         print(f"\n{done.summary()}")
     assert [find.what for find in done.finds] == []
