@@ -15,7 +15,7 @@ import click
 
 from hps import __version__
 from hps.commands import complaint, options
-from hps.commands.answer import answer
+from hps.commands.answer import answer, exit_code
 from hps.commands.lazy import LazyGroup
 from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
@@ -105,7 +105,8 @@ def validate(
     env = dict(os.environ)
     named = validation.named(files, env.get(_EXPERIMENT))
     checked = [validation.check(file, overrides, env, machine) for file in named]
-    answer(validation.render(checked, style, terminal=sys.stdout.isatty()))
+    terminal = sys.stdout.isatty()
+    answer(validation.render(checked, style, terminal=terminal), coloured=terminal)
     context.exit(EXIT_OK if all(file.spec for file in checked) else EXIT_USAGE)
 
 
@@ -229,7 +230,6 @@ def node(
 
 def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: bool) -> Spec:
     from hps import validation
-    from hps.spec import secret_env_names
 
     if not file:
         error = validation.no_experiment("run")
@@ -239,12 +239,11 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     machine = validation.this_machine() if for_this_machine else None
     checked = validation.check(file, overrides, dict(os.environ), machine)
     if checked.spec is None:
-        click.echo(validation.explain(checked, terminal=sys.stderr.isatty()), err=True, nl=False)
+        complaint.tell_problems(checked)
         if for_this_machine:
             _store_failure(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
-    names = secret_env_names(checked.spec)
-    complaint.keep_out({name: os.environ.get(name, "") for name in names})
+    complaint.keep_out_secrets_of(checked.spec)
     return checked.spec
 
 
@@ -265,7 +264,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else EXIT_OK)
+        sys.exit(exit_code(code if isinstance(code, int) else EXIT_OK))
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.exceptions.Abort:

@@ -97,13 +97,17 @@ class Work:
     def do(self) -> Outcome:
         """Do what the run has left.
 
-        Raises `NotStoredError` where the journal can't go on, and `MachineError`.
+        Raises `NotStoredError` where the journal can't go on, `MachineError`, and `HpsError` where
+        another process goes on with the same run.
         """
+        with alive.told(self.taken.identity.run_id):
+            return self._do()
+
+    def _do(self) -> Outcome:
         settling.begin(self.taken.journal)
         results = self.plan.spec.results.target
         copy = recording.bucket_copy(results, self.folder, self.tools, self.listener, self.stop)
-        at_work = alive.told(self.taken.identity.run_id)
-        with at_work, Journal(self.taken.journal) as journal, copy as bucket:
+        with Journal(self.taken.journal) as journal, copy as bucket:
             scrubber = Scrubber(self.tools.secrets)
             recorder = recording.Recorder(journal, bucket, scrubber, self.listener)
             self._take_over(recorder)
@@ -124,7 +128,7 @@ class Work:
             tally=tally,
             not_stored=not_stored,
             decision=decision,
-            left_behind=() if clean else tuple(self.listener.left_behind),
+            left_behind=tuple(self.listener.left_behind),
         )
 
     def _take_over(self, recorder: recording.Recorder) -> None:
@@ -207,6 +211,7 @@ class Work:
         """Remove what may be left in buckets: after the results are sent, for those are dearer."""
         if not (tally.left_behind or self.listener.left_behind):
             return True
+        self.listener.left_behind.clear()  # it is tried once more, and that includes all of it
         end = _CleanUpEnd(stop=self.stop)
         return self.settler.remove_leftovers(self.taken.identity.run_id, end)
 

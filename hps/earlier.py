@@ -18,6 +18,7 @@ RERUN: Mapping[str, frozenset[str]] = {
     "missing": frozenset(),
     "all": frozenset({"ok", "failed", "timeout", "skipped", "invalid"}),
 }
+_RESULT_HAS = ("operation_id", "status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,8 @@ def changed(plan: Plan, folder: Path) -> str:
     last = max(_all(folder), key=lambda earlier: earlier.run_id, default=None)
     if last is None or _rejected(last.run) or last.run.get("spec_sha256") == plan.spec.sha256:
         return ""
-    return last.run_id if len(last.ended) < int(str(last.run.get("operations", 0))) else ""
+    planned = last.run.get("operations")
+    return last.run_id if isinstance(planned, int) and len(last.ended) < planned else ""
 
 
 def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
@@ -105,10 +107,13 @@ def read(path: Path) -> Earlier | None:
         return None  # what can't be read proves nothing
     if not records or records[0].get("kind") != "run" or records[0].get("run_id") != path.stem:
         return None
+    results = [record for record in records if record.get("kind") == "result"]
+    if not all(isinstance(r.get(name), str) for r in results for name in _RESULT_HAS):
+        return None  # a bucket may hold what we never wrote
     ended = {
         str(record["operation_id"]): str(record["status"])
-        for record in records
-        if record.get("kind") == "result" and record.get("status") != "interrupted"
+        for record in results
+        if record["status"] != "interrupted"
     }
     run = dict(records[0])
     resumed = [record for record in records if record.get("kind") == "resume"]

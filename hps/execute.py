@@ -167,6 +167,8 @@ class _Trial:
         shutil.rmtree(self.context.local(operation), ignore_errors=True)
         if self._uploaded or self._incomplete:
             self._remove(operation)
+        # What a server was told late it may yet do: at the end of the run it is looked once more.
+        self._failed |= self._incomplete
         self._uploaded = self._incomplete = False
 
     def _blocked_by(self, operation: Operation) -> Measurement | None:

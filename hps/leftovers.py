@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -34,9 +35,10 @@ def remove(
     stop: process.Stop,
     event: Callable[..., object],
 ) -> bool:
-    """Remove what operations made in the link's folder; `timeout_s` is for each try.
+    """Remove what operations made in the link's folder, with all tries within `timeout_s` for each.
 
-    What could not be removed is told. Returns True where nothing is known to be left.
+    So a server that hangs is asked once, and one that fails is asked again. What could not be
+    removed is told. Returns True where nothing is known to be left.
     """
     folder = OwnFolder(link.key)
     done = [_removed(link, folder, what, timeout_s, stop, event) for what in whats]
@@ -51,12 +53,21 @@ def _removed(
     stop: process.Stop,
     event: Callable[..., object],
 ) -> bool:
-    wrong = ""
+    wrong, left_s, ends_s = "", timeout_s, time.monotonic() + timeout_s
     for _ in range(_TRIES):
-        wrong = _REMOVE[what](link, folder, timeout_s=timeout_s, stop=stop)
-        if not wrong or (what == "uploads" and any(words in wrong for words in _NO_LIST)):
+        wrong = _REMOVE[what](link, folder, timeout_s=left_s, stop=stop)
+        if not wrong:
             return True
-        if stop.is_set():
+        if _not_listed(wrong):
+            event("uploads_not_listed", key=folder.key, reason=wrong)
+            return True
+        left_s = ends_s - time.monotonic()
+        if stop.is_set() or left_s <= 0:
             break
     event("clean_up_failed", what=what, key=folder.key, reason=wrong)
     return False
+
+
+def _not_listed(wrong: str) -> bool:
+    listing = "ListMultipartUploads" in wrong  # of one that is known, and not aborted, it is told
+    return listing and any(words in wrong for words in _NO_LIST)

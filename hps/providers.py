@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 MIB = 1024**2
 GIB = 1024**3
+# rclone writes characters that files can't have in names as these, and in a key it writes others
+# for them: what is put into such a folder would lie elsewhere, and not be found again.
+NOT_AS_WRITTEN = re.compile("[\u201b\u2400-\u2421]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

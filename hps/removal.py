@@ -1,12 +1,14 @@
 """Taking back what a run put into a bucket, and nothing else.
 
-For uploads rclone knows only "whose key begins with": so it is looked first whose those are.
+For uploads rclone knows only "whose key begins with", and aborts whatever a server then names: so
+it is looked first whose those are, and afterwards whether ours are gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hps.probe.bounded import Bounded
 from hps.probe.link import Link
 from hps.process import Stop
 from hps.targets.own import OwnFolder
@@ -16,6 +18,9 @@ from hps.tools.listed import Listed
 _NAME = "removal"
 # What rclone's own server answers to whoever asks for a list and there are none.
 _NO_UPLOADS = "NoSuchUpload"
+_NOT_ASKED_FOR = (
+    "the server lists uploads that it was not asked for, and with ours these would be aborted"
+)
 
 
 def delete_objects(
@@ -29,13 +34,15 @@ def abort_uploads(
     link: Link, folder: OwnFolder, *, timeout_s: float, stop: Stop | None = None
 ) -> str:
     """Abort the uploads that a run began in its folder. Returns what went wrong, or nothing."""
-    uploads, wrong = unfinished(link, folder.key, timeout_s=timeout_s, stop=stop)
-    if wrong:
+    ours, others, wrong = _whose(link, folder, timeout_s, stop)
+    if wrong or not ours:
         return wrong
-    keys = {upload.key for upload in uploads}
-    ours = {key for key in keys if folder.made(key)}
-    wrongs = [_abort(link, key, keys - ours, timeout_s, stop) for key in _places(ours, keys - ours)]
-    return next((wrong for wrong in wrongs if wrong), "")
+    if any(not key.startswith(folder.key) for key in others):
+        return _NOT_ASKED_FOR
+    tried = [_abort(link, key, others, timeout_s, stop) for key in _places(ours, others)]
+    said = next((why for why in tried if why), "")
+    left, _, wrong = _whose(link, folder, timeout_s, stop)
+    return (said or wrong or "the server still lists what was aborted") if left or wrong else ""
 
 
 def unfinished(
@@ -48,7 +55,17 @@ def unfinished(
     try:
         return listed.uploads(link.scratch / f"{_NAME}.out", link.remote), ""
     except ValueError:
-        return [], "the list of uploads is not whole"
+        return [], "the list of uploads is not whole: is there space in the temporary folder?"
+
+
+def _whose(
+    link: Link, folder: OwnFolder, timeout_s: float, stop: Stop | None
+) -> tuple[set[str], set[str], str]:
+    """The keys of a run's own uploads in its folder, those of others, and what went wrong."""
+    uploads, wrong = unfinished(link, folder.key, timeout_s=timeout_s, stop=stop)
+    keys = {upload.key for upload in uploads}
+    ours = {key for key in keys if folder.made(key)}
+    return ours, keys - ours, wrong
 
 
 def _places(ours: Iterable[str], others: Iterable[str]) -> list[str]:
@@ -69,13 +86,15 @@ def _abort(
     parts = place.split("/")
     folder = OwnFolder("/".join(parts[:4]))
     call = rclone.abort_uploads(link.remote, folder, "/".join(parts[4:]))
-    return _done(link, call, timeout_s, stop)
+    # rclone ends well, too, where the server refused.
+    return _done(link, call, timeout_s, stop) or evidence.first_error(link.log(_NAME))
 
 
 def _done(link: Link, call: rclone.Invocation, timeout_s: float, stop: Stop | None) -> str:
     """Run a call to its end. Returns what went wrong, or nothing."""
-    ended = link.run(call, timeout_s=timeout_s, name=_NAME, stop=stop)
+    bounded = Bounded(out=link.scratch / f"{_NAME}.out")
+    ended = link.run(call, timeout_s=timeout_s, name=_NAME, stop=stop, sampler=bounded)
     if ended.ended == "exit" and ended.returncode == 0:
         return ""
     said = evidence.last_line(link.log(_NAME)) if ended.ended == "exit" else ""
-    return said or link.why(_NAME, ended)
+    return bounded.why or said or link.why(_NAME, ended)

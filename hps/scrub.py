@@ -102,9 +102,11 @@ def _without_begin(text: str, value: str, label: str) -> str:
         end = begin
         while end < len(text) and end - begin < len(value) and text[end] == value[end - begin]:
             end += 1
+        after = begin + 1
         if end == len(text) or text.startswith(_CUTS, end):
             text = text[:begin] + label + text[end:]
-        begin = text.find(value[:_SHORTEST_PIECE], begin + 1)
+            after = begin + len(label)  # the name may begin as the secret does
+        begin = text.find(value[:_SHORTEST_PIECE], after)
     return text
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from hps import admission, orphans, settling, taking_up
 from hps.doing import Noting, Outcome, Work, collect_facts, decide
+from hps.errors import HpsError
 from hps.model import Plan, Spec
 from hps.node.machine_id import machine_id
 from hps.record import RunIdentity, new_run_id
 from hps.recording import Listener
 from hps.settling import Settler
 from hps.stop import SignalStop
+from hps.store import alive
 from hps.store.lock import RunLock
 from hps.surroundings import Tools, opened
 from hps.taking_up import TakenUp, Wish
@@ -138,15 +140,19 @@ class _Session:
             self.unread = admission.fetch_journals(link, wanted, self.fetched)
 
     def go_on(self, taken: TakenUp, lock: RunLock, home: Path) -> Outcome | Finished:
-        """Put earlier runs in order, then do what this one has left, and store it."""
+        """Put earlier runs in order, then do what this one has left, and store it.
+
+        One that another process goes on with, in another folder, is left to that.
+        """
         if taken.tasks:
             taking_up.restore(taken)
         earlier_runs = [
             journal
             for journal in settling.open_journals(home)
-            if not (taken.tasks and journal == taken.journal)
+            if not ((taken.tasks and journal == taken.journal) or alive.is_alive(journal.stem))
         ]
-        lacking = self.settle(earlier_runs, home, again=not self.unread)
+        looked = self.unread or not self.options.wish.run_id
+        lacking = self.settle(earlier_runs, home, again=not looked)
         if not taken.tasks:
             return Finished(run_id=taken.identity.run_id, not_stored=_said("", lacking))
         outcome = self.work(taken, lock).do()
@@ -172,14 +178,18 @@ class _Session:
     def settle(self, journals: Sequence[Path], home: Path, *, again: bool) -> dict[str, str]:
         """Why the bucket lacks results of earlier runs, by their ids.
 
-        It is looked `again` what the bucket has of them, for that may be more than is here.
+        It is looked `again` what the bucket has of them, for that may be more than is here. That
+        they can't be sent is no reason not to do this one.
         """
         if journals and again:
             self.fetch(f"/{home.name}/*.jsonl")
         if self.unread:
             return {journal.stem: self.unread for journal in journals}
         folder = f"{_experiment_folder(self.plan)}/{home.name}"
-        return self.settler.settle(journals, folder) if journals else {}
+        try:
+            return self.settler.settle(journals, folder) if journals else {}
+        except HpsError as error:
+            return {journal.stem: error.message for journal in journals}
 
 
 def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hps import earlier, leftovers, process, recording
@@ -82,6 +82,7 @@ class Settler:
                 if wrong:
                     lacking[journal.stem] = wrong
                 elif self.remove_leftovers(journal.stem, self.stop):
+                    self._tell_elsewhere(journal)
                     end(journal)
         return lacking
 
@@ -95,8 +96,13 @@ class Settler:
             pass  # a line that was cut off is taken away, and a journal without any
         ours = earlier.read(journal)
         theirs = earlier.read(self.fetched / journal.parent.name / journal.name)
-        if ours is None or (theirs is not None and len(theirs.ended) > len(ours.ended)):
-            return ""  # there is nothing to send, or another machine has gone on with this run
+        if ours is None:
+            if journal.is_file():
+                why = f"{journal} can't be read as results, and is not sent"
+                self.listener.event("earlier_run_unreadable", run_id=journal.stem, reason=why)
+            return ""
+        if theirs is not None and len(theirs.ended) > len(ours.ended):
+            return ""  # another machine has gone on with this run
         scrubber = Scrubber(self.tools.secrets)
         wrong = recording.publish(
             journal, bucket, self.render, scrubber, self.stop, most_s=_SEND_MOST_S
@@ -104,6 +110,18 @@ class Settler:
         if not wrong:
             self.listener.event("results_sent_later", run_id=journal.stem)
         return wrong
+
+    def _tell_elsewhere(self, journal: Path) -> None:
+        """Where a run may have left something out of reach: targets that are named no more."""
+        read = earlier.read(journal)
+        then = read.run.get("targets") if read is not None else None
+        now = {_place(asdict(target)) for target in self.plan.spec.targets.values()}
+        places = then if isinstance(then, Mapping) else {}
+        for name, target in places.items():
+            known = not isinstance(target, Mapping) or _place(target) in now
+            if not known and target.get("provider") != "embedded":
+                why = f"{name} was another place: `hps clean` with the file of that run looks there"
+                self.listener.event("earlier_run_elsewhere", run_id=journal.stem, reason=why)
 
     def remove_leftovers(self, run_id: str, stop: process.Stop) -> bool:
         """Remove what a run left in its own folder of each target. True: nothing is left."""
@@ -123,3 +141,7 @@ class Settler:
             if plan.spec.targets[name].provider != "embedded"
         ]
         return all(done)
+
+
+def _place(target: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(str(target.get(name)) for name in ("endpoint", "bucket", "folder"))

@@ -108,7 +108,8 @@ def restore(taken: TakenUp) -> None:
     place, temporary = taken.journal, taken.journal.with_suffix(_RESTORED)
     try:
         for left in place.parent.glob(f"*{_RESTORED}"):  # by a run that was killed here
-            left.unlink()
+            if is_run_id(left.stem):
+                left.unlink()
         if taken.before is not None and taken.before.journal != place:
             shutil.copyfile(taken.before.journal, temporary)
             temporary.replace(place)

@@ -66,20 +66,23 @@ def targets_yaml(endpoint: str, server: S3Server, *, ca_cert: Path | None = None
     """
     return f"""\
 targets:
-{_target("s3", endpoint, server.bucket, ca_cert)}
-{_target("store", server.endpoint, server.bucket, server.ca_cert)}
+{target_text("s3", endpoint, server.bucket, ca_cert=ca_cert)}
+{target_text("store", server.endpoint, server.bucket, ca_cert=server.ca_cert)}
 results: {{target: store}}
 """
 
 
-def _target(name: str, endpoint: str, bucket: str, ca_cert: Path | None) -> str:
+def target_text(
+    name: str, endpoint: str, bucket: str, *, folder: str = "tests", ca_cert: Path | None = None
+) -> str:
+    """An entry of `targets`, with the keys that `hps` is given."""
     certificate = f"\n    ca_cert: {ca_cert}" if ca_cert else ""
     return f"""\
   {name}:
     provider: other
     endpoint: {endpoint}
     bucket: {bucket}
-    folder: tests
+    folder: {folder}
     force_path_style: true
     access_key_id: {{env: TEST_KEY_ID}}
     secret_access_key: {{env: TEST_SECRET}}{certificate}"""

@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -105,9 +105,9 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture
-def proxy_for() -> Iterator[ProxyFor]:
-    """A factory of recording proxies: `proxy_for(server, min_data_s=0.3, rules=(…,))`."""
+@contextmanager
+def proxies() -> Iterator[ProxyFor]:
+    """A factory of recording proxies, which live as long as the block."""
     with ExitStack() as stack:
 
         def start(
@@ -122,6 +122,13 @@ def proxy_for() -> Iterator[ProxyFor]:
             )
             return stack.enter_context(proxy)
 
+        yield start
+
+
+@pytest.fixture
+def proxy_for() -> Iterator[ProxyFor]:
+    """A factory of recording proxies: `proxy_for(server, min_data_s=0.3, rules=(…,))`."""
+    with proxies() as start:
         yield start
 
 

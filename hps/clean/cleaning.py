@@ -18,6 +18,7 @@ from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, MachineError
 from hps.model import Spec, Target
 from hps.node.machine_id import machine_id
 from hps.steps.context import Stop
+from hps.store import alive
 from hps.surroundings import Tools, opened
 from hps.targets.own import experiment_folder, run_folder
 
@@ -162,6 +163,8 @@ class _Work:
         """What became of it where it is not kept."""
         if one.kept or self.stop.is_set():
             return one
+        if alive.is_alive(one.run_id):  # it was taken up meanwhile
+            return replace(one, kept=judging.AT_WORK)
         event("removing", target=one.target, run_id=one.run_id, objects=one.objects)
         folder = run_folder(self.spec.name, one.run_id)
         link = self.tools.link(one.target, folder.key, self.stop)

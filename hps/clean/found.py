@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from hps import removal
 from hps.errors import MachineError
+from hps.probe.bounded import Bounded
 from hps.probe.link import Link
 from hps.steps.context import Stop
 from hps.targets.own import is_run_id, run_that_made
@@ -84,13 +85,19 @@ def _count(runs: dict[str, Found], key: str, one: Listed, *, upload: bool) -> No
         runs.setdefault(run_id, Found()).add(one, upload=upload)
 
 
-def _objects(link: Link, stop: Stop) -> Iterable[Listed]:
+def _objects(link: Link, stop: Stop) -> Iterator[Listed]:
     call = rclone.list_objects(link.remote, link.key)
-    ended = link.run(call, timeout_s=_LIST_TIMEOUT_S, name=_NAME, stop=stop)
+    bounded = Bounded(out=link.scratch / f"{_NAME}.out")
+    ended = link.run(call, timeout_s=_LIST_TIMEOUT_S, name=_NAME, stop=stop, sampler=bounded)
     if ended.ended != "exit" or ended.returncode != 0:
         said = evidence.last_line(link.log(_NAME)) if ended.ended == "exit" else ""
+        why = bounded.why or said or link.why(_NAME, ended)
         raise MachineError(
-            f"{link.remote.path(link.key)} can't be listed: {said or link.why(_NAME, ended)}",
+            f"{link.remote.path(link.key)} can't be listed: {why}",
             "check the endpoint, the bucket, and the keys: may they list it?",
         )
-    return listed.objects(link.scratch / f"{_NAME}.out")
+    try:
+        yield from listed.objects(link.scratch / f"{_NAME}.out")
+    except ValueError as error:
+        what = f"the list of {link.remote.path(link.key)} is not whole"
+        raise MachineError(what, "is there space in the temporary folder?") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +12,6 @@ from pathlib import Path
 
 from hps.store import lock
 from hps.targets.own import is_run_id
-
-# More than any lock tells.
-_MOST_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +77,9 @@ def _taken(place: Path) -> Iterator[tuple[str, bool]]:
     except OSError:
         yield "", False  # nothing can be known of it
         return
-    free = _lock(descriptor)
-    told = os.pread(descriptor, _MOST_BYTES, 0)
+    # One that its holder has removed meanwhile is free, and a run may begin with another.
+    free = _lock(descriptor) and lock.is_at(descriptor, place)
+    told = os.pread(descriptor, lock.MOST_BYTES, 0)
     try:
         yield _run(told), free
     finally:
@@ -100,8 +97,5 @@ def _lock(descriptor: int) -> bool:
 
 
 def _run(told: bytes) -> str:
-    try:
-        run_id = str(json.loads(told)["run_id"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+    run_id = str(lock.told(told).get("run_id"))
     return run_id if is_run_id(run_id) else ""

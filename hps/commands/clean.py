@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -71,11 +70,11 @@ def clean(
 
     Listed are the objects and the incomplete multipart uploads that runs made below
     FOLDER/data/EXPERIMENT/RUN_ID/, and nothing else is ever removed. What a run that is at work
-    has there is kept: one on this machine is known by its lock, one elsewhere by its latest
+    has there is kept: one on this machine says so itself, one elsewhere is known by its latest
     object, upload or journal.
 
     FILE is an experiment; without it, the one that EXPERIMENT names. Exit codes: 0 done, or nothing
-    to do; 1 something could not be looked at or removed; 2 usage or experiment.
+    to do; 1 something could not be looked at or removed; 2 usage or experiment; 130, 143 stopped.
     """
     from hps.clean import text
     from hps.clean.cleaning import clean as look_and_remove
@@ -119,8 +118,9 @@ def _spec(file: str | None, overrides: tuple[str, ...], env: dict[str, str]) -> 
         raise validation.no_experiment("clean")
     checked = validation.check(file, overrides, env, None)
     if checked.spec is None:
-        complaint.tell(validation.explain(checked, terminal=sys.stderr.isatty()))
+        complaint.tell_problems(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
+    complaint.keep_out_secrets_of(checked.spec)
     return checked.spec
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import threading
 import traceback
@@ -11,18 +12,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from hps.errors import HpsError
+    from hps.model import Spec
+    from hps.validation import Checked
 
 _BUG = "hps: this is a bug of hps, not a mistake of yours; please report it\n"
 # Named by the experiment; those that their names give away are known anyway.
 _secrets: dict[str, str] = {}
 
 
-def keep_out(secrets: Mapping[str, str]) -> None:
-    """Take these secrets, by name, out of everything that is told from now on."""
-    _secrets.update(secrets)
+def keep_out_secrets_of(spec: Spec) -> None:
+    """Take what an experiment names as secrets out of everything that is told from now on."""
+    from hps.spec import secret_env_names
+
+    _secrets.update((name, os.environ.get(name, "")) for name in secret_env_names(spec))
 
 
 def tell(text: str) -> None:
@@ -30,16 +35,20 @@ def tell(text: str) -> None:
     from hps.scrub import Scrubber
 
     clean = _printable(Scrubber(_secrets).text(text))
-    # That nobody listens any more must not hide how the command ends.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(clean if clean.endswith("\n") else f"{clean}\n")
-        sys.stderr.flush()
+    _write(clean if clean.endswith("\n") else f"{clean}\n")
 
 
 def tell_error(error: HpsError) -> None:
     """A mistake that a person can mend."""
     hint = f"\n     {error.hint}" if error.hint else ""
     tell(f"hps: {error.message}{hint}")
+
+
+def tell_problems(checked: Checked) -> None:
+    """Why a file is no experiment; on a terminal in colour."""
+    from hps import validation
+
+    _write(validation.explain(checked, terminal=sys.stderr.isatty()))
 
 
 def tell_shown(show: Callable[[io.StringIO], None]) -> None:
@@ -68,6 +77,13 @@ def _told(
 ) -> None:
     lines = traceback.format_exception(kind, error, trace)
     tell(f"{''.join(lines)}{_BUG}")
+
+
+def _write(text: str) -> None:
+    # That nobody listens any more must not hide how the command ends.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _printable(text: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hps.commands import complaint
 from hps.errors import HpsError
 from hps.extras import require_report
 
@@ -50,8 +51,7 @@ def remark(text: str) -> None:
     """A line for people, on standard error."""
     from hps.report.results_text import printable
 
-    with contextlib.suppress(OSError):  # nobody listens
-        sys.stderr.write(f"hps: {printable(text)}\n")
+    complaint.tell(f"hps: {printable(text)}")
 
 
 def place(where: str | None, folder: str | None, env: Mapping[str, str]) -> Place:
@@ -75,6 +75,7 @@ def experiment(file: str, env: Mapping[str, str]) -> Spec:
     if checked.spec is None:
         first = checked.problems[0]
         raise HpsError(f"{checked.name}: {first.message}", "hps validate says all about it")
+    complaint.keep_out_secrets_of(checked.spec)
     return checked.spec
 
 

@@ -17,8 +17,6 @@ from hps.targets import Remote, remote_of
 from hps.tools import rclone
 
 TIMEOUT_S = 30.0
-# An endpoint that is away must not hold anything up for minutes.
-_BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +30,7 @@ class Bucket:
 
     def run(self, *arguments: str) -> Said:
         """Run rclone; nothing that it says holds a secret. Raises `HpsError` if it is too slow."""
-        invocation = rclone.Invocation(args=(*arguments, *_BRIEF), remote=self.remote)
+        invocation = rclone.Invocation(args=(*arguments, *rclone.BRIEF), remote=self.remote)
         command = invocation.command(self.binary, self.secrets)
         said = self.place.run(command, most_bytes=MAX_BYTES + 1)
         return Said(code=said.code, out=said.out, err=Scrubber(self.secrets).text(said.err))

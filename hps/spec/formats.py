@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from hps import gates
 from hps.errors import HpsError, UnitError
+from hps.providers import NOT_AS_WRITTEN
 from hps.units import (
     RATE_UNITS,
     SIZE_UNITS,
@@ -107,6 +108,10 @@ def check_folder(text: str) -> None:
     if "$" in inner:
         # A command that was printed is pasted into a shell, which would fill it in.
         raise FormatError("holds '$'", f"{hint}; a variable is ${{NAME}}, in braces", "bad-folder")
+    odd = NOT_AS_WRITTEN.search(inner)
+    if odd:
+        what = f"holds U+{ord(odd[0]):04X}, which rclone takes for another character"
+        raise FormatError(what, hint, "bad-folder")
     parts = inner.split("/") if inner else []
     for wrong, name in (("", "'//'"), ("..", "'..'"), (".", "'.'")):
         if wrong in parts:

@@ -9,9 +9,13 @@ from hps.tools import rclone
 
 
 def call(operation: Operation, places: Places) -> rclone.Invocation:
-    """A single file is named, so that nothing is listed."""
-    key, local = places.key(operation), places.local(operation)
-    name = places.single_name(operation)
+    """To the trial's own folder."""
+    return into(places.local(operation), operation, places)
+
+
+def into(local: str, operation: Operation, places: Places) -> rclone.Invocation:
+    """To any folder. A single file is named, so that nothing is listed."""
+    key, name = places.key(operation), places.single_name(operation)
     return rclone.download(
         places.remote(operation),
         f"{key}/{name}" if name else key,

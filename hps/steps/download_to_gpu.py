@@ -26,6 +26,7 @@ from hps.gpu.following import Follower, Incoming
 from hps.gpu.measured import measured
 from hps.limit import Limit
 from hps.model import Measurement, Operation
+from hps.steps import download
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import judge, needed, run_call
 from hps.tools import rclone
@@ -57,15 +58,7 @@ class _Ended:
 
 def call(operation: Operation, places: Places) -> rclone.Invocation:
     """As `download`, but to a folder of this step's own."""
-    key, local = places.key(operation), _local(operation, places)
-    name = places.single_name(operation)
-    return rclone.download(
-        places.remote(operation),
-        f"{key}/{name}" if name else key,
-        f"{local}/{name}" if name else local,
-        needed(operation.requested),
-        folder=name is None,
-    )
+    return download.into(_local(operation, places), operation, places)
 
 
 def perform(operation: Operation, context: StepContext) -> Measurement:

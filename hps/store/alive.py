@@ -11,26 +11,34 @@ import errno
 import socket
 from collections.abc import Iterator
 
+from hps.errors import HpsError
+
 
 @contextlib.contextmanager
 def told(run_id: str) -> Iterator[None]:
-    """For the length of a `with` block, `is_alive` is true of this run."""
+    """For the length of a `with` block, `is_alive` is true of this run.
+
+    Raises `HpsError` where it is so already: two that go on with one run would store it twice.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
-        # Whoever has the name already says the same with it.
-        _bind(name, run_id)
+        try:
+            name.bind(_name(run_id))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                hint = "wait for its end, or begin a new run with --fresh"
+                raise HpsError(f"run {run_id} is at work on this machine", hint) from None
+            # A system without such names, or that gives out none, goes without.
         yield
 
 
 def is_alive(run_id: str) -> bool:
-    """True while a process of this machine is within `told` for the run."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
-        return not _bind(name, run_id)
+    """True while a process of this machine is within `told` for the run.
+
+    It looks without taking the name, which a run that begins at that moment needs.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as looks:
+        return looks.connect_ex(_name(run_id)) == 0
 
 
-def _bind(name: socket.socket, run_id: str) -> bool:
-    """False where another process has the name."""
-    try:
-        name.bind(f"\0hps-run-{run_id}")
-    except OSError as error:
-        return error.errno != errno.EADDRINUSE
-    return True
+def _name(run_id: str) -> str:
+    return f"\0hps-run-{run_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -53,9 +54,9 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        empty = os.fstat(self._descriptor).st_size == 0
+        found = os.fstat(self._descriptor)
         os.close(self._descriptor)
-        if empty:
+        if found.st_size == 0 and stat.S_ISREG(found.st_mode):  # and no device
             with contextlib.suppress(OSError):  # a disk that has become read-only keeps it
                 self.path.unlink()
 
@@ -80,7 +81,8 @@ def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object
     """
     kept: dict[object, Mapping[str, object]] = {}
     for number, record in enumerate(records):
-        key = record.get("operation_id", number)
+        operation_id = record.get("operation_id")
+        key = operation_id if isinstance(operation_id, str) else number
         if key in kept and record.get("status") == "interrupted":
             continue
         kept.pop(key, None)

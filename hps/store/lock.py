@@ -13,7 +13,7 @@ from types import TracebackType
 from hps.errors import HpsError, NotStoredError
 
 NAME = ".lock"
-_MOST_BYTES = 1024
+MOST_BYTES = 1024
 
 
 class RunLock:
@@ -27,21 +27,20 @@ class RunLock:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = _opened(self.path)
-            while not _is_at(self._descriptor, self.path):  # its last holder has just removed it
+            while not is_at(self._descriptor, self.path):  # its last holder has just removed it
                 os.close(self._descriptor)
                 self._descriptor = _opened(self.path)
         except BlockingIOError:
             raise HpsError(
-                f"another run works in {folder}: {_described(_told(self.path.read_bytes()))}",
-                "wait for its end, or name another folder with --output",
+                f"another run works in {folder}: {_holder(self.path)}",
+                "wait for its end, or that of `hps clean`; or name another folder with --output",
             ) from None
         except OSError as error:
             raise NotStoredError(
                 f"cannot write results to {folder}: {error.strerror}",
                 "name a folder that can be written with --output",
             ) from error
-        told = os.pread(self._descriptor, _MOST_BYTES, 0)
-        self.before: Mapping[str, object] = _told(told)
+        self.before: Mapping[str, object] = told(os.pread(self._descriptor, MOST_BYTES, 0))
 
     def tell(self, **fields: object) -> None:
         """Put down what goes on; it outlives this process, but not the machine.
@@ -51,7 +50,7 @@ class RunLock:
         """
         text = json.dumps({"pid": os.getpid(), **fields}).encode()
         try:
-            os.pwrite(self._descriptor, text.ljust(_MOST_BYTES)[:_MOST_BYTES], 0)
+            os.pwrite(self._descriptor, text.ljust(MOST_BYTES)[:MOST_BYTES], 0)
         except OSError as error:
             raise NotStoredError(
                 f"cannot write results to {self.path.parent}: {error.strerror}",
@@ -84,20 +83,26 @@ def _opened(path: Path) -> int:
     return descriptor
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """False where the file was removed after it was opened: a lock on it keeps nobody out."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _told(text: bytes) -> dict[str, object]:
+def told(text: bytes) -> dict[str, object]:
+    """What a lock's holder has put down; nothing where that is empty, or no JSON object."""
     try:
-        told = json.loads(text)
+        found = json.loads(text)
     except ValueError:
         return {}  # empty, or cut off in the middle of a word
-    return told if isinstance(told, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
-def _described(holder: Mapping[str, object]) -> str:
+def _holder(path: Path) -> str:
+    try:
+        holder = told(path.read_bytes())
+    except OSError:
+        holder = {}  # it has just ended
     return f"process {holder.get('pid', 'unknown')}, run {holder.get('run_id', 'not begun')}"

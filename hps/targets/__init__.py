@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
-from hps.providers import PROVIDERS
+from hps.providers import NOT_AS_WRITTEN, PROVIDERS
 
 # What a child inherits: enough to find programs, certificates and a proxy, and nothing that
 # could change what a tool does (RCLONE_*) or that it has no business knowing.
@@ -48,7 +48,17 @@ class Remote:
 
 
 def remote_of(target: Target) -> Remote:
-    """The remote of a target. The embedded one must have been started: it needs an endpoint."""
+    """The remote of a target. The embedded one must have been started: it needs an endpoint.
+
+    Raises `HpsError` for a folder that rclone can't name.
+    """
+    odd = NOT_AS_WRITTEN.search(target.folder)
+    if odd:
+        raise HpsError(
+            f"target '{target.name}': its folder holds U+{ord(odd[0]):04X}, which rclone takes for "
+            "another character",
+            "name a folder without it",
+        )
     facts = PROVIDERS[target.provider]
     settings = {
         "TYPE": "s3",

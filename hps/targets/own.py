@@ -23,8 +23,9 @@ _FOLDER = re.compile(
 )
 # The names of payloads, and those of the probe. rclone, too, reads them as regular expressions.
 _PAYLOAD = r"(?:[0-9]/)?[0-9]+\.bin"
-_PROBED = rf"{PROBE}/(?:sent|read-[0-9]+)/(?:part-)?[0-9]+\.bin"
-_MADE = re.compile(rf"(?P<run>{_RUN_ID})/(?:{_TRIAL_ID}/{_PAYLOAD}|{_PROBED})", re.ASCII)
+_PROBED = r"(?:sent|read-[0-9]+)/(?:part-)?[0-9]+\.bin"
+_OF_A_RUN = (rf"{_TRIAL_ID}/{_PAYLOAD}", rf"{PROBE}/{_PROBED}")
+_MADE = re.compile(rf"(?P<run>{_RUN_ID})/(?:{'|'.join(_OF_A_RUN)})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,9 @@ class OwnFolder:
 
     @property
     def made_patterns(self) -> tuple[str, ...]:
-        """What a run makes in this folder, as regular expressions below `run_key`."""
-        trials = f"{self.part or _TRIAL_ID}/{_PAYLOAD}"
-        patterns = {"": (trials, _PROBED), PROBE: (_PROBED,)}
-        return patterns.get(self.part, (trials,))
+        """The names of what a run makes in this folder, as regular expressions."""
+        patterns = {"": _OF_A_RUN, PROBE: (_PROBED,)}
+        return patterns.get(self.part, (_PAYLOAD,))
 
     def made(self, key: str) -> bool:
         """True for a key under the target's folder that is in this folder, and that a run made."""

@@ -136,10 +136,18 @@ def why_invalid(
 def last_line(path: Path) -> str:
     """What a plain log complains of first, else its last line, in words and without its time."""
     lines = path.read_text(errors="replace").strip().splitlines()
-    errors = (line for line in lines if _PLAIN_ERROR.match(line))
-    line = next(errors, lines[-1] if lines else "")
+    return first_error(path) or _said(lines[-1] if lines else "")
+
+
+def first_error(path: Path) -> str:
+    """What a plain log complains of first, in words and without its time, or nothing."""
+    lines = path.read_text(errors="replace").splitlines()
+    return _said(next(filter(_PLAIN_ERROR.match, lines), ""))
+
+
+def _said(line: str) -> str:
     _, operation, said = line.partition("operation error ")
-    return in_words(operation + said if operation else line.split(" : ")[-1])
+    return in_words(operation + said if operation else line.rsplit(" : ", maxsplit=1)[-1])
 
 
 def _chunk_size(log: RcloneLog, size_bytes: int) -> int:

@@ -26,8 +26,9 @@ class Listed:
 def objects(path: Path) -> Iterator[Listed]:
     """The answer to `rclone.list_objects` in a file; keys are below the listed folder.
 
-    Raises `ValueError` where it is not whole.
+    Raises `ValueError` at its end where it is not whole: rclone doesn't say that a disk was full.
     """
+    entry = ""
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             entry = line.strip().rstrip(",")
@@ -38,21 +39,29 @@ def objects(path: Path) -> Iterator[Listed]:
                     at=_moment(found.get("ModTime")),
                     size_bytes=int(found["Size"]),
                 )
+    if entry != "]":
+        raise ValueError("the list has no end")
 
 
 def uploads(path: Path, remote: Remote) -> list[Listed]:
     """The answer to `rclone.list_uploads` in a file; keys are below the target's folder.
 
+    Those of uploads that are elsewhere in the bucket, for which nobody asked, begin with a slash.
     Raises `ValueError` where it is not whole.
     """
     bucket, _, folder = remote.root.partition("/")
     prefix = f"{folder}/" if folder else ""
     found = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     return [
-        Listed(key=upload["Key"].removeprefix(prefix), at=_moment(upload.get("Initiated")))
+        Listed(key=_below(prefix, upload.get("Key")), at=_moment(upload.get("Initiated")))
         for upload in found.get(bucket) or ()
-        if upload["Key"].startswith(prefix)
     ]
+
+
+def _below(prefix: str, key: object) -> str:
+    if not isinstance(key, str):
+        raise ValueError("an upload without a key")
+    return key.removeprefix(prefix) if key.startswith(prefix) else f"/{key}"
 
 
 def _moment(text: object) -> datetime | None:

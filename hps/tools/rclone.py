@@ -47,7 +47,7 @@ _MEASURED = (
     "--stats-log-level=NOTICE",
 )
 # For calls that move no payload: an endpoint that is away must not hold the run up for minutes.
-_BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
+BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
 # Whole words for paths in a printed command that the reader's own shell fills in.
 _OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
 _FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
@@ -95,8 +95,8 @@ def download(
 def sync_up(
     remote: Remote, local: str, folder: OwnFolder, transfer: Transfer, *, size_bytes: int
 ) -> Invocation:
-    """Make the objects of a trial equal to a local folder: it may delete some."""
-    flags = _upload_flags(transfer, size_bytes)
+    """Make the objects of a trial equal to a local folder: it may delete some that runs make."""
+    flags = (*_only_made(folder), *_upload_flags(transfer, size_bytes))
     return _transfer(("sync", local, remote.path(folder.key)), remote, transfer, flags)
 
 
@@ -108,16 +108,15 @@ def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invoc
 
 def list_files(remote: Remote, key: str) -> Invocation:
     """Print the names of all objects under `key`, one a line."""
-    args = ("lsf", "--recursive", "--files-only", *_BRIEF, remote.path(key))
+    args = ("lsf", "--recursive", "--files-only", *BRIEF, remote.path(key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
 def delete(remote: Remote, folder: OwnFolder) -> Invocation:
-    """Delete all objects of a trial, or of the probe; finding none is not an error."""
+    """Delete the objects of a trial, or of the probe; finding none is not an error."""
     if not folder.part:
         raise ValueError(f"not a folder of one trial: {folder.key}")
-    args = ("delete", *_BRIEF, _inside(remote, folder.key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return remove_made(remote, folder)
 
 
 def make_files(paths: tuple[str, ...], size_bytes: int, *, zeros: bool) -> Invocation:
@@ -205,8 +204,7 @@ def _quoted(argument: str) -> str:
 
 def remove_made(remote: Remote, folder: OwnFolder) -> Invocation:
     """Delete what a run made in its folder, known by its names; anything else there stays."""
-    wanted = (f"--filter=+ /{{{{{pattern}}}}}" for pattern in folder.made_patterns)
-    args = ("delete", *_BRIEF, *wanted, "--filter=- **", _inside(remote, folder.run_key))
+    args = ("delete", *BRIEF, *_only_made(folder), _inside(remote, folder.key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
@@ -219,21 +217,27 @@ def abort_uploads(remote: Remote, folder: OwnFolder, name: str = "") -> Invocati
     if not folder.part or ".." in key:
         raise ValueError(f"not a place in a trial's own folder: {key}")
     # Of a server whose clock is ahead, all uploads begin in the future.
-    args = ("backend", "cleanup", *_BRIEF, "-o", "max-age=-48h", _inside(remote, key))
+    args = ("backend", "cleanup", *BRIEF, "-o", "max-age=-48h", _inside(remote, key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
 def list_uploads(remote: Remote, key: str) -> Invocation:
-    """Print, as `read_uploads` reads it, the multipart uploads whose key begins with `key`."""
-    args = ("backend", "list-multipart-uploads", *_BRIEF, _inside(remote, key))
+    """Print, as `hps.tools.listed` reads it, the multipart uploads whose key begins with `key`."""
+    args = ("backend", "list-multipart-uploads", *BRIEF, _inside(remote, key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
 def list_objects(remote: Remote, key: str) -> Invocation:
-    """Print the objects under the folder `key`, one a line, as `read_objects` reads them."""
+    """Print the objects under the folder `key`, one a line, as `hps.tools.listed` reads them."""
     flags = ("--recursive", "--files-only", "--fast-list", "--no-mimetype", "--use-server-modtime")
-    args = ("lsjson", *flags, *_BRIEF, _inside(remote, key))
+    args = ("lsjson", *flags, *BRIEF, _inside(remote, key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def _only_made(folder: OwnFolder) -> tuple[str, ...]:
+    """Whatever else a server lists in the folder is passed over."""
+    wanted = (f"--filter=+ /{{{{{pattern}}}}}" for pattern in folder.made_patterns)
+    return (*wanted, "--filter=- **")
 
 
 def _inside(remote: Remote, key: str) -> str:

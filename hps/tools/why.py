@@ -75,10 +75,14 @@ _NETWORK: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"stopped after (\d+) redirects", "it was redirected {1} times, and no further"),
         (r"malformed HTTP.*", "what answered is no HTTP server"),
         (r"connection reset by peer", "the connection was reset"),
-        (r"broken pipe", "the connection was closed while data was being sent"),
+        (
+            r"broken pipe|use of closed network connection",
+            "the connection was closed while data was being sent",
+        ),
         (r"(?:^|: )unexpected EOF$", "the connection ended in the middle of the answer"),
         (r"(?:^|: )EOF$|server closed idle connection", "the connection was closed unanswered"),
         (r"(?:i/o timeout|Client\.Timeout|deadline exceeded|timeout awaiting).*", "no answer came"),
+        (r"transport connection broken: (.*)", "the answer is no proper HTTP: {1}"),
     )
 )
 # What rclone itself found, the first that fits the beginning.

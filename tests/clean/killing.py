@@ -30,6 +30,19 @@ def started(site: Site) -> subprocess.Popen[bytes]:
         )
 
 
+def cleaning(site: Site) -> subprocess.Popen[bytes]:
+    """`hps clean --yes` of all that is there, whatever its age."""
+    arguments = ["clean", str(site.spec), "--output", str(site.output), "--older-than=0s", "--yes"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "hps", *arguments],
+        env={**os.environ, **site.env},
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
 def killed_in_the_middle(site: Site) -> str:
     """SIGKILL while an operation is under way. Returns the run's id once all is quiet."""
     with started(site) as running:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hps.record import new_run_id
 from tests.clean.bucket import Bucket
-from tests.command import Ran, hps, keys_of
+from tests.command import Ran, hps, keys_of, target_text
 from tests.servers.s3_server import S3Server
 
 TRIAL = "0123456789ab"
@@ -19,14 +19,7 @@ _SPEC = """\
 api: hps/v1
 name: {name}
 targets:
-  s3:
-    provider: other
-    endpoint: {endpoint}
-    bucket: {bucket}
-    folder: {folder}
-    force_path_style: true
-    access_key_id: {{env: TEST_KEY_ID}}
-    secret_access_key: {{env: TEST_SECRET}}
+{target}
 data: {{size: {size}}}
 matrix: {{chunk_size: [5MiB], concurrency: [2]}}
 repetitions: {repetitions}
@@ -56,9 +49,9 @@ class Site:
         """The spec, with this text for `folder`."""
         text = _SPEC.format(
             name=self.name,
-            endpoint=self.server.endpoint,
-            bucket=self.server.bucket,
-            folder=json.dumps(inside),
+            target=target_text(
+                "s3", self.server.endpoint, self.server.bucket, folder=json.dumps(inside)
+            ),
             size=size,
             repetitions=repetitions,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import socket
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.clean.killing import PATIENCE_S, is_under_way, killed_in_the_middle, started, wait_for
 from tests.clean.site import MACHINE, TRIAL, Site, old_run
 from tests.command import REPOSITORY, hps
+from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server
 
 _PERHAPS = "it may be at work on another machine"
@@ -247,6 +249,26 @@ def test_without_the_journals_nothing_is_removed(site: Site) -> None:
 
     assert ran.code == 1
     assert _begun(site) == [site.made(run_id)]
+
+
+@pytest.mark.parametrize("of", ["data", "results"])
+@pytest.mark.parametrize("kept_bytes", [0, 2])
+def test_a_list_that_is_not_whole_is_no_list(of: str, kept_bytes: int, site: Site) -> None:
+    """On a full disk rclone writes as much as there is space for, and ends well."""
+    run_id = old_run()
+    site.bucket.put(site.made(run_id))
+    wrapper, real = site.home / "rclone", shlex.quote(find_rclone())
+    cut = f'{real} "$@" | head -c {kept_bytes}'
+    wrapper.write_text(
+        f'#!/bin/sh\ncase "$*" in lsjson*/{of}/*) {cut};; *) exec {real} "$@";; esac\n'
+    )
+    wrapper.chmod(0o755)
+
+    ran = site.clean("--yes", "--older-than", "0s", env={"HPS_RCLONE": str(wrapper)})
+
+    assert ran.code == 1, ran.err
+    assert "is not whole" in ran.out
+    assert _kept(site) == {site.made(run_id)}
 
 
 def test_a_run_at_work_is_left_alone(tmp_path: Path, s3_server: S3Server) -> None:

@@ -161,7 +161,10 @@ def _run(site: Site) -> int:
 
 
 @pytest.mark.parametrize("command", [_clean, _run])
-@pytest.mark.parametrize("written", ["//x/", "///", "a/../b", "..", "a//b", "./a", "-x", "a\nb"])
+@pytest.mark.parametrize(
+    "written",
+    ["//x/", "///", "a/../b", "..", "a//b", "./a", "-x", "a\nb", "a\u201bb", "a\u2421", "\u240a"],
+)
 def test_other_folders_are_refused(
     written: str, command: Callable[[Site], int], moto_server: S3Server, tmp_path: Path
 ) -> None:

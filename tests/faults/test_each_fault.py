@@ -26,6 +26,7 @@ from tests.servers.http_head import RequestHead
 from tests.servers.s3_server import S3Server
 
 ALL_OK = ("ok", "ok", "ok", "ok")
+DISPROVED = ("ok", "failed", "failed", "ok")
 NO_UPLOAD = ("failed", "skipped", "skipped", "skipped")
 NO_DOWNLOAD = ("ok", "failed", "skipped", "ok")
 LATE_UPLOAD = ("timeout", "skipped", "skipped", "skipped")
@@ -34,7 +35,10 @@ UNDELETED = ("ok", "ok", "ok", "failed")
 _HTML = b"<html><head><title>Welcome</title></head><body>Please log in</body></html>"
 _PAGE = Respond(status=200, body=_HTML, headers={"Content-Type": "text/html"})
 # None of these is a person's business: Go's and Amazon's wrappings.
-_RAW = ("operation error", "RequestID", "HostID", "StatusCode", "0x", "goroutine", "(nil)", "\n")
+_RAW = (
+    *("operation error", "RequestID", "HostID", "StatusCode", "0x", "goroutine", "(nil)", "\n"),
+    *("request send failed", "net/http", 'Get "'),
+)
 
 
 def _error(status: int, code: str, message: str = "", **headers: str) -> Respond:
@@ -125,6 +129,12 @@ def _said(raw: str, body: bytes = b"x" * 1000) -> Say:
     return Say(raw=raw.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
 
 
+def _names(*keys: str) -> Respond:
+    """The answer to a list."""
+    entries = "".join(f"<Contents><Key>{key}</Key><Size>1</Size></Contents>" for key in keys)
+    return Respond(status=200, body=f"<ListBucketResult>{entries}</ListBucketResult>".encode())
+
+
 _SHORT = "the server sent 1000 bytes for a range of 5242880"
 FAULTS = (
     # what a retry mends
@@ -189,6 +199,15 @@ FAULTS = (
         "a skewed Date", _any, Relabel(headers={"Date": "Mon, 01 Jan 2018 00:00:00 GMT"}),
         NO_UPLOAD, "is this machine's clock right?",
     ),
+    _fails(
+        "304", _down, Respond(status=304), NO_DOWNLOAD,
+        "the server answered 304 NotModified to GetObject", 0,
+    ),
+    _fails(
+        "101", _part_one,
+        Say(raw=b"HTTP/1.1 101 Other\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
+        NO_UPLOAD, "the server answered 101 SwitchingProtocols to UploadPart", 0,
+    ),
     # bytes
     _fails(
         "a flipped byte going up", _part_one, Flip(at=1000), NO_UPLOAD,
@@ -231,6 +250,36 @@ FAULTS = (
         "all for a range", _first_range, Respond(status=200, body=bytes(SIZE)), NO_DOWNLOAD,
         "the server sent 6291456 bytes for a range of 5242880",
     ),
+    _fails(
+        "another total", _first_range,
+        Relabel(headers={"Content-Range": f"bytes 0-{5 * MIB - 1}/99999999"}), NO_DOWNLOAD,
+        "corrupted on its way: 6291456 bytes came, not 99999999", 0,
+    ),
+    _fails(
+        "other bytes of the right size", _first_range,
+        Respond(
+            status=206,
+            body=b"x" * (5 * MIB),
+            headers={"Content-Range": f"bytes 0-{5 * MIB - 1}/{SIZE}"},
+        ),
+        DISPROVED, "its bytes are wrong: 1 of 1 files differ", 0,
+    ),
+    _fails(
+        "more than it says", _first_range,
+        _said("HTTP/1.1 206 Part\nContent-Length: 1000", b"x" * 5 * MIB), NO_DOWNLOAD, _SHORT,
+    ),
+    _fails(
+        "less than it says", _first_range, _said("HTTP/1.1 206 Part\nContent-Length: 99999999"),
+        NO_DOWNLOAD, "corrupted on its way: the md5 of what came is", 1,
+    ),
+    _fails(
+        "less than nothing", _first_range, _said("HTTP/1.1 206 Part\nContent-Length: -5"),
+        NO_DOWNLOAD, 'GetObject: the answer is no proper HTTP: bad Content-Length "-5"',
+    ),
+    _fails(
+        "no size", _head, _said('HTTP/1.1 200 OK\nConnection: close', b""), NO_UPLOAD,
+        "corrupted on its way: 0 bytes came, not 6291456",
+    ),
     # answers of something else
     _fails(
         "a page for the upload's id", _create, _PAGE, NO_UPLOAD,
@@ -250,6 +299,24 @@ FAULTS = (
     _fails(
         "no server of the web", _create, Say(raw=b"\x15\x03\x01\x00\x02\x02"), NO_UPLOAD,
         "CreateMultipartUpload: ",
+    ),
+    _fails(
+        "leave to go on, and no more", _part_one,
+        Say(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + b"HTTP/1.1 200 OK\r\n\r\n"),
+        NO_UPLOAD, "has no ETag",
+    ),
+    _fails(
+        "a list of what others have", _list, _names("tests/victim", "../x", "/", ""), UNDELETED,
+        "deleted 0 of 1 objects: the server lists no more", 0,
+    ),
+    _fails(
+        "a list that is cut off", _list, Respond(status=200, body=b"<ListBucketResult><Contents>"),
+        UNDELETED, "the server answered 200 to ListObjects: its text is none of S3's",
+    ),
+    _fails(
+        "redirects elsewhere", _down,
+        Respond(status=307, headers={"Location": "http://storage.hps.invalid/x"}), NO_DOWNLOAD,
+        "GetObject: the name storage.hps.invalid ", 0,
     ),
     # what has no end but the time-out
     _fails(

@@ -51,11 +51,12 @@ def _remote(endpoint: str, server: S3Server) -> Remote:
 
 
 class Sending:
-    """A sender, what it has reported, and what is in the bucket."""
+    """A sender through a proxy, what it has reported, and what is in the bucket."""
 
-    def __init__(self, running: daemon.CopyDaemon, server: S3Server, folder: Path) -> None:
-        self.daemon = running
-        self.server = server
+    def __init__(
+        self, running: daemon.CopyDaemon, proxy: RecordingProxy, server: S3Server, folder: Path
+    ) -> None:
+        self.daemon, self.proxy, self.server = running, proxy, server
         self.reported: list[tuple[str, str]] = []
         self.journal = folder / f"{folder.name}.jsonl"
         self.bucket = BucketCopy(
@@ -87,9 +88,18 @@ def sending_to(rclone_path: str, s3_server: S3Server, guard: Guard, tmp_path: Pa
     def start(proxy: RecordingProxy) -> Iterator[Sending]:
         remote = _remote(proxy.endpoint, s3_server)
         with daemon.serve(remote, scratch, rclone_path, secrets, guard) as running:
-            yield Sending(running, s3_server, folder)
+            yield Sending(running, proxy, s3_server, folder)
 
     return start
+
+
+@pytest.fixture
+def hanging(s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo) -> Iterator[Sending]:
+    """With a file to send to a bucket that takes requests and answers none."""
+    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
+    with sending_to(proxy) as sending:
+        sending.write("one\n")
+        yield sending
 
 
 def _never(_: float) -> bool:
@@ -142,59 +152,47 @@ def test_a_port_that_refuses_for_a_time_only_delays(
         assert sending.stored() == "one\n"
 
 
-def test_a_bucket_that_hangs_takes_no_more_than_was_saved_for_it(
-    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
-) -> None:
-    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
-    with sending_to(proxy) as sending:
-        sending.write("one\n")
-        sending.bucket.timeout_s = 0.5
-        sending.bucket.send_now_and_then(sending.journal)
-        tried = proxy.recorder.begun()
-        assert tried > 0
-        sending.bucket._saved_s = 0.0  # it may take a twentieth of the time from here on
-        for _ in range(100):
-            sending.bucket.send_now_and_then(sending.journal)
-        assert proxy.recorder.begun() == tried
+def test_a_bucket_that_hangs_takes_no_more_than_was_saved_for_it(hanging: Sending) -> None:
+    hanging.bucket.timeout_s = 0.5
+    hanging.bucket.send_now_and_then(hanging.journal)
+    tried = hanging.proxy.recorder.begun()
+    assert tried > 0
+    hanging.bucket._saved_s = 0.0  # it may take a twentieth of the time from here on
+    for _ in range(100):
+        hanging.bucket.send_now_and_then(hanging.journal)
+    assert hanging.proxy.recorder.begun() == tried
 
-    assert [name for name, _ in sending.reported] == ["results_delayed"]
-    assert "no answer within 500 ms" in sending.reported[0][1]
+    assert [name for name, _ in hanging.reported] == ["results_delayed"]
+    assert "no answer within 500 ms" in hanging.reported[0][1]
 
 
-def test_nothing_of_a_copy_that_was_given_up_goes_on(
-    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
-) -> None:
+def test_nothing_of_a_copy_that_was_given_up_goes_on(hanging: Sending) -> None:
     """Or else it would run beside a measured operation, and could replace a newer file."""
-    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
-    with sending_to(proxy) as sending:
-        sending.write("one\n")
-        assert sending.daemon.copy(sending.journal, "run/x", timeout_s=0.5)
-        _wait_for(lambda: not _connections_to(proxy))
+
+    def given_up() -> bool:
+        return bool(_connections_to(hanging.proxy))
+
+    why = hanging.daemon.copy(hanging.journal, "run/x", timeout_s=_FOREVER_S, given_up=given_up)
+
+    assert why == "cut off, for the run was stopped"
+    _wait_for(lambda: not _connections_to(hanging.proxy))
 
 
-def test_a_stop_cuts_a_sending_off(
-    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
-) -> None:
-    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
+def test_a_stop_cuts_a_sending_off(hanging: Sending) -> None:
     stop = threading.Event()
-    with sending_to(proxy) as sending:
-        sending.write("one\n")
-        sending.bucket.stop, sending.bucket.stopped_s = stop, 0.3
-        sending.bucket.timeout_s = _FOREVER_S
-        threading.Timer(0.3, stop.set).start()
-        why = sending.bucket.send_all([sending.journal] * 3, wait=stop.wait)
+    hanging.bucket.stop, hanging.bucket.stopped_s = stop, 0.3
+    hanging.bucket.timeout_s = _FOREVER_S
+    threading.Timer(0.3, stop.set).start()
+
+    why = hanging.bucket.send_all([hanging.journal] * 3, wait=stop.wait)
 
     assert why == "cut off, for the run was stopped"
 
 
-def test_the_last_sending_may_be_bounded(
-    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
-) -> None:
-    proxy = proxy_for(s3_server, rules=(_outage(Stall(seconds=_FOREVER_S)),))
-    with sending_to(proxy) as sending:
-        sending.write("one\n")
-        sending.bucket.timeout_s = _FOREVER_S
-        why = sending.bucket.send_all([sending.journal] * 3, wait=_never, most_s=0.5)
+def test_the_last_sending_may_be_bounded(hanging: Sending) -> None:
+    hanging.bucket.timeout_s = _FOREVER_S
+
+    why = hanging.bucket.send_all([hanging.journal] * 3, wait=_never, most_s=0.5)
 
     assert why.startswith("no answer within ")
 

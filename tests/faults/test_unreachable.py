@@ -9,21 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.command import hps, keys_of
+from tests.command import hps, keys_of, target_text
 from tests.servers.certificate import make_certificate
 from tests.servers.nginx_tls import TlsFront
 from tests.servers.s3_server import S3Server
 
-_TARGET = """\
-  {name}:
-    provider: other
-    endpoint: {endpoint}
-    bucket: {bucket}
-    folder: unreachable
-    force_path_style: true
-    access_key_id: {{env: TEST_KEY_ID}}
-    secret_access_key: {{env: TEST_SECRET}}
-"""
 _SPEC = """\
 api: hps/v1
 name: unreachable
@@ -44,11 +34,6 @@ def _closed_port() -> Iterator[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{bound.getsockname()[1]}"
-
-
-def _target(name: str, endpoint: str, server: S3Server, ca_cert: Path | None = None) -> str:
-    target = _TARGET.format(name=name, endpoint=endpoint, bucket=server.bucket)
-    return f"{target}    ca_cert: {ca_cert}\n" if ca_cert else target
 
 
 @contextmanager
@@ -78,16 +63,20 @@ def test_what_is_said_of_an_endpoint_that_cannot_be_used(
 ) -> None:
     front = tls_front(s3_server.endpoint)
     with _closed_port() as closed, _misnamed(tmp_path / "misnamed") as (misnamed, certificate):
+        places: dict[str, tuple[str, Path | None]] = {
+            "fine": (s3_server.endpoint, None),
+            "trusted": (front.endpoint, front.ca_cert),
+            "refused": (f"http://{closed}", None),
+            "nameless": ("http://storage.hps.invalid", None),
+            "misnamed": (misnamed, certificate),
+            "unknown_ca": (front.endpoint, None),
+        }
         targets = {
-            "fine": _target("fine", s3_server.endpoint, s3_server),
-            "trusted": _target("trusted", front.endpoint, s3_server, front.ca_cert),
-            "refused": _target("refused", f"http://{closed}", s3_server),
-            "nameless": _target("nameless", "http://storage.hps.invalid", s3_server),
-            "misnamed": _target("misnamed", misnamed, s3_server, certificate),
-            "unknown_ca": _target("unknown_ca", front.endpoint, s3_server),
+            name: target_text(name, endpoint, s3_server.bucket, ca_cert=ca_cert)
+            for name, (endpoint, ca_cert) in places.items()
         }
         spec = tmp_path / "unreachable.yaml"
-        spec.write_text(_SPEC.format(targets="".join(targets.values()), names=", ".join(targets)))
+        spec.write_text(_SPEC.format(targets="\n".join(targets.values()), names=", ".join(targets)))
         ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
 
     assert ran.code == 1, ran.err

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from hps import estimate, script
+from hps import earlier, estimate, script
 from hps.errors import HpsError
 from hps.plan import expand
 from hps.report import plan_text
@@ -63,7 +63,8 @@ def feed_address(text: str) -> None:
 def feed_journal(path: Path) -> None:
     """A file of results, whole or not."""
     try:
-        list(journal.read(path))
+        journal.settled(journal.read(path))
+        earlier.read(path)
     except HpsError as error:
         error.message.encode()
 

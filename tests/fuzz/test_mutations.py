@@ -86,6 +86,7 @@ def _line(draw: random.Random) -> bytes:
         "reason",
     )
     record = {name: draw.choice(values) for name in names if draw.random() < 0.8}
+    record["kind"] = draw.choice(("result", "result", "resume", draw.choice(values)))
     line = json.dumps(record).encode() + b"\n"
     at = draw.randrange(len(line))
     kinds = (line, line[:at], line[:at] + b"\xff\x00" + line[at:], b"[]\n", b"\n", b"[" * 400)
@@ -93,7 +94,10 @@ def _line(draw: random.Random) -> bytes:
 
 
 def test_a_journal_is_read_or_refused(tmp_path: Path) -> None:
-    draw, path = random.Random(7), tmp_path / "20261122T101530123Z-5f3a9c.jsonl"
+    draw, run_id = random.Random(7), "20261122T101530123Z-5f3a9c"
+    path = tmp_path / f"{run_id}.jsonl"
+    begins = json.dumps({"kind": "run", "run_id": run_id}).encode() + b"\n"
     for _ in range(300):
-        path.write_bytes(b"".join(_line(draw) for _ in range(draw.randrange(6))))
+        lines = [_line(draw) for _ in range(draw.randrange(6))]
+        path.write_bytes(draw.choice((b"", begins)) + b"".join(lines))
         feed_journal(path)

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from tests.command import REPOSITORY, hps, keys_of
+from tests.command import REPOSITORY, hps, keys_of, target_text
 from tests.kills.phases import ALL, CLEAN_UP, PROBE, Phases, read_lock
 from tests.servers.faults import Reset, Rule
 from tests.servers.proxy import RecordingProxy
@@ -39,14 +39,7 @@ _SPEC = """\
 api: hps/v1
 name: {name}
 targets:
-  s3:
-    provider: other
-    endpoint: {endpoint}
-    bucket: {bucket}
-    folder: tests
-    force_path_style: true
-    access_key_id: {{env: TEST_KEY_ID}}
-    secret_access_key: {{env: TEST_SECRET}}
+{target}
 results: {{target: s3}}
 data: {{size: 6MiB}}
 matrix: {{chunk_size: [5MiB], concurrency: [1, 2]}}
@@ -68,8 +61,7 @@ class Site:
         self.spec = folder / "kills.yaml"
         text = _SPEC.format(
             name=self.name,
-            endpoint=proxy.endpoint,
-            bucket=server.bucket,
+            target=target_text("s3", proxy.endpoint, server.bucket),
             steps="[upload, download]" if phase == CLEAN_UP else _STEPS,
             rules=_RULES if phase == PROBE else "",
         )

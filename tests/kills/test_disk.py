@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from hps.errors import NotStoredError
+from hps.store.journal import Journal
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.kills.site import FILES
 from tests.servers.rclone_client import remote_environment, run_rclone
@@ -140,6 +143,19 @@ def test_a_disk_that_is_full_from_the_beginning_is_told(
     assert "No space left on device" in ran.err
     filler.unlink()
     assert site.run().code == 0
+
+
+def test_what_is_no_file_is_not_taken_away_for_being_empty(tmp_path: Path) -> None:
+    full = tmp_path / "full.jsonl"
+    try:
+        os.mknod(full, stat.S_IFCHR | 0o666, os.makedev(1, 7))  # Linux: /dev/full
+    except OSError as error:
+        pytest.skip(f"no device can be made here: {error}")
+
+    with Journal(full) as journal, pytest.raises(NotStoredError, match="No space left on device"):
+        journal.append({"kind": "run"})
+
+    assert stat.S_ISCHR(full.stat().st_mode)
 
 
 def test_a_read_only_folder_is_told(s3_server: S3Server, mount: Mount, tmp_path: Path) -> None:

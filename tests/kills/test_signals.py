@@ -7,14 +7,14 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ProxyFor
 from tests.kills.phases import BETWEEN, FETCH, PAYLOAD, PROBE, PUBLISH, START, Phases
-from tests.kills.site import FILES, PATIENCE_S, Site
+from tests.kills.site import FILES, PATIENCE_S, Ended, Site
 from tests.servers.faults import Respond, Rule, Stall
 from tests.servers.http_head import RequestHead
 from tests.servers.proxy import RecordingProxy
@@ -22,6 +22,8 @@ from tests.servers.rclone_s3 import serve_s3
 from tests.servers.s3_server import S3Server
 
 _FOR_EVER_S = 600.0
+# Before the first operation there is no result.
+_NOTHING_DONE = {FETCH, PROBE, PAYLOAD}
 # Without a bound it would take the time-outs of three files, each tried three times.
 _BOUND_S = 60.0
 
@@ -55,6 +57,16 @@ def _site(tmp_path: Path, server: S3Server, proxy: RecordingProxy, phase: str) -
     return Site(tmp_path / f"signals-{secrets.token_hex(4)}", server, proxy, phase)
 
 
+def _stopped_while_it_hangs(site: Site, phase: str, match: Callable[[RequestHead], bool]) -> Ended:
+    """How a run ended that got a signal in this phase, while no such request is answered."""
+    hangs = Rule(match=match, action=Stall(seconds=_FOR_EVER_S), times=None)
+    sent = _Signal(phase)
+    ended = site.run(end=sent, rules=(hangs,))
+    assert ended.code == 143, ended.err
+    assert time.monotonic() - sent.sent_s < _BOUND_S
+    return ended
+
+
 def _is_result(head: RequestHead) -> bool:
     return head.method == "PUT" and "/results/" in head.path
 
@@ -76,6 +88,7 @@ def test_sigterm_stores_what_is_done_and_leaves_nothing(
     assert ended.code == 143, ended.err
     assert "Traceback" not in ended.err
     assert all("/results/" in name for name in site.ours(set()))
+    assert site.results() or phase in _NOTHING_DONE
     site.check_sent()
     site.check_machine()
 
@@ -96,13 +109,9 @@ def test_a_bucket_of_results_that_hangs_does_not_hold_up_the_end(
     server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
     site = _site(tmp_path, server, proxy_for(server), "")
-    hangs = Rule(match=_is_result, action=Stall(seconds=_FOR_EVER_S), times=None)
-    sent = _Signal("download")
 
-    ended = site.run(end=sent, rules=(hangs,))
+    ended = _stopped_while_it_hangs(site, "download", _is_result)
 
-    assert ended.code == 143, ended.err
-    assert time.monotonic() - sent.sent_s < _BOUND_S
     assert "the bucket lacks results: " in ended.err
     assert site.results()
     site.check_machine()
@@ -139,13 +148,9 @@ def test_a_target_that_hangs_does_not_hold_up_the_end(
     server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
     site = _site(tmp_path, server, proxy_for(server), "")
-    hangs = Rule(match=_is_data, action=Stall(seconds=_FOR_EVER_S), times=None)
-    sent = _Signal("upload")
 
-    ended = site.run(end=sent, rules=(hangs,))
+    _stopped_while_it_hangs(site, "upload", _is_data)
 
-    assert ended.code == 143, ended.err
-    assert time.monotonic() - sent.sent_s < _BOUND_S
     site.check_sent()
     assert list(site.home.glob("*.open")), "what is left in the bucket is told to the next run"
     assert site.run().code == 0
@@ -161,4 +166,5 @@ def test_a_second_signal_ends_it_at_once(
     ended = site.run(end=_Signal(FETCH, twice=True), rules=(hangs,))
 
     assert ended.code == 143, ended.err
+    assert (site.home / ".lock").exists(), "it has put something in order before its end"
     site.check_machine()

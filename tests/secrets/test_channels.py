@@ -210,6 +210,38 @@ def test_a_bug_in_the_middle_of_a_run(stage: Stage) -> None:
     assert "[SOME_API_TOKEN]" in told
 
 
+_BUG_OF_A_COMMAND = """\
+import os, sys
+if "hps" in sys.orig_argv:
+    import {module}
+
+    def crash(*_, **__):
+        raise RuntimeError(os.environ["PLANTED_WORD"])
+
+    {module}.{function} = crash
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "function"),
+    [
+        (("clean",), "hps.clean.cleaning", "experiment_folder"),
+        (("results", "pull", "--from"), "hps.collect.pull", "pull"),
+    ],
+)
+def test_a_bug_in_a_command(
+    command: tuple[str, ...], module: str, function: str, stage: Stage
+) -> None:
+    (stage.folder / "bug").mkdir()
+    bug = _BUG_OF_A_COMMAND.format(module=module, function=function)
+    (stage.folder / "bug" / "sitecustomize.py").write_text(bug)
+    env = {**stage.env, "PYTHONPATH": str(stage.folder / "bug")}
+    seen = watch(*command, stage.spec(stage.echo.endpoint), env=env, folder=stage.folder)
+    assert seen.code == 70
+    stage.check(seen)
+    assert "RuntimeError: [PLANTED_WORD]" in seen.places["file stderr"]
+
+
 def test_a_platform_that_fails(stage: Stage) -> None:
     env = dict.fromkeys(("SALAD_MACHINE_ID", "SALAD_CONTAINER_GROUP_ID"), "../../x")
     seen = stage.run(

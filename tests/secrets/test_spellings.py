@@ -58,6 +58,17 @@ def test_what_is_left_where_it_was_cut(cut: str) -> None:
     assert "[NAME]" in Scrubber({"NAME": _SECRET}).text(cut)
 
 
+@pytest.mark.parametrize(
+    ("secret", "cut", "clean"),
+    [
+        ("MY_SECRET]and-more", "it was MY_SECRET]and", "it was [MY_SECRET]"),
+        ("much-more[MY_SECRET", "more[MY_SECRET it was", "[MY_SECRET] it was"),
+    ],
+)
+def test_one_that_looks_like_what_stands_in_its_place(secret: str, cut: str, clean: str) -> None:
+    assert Scrubber({"MY_SECRET": secret}).text(cut) == clean
+
+
 def test_each_line_of_one_that_has_several() -> None:
     key = "-----BEGIN-----\nMIIEvQIBADANBgkqhkiG\n-----END-----"
     scrubbed = Scrubber({"PEM": key}).text("line 2: MIIEvQIBADANBgkqhkiG")

@@ -1,0 +1,82 @@
+"""What is known of runs on this machine, and when nothing is."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from hps.clean import cleaning, here, judging
+from hps.store import alive
+
+RUN = "20261122T101530123Z-5f3a9c"
+MACHINE = "machine-1"
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Of a run that was killed here."""
+    place = tmp_path / MACHINE / ".lock"
+    place.parent.mkdir()
+    place.write_text(json.dumps({"pid": 1, "run_id": RUN}))
+    return place
+
+
+def test_a_run_that_was_killed_here_has_ended(lock: Path, tmp_path: Path) -> None:
+    with here.held(tmp_path, MACHINE) as known:
+        assert set(known.ended) == {RUN}
+    assert lock.exists()
+
+
+def test_where_somebody_holds_a_lock_nothing_is_known_to_have_ended(
+    lock: Path, tmp_path: Path
+) -> None:
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with here.held(tmp_path, MACHINE) as known:
+            assert known == here.Here(live=frozenset({RUN}))
+
+
+def test_a_lock_that_is_removed_as_it_is_taken_keeps_nobody_out(
+    lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder ends at that very moment, and the next run makes a new one."""
+    take = here._lock
+
+    def late(descriptor: int) -> bool:
+        lock.unlink()
+        return take(descriptor)
+
+    monkeypatch.setattr(here, "_lock", late)
+
+    with here.held(tmp_path, MACHINE) as known:
+        assert known.ended == {}
+
+
+def test_a_machine_without_runs_gets_no_folder(tmp_path: Path) -> None:
+    with here.held(tmp_path / "none", MACHINE) as known:
+        assert known == here.Here()
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_run_that_is_taken_up_before_its_turn_has_come_is_kept(tmp_path: Path) -> None:
+    """It was found to have ended; others were removed first, which takes its time."""
+    work = cleaning._Work(
+        spec=cast(Any, None),
+        env={},
+        output=tmp_path,
+        wish=cleaning.Wish(older_than_s=0, remove=True),
+        tools=cast(Any, None),
+        stop=threading.Event(),
+    )
+    left = cleaning.Left(target="s3", run_id=RUN, objects=1, size_bytes=1, uploads=0, seen=None)
+
+    with alive.told(RUN):
+        done = work._removed(left, lambda *_, **__: None)
+
+    assert done == replace(left, kept=judging.AT_WORK)
