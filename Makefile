@@ -26,7 +26,7 @@ test: lint
 ifeq ($(GPU),)
 	@echo "The steps to the GPU are left out, for torch is gigabytes; to test them: make test GPU=1"
 endif
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/test$(if $(GPU),-gpu).stamp
 	$(BIN)/ruff check .

@@ -30,6 +30,10 @@ _FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "RCLONE_", "HPS_", "EXPERIMENT")
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
 
 
+# Files that take minutes begin first: else one processor waits for the last of them.
+_LONG = ("tests/kills/test_kills.py", "tests/faults/", "tests/clean/", "tests/run/", "tests/kills/")
+
+
 class ProxyFor(Protocol):
     """Makes proxies that live until the test ends."""
 
@@ -42,6 +46,16 @@ class ProxyFor(Protocol):
         rules: tuple[Rule, ...] = (),
     ) -> RecordingProxy:
         """A running proxy in front of `server`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Within a file the order stays."""
+
+    def place(item: pytest.Item) -> int:
+        long = (number for number, begin in enumerate(_LONG) if item.nodeid.startswith(begin))
+        return next(long, len(_LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

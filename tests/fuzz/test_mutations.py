@@ -19,7 +19,7 @@ _INPUTS = 100_000
 
 
 def test_nothing_that_was_mutated_is_a_find(capsys: pytest.CaptureFixture[str]) -> None:
-    done = campaign.run(seconds=_SECONDS, inputs=_INPUTS, seed=campaign.SEED)
+    done = campaign.run(seconds=_SECONDS, inputs=_INPUTS, workers=2, seed=campaign.SEED)
     with capsys.disabled():
         print(f"\n{done.summary()}")
     assert [find.what for find in done.finds] == []
