@@ -61,7 +61,7 @@ def _measured(
 
 
 def _report(measured: Sequence[Any], links: int, options: argparse.Namespace) -> int:
-    part = "" if len(measured) == links else f" {len(measured)} of {links} links are measured so far."
+    part = "" if len(measured) == links else f" {len(measured)} of {links} links are measured."
     text = f"{written.machine()}{part}\n\n{table.text(measured)}"
     print(f"## {HEADING}\n\n{text}")
     if options.write:
