@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 GPU ?=
 SECONDS ?= 600
+# Of the tests: one more than two cores, for many tests wait longer than they work.
+PROCESSES ?= 3
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b) 2>/dev/null),$(b))))
 
 .PHONY: bench demo fuzz kills test lint lock image image-test clean help
@@ -26,7 +28,7 @@ test: lint
 ifeq ($(GPU),)
 	@echo "The steps to the GPU are left out, for torch is gigabytes; to test them: make test GPU=1"
 endif
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/test$(if $(GPU),-gpu).stamp
 	$(BIN)/ruff check .
