@@ -25,7 +25,7 @@ from bench.soak.look import (
 from bench.soak.run import Sample, Soaked, rounded, soak
 
 _OPERATIONS, _EVERY = 56, 4
-# Each result that is stored keeps a file, a thread and 100 kB, and leaves a file behind.
+# Each result that is stored keeps a file, a thread and 2 MB, and leaves a file behind.
 _LEAKS = """\
 import os, sys, tempfile, threading
 
@@ -35,7 +35,7 @@ if "run" in sys.orig_argv:
     def leak(descriptor):
         sync(descriptor)
         _, path = tempfile.mkstemp(prefix="left-")
-        kept.append((open(path), os.urandom(100_000)))
+        kept.append((open(path), os.urandom(2_000_000)))
         threading.Thread(target=threading.Event().wait, daemon=True).start()
 
     os.fsync = leak
