@@ -77,7 +77,7 @@ def _taken(place: Path) -> Iterator[tuple[str, bool]]:
     except OSError:
         yield "", False  # nothing can be known of it
         return
-    # One that its holder has removed meanwhile is free, and a run may begin with another.
+    # A lock on a file that its holder has just removed keeps no run out: that is not free.
     free = _lock(descriptor) and lock.is_at(descriptor, place)
     told = os.pread(descriptor, lock.MOST_BYTES, 0)
     try:

@@ -7,7 +7,7 @@ fast that fewer chunks than allowed are ever in flight is not: `observed` says i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,12 +136,15 @@ def why_invalid(
 def last_line(path: Path) -> str:
     """What a plain log complains of first, else its last line, in words and without its time."""
     lines = path.read_text(errors="replace").strip().splitlines()
-    return first_error(path) or _said(lines[-1] if lines else "")
+    return _first_error(lines) or _said(lines[-1] if lines else "")
 
 
 def first_error(path: Path) -> str:
     """What a plain log complains of first, in words and without its time, or nothing."""
-    lines = path.read_text(errors="replace").splitlines()
+    return _first_error(path.read_text(errors="replace").splitlines())
+
+
+def _first_error(lines: Iterable[str]) -> str:
     return _said(next(filter(_PLAIN_ERROR.match, lines), ""))
 
 

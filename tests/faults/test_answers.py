@@ -53,24 +53,6 @@ def test_all_else_is_printed_as_it_is(text: str, capfdbinary: pytest.CaptureFixt
     assert capfdbinary.readouterr().out == f"{text}\x1b[1m".encode()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_an_answer_that_got_lost_is_no_success(results: Path) -> None:
-    command = [sys.executable, "-m", "hps", "results", "export", "--input", str(results)]
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    assert done.returncode == 1
-    assert "the answer could not be printed: No space left on device" in done.stderr
-
-
 @pytest.mark.parametrize("command", ["run", "clean", "validate"])
 def test_on_a_terminal_mistakes_are_in_colour(command: str, tmp_path: Path) -> None:
     spec = tmp_path / "wrong.yaml"

@@ -64,7 +64,7 @@ def test_losing_standard_error_does_not_end_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_an_answer_that_cannot_be_printed_is_no_bug(tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_printed_is_no_bug_and_no_success(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hps", "plan", str(_write(tmp_path))]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -77,8 +77,9 @@ def test_an_answer_that_cannot_be_printed_is_no_bug(tmp_path: Path) -> None:
             check=False,
         )
 
+    assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "the answer could not be printed" in done.stderr
+    assert "the answer could not be printed: No space left on device" in done.stderr
 
 
 def test_a_signal_while_payloads_are_made_ends_the_run(tmp_path: Path) -> None:
