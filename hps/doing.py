@@ -133,12 +133,13 @@ class Work:
 
     def _take_over(self, recorder: recording.Recorder) -> None:
         """Put down what the earlier run was ended in, and only then what this one is."""
-        told = taking_up.interrupted(self.taken, self.lock)
-        if told is not None:
-            recorder.append(told)
+        if self.taken.before is not None:
+            told = taking_up.interrupted(self.lock, recorder.journal.path)
+            if told is not None:
+                recorder.append(told)
         self._tell(started_at=utc_text(self.started_at))
 
-    def _tell(self, **what: str) -> None:
+    def _tell(self, **what: object) -> None:
         scratch = str(self.tools.scratch)
         self.lock.tell(run_id=self.taken.identity.run_id, scratch=scratch, **what)
 
@@ -170,7 +171,12 @@ class Work:
 
         def started(operation: Operation) -> None:
             at = utc_text(datetime.now(UTC))
-            self._tell(operation_id=operation.operation_id, operation_started_at=at)
+            record = taking_up.if_interrupted(self.taken.identity, operation, at)
+            self._tell(
+                operation_id=operation.operation_id,
+                operation_started_at=at,
+                if_interrupted=recorder.scrubber.data(record),
+            )
             self.listener.started(operation)
 
         event = self.listener.event

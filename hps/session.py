@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps import admission, orphans, settling, taking_up
+from hps import admission, earlier, orphans, settling, taking_up
 from hps.doing import Noting, Outcome, Work, collect_facts, decide
 from hps.errors import HpsError
 from hps.model import Plan, Spec
@@ -22,9 +22,11 @@ from hps.recording import Listener
 from hps.settling import Settler
 from hps.stop import SignalStop
 from hps.store import alive
+from hps.store.journal import Journal
 from hps.store.lock import RunLock
 from hps.surroundings import Tools, opened
 from hps.taking_up import TakenUp, Wish
+from hps.targets.own import is_run_id
 
 __all__ = ["Finished", "Options", "Outcome", "collect_facts", "decide", "identify", "run"]
 
@@ -72,6 +74,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> O
             started_at=started_at,
         )
         taken = session.take_up(identity)
+        _put_down(lock, home, besides=taken.journal)
         if taken.journal.parent == home:
             return session.go_on(taken, lock, home)
         with _locked(taken.journal.parent, tools) as other:
@@ -83,7 +86,7 @@ def _locked(folder: Path, tools: Tools) -> Iterator[RunLock]:
     """The lock on a folder; what was killed in it has ended on this machine, too."""
     with RunLock(folder) as lock:
         orphans.end(str(lock.before.get("scratch", "")), tools.binary)
-        kept = ("run_id", "operation_id", "operation_started_at")
+        kept = ("run_id", "operation_id", "operation_started_at", "if_interrupted")
         before = {name: lock.before[name] for name in kept if name in lock.before}
         lock.tell(**before, scratch=str(tools.scratch))
         yield lock
@@ -190,6 +193,19 @@ class _Session:
             return self.settler.settle(journals, folder) if journals else {}
         except HpsError as error:
             return {journal.stem: error.message for journal in journals}
+
+
+def _put_down(lock: RunLock, home: Path, *, besides: Path) -> None:
+    """Store what another run was ended in, for it does not go on. Raises `NotStoredError`."""
+    run_id = str(lock.before.get("run_id"))
+    journal = home / f"{run_id}.jsonl"
+    if journal == besides or not is_run_id(run_id) or alive.is_alive(run_id):
+        return
+    readable = earlier.read(journal) is not None
+    record = taking_up.interrupted(lock, journal) if readable else None
+    if record is not None:
+        with Journal(journal) as stored:
+            stored.append(record)
 
 
 def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:

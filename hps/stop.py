@@ -51,7 +51,9 @@ class SignalStop:
         return EXIT_INTERRUPTED if self.signal == signal.SIGINT else EXIT_TERMINATED
 
     def take(self, number: int, _: FrameType | None) -> None:
-        """The signal handler."""
+        """The signal handler. A terminal that goes away may say so more than once."""
+        if self.is_set() and number == signal.SIGHUP:
+            return
         if self.is_set():
             os._exit(128 + number)  # the guard process cleans up
         self.signal = signal.Signals(number)

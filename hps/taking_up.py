@@ -14,7 +14,7 @@ from pathlib import Path
 from hps import admission, earlier
 from hps.earlier import Earlier, Task
 from hps.errors import HpsError, NotStoredError
-from hps.model import Measurement, Plan
+from hps.model import Measurement, Operation, Plan
 from hps.record import Record, RunIdentity, new_run_id, result_record
 from hps.store import alive, journal
 from hps.store.lock import RunLock
@@ -55,7 +55,7 @@ class TakenUp:
 def check(wish: Wish) -> None:
     """Raises `HpsError` where the run that is wished for can't be any."""
     if wish.run_id and not is_run_id(wish.run_id):
-        hint = "such as 20261122T101530123Z-5f3a9c: see `hps results list`"
+        hint = "such as 20261122T101530123Z-5f3a9c04b7d1: see `hps results list`"
         raise HpsError(f"--resume: '{wish.run_id}' is not the id of a run", hint)
 
 
@@ -119,24 +119,25 @@ def restore(taken: TakenUp) -> None:
         ) from error
 
 
-def interrupted(taken: TakenUp, lock: RunLock) -> Record | None:
-    """The result of the operation that the earlier run was ended in, where that is known.
+def if_interrupted(identity: RunIdentity, operation: Operation, started_at: str) -> Record:
+    """The result of an operation that begins now, should the run be ended in it.
+
+    A lock tells it to whichever run comes next, which need not know the plan.
+    """
+    reason = "hps was ended while it ran"
+    measurement = Measurement(status="interrupted", reason=reason, started_at=started_at)
+    return result_record(identity, operation, measurement)
+
+
+def interrupted(lock: RunLock, path: Path) -> Record | None:
+    """The result of the operation that the run of this journal was ended in, as its lock tells.
 
     None, too, where it has been stored before.
     """
-    told, before = lock.before, taken.before
-    if before is None or told.get("run_id") != before.run_id:
+    record = lock.before.get("if_interrupted")
+    if not isinstance(record, dict) or record.get("run_id") != path.stem:
         return None
-    for task in taken.tasks:
-        if task.recorded and task.operation.operation_id == told.get("operation_id"):
-            measurement = Measurement(
-                status="interrupted",
-                reason="hps was ended while it ran",
-                started_at=str(told.get("operation_started_at")),
-            )
-            record = result_record(taken.identity, task.operation, measurement)
-            return None if _has(taken.journal, record) else record
-    return None
+    return None if _has(path, record) else record
 
 
 def _has(path: Path, record: Record) -> bool:

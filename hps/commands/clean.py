@@ -102,7 +102,7 @@ def _wish(chosen: _Chosen) -> Wish:
 
     run_id = chosen["run_id"]
     if run_id and not is_run_id(run_id):
-        hint = "such as 20261122T101530123Z-5f3a9c, as `hps clean` lists them"
+        hint = "such as 20261122T101530123Z-5f3a9c04b7d1, as `hps clean` lists them"
         raise HpsError(f"--run: '{run_id}' is not the id of a run", hint)
     try:
         older_than_s = parse_time_s(chosen["older_than"])

@@ -13,7 +13,8 @@ from types import TracebackType
 from hps.errors import HpsError, NotStoredError
 
 NAME = ".lock"
-MOST_BYTES = 1024
+# One page: a kill in the middle of a write leaves the old text or the new one.
+MOST_BYTES = 4096
 
 
 class RunLock:
@@ -45,12 +46,14 @@ class RunLock:
     def tell(self, **fields: object) -> None:
         """Put down what goes on; it outlives this process, but not the machine.
 
-        One write of always the same length: a kill leaves the old text or the new one. Raises
-        `NotStoredError`, for example on a full disk.
+        One write of always the same length. Where all is too much, the last fields are left out.
+        Raises `NotStoredError`, for example on a full disk.
         """
-        text = json.dumps({"pid": os.getpid(), **fields}).encode()
+        told_fields = {"pid": os.getpid(), **fields}
+        while len(text := json.dumps(told_fields).encode()) > MOST_BYTES:
+            told_fields.popitem()
         try:
-            os.pwrite(self._descriptor, text.ljust(MOST_BYTES)[:MOST_BYTES], 0)
+            os.pwrite(self._descriptor, text.ljust(MOST_BYTES), 0)
         except OSError as error:
             raise NotStoredError(
                 f"cannot write results to {self.path.parent}: {error.strerror}",

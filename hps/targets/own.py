@@ -13,7 +13,8 @@ from dataclasses import dataclass
 # What stands for a run's id in a printed command.
 BY_HAND = "$RUN_ID"
 PROBE = "probe"
-_RUN_ID = r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{6}"
+# Older ids have 6 random digits.
+_RUN_ID = r"[0-9]{8}T[0-9]{9}Z-(?:[0-9a-f]{12}|[0-9a-f]{6})"
 _TRIAL_ID = r"[0-9a-f]{12}"
 _EXPERIMENT = r"[a-z0-9][a-z0-9._-]{0,62}"
 _FOLDER = re.compile(

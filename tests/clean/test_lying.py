@@ -21,7 +21,7 @@ from tests.servers.proxy import RecordingProxy
 from tests.servers.s3_server import S3Server
 
 _STEPS = "[upload, list, download, verify, delete]"
-_FOLDER = re.compile(r"data/[\w.-]+/[0-9TZ]+-[0-9a-f]{6}/[0-9a-f]{12}")
+_FOLDER = re.compile(r"data/[\w.-]+/[0-9TZ]+-[0-9a-f]+/[0-9a-f]{12}")
 _DENIED = Respond(status=403, body=b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
 
 

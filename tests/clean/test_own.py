@@ -11,13 +11,14 @@ from hps.targets.own import BY_HAND, OwnFolder, run_folder, run_that_made
 from hps.tools import rclone
 from tests.unit.builders import S3
 
-RUN = "20261122T101530123Z-5f3a9c"
+RUN = "20261122T101530123Z-5f3a9c04b7d1"
+OLDER = "20261122T101530123Z-5f3a9c"
 TRIAL = "0123456789ab"
 HOME = f"data/e/{RUN}"
 
 
 @pytest.mark.parametrize("part", ["", f"/{TRIAL}", "/probe"])
-@pytest.mark.parametrize("run_id", [RUN, BY_HAND])
+@pytest.mark.parametrize("run_id", [RUN, OLDER, BY_HAND])
 def test_what_a_run_has_may_be_named(run_id: str, part: str) -> None:
     folder = OwnFolder(f"data/e/{run_id}{part}")
     assert (folder.run_key, folder.part) == (f"data/e/{run_id}", part.removeprefix("/"))
@@ -27,6 +28,7 @@ def test_what_a_run_has_may_be_named(run_id: str, part: str) -> None:
     "key",
     [
         *("", "/", ".", "..", "*", "data", "data/", "data/e", "data/e/", f"/{HOME}", f"{HOME}/"),
+        *(f"data/e/{OLDER}x", f"data/e/{OLDER[:-1]}", f"data/e/{OLDER}/x"),
         *(f"{HOME}x", f"{HOME[:-1]}", f"{HOME}/*", f"{HOME}/..", f"{HOME}/{TRIAL}/..", f"x/{HOME}"),
         *(f"{HOME}/{TRIAL}/", f"{HOME}/{TRIAL}x", f"{HOME}/{TRIAL}/0.bin", f"{HOME}/probe2"),
         *(f"{HOME}\n", f"{HOME}/{TRIAL}\n", f"{HOME}//", f"{HOME}/ ", f"data/../{RUN}"),
@@ -64,6 +66,7 @@ def test_text_is_not_enough() -> None:
 )
 def test_what_runs_make_is_known_by_its_name(name: str) -> None:
     assert run_that_made(f"{RUN}/{name}") == RUN
+    assert run_that_made(f"{OLDER}/{name}") == OLDER
     assert run_folder("e", RUN).made(f"{HOME}/{name}")
     assert not OwnFolder(f"{HOME}/aaaaaaaaaaaa").made(f"{HOME}/{name}")
 

@@ -19,7 +19,7 @@ from tests.servers.s3_server import S3Server
 
 MIB = 1024**2
 SIZE = 6 * MIB
-_TRIAL = re.compile(r"data/[\w-]+/[0-9TZ]+-[0-9a-f]{6}/([0-9a-f]{12})")
+_TRIAL = re.compile(r"data/[\w-]+/[0-9TZ]+-[0-9a-f]+/([0-9a-f]{12})")
 _SPEC = """\
 api: hps/v1
 name: {name}

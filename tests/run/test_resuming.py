@@ -318,6 +318,43 @@ def test_fresh_begins_anew(site: _Site) -> None:
     assert len(site.journals()) == 2
 
 
+def test_what_a_run_was_ended_in_is_stored_though_it_never_goes_on(site: _Site) -> None:
+    site.killed(_in_an_operation(site))
+    (journal,) = site.journals()
+    told = json.loads(journal.with_name(".lock").read_text())
+    before = journal.read_text()
+
+    ran = site.run("--fresh")
+
+    assert ran.code == 0, ran.err
+    (line,) = journal.read_text().removeprefix(before).splitlines()
+    record = json.loads(line)
+    assert (record["status"], record["operation_id"]) == ("interrupted", told["operation_id"])
+    assert record["started_at"] == told["operation_started_at"]
+    place = next(name for name in site.objects() if name.endswith(journal.name))
+    source = f"T:{site.server.bucket}/tests/{place}"
+    assert (
+        run_rclone(["cat", source], env=remote_environment(site.server)).stdout
+        == before + line + "\n"
+    )
+
+
+def _in_an_operation(site: _Site) -> Callable[[], bool]:
+    """True once the run is held within an operation whose result is not stored."""
+
+    def within() -> bool:
+        if not site.has(1)():
+            return False
+        site.hold()
+        told = json.loads(site.journals()[0].with_name(".lock").read_text())
+        if told["operation_id"] not in {r["operation_id"] for r in site.results()}:
+            return True
+        os.kill(told["pid"], signal.SIGCONT)
+        return False
+
+    return within
+
+
 def test_what_is_to_be_done_again_is_and_the_last_result_counts(site: _Site) -> None:
     assert site.run().code == 0
     (journal,) = site.journals()

@@ -151,6 +151,11 @@ def test_a_folder_is_locked_and_a_killed_holder_has_told_what_it_did(tmp_path: P
     lock.path.write_bytes(left)  # as a kill leaves it
     with RunLock(tmp_path) as lock:
         assert lock.before["operation_id"] == "0123456789ab"
+        lock.tell(run_id=_RUN, operation_id="0123456789ab", if_interrupted="x" * 4096)
+        left = lock.path.read_bytes()
+    lock.path.write_bytes(left)
+    with RunLock(tmp_path) as lock:  # what is too much is left out, from its end
+        assert set(lock.before) == {"pid", "run_id", "operation_id"}
     lock.path.write_bytes(left[:9])
     with RunLock(tmp_path) as lock:
         assert lock.before == {}

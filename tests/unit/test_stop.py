@@ -35,6 +35,15 @@ def test_a_signal_sets_the_flag_and_names_the_exit_code(number: signal.Signals, 
         assert (stop.signal, stop.exit_code) == (number, code)
 
 
+def test_a_terminal_that_goes_away_may_say_so_twice() -> None:
+    with on_signals() as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.wait(10.0)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.exit_code == 143
+
+
 def test_handlers_are_put_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with on_signals():
