@@ -207,6 +207,7 @@ class Work:
 
     def _publish(self, recorder: recording.Recorder, *, rejected: bool) -> str:
         """Returns why the bucket lacks results, or nothing."""
+        recorder.keep()
         path, bucket = recorder.journal.path, recorder.bucket
         if rejected:
             # The first try was just made; this one is sure to wait for the answer.

@@ -46,9 +46,15 @@ class Recorder:
         """Store one record. Raises `NotStoredError`."""
         clean = self.scrubber.data(record)
         assert isinstance(clean, dict)  # noqa: S101 - a mapping goes in, a mapping comes out
+        self.keep()
         self.journal.append(clean)
         self.listener.stored(clean)
         self.bucket.send_now_and_then(self.journal.path)
+
+    def keep(self) -> None:
+        """See that the journal is where it belongs. Raises `NotStoredError`."""
+        if self.journal.keep():
+            self.listener.event("journal_put_back", path=str(self.journal.path))
 
 
 @contextlib.contextmanager

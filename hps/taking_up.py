@@ -20,8 +20,6 @@ from hps.store import alive, journal
 from hps.store.lock import RunLock
 from hps.targets.own import is_run_id
 
-_RESTORED = ".restored"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -105,9 +103,9 @@ def restore(taken: TakenUp) -> None:
 
     Raises `NotStoredError`.
     """
-    place, temporary = taken.journal, taken.journal.with_suffix(_RESTORED)
+    place, temporary = taken.journal, taken.journal.with_suffix(journal.PUT_BACK)
     try:
-        for left in place.parent.glob(f"*{_RESTORED}"):  # by a run that was killed here
+        for left in place.parent.glob(f"*{journal.PUT_BACK}"):  # by a run that was killed here
             if is_run_id(left.stem):
                 left.unlink()
         if taken.before is not None and taken.before.journal != place:

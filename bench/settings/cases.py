@@ -20,7 +20,9 @@ DECLARED_BYTES = 10 * MIB
 # What they run: a single-file upload has rclone's default of 4 streams, a download below rclone's
 # cutoff of 256 MiB is one GET.
 PUBLISHED_STREAMS: Mapping[Way, int] = {"up": 4, "down": 1}
+_ONE: Mapping[Way, int] = {"up": 1, "down": 1}
 _MOST_PUBLISHED_S = 60.0
+_MOST_LOSSY_TLS_S = 0.08  # of round trip: beyond, one connection takes minutes
 # Each transfer is two processes (it and what cleans up), which start and end.
 _AROUND_S = 1.0
 _A_RUN_S = 4.0
@@ -33,6 +35,11 @@ class Setting:
     chunk_bytes: int
     streams: int
     http2: bool = False
+
+    @property
+    def connections(self) -> Mapping[Way, int]:
+        """Each way; HTTP/2 has all streams in one."""
+        return _ONE if self.http2 else dict.fromkeys(WAYS, self.streams)
 
     @property
     def name(self) -> str:
@@ -72,11 +79,12 @@ class Case:
                 "blocks": blocks, "seed": seed}  # fmt: skip
 
     def block_s(self) -> float:
-        """About how long every setting once takes."""
-        streams = [dict.fromkeys(WAYS, setting.streams) for setting in self.settings]
+        """About how long every setting once takes; over HTTPS the published commands take one
+        connection, too."""
+        published = _ONE if self.tls else PUBLISHED_STREAMS
         return _A_RUN_S + sum(
             _AROUND_S + grid.expected_s(self.link, way, one[way], self.size_bytes)
-            for one in (PUBLISHED_STREAMS, *streams)
+            for one in (published, *(setting.connections for setting in self.settings))
             for way in WAYS
         )
 
@@ -104,14 +112,19 @@ def chosen(*, wide: bool = False) -> list[Case]:
 
 
 def whole_grid(*, wide: bool = False) -> list[Case]:
-    """Every link of the grid with cubic and with BBR, and HTTP/2 at every distance."""
+    """Every link of the grid with cubic and with BBR; HTTP/2 at every distance, and with loss at
+    the near ones."""
     return [
         *(
             make(link, wide=wide)
             for name in ("cubic", "bbr")
             for link in grid.links(congestion=name)
         ),
-        *(with_http2(grid.make(rtt_ms, FLEET_MBPS, 0.0)) for rtt_ms in grid.RTTS_MS),
+        *(
+            with_http2(link)
+            for link in grid.links(rates_mbps=[FLEET_MBPS])
+            if not link.loss or link.rtt_s <= _MOST_LOSSY_TLS_S
+        ),
     ]
 
 
@@ -130,8 +143,9 @@ def make(link: LinkSettings, *, wide: bool = False) -> Case:
 def with_http2(link: LinkSettings) -> Case:
     """A link over HTTPS, each setting with HTTP/1.1 and with HTTP/2."""
     size_bytes = _size_bytes(link)
+    chunk_bytes = _declared(size_bytes).chunk_bytes
     settings = tuple(
-        Setting(chunk_bytes=DECLARED_BYTES, streams=streams, http2=http2)
+        Setting(chunk_bytes=chunk_bytes, streams=streams, http2=http2)
         for streams in (4, DECLARED_STREAMS)
         for http2 in (False, True)
     )

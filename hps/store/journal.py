@@ -11,7 +11,10 @@ from pathlib import Path
 from types import TracebackType
 
 from hps.errors import HpsError, NotStoredError
+from hps.store.lock import is_at
 
+# A journal that is not yet whole, beside its place.
+PUT_BACK = ".restored"
 _BLOCK_BYTES = 64 * 1024
 
 
@@ -24,8 +27,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._descriptor = _opened(path)
             _cut_torn_line(self._descriptor)
         except OSError as error:
             raise NotStoredError(
@@ -45,6 +47,26 @@ class Journal:
                 f"cannot write results to {self.path}: {error.strerror}", "is the disk full?"
             ) from error
 
+    def keep(self) -> bool:
+        """Put the file back where somebody has moved or removed it, and go on there.
+
+        True where that was needed. Raises `NotStoredError`.
+        """
+        try:
+            if is_at(self._descriptor, self.path):
+                return False
+            new = _opened(self.path.with_suffix(PUT_BACK))
+            _copy(self._descriptor, new)
+            self.path.with_suffix(PUT_BACK).replace(self.path)
+        except OSError as error:
+            raise NotStoredError(
+                f"{self.path} was removed, and can't be put back: {error.strerror}",
+                "leave the folder of results alone while a run is at work",
+            ) from error
+        os.close(self._descriptor)
+        self._descriptor = new
+        return True
+
     def __enter__(self) -> Journal:
         return self
 
@@ -59,6 +81,20 @@ class Journal:
         if found.st_size == 0 and stat.S_ISREG(found.st_mode):  # and no device
             with contextlib.suppress(OSError):  # a disk that has become read-only keeps it
                 self.path.unlink()
+
+
+def _opened(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def _copy(source: int, sink: int) -> None:
+    """All of one file in place of the other; on the disk when this returns."""
+    os.ftruncate(sink, 0)
+    copied_bytes = 0
+    while block := os.pread(source, _BLOCK_BYTES, copied_bytes):
+        copied_bytes += os.write(sink, block)
+    os.fsync(sink)
 
 
 def _cut_torn_line(descriptor: int) -> None:

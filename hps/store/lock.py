@@ -71,7 +71,8 @@ class RunLock:
     ) -> None:
         # On a disk that has become read-only it stays: whoever comes next takes it over.
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            if is_at(self._descriptor, self.path):  # and not another's, where this was removed
+                self.path.unlink()
         os.close(self._descriptor)
 
 
