@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hps import leftovers
 from hps.earlier import Task
-from hps.errors import HpsError
+from hps.errors import HpsError, MachineError
 from hps.limit import LimitError
 from hps.model import Measurement, Operation, Status
 from hps.probe.link import Link
@@ -60,7 +60,7 @@ class Hooks:
 
 
 def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
-    """Do every task, in order, until all is done or the run is stopped."""
+    """Do every task, in order, until all is done or the run is stopped. Raises `MachineError`."""
     tally = Tally()
     trial = _Trial(context=context, event=hooks.event)
     for task in tasks:
@@ -117,8 +117,8 @@ class _Trial:
 
     def perform(self, operation: Operation) -> Measurement:
         """Do one step, unless one that it builds on was not done."""
-        blocked = self._blocked_by(operation)
-        measurement = blocked or _with_full_disk(self._try(operation), self.context.scratch)
+        measurement = self._blocked_by(operation) or self._try(operation)
+        measurement = _with_full_disk(measurement, self.context.scratch)
         self._ended[operation.operation_id] = (operation.step.kind, measurement.status)
         self._remember(operation, measurement)
         return measurement
@@ -213,7 +213,13 @@ class _Trial:
 
 
 def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
-    """On a full disk a tool can't even write down why it failed."""
+    """On a full disk a tool can't even write down why it failed; without a folder nothing can be
+    measured, and what was is in doubt. Raises `MachineError`."""
+    if not scratch.is_dir():
+        raise MachineError(
+            f"the temporary folder {scratch} was removed while the run was at work",
+            "start it again, and it goes on; TMPDIR names a folder that nobody cleans",
+        )
     if measurement.status not in _DOUBTFUL or shutil.disk_usage(scratch).free >= _FULL_BYTES:
         return measurement
     return replace(measurement, reason=f"{measurement.reason}; no space left in {scratch}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from hps import process, removal
+from hps.errors import HpsError
 from hps.probe.link import Link
 from hps.targets.own import OwnFolder
 
@@ -55,7 +56,7 @@ def _removed(
 ) -> bool:
     wrong, left_s, ends_s = "", timeout_s, time.monotonic() + timeout_s
     for _ in range(_TRIES):
-        wrong = _REMOVE[what](link, folder, timeout_s=left_s, stop=stop)
+        wrong = _tried(what, link, folder, left_s, stop)
         if not wrong:
             return True
         if _not_listed(wrong):
@@ -66,6 +67,14 @@ def _removed(
             break
     event("clean_up_failed", what=what, key=folder.key, reason=wrong)
     return False
+
+
+def _tried(what: What, link: Link, folder: OwnFolder, timeout_s: float, stop: process.Stop) -> str:
+    """Returns what went wrong, or nothing; the sweep goes on also where rclone can't be started."""
+    try:
+        return _REMOVE[what](link, folder, timeout_s=timeout_s, stop=stop)
+    except HpsError as error:
+        return error.message
 
 
 def _not_listed(wrong: str) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hps import guard
-from hps.errors import HpsError
+from hps.errors import HpsError, MachineError
 
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
@@ -121,6 +121,7 @@ def run(
     """Run to the end, or stop the whole group at the time-out or when `stop` is set.
 
     Output goes to the files given, else nowhere: reading a pipe would cost the measured process.
+    Raises `HpsError` where it can't be started, and `MachineError` where a file can't be written.
     """
     with _output(stdout) as out, _output(stderr) as err:
         started_at, start_s = datetime.now(UTC), time.monotonic()
@@ -215,7 +216,13 @@ def _spawn(command: Command, stdout: int, stderr: int) -> subprocess.Popen[bytes
 
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[int]:
-    with Path(os.devnull if path is None else path).open("wb") as stream:
+    path = path or Path(os.devnull)
+    try:
+        stream = path.open("wb")
+    except OSError as error:
+        hint = "is the temporary folder (TMPDIR) still there, and has it space?"
+        raise MachineError(f"cannot write {path}: {error.strerror}", hint) from error
+    with stream:
         yield stream.fileno()
 
 

@@ -92,8 +92,8 @@ class CopyDaemon:
         self._running.close()
         try:
             self._running.enter_context(self._start(_AGAIN_TIMEOUT_S))
-        except HpsError as error:
-            return f"the rclone that sends results died, and starts no more: {error.message}"
+        except (HpsError, OSError) as error:
+            return f"the rclone that sends results died, and starts no more: {error}"
         return ""
 
 
@@ -111,6 +111,7 @@ def serve(
     )
 
     def start(timeout_s: float) -> AbstractContextManager[object]:
+        scratch.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it
         address.unlink(missing_ok=True)  # of one that has died
         return process.serve(
             command,

@@ -1,0 +1,131 @@
+"""What a run needs is taken away while it is at work: nothing that was measured is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from hps.tools import rclone
+from tests.command import REPOSITORY, Ran, Record, hps, keys_of, targets_yaml
+from tests.servers.rclone_client import remote_environment, run_rclone
+from tests.servers.s3_server import S3Server
+
+_SPEC = """\
+api: hps/v1
+name: {name}
+{targets}
+data: {{size: 5MiB}}
+matrix: {{chunk_size: [5MiB], concurrency: [1]}}
+repetitions: 3
+steps: [upload, download, verify, delete]
+"""
+_OPERATIONS = 12
+_PATIENCE_S = 120.0
+
+
+class _Site:
+    """A small experiment against a real server, in a temporary folder of its own."""
+
+    def __init__(self, folder: Path, server: S3Server) -> None:
+        self.server, self.output, self.temporary = server, folder / "out", folder / "tmp"
+        self.temporary.mkdir()
+        self.name = f"disturbed-{folder.name}"[:60].rstrip("-_.").lower()
+        self.spec = folder / "disturbed.yaml"
+        targets = targets_yaml(server.endpoint, server)
+        self.spec.write_text(_SPEC.format(name=self.name, targets=targets))
+        keys = {**keys_of(server), "SALAD_MACHINE_ID": "machine-1"}
+        self.env = {**keys, "TMPDIR": str(self.temporary)}
+
+    def disturbed(self, disturb: Callable[[], object], env: Mapping[str, str] | None = None) -> Ran:
+        """A run beside which `disturb` is called once its fifth result is stored."""
+        command = [sys.executable, "-m", "hps", "run", str(self.spec), "--output", str(self.output)]
+        with subprocess.Popen(
+            command,
+            env={**os.environ, **self.env, **(env or {})},
+            cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running:
+            assert running.stderr is not None
+            said, done = "", 0
+            for line in running.stderr:
+                said, done = said + line, done + ('"operation_done"' in line)
+                if done == 5 and '"operation_done"' in line:
+                    disturb()
+            running.wait(_PATIENCE_S)
+        assert "Traceback" not in said
+        return Ran(code=running.returncode, out="", err=said)
+
+    def run(self) -> Ran:
+        return hps("run", self.spec, "--output", self.output, env=self.env)
+
+    def results(self) -> list[Record]:
+        (journal,) = self.output.rglob("*.jsonl")
+        return [json.loads(line) for line in journal.read_text().splitlines()[1:]]
+
+    def sent(self) -> str:
+        """The journal that the bucket has."""
+        (journal,) = self.output.rglob("*.jsonl")
+        place = f"tests/results/{self.name}/machine-1/{journal.name}"
+        env = remote_environment(self.server)
+        return run_rclone(["cat", f"T:{self.server.bucket}/{place}"], env=env).stdout
+
+    def data(self) -> str:
+        """What of this experiment's data is in the bucket."""
+        place = f"T:{self.server.bucket}/tests/data/{self.name}"
+        listed = run_rclone(
+            ["lsf", "-R", "--files-only", place], env=remote_environment(self.server), check=False
+        )
+        return listed.stdout
+
+
+@pytest.fixture
+def site(tmp_path: Path, s3_server: S3Server) -> _Site:
+    return _Site(tmp_path, s3_server)
+
+
+def test_without_its_temporary_folder_a_run_ends_and_the_next_one_goes_on(site: _Site) -> None:
+    def clean() -> None:
+        (folder,) = site.temporary.iterdir()
+        folder.rename(site.output / "gone")  # at once, for the run writes to it
+
+    ended = site.disturbed(clean)
+
+    assert ended.code == 1, ended.err
+    assert "was removed while the run was at work" in ended.err
+    stored = site.results()
+    assert 5 <= len(stored) < _OPERATIONS
+    assert {result["status"] for result in stored} == {"ok"}
+    assert len(site.sent().splitlines()) == 1 + len(stored)
+    assert (site.data(), list(site.temporary.iterdir())) == ("", [])
+
+    again = site.run()
+
+    assert again.code == 0, again.err
+    assert site.results()[: len(stored)] == stored
+    assert len({result["operation_id"] for result in site.results() if "step" in result}) == 12
+
+
+def test_without_its_rclone_the_sweep_goes_on_to_its_end(site: _Site, tmp_path: Path) -> None:
+    copy = tmp_path / "rclone"
+    shutil.copy(rclone.find_binary(os.environ), copy)
+
+    ended = site.disturbed(copy.unlink, env={"HPS_RCLONE": str(copy)})
+
+    assert ended.code == 1, ended.err
+    results = site.results()
+    assert len(results) == _OPERATIONS
+    assert any("cannot start" in result["reason"] for result in results)
+    assert {result["status"] for result in results} == {"ok", "failed", "skipped"}
+    assert len(site.sent().splitlines()) == 1 + _OPERATIONS
+
+    assert site.run().code == 0  # a run that has what it needs removes what is left
+    assert site.data() == ""
