@@ -208,6 +208,8 @@ class Work:
     def _publish(self, recorder: recording.Recorder, *, rejected: bool) -> str:
         """Returns why the bucket lacks results, or nothing."""
         recorder.keep()
+        # Where somebody has removed it, what sends the results still needs it.
+        self.tools.scratch.mkdir(mode=0o700, exist_ok=True)
         path, bucket = recorder.journal.path, recorder.bucket
         if rejected:
             # The first try was just made; this one is sure to wait for the answer.

@@ -10,6 +10,7 @@ last trial leaves in a bucket is removed by the caller, who first sends the resu
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,7 +63,7 @@ class Hooks:
 def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
     """Do every task, in order, until all is done or the run is stopped. Raises `MachineError`."""
     tally = Tally()
-    trial = _Trial(context=context, event=hooks.event)
+    trial = _Trial(context=context, event=hooks.event, scratch=context.scratch.stat())
     for task in tasks:
         if context.stop.is_set():
             break
@@ -97,6 +98,7 @@ class _Trial:
 
     context: StepContext
     event: Callable[..., object]
+    scratch: os.stat_result
     _last: Operation | None = None
     _ended: dict[str, tuple[str, Status]] = field(default_factory=dict)
     _recorded: dict[str, tuple[Operation, Measurement]] = field(default_factory=dict)
@@ -118,10 +120,20 @@ class _Trial:
     def perform(self, operation: Operation) -> Measurement:
         """Do one step, unless one that it builds on was not done."""
         measurement = self._blocked_by(operation) or self._try(operation)
+        self._see_to_scratch()
         measurement = _with_full_disk(measurement, self.context.scratch)
         self._ended[operation.operation_id] = (operation.step.kind, measurement.status)
         self._remember(operation, measurement)
         return measurement
+
+    def _see_to_scratch(self) -> None:
+        """Without it a step fails for no reason of the tool's. Raises `MachineError`."""
+        scratch = self.context.scratch
+        if not (scratch.is_dir() and os.path.samestat(scratch.stat(), self.scratch)):
+            raise MachineError(
+                f"the temporary folder {scratch} was removed while the run was at work",
+                "start it again, and it goes on; TMPDIR names a folder that nobody cleans",
+            )
 
     def recorded(self, operation: Operation, measurement: Measurement) -> None:
         """This result is stored; `disproved` may come back to it."""
@@ -213,13 +225,7 @@ class _Trial:
 
 
 def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
-    """On a full disk a tool can't even write down why it failed; without a folder nothing can be
-    measured, and what was is in doubt. Raises `MachineError`."""
-    if not scratch.is_dir():
-        raise MachineError(
-            f"the temporary folder {scratch} was removed while the run was at work",
-            "start it again, and it goes on; TMPDIR names a folder that nobody cleans",
-        )
+    """On a full disk a tool can't even write down why it failed."""
     if measurement.status not in _DOUBTFUL or shutil.disk_usage(scratch).free >= _FULL_BYTES:
         return measurement
     return replace(measurement, reason=f"{measurement.reason}; no space left in {scratch}")

@@ -21,6 +21,7 @@ GRACE_S = 2.0
 
 def main() -> None:
     """Read lines until the parent is gone, then clean up."""
+    os.chdir("/")  # it holds up no file system
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     groups: set[int] = set()

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,6 @@ from hps.errors import HpsError, MachineError
 
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
-
 Ended = Literal["exit", "timeout", "stopped"]
 
 
@@ -67,28 +66,38 @@ class Guard:
     """The handle on the guard process: what to end and remove should this process die."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+        self._told: dict[tuple[str, int | str], None] = {}
+        self._start()
 
     def tell(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
-        """Pass one line on; a guard that is gone is an error, for it would leave things behind."""
-        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
+        """Pass one line on. Raises `HpsError` where the guard is gone, and no other can be had."""
+        self._told[word, value] = None
+        if word == "forget":
+            self._told = {one: None for one in self._told if one[1] != value}
         try:
-            self._process.stdin.write(json.dumps({word: value}).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError as error:
-            raise HpsError("the guard process has ended", "was it killed by hand?") from error
+            self._write([(word, value)])
+        except BrokenPipeError:  # it was killed: another one is told everything
+            self.close()
+            self._start()
 
     def forget(self, pid: int) -> None:
         """This process has ended; a guard that is gone has nothing to forget."""
         with contextlib.suppress(HpsError):
             self.tell("forget", pid)
+
+    def _start(self) -> None:
+        command = Command(argv=(sys.executable, "-I", "-S", guard.__file__), env=os.environ)
+        self._process = _spawn(command, subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE)
+        try:
+            self._write(self._told)
+        except BrokenPipeError as error:
+            raise HpsError("the guard process has ended", "was it killed by hand?") from error
+
+    def _write(self, told: Iterable[tuple[str, int | str]]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
+        lines = (json.dumps({word: value}).encode() + b"\n" for word, value in told)
+        self._process.stdin.write(b"".join(lines))
+        self._process.stdin.flush()
 
     def close(self) -> None:
         """Let the guard clean up what it was told of, and wait for it."""
@@ -121,7 +130,7 @@ def run(
     """Run to the end, or stop the whole group at the time-out or when `stop` is set.
 
     Output goes to the files given, else nowhere: reading a pipe would cost the measured process.
-    Raises `HpsError` where it can't be started, and `MachineError` where a file can't be written.
+    Raises `HpsError` where it can't be started or a file can't be written.
     """
     with _output(stdout) as out, _output(stderr) as err:
         started_at, start_s = datetime.now(UTC), time.monotonic()
@@ -198,12 +207,14 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         os.killpg(process.pid, number)
 
 
-def _spawn(command: Command, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: Command, stdout: int, stderr: int, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command.argv,
             env=command.env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
@@ -216,9 +227,8 @@ def _spawn(command: Command, stdout: int, stderr: int) -> subprocess.Popen[bytes
 
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[int]:
-    path = path or Path(os.devnull)
     try:
-        stream = path.open("wb")
+        stream = Path(os.devnull if path is None else path).open("wb")  # noqa: SIM115 - see below
     except OSError as error:
         hint = "is the temporary folder (TMPDIR) still there, and has it space?"
         raise MachineError(f"cannot write {path}: {error.strerror}", hint) from error

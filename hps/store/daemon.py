@@ -111,7 +111,6 @@ def serve(
     )
 
     def start(timeout_s: float) -> AbstractContextManager[object]:
-        scratch.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it
         address.unlink(missing_ok=True)  # of one that has died
         return process.serve(
             command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hps.tools import rclone
@@ -112,6 +114,22 @@ def test_without_its_temporary_folder_a_run_ends_and_the_next_one_goes_on(site: 
     assert again.code == 0, again.err
     assert site.results()[: len(stored)] == stored
     assert len({result["operation_id"] for result in site.results() if "step" in result}) == 12
+
+
+def test_a_guard_that_is_killed_is_replaced(site: _Site) -> None:
+    def kill() -> None:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                guards = any(word.endswith("hps/guard.py") for word in process.cmdline())
+                if guards and process.environ().get("TMPDIR") == str(site.temporary):
+                    process.kill()
+                    process.wait(_PATIENCE_S)
+
+    ended = site.disturbed(kill)
+
+    assert ended.code == 0, ended.err
+    assert [result["status"] for result in site.results()] == ["ok"] * _OPERATIONS
+    assert (site.data(), list(site.temporary.iterdir())) == ("", [])
 
 
 def test_without_its_rclone_the_sweep_goes_on_to_its_end(site: _Site, tmp_path: Path) -> None:

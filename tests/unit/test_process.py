@@ -271,14 +271,38 @@ def test_the_guard_leaves_alone_what_it_was_told_to_forget(tmp_path: Path) -> No
             bystander.kill()
 
 
-def test_a_guard_that_is_gone_is_an_error() -> None:
+def test_another_guard_takes_the_place_of_one_that_was_killed(tmp_path: Path) -> None:
+    folders = [tmp_path / "before", tmp_path / "after"]
+    for folder in folders:
+        folder.mkdir()
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as watched:
+        try:
+            with Guard() as guard:
+                guard.tell("watch", watched.pid)
+                guard.tell("remove", str(folders[0]))
+                _kill_guard()
+                guard.tell("remove", str(folders[1]))
+            assert watched.wait(timeout=SOON_S) == -signal.SIGTERM
+        finally:
+            watched.kill()
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_where_no_guard_can_be_had_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with Guard() as guard:
-        (own,) = (
-            child
-            for child in psutil.Process().children()
-            if any(argument.endswith("guard.py") for argument in child.cmdline())
-        )
-        own.kill()
-        _wait_until(lambda: _is_gone(own.pid))
-        with pytest.raises(HpsError, match="the guard process has ended"):
+        _kill_guard()
+        guard.forget(1)  # there is nothing that it would have to know
+        _kill_guard()
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(HpsError, match="cannot start /nowhere/python"):
             guard.tell("watch", 1)
+
+
+def _kill_guard() -> None:
+    (own,) = (
+        child
+        for child in psutil.Process().children()
+        if any(argument.endswith("guard.py") for argument in child.cmdline())
+    )
+    own.kill()
+    _wait_until(lambda: _is_gone(own.pid))
