@@ -1,10 +1,15 @@
-"""`bench/RESULTS.md`: each program puts its last full tables there, under a heading of its own."""
+"""`bench/RESULTS.md`: each program puts its last full tables there, under a heading of its own.
+
+`bench/raw` holds what long measurements are made of, so that their tables can be made again.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +17,7 @@ from hps import __version__
 from hps.tools import rclone
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+RAW = Path(__file__).with_name("raw")
 _TOP = "# Results\n\nWritten by the programs in this folder, never by hand.\n"
 
 
@@ -36,6 +42,17 @@ def write(title: str, text: str) -> None:
     new = section.sub(lambda _: f"{whole}\n", old, count=1)
     if section.search(old) is None:
         new = f"{old.rstrip()}\n\n{whole}"
-    temporary = RESULTS.with_suffix(".tmp")
-    temporary.write_text(new.rstrip() + "\n", encoding="utf-8")
-    temporary.replace(RESULTS)
+    _put(RESULTS, new.rstrip() + "\n")
+
+
+def write_raw(name: str, entries: Iterable[Mapping[str, object]]) -> None:
+    """Put what a table was made of into a file of `bench/raw`, one JSON object a line."""
+    lines = [json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries]
+    RAW.mkdir(exist_ok=True)
+    _put(RAW / name, "\n".join(lines) + "\n")
+
+
+def _put(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

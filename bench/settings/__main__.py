@@ -19,7 +19,7 @@ from typing import Any
 
 from bench import leaving, written
 from bench.node_run import versions
-from bench.settings import cases, picture, side_by_side, table
+from bench.settings import by_distance, cases, picture, side_by_side, table
 from bench.settings.measure import EXPERIMENT, measure, tell
 from bench.stored import Stored
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
@@ -62,10 +62,12 @@ def _measured(
 
 def _report(measured: Sequence[Any], links: int, options: argparse.Namespace) -> int:
     part = "" if len(measured) == links else f" {len(measured)} of {links} links are measured."
-    text = f"{written.machine()}{part}\n\n{table.text(measured)}"
+    tables = [by_distance.text(measured), table.text(measured)] if measured else []
+    text = "\n\n".join([f"{written.machine()}{part}", *filter(None, tables)])
     print(f"## {HEADING}\n\n{text}")
     if options.write:
         written.write(HEADING, text)
+        written.write_raw(_FILE, measured)
     if options.picture is not None:
         for path in picture.draw(measured, options.picture):
             tell(f"drawn: {path}")
@@ -114,7 +116,11 @@ def _options() -> argparse.Namespace:
         help=f"where results are stored, and found again (default: {_OUTPUT})")  # fmt: skip
     add("--fresh", action="store_true", help="measure again what is stored")
     add("--stored", action="store_true", help="measure nothing, only print what is stored")
-    add("--write", action="store_true", help=f"the table into {written.RESULTS.name}")
+    add(
+        "--write",
+        action="store_true",
+        help="tables into RESULTS.md, transfers into raw/",
+    )
     add("--picture", type=Path, metavar="FOLDER", help=f"draw {picture.NAME}.svg and .png")
     options = parser.parse_args()
     if options.blocks < _LEAST_BLOCKS:

@@ -28,10 +28,10 @@ _NOTE = (
 def text(measured: Sequence[Case]) -> str:
     """The gains, and HTTP/1.1 against HTTP/2 where it was measured."""
     rows = [row for case in measured for way in WAYS for row in _row(case, way)]
-    parts = [_table(rows, _HEADERS), _NOTE.format(blocks=_blocks(measured)) + _late(measured)]
+    parts = [drawn(rows, _HEADERS), _NOTE.format(blocks=_blocks(measured)) + _late(measured)]
     http = [row for case in measured for way in WAYS for row in _http_rows(case, way)]
     if http:
-        parts.append(_table(http, _HTTP_HEADERS))
+        parts.append(drawn(http, _HTTP_HEADERS))
     return "\n\n".join(parts)
 
 
@@ -147,5 +147,6 @@ def _blocks(measured: Sequence[Case]) -> str:
     return " or ".join(map(str, sorted({case["case"]["blocks"] for case in measured})))
 
 
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+def drawn(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """A table for a terminal and for Markdown, its cells as they are."""
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)

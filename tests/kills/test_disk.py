@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -260,7 +261,9 @@ def _disturbed(site: _Site, disturb: Callable[[], object]) -> Ran:
             said += line
             done += '"operation_done"' in line
             if done == 2 and '"operation_done"' in line:
+                running.send_signal(signal.SIGSTOP)  # else it could put back what is half removed
                 disturb()
+                running.send_signal(signal.SIGCONT)
         running.wait(_PATIENCE_S)
     assert "Traceback" not in said
     return Ran(code=running.returncode, out="", err=said)

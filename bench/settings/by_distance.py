@@ -1,0 +1,68 @@
+"""Measured cases -> what ten chunks at once gain, a column for each round-trip time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.link.settings import WAYS
+from bench.settings import gain, table
+from bench.settings.cases import Setting
+
+Case = Mapping[str, Any]
+# Up and down, loss, congestion control, over HTTPS: all of a link but its distance.
+_Kind = tuple[float, float, float, str, bool]
+NOTE = (
+    "Mbps of the published commands → of ten chunks at once, as declared; and how many times as "
+    "fast that is, with a 95 % interval, **bold** where it leaves out 1 (of 20 alike, one does by "
+    "chance)."
+)
+
+
+def text(measured: Sequence[Case]) -> str:
+    """The table; nothing where all links are of one distance."""
+    rtts = sorted({_rtt_ms(case) for case in measured})
+    if len(rtts) == 1:
+        return ""
+    places = {(_kind(case), _rtt_ms(case)): case for case in measured}
+    kinds = sorted({kind for kind, _ in places}, key=_order)
+    rows = [
+        [_words(kind), way, *(_cell(places.get((kind, rtt)), way) for rtt in rtts)]
+        for kind in kinds
+        for way in WAYS
+    ]
+    return f"{table.drawn(rows, ['link', '', *(f'{rtt:g} ms' for rtt in rtts)])}\n\n{NOTE}"
+
+
+def _cell(case: Case | None, way: str) -> str:
+    if case is None:
+        return ""
+    rates, declared = table.rates(case, way), Setting(**case["declared"]).name
+    published, ours = rates[table.PUBLISHED], rates.get(declared, [])
+    times = gain.gain(ours, published) if ours else None
+    if times is None:
+        return "failed"
+    said = f"**{times.text()}**" if not times.low <= 1 <= times.high else times.text()
+    return f"{gain.mean(published):.3g} → {gain.mean(ours):.3g}<br>{said}"
+
+
+def _kind(case: Case) -> _Kind:
+    link = case["case"]["link"]
+    rates = float(link["up_mbps"]), float(link["down_mbps"])
+    return (*rates, float(link["loss"]), link["congestion_control"], case["case"]["tls"])
+
+
+def _order(kind: _Kind) -> tuple[object, ...]:
+    """By rates, HTTPS last, cubic before BBR."""
+    up_mbps, down_mbps, loss, congestion, tls = kind
+    return up_mbps, down_mbps, tls, congestion != "cubic", loss
+
+
+def _words(kind: _Kind) -> str:
+    up_mbps, down_mbps, loss, congestion, tls = kind
+    parts = [f"{up_mbps:g}/{down_mbps:g} Mbps", f"{100 * loss:g} % loss" if loss else "no loss"]
+    return ", ".join([*parts, congestion, *(["HTTPS"] if tls else [])])
+
+
+def _rtt_ms(case: Case) -> float:
+    return round(1000 * float(case["case"]["link"]["rtt_s"]), 3)
