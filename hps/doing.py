@@ -5,6 +5,7 @@ lock, journal, bucket -> decision, run line -> payloads -> execute -> results se
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -208,8 +209,8 @@ class Work:
     def _publish(self, recorder: recording.Recorder, *, rejected: bool) -> str:
         """Returns why the bucket lacks results, or nothing."""
         recorder.keep()
-        # Where somebody has removed it, what sends the results still needs it.
-        self.tools.scratch.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError):  # if it was removed: what sends results needs it
+            self.tools.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         path, bucket = recorder.journal.path, recorder.bucket
         if rejected:
             # The first try was just made; this one is sure to wait for the answer.
