@@ -1,6 +1,6 @@
 """Thousands of operations in a row: what `hps` and its helpers hold must not grow with them.
 
-    python -m bench.soak [--short] [--operations 2000] [--every 8] [--write]
+    python -m bench.soak [--short] [--operations 6000] [--every 8] [--write]
 
 A run against the embedded target is looked at from outside, as it ends every few operations: the
 memory, open files and threads of `hps`, of its guard, of the daemon that sends results, and of the
@@ -22,7 +22,7 @@ from bench.soak.run import STEPS_OF_A_TRIAL, soak
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 
 HEADING = "Soak"
-_FULL, _SHORT = 2000, 200
+_FULL, _SHORT = 6000, 200
 _FEWEST = 128
 
 

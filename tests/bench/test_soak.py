@@ -92,7 +92,7 @@ def test_a_straight_line_has_its_slope() -> None:
     assert growth.quarters[3] - growth.quarters[2] == pytest.approx(4 / 2, rel=0.02)
 
 
-@pytest.mark.parametrize(("operations", "grows"), [(400, False), (2000, True)])
+@pytest.mark.parametrize(("operations", "grows"), [(4000, False), (6000, True)])
 def test_memory_of_a_server_is_judged_once_it_has_settled(operations: int, grows: bool) -> None:
     looks = [
         Sample(operations=at, seen={(SERVER, PRIVATE): at / 10, (SERVER, FILES): at / 10})
