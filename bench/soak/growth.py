@@ -22,7 +22,7 @@ _FEWEST_BLOCKS = 3
 # file, a thread or a process in all.
 _ALLOWED: Mapping[str, float] = {PRIVATE: 2.0, RESIDENT: 2.0, SIZE: 2.0}
 _ALLOWED_ELSE = 1.0
-# Programs of Go's take some thousand operations until they have all the memory and threads that they
+# Programs of Go's take thousands of operations until they have all the memory and threads that they
 # will use: the server's memory rose by 4 MiB per 1,000 of the first 4,000, and no more after that.
 _OF_GO, _SETTLE_AFTER = frozenset({DAEMON, SERVER}), 5000
 
