@@ -1,4 +1,4 @@
-"""Measured cases -> throughput over concurrency, a line for each round-trip time."""
+"""Measured cases -> throughput over concurrency by round-trip time, without loss and with."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def draw(measured: Sequence[Case], folder: Path) -> list[Path]:
 
 
 def _is_drawn(case: Case) -> bool:
-    """Links that differ in distance alone: the fleet's rates, no loss, cubic, plain HTTP/1.1."""
+    """Links that differ in distance and loss alone: the fleet's rates, cubic, plain HTTP/1.1."""
     link = case["case"]["link"]
-    if link["loss"] or case["case"]["tls"] or link["congestion_control"] != "cubic":
+    if case["case"]["tls"] or link["congestion_control"] != "cubic":
         return False
     return (link["up_mbps"], link["down_mbps"]) == FLEET_MBPS
 
@@ -49,13 +49,18 @@ def _rows(case: Case) -> Iterator[Row]:
     of_rates = f"{link['up_mbps']:g} Mbps up, {link['down_mbps']:g} down"
     for way, title in _TITLES.items():
         found = table.rates(case, way)
-        shared = {"rtt": name, "rtt_s": link["rtt_s"], "way": title, "rates": of_rates}
+        shared = {"rtt": name, "rtt_s": link["rtt_s"], "rates": of_rates,
+                  "loss": link["loss"], "panel": f"{title}, {_loss(link)}"}  # fmt: skip
         published = gain.mean(found[table.PUBLISHED])
         if published is not None:
             yield {**shared, "what": "published", "streams": PUBLISHED_STREAMS[way],
                    "mbps": round(published, 2)}  # fmt: skip
         for streams, mbps in sorted(_best_by_streams(case, way).items()):
             yield {**shared, "what": "hps", "streams": streams, "mbps": round(mbps, 2)}
+
+
+def _loss(link: Mapping[str, Any]) -> str:
+    return f"{100 * link['loss']:g} % loss" if link["loss"] else "no loss"
 
 
 def _best_by_streams(case: Case, way: str) -> dict[int, float]:
@@ -91,10 +96,12 @@ def _chart(rows: Sequence[Row]) -> dict[str, Any]:
         swept.mark_line(strokeWidth=2.5),
         swept.mark_point(filled=True, size=60, opacity=1),
         published.mark_point(shape="diamond", size=190, strokeWidth=2.5, filled=False, opacity=1),
-    ).properties(width=330, height=280)
+    ).properties(width=330, height=220)
+    panels = dict.fromkeys(row["panel"] for row in sorted(rows, key=lambda row: float(row["loss"])))
     titled = chart.facet(
-        column=altair.Column("way:N", title=None, sort=list(_TITLES.values())),
+        facet=altair.Facet("panel:N", title=None, sort=list(panels)),
         data=altair.InlineData(values=list(rows)),
+        columns=len(_TITLES),
     ).properties(title=_title(rows))
     drawn: dict[str, Any] = titled.configure(font=_FONT, background="#ffffff").to_dict()
     return drawn
@@ -105,7 +112,7 @@ def _title(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "text": "Throughput over chunks in flight, by round-trip time",
         "subtitle": [
-            f"Emulated links, {rates}, no loss, cubic. Diamonds: what the published commands run.",
+            f"Emulated links, {rates}, cubic. Diamonds: what the published commands run.",
             "Geometric means over blocks; of each number of streams the best chunk size.",
         ],
         "anchor": "start",
