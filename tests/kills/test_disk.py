@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -206,67 +204,6 @@ def test_a_temporary_folder_that_fills_up_fails_operations_not_the_run(
 
     assert ran.code == 0, ran.err
     assert {record["status"] for record in ran.results()} == {"ok"}
-
-
-def _removed(home: Path) -> None:
-    shutil.rmtree(home)
-
-
-def _moved(home: Path) -> None:
-    home.rename(home.with_name("elsewhere"))
-
-
-@pytest.mark.parametrize("lose", [_removed, _moved])
-def test_results_that_somebody_removes_are_put_back(
-    lose: Callable[[Path], None], s3_server: S3Server, tmp_path: Path
-) -> None:
-    site = _Site(tmp_path, s3_server, tmp_path / "out")
-    said = _disturbed(site, lambda: lose(site.home))
-
-    assert said.code == 0, said.err
-    assert said.err.count("journal_put_back") == 1
-    (journal,) = site.journals()
-    assert len(_results(journal)) == _OPERATIONS
-    kept = {path.name for path in site.home.iterdir()}
-    assert kept == {f"{journal.stem}{suffix}" for suffix in FILES}
-    place = f"results/{site.name}/machine-1"
-    assert site.objects() == {f"{place}/{name}" for name in kept}
-
-
-def test_results_that_can_not_be_put_back_are_told(s3_server: S3Server, tmp_path: Path) -> None:
-    site = _Site(tmp_path, s3_server, tmp_path / "out")
-
-    def replaced() -> None:
-        shutil.rmtree(site.home)
-        site.home.write_text("a file in place of the folder")
-
-    said = _disturbed(site, replaced)
-
-    assert said.code == 6, said.err
-    assert "was removed, and can't be put back" in said.err
-
-
-def _disturbed(site: _Site, disturb: Callable[[], object]) -> Ran:
-    """A run beside which `disturb` is called once its second result is stored."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "hps", *site.arguments],
-        env={**os.environ, **site.env},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stderr is not None
-        said, done = "", 0
-        for line in running.stderr:
-            said += line
-            done += '"operation_done"' in line
-            if done == 2 and '"operation_done"' in line:
-                running.send_signal(signal.SIGSTOP)  # else it could put back what is half removed
-                disturb()
-                running.send_signal(signal.SIGCONT)
-        running.wait(_PATIENCE_S)
-    assert "Traceback" not in said
-    return Ran(code=running.returncode, out="", err=said)
 
 
 @pytest.mark.parametrize(

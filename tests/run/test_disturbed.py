@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ import pytest
 
 from hps.tools import rclone
 from tests.command import REPOSITORY, Ran, Record, hps, keys_of, targets_yaml
+from tests.kills.site import FILES
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
 
@@ -61,7 +63,9 @@ class _Site:
             for line in running.stderr:
                 said, done = said + line, done + ('"operation_done"' in line)
                 if done == 5 and '"operation_done"' in line:
+                    running.send_signal(signal.SIGSTOP)  # else it could mend what is half done
                     disturb()
+                    running.send_signal(signal.SIGCONT)
             running.wait(_PATIENCE_S)
         assert "Traceback" not in said
         return Ran(code=running.returncode, out="", err=said)
@@ -72,6 +76,11 @@ class _Site:
     def results(self) -> list[Record]:
         (journal,) = self.output.rglob("*.jsonl")
         return [json.loads(line) for line in journal.read_text().splitlines()[1:]]
+
+    @property
+    def home(self) -> Path:
+        """Where its results are on this disk."""
+        return self.output / self.name / "machine-1"
 
     def sent(self) -> str:
         """The journal that the bucket has."""
@@ -116,6 +125,39 @@ def test_without_its_temporary_folder_a_run_ends_and_the_next_one_goes_on(site: 
     assert len({result["operation_id"] for result in site.results() if "step" in result}) == 12
 
 
+def _removed(home: Path) -> None:
+    shutil.rmtree(home)
+
+
+def _moved(home: Path) -> None:
+    home.rename(home.parents[2] / "elsewhere")
+
+
+@pytest.mark.parametrize("lose", [_removed, _moved])
+def test_results_that_somebody_removes_are_put_back(
+    lose: Callable[[Path], None], site: _Site
+) -> None:
+    ended = site.disturbed(lambda: lose(site.home))
+
+    assert ended.code == 0, ended.err
+    assert ended.err.count("journal_put_back") == 1
+    assert len(site.results()) == _OPERATIONS
+    (journal,) = site.home.glob("*.jsonl")
+    assert {path.name for path in site.home.iterdir()} == {f"{journal.stem}{end}" for end in FILES}
+    assert site.sent() == journal.read_text()
+
+
+def test_results_that_can_not_be_put_back_are_told(site: _Site) -> None:
+    def replace() -> None:
+        shutil.rmtree(site.home)
+        site.home.write_text("a file in place of the folder")
+
+    ended = site.disturbed(replace)
+
+    assert ended.code == 6, ended.err
+    assert "was removed, and can't be put back" in ended.err
+
+
 def test_a_guard_that_is_killed_is_replaced(site: _Site) -> None:
     def kill() -> None:
         for process in psutil.process_iter():
@@ -123,7 +165,6 @@ def test_a_guard_that_is_killed_is_replaced(site: _Site) -> None:
                 guards = any(word.endswith("hps/guard.py") for word in process.cmdline())
                 if guards and process.environ().get("TMPDIR") == str(site.temporary):
                     process.kill()
-                    process.wait(_PATIENCE_S)
 
     ended = site.disturbed(kill)
 
