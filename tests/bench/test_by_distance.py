@@ -61,5 +61,5 @@ def test_what_failed_says_so_and_one_distance_is_no_table() -> None:
         transfer["mbps"] = None if transfer["setting"] else transfer["mbps"]
     near = _measured(cases.make(NEAR), [10.0], [12.0])
     *_, down = _rows(by_distance.text([near, failed]))
-    assert down[2:] == ["10 → 12<br>1.20", "failed"]
+    assert down[2:] == ["10 → 12<br>1.20<br>best 1.20", "failed"]
     assert by_distance.text([near]) == ""
