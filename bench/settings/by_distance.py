@@ -14,8 +14,8 @@ Case = Mapping[str, Any]
 _Kind = tuple[float, float, float, str, bool]
 NOTE = (
     "Mbps of the published commands → of ten chunks at once, as declared; how many times as fast "
-    "that is, and how many times as fast the best setting of the sweep, with 95 % intervals, **bold** "
-    "where they leave out 1 (of 20 that are alike, one does by chance)."
+    "that is, and how many times as fast the best setting of the sweep, with 95 % intervals, "
+    "**bold** where they leave out 1 (of 20 that are alike, one does by chance)."
 )
 
 
