@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -20,11 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hps import guard
+from hps import guard, pidfd
 from hps.errors import HpsError, MachineError
 
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
+_STOP_INTERVAL_S = 0.1
 Ended = Literal["exit", "timeout", "stopped"]
 
 
@@ -54,7 +55,7 @@ class Stop(Protocol):
 
 
 class Sampler(Protocol):
-    """Looks at a running process from outside, every `interval_s`."""
+    """Looks at a running process from outside. The next look is due `interval_s` after this one."""
 
     interval_s: float
 
@@ -242,41 +243,22 @@ def _wait(
     stop: Stop | None,
     sampler: Sampler | None,
 ) -> Ended:
-    interval_s = sampler.interval_s if sampler else 0.1
-    with _exit_waiter(process) as wait:
-        while not wait(min(interval_s, max(0.0, deadline_s - time.monotonic()))):
+    sample_at_s = math.inf if sampler is None else time.monotonic() + sampler.interval_s
+    with pidfd.exit_waiter(process) as wait:
+        while not wait(_rest_s(deadline_s, sample_at_s)):
             if stop is not None and stop.is_set():
                 return "stopped"
             if time.monotonic() >= deadline_s:
                 return "timeout"
-            if sampler is not None:
+            if sampler is not None and time.monotonic() >= sample_at_s:
                 sampler.sample(process.pid)
+                sample_at_s = time.monotonic() + sampler.interval_s
     return "exit"
 
 
-@contextlib.contextmanager
-def _exit_waiter(process: subprocess.Popen[bytes]) -> Iterator[Callable[[float], bool]]:
-    """A function that waits up to some seconds and says whether the process has ended."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except (AttributeError, OSError):
-        # Not Linux, a kernel before 5.3, or a sandbox that refuses: wait in short steps.
-        yield lambda seconds: _ended_within(process, seconds)
-        return
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            yield lambda seconds: bool(selector.select(seconds)) and process.poll() is not None
-    finally:
-        os.close(descriptor)
-
-
-def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+def _rest_s(deadline_s: float, sample_at_s: float) -> float:
+    """Seconds until something is to be looked at: `stop` at least ten times a second."""
+    return min(_STOP_INTERVAL_S, max(0.0, min(deadline_s, sample_at_s) - time.monotonic()))
 
 
 def _until_ready(

@@ -152,6 +152,27 @@ def test_a_sampler_looks_at_the_process_while_it_runs(guard: Guard) -> None:
     assert len(set(looks.pids)) == 1
 
 
+def test_the_next_look_is_due_when_the_last_one_said(guard: Guard) -> None:
+    looks = Looks()
+    looks.then = lambda: setattr(looks, "interval_s", 600.0)
+    process.run(_sh("sleep 0.5"), timeout_s=30, guard_process=guard, sampler=looks)
+    assert len(looks.pids) == 1
+
+
+@pytest.mark.parametrize("missing", [OSError(38, "not implemented"), AttributeError("pidfd_open")])
+def test_without_pidfds_the_end_is_seen_too(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, missing: Exception
+) -> None:
+    def refuse(pid: int) -> int:
+        raise missing
+
+    monkeypatch.setattr("os.pidfd_open", refuse)
+    ended = process.run(_sh("sleep 0.2; exit 9"), timeout_s=30, guard_process=guard)
+    assert (ended.returncode, ended.ended) == (9, "exit")
+    ended = process.run(_sh("sleep 600"), timeout_s=0.3, guard_process=guard)
+    assert (ended.returncode, ended.ended) == (-signal.SIGTERM, "timeout")
+
+
 def test_a_sampler_that_fails_leaves_nothing_running(guard: Guard) -> None:
     def fail() -> None:
         raise RuntimeError("broken")

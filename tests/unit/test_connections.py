@@ -1,0 +1,78 @@
+"""How often a running process is looked at, and what that may cost."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import pytest
+
+from hps import connections
+from hps.connections import FREE_S, SHARE_OF_A_CORE, SHORTEST_S, ConnectionCounter
+from hps.node.socket_bytes import SocketBytes
+
+
+@dataclass
+class Clock:
+    """Time, and the processor's, that move on by what each look costs and by the rests."""
+
+    cost_s: float
+    now_s: float = 1000.0
+    spent_s: float = 0.0
+    looks_at_s: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def thread_time(self) -> float:
+        return self.spent_s
+
+    def look(self) -> tuple[()]:
+        """Takes the place of the kernel's list of sockets."""
+        self.looks_at_s.append(self.now_s)
+        self.now_s += self.cost_s
+        self.spent_s += self.cost_s
+        return ()
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, *, cost_s: float, seconds: float) -> Clock:
+    """A process of so many seconds, looked at whenever that is due."""
+    clock = Clock(cost_s=cost_s)
+    monkeypatch.setattr(connections, "time", clock)
+    counter = ConnectionCounter()
+    counter._sockets = SocketBytes(pid=os.getpid(), list_sockets=clock.look)
+    ends_s = clock.now_s + seconds
+    while clock.now_s < ends_s:
+        counter.sample(os.getpid())
+        clock.now_s += counter.interval_s
+    return clock
+
+
+@pytest.mark.parametrize("seconds", [1.0, 10.0, 600.0])
+@pytest.mark.parametrize("cost_s", [0.0002, 0.004, 0.03])
+def test_looking_costs_no_more_than_its_share(
+    monkeypatch: pytest.MonkeyPatch, cost_s: float, seconds: float
+) -> None:
+    clock = looks(monkeypatch, cost_s=cost_s, seconds=seconds)
+    # Rounding, and the one look that went over it.
+    assert clock.spent_s <= FREE_S + SHARE_OF_A_CORE * seconds + cost_s + 1e-6
+
+
+def test_a_short_process_is_looked_at_often_though_looks_are_dear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = looks(monkeypatch, cost_s=0.004, seconds=0.5)
+    assert len(clock.looks_at_s) == pytest.approx(0.5 / (SHORTEST_S + 0.004), abs=1)
+
+
+def test_a_long_one_is_looked_at_as_often_as_its_share_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = looks(monkeypatch, cost_s=0.004, seconds=100.0)
+    allowed = (FREE_S + SHARE_OF_A_CORE * 100) / 0.004
+    assert len(clock.looks_at_s) == pytest.approx(allowed, abs=2)
+
+
+def test_where_looks_are_cheap_nothing_slows_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = looks(monkeypatch, cost_s=0.0002, seconds=100.0)
+    assert len(clock.looks_at_s) == pytest.approx(100 / (SHORTEST_S + 0.0002), abs=1)
