@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from hps.tools import evidence, listed, rclone
 from hps.tools.listed import Listed
 
 _LIST_TIMEOUT_S = 600.0
+_ASK_S = 60.0
 _NAME = "look"
 _JOURNAL = re.compile(r"[^/]+/(?P<run>[^/]+)\.jsonl")
 
@@ -96,8 +98,26 @@ def _objects(link: Link, stop: Stop) -> Iterator[Listed]:
             f"{link.remote.path(link.key)} can't be listed: {why}",
             "check the endpoint, the bucket, and the keys: may they list it?",
         )
+    any_there = False
     try:
-        yield from listed.objects(link.scratch / f"{_NAME}.out")
+        for one in listed.objects(link.scratch / f"{_NAME}.out"):
+            any_there = True
+            yield one
     except ValueError as error:
         what = f"the list of {link.remote.path(link.key)} is not whole"
         raise MachineError(what, "is there space in the temporary folder?") from error
+    if not any_there:
+        _check_denies(link, stop)
+
+
+def _check_denies(link: Link, stop: Stop) -> None:
+    """A login page or a console answers 200 to everything, which rclone reads as an empty list."""
+    key = f"{link.key}/{uuid.uuid4().hex}"
+    ended = link.run(rclone.look_for(link.remote, key), timeout_s=_ASK_S, name=_NAME, stop=stop)
+    answered = ended.ended == "exit" and ended.returncode == 0
+    if answered and listed.is_object(link.scratch / f"{_NAME}.out"):
+        raise MachineError(
+            f"{link.remote.path(link.key)} can't be listed: the server has an object of any name, "
+            "even of one just made up, so it is no S3 server",
+            "check the endpoint: a login page or a console answers like this",
+        )

@@ -80,7 +80,8 @@ def compact(
 
 def _fetch(place: Place, into: Path, watch: Watch) -> None:
     source = place.remote.path(place.folder, FOLDER)
-    copied = copy(place, (source, str(into), "--filter=+ *.parquet", "--filter=- **"), watch)
+    filters = ("--filter=+ *.parquet", "--filter=- **")
+    copied = copy(place, (f"{source}/", str(into), *filters), watch)
     why = copied.error or next(iter(copied.failed.values()), "")
     if why and not copied.nothing_there:
         hint = "what stands there has to be read before it is replaced"

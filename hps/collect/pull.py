@@ -53,7 +53,8 @@ def pull(place: Place, cache: Path, experiments: Sequence[str], watch: Watch) ->
         _remove_partial(cache)
         state = _State(cache)
         for _ in range(_ATTEMPTS):
-            copied = copy(place, (place.name, str(cache.absolute()), *filters), watch)
+            # With the slash, an object of the folder's very name is not taken for it.
+            copied = copy(place, (f"{place.name}/", str(cache.absolute()), *filters), watch)
             _check(place, copied)
             state.add(copied)
             if not state.missing:

@@ -43,6 +43,15 @@ def objects(path: Path) -> Iterator[Listed]:
         raise ValueError("the list has no end")
 
 
+def is_object(path: Path) -> bool:
+    """The answer to `rclone.look_for` in a file: was there an object of that name?"""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.get("IsDir") is False
+
+
 def uploads(path: Path, remote: Remote) -> list[Listed]:
     """The answer to `rclone.list_uploads` in a file; keys are below the target's folder.
 

@@ -234,6 +234,12 @@ def list_objects(remote: Remote, key: str) -> Invocation:
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
+def look_for(remote: Remote, key: str) -> Invocation:
+    """Print an object of this very name, as `hps.tools.listed` reads it: a single request."""
+    args = ("lsjson", "--stat", "--no-modtime", "--no-mimetype", *BRIEF, remote.path(key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
 def _only_made(folder: OwnFolder) -> tuple[str, ...]:
     """Whatever else a server lists in the folder is passed over."""
     wanted = (f"--filter=+ /{{{{{pattern}}}}}" for pattern in folder.made_patterns)

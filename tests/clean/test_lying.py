@@ -142,6 +142,29 @@ def test_what_is_not_done_is_told(
     assert "Traceback" not in ran.err
 
 
+def test_of_a_page_that_answers_everything_it_is_not_said_that_nothing_is_left(
+    lying: _Lying,
+) -> None:
+    page = Respond(status=200, body=b"<html><body>Please log in.</body></html>")
+    lying.play(lambda _: True, page)
+
+    ran = lying.site.clean("--older-than", "0s", "--yes")
+
+    assert ran.code == 1, ran.err
+    assert "so it is no S3 server" in ran.out
+    assert "nothing is left" not in ran.out
+
+
+@pytest.mark.parametrize("action", [_DENIED, Respond(status=404), Respond(status=500)])
+def test_who_may_only_list_is_told_what_is_left(action: Action, lying: _Lying) -> None:
+    lying.play(lambda head: head.method == "HEAD", action)
+
+    ran = lying.site.clean()
+
+    assert ran.code == 0, ran.err
+    assert "nothing is left" in ran.out
+
+
 def test_a_run_tells_of_an_upload_that_it_may_not_abort(lying: _Lying) -> None:
     lying.play(_completes, _DENIED)
     lying.play(_aborts, _DENIED)

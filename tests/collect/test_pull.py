@@ -126,6 +126,17 @@ def test_other_content_of_the_same_size_is_fetched(other_bucket: Bucket) -> None
     assert _cached(bucket) == bucket.files()
 
 
+def test_an_object_of_the_folders_own_name_is_not_taken_for_it(other_bucket: Bucket) -> None:
+    stored, beside = other_bucket.work / "stored", other_bucket.work / "beside"
+    write_fleet(stored, nodes=2)
+    other_bucket.put(stored)
+    beside.mkdir()
+    (beside / "results").write_text("somebody's\n")
+    other_bucket.put(beside, below="")
+    assert _counts(_pull(other_bucket)) == (2, 0, 0)
+    assert not (other_bucket.work / "hps-cache" / "results").exists()
+
+
 def test_of_named_experiments_and_of_failed_runs(bucket: Bucket) -> None:
     stored = bucket.work / "stored"
     for name in ("one", "two", "three"):
