@@ -109,7 +109,7 @@ class Work:
         results = self.plan.spec.results.target
         copy = recording.bucket_copy(results, self.folder, self.tools, self.listener, self.stop)
         with Journal(self.taken.journal) as journal, copy as bucket:
-            scrubber = Scrubber(self.tools.secrets)
+            scrubber = Scrubber(self.tools.secrets, public=self.plan.spec.text)
             recorder = recording.Recorder(journal, bucket, scrubber, self.listener)
             self._take_over(recorder)
             decision = self._admit(recorder)

@@ -22,6 +22,7 @@ _WARNINGS = {
     "clean_up_failed",
     "deletion_cost_not_set",
     "node_leaving",
+    "secrets_are_words",
 }
 
 

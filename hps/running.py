@@ -27,6 +27,10 @@ from hps.store import journal
 from hps.taking_up import Wish
 from hps.targets import remote_of
 
+_WORDS = (
+    "these secrets are words of the experiment's own text, and are not kept out of what is written"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -106,6 +110,8 @@ def run_here(
     """
     scrubber = configure_log(plan.spec, options.env, log_style)
     with on_signals() as stop, RunListener(len(plan.operations)) as listener:
+        if scrubber.words:
+            listener.event("secrets_are_words", names=scrubber.words, reason=_WORDS)
         node = SaladNode.found(options.env, listener.event)
         with node.kept():
             outcome = session.run(plan, options, stop, listener)
@@ -155,7 +161,8 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) 
         for target in (spec.targets.values() if spec else ())
         for reference in remote_of(target).secret_env.values()
     }
-    scrubber = Scrubber({name: env.get(name, "") for name in names})
+    secrets = {name: env.get(name, "") for name in names}
+    scrubber = Scrubber(secrets, public=spec.text if spec else "")
     log.configure(style, scrubber)
     return scrubber
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 
 from hps import spelling
@@ -10,6 +11,8 @@ from hps.secrecy import secrets_in
 
 _SHORTEST = 4  # shorter values would turn ordinary text into noise, and are no secrets
 _SHORTEST_LINE = 8
+# Development servers have keys such as `test` and `minioadmin`.
+_WORD = re.compile(r"[a-z]{1,16}")
 # So much of a secret's beginning or end gives it away where a text was cut off in the middle.
 _SHORTEST_PIECE = 8
 _CUTS = "…"
@@ -22,11 +25,17 @@ class Scrubber:
 
     It knows the `secrets` it is given, by name, and those in this process' environment: values of
     variables that are called like secrets, and passwords in addresses, see `hps.secrecy`.
+
+    A lower-case word that stands in `public`, the text of an experiment, is left: everybody can
+    read it there, and names would be garbled without it. `words` are the names of such secrets.
     """
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
+    def __init__(self, secrets: Mapping[str, str], *, public: str = "") -> None:
+        given = list(_known(secrets))
+        words = {item for item in given if _is_word_of(public, item[1])}
+        self.words = tuple(sorted(name for name, _ in words))
         # Longest first: a secret that contains another must not leave its tail behind.
-        known = sorted(_known(secrets), key=lambda item: -len(item[1]))
+        known = sorted((item for item in given if item not in words), key=lambda it: -len(it[1]))
         self._values: dict[str, str] = {}
         for name, value in known:
             self._values.setdefault(value, f"[{name}]")
@@ -93,6 +102,10 @@ def _known(secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         for line in value.splitlines():
             if len(line) >= _SHORTEST_LINE:
                 yield name, line
+
+
+def _is_word_of(text: str, value: str) -> bool:
+    return _WORD.fullmatch(value) is not None and value in text
 
 
 def _without_begin(text: str, value: str, label: str) -> str:

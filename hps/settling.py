@@ -103,7 +103,7 @@ class Settler:
             return ""
         if theirs is not None and len(theirs.ended) > len(ours.ended):
             return ""  # another machine has gone on with this run
-        scrubber = Scrubber(self.tools.secrets)
+        scrubber = Scrubber(self.tools.secrets, public=self.plan.spec.text)
         wrong = recording.publish(
             journal, bucket, self.render, scrubber, self.stop, most_s=_SEND_MOST_S
         )

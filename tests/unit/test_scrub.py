@@ -63,6 +63,23 @@ def test_very_short_values_are_no_secrets() -> None:
     assert Scrubber({"JUST": "abcd"}).text("abcd") == "[JUST]"
 
 
+_PUBLIC = "name: the-latest-run\nsecret: Word hunter2 abcdefghijklmnopq\n"
+
+
+@pytest.mark.parametrize("value", ["test", "latest"])
+def test_a_word_that_everybody_can_read_in_the_experiment_is_left(value: str) -> None:
+    scrubber = Scrubber({"KEY": value, "OTHER": "hidden"}, public=_PUBLIC)
+    assert scrubber.text(f"the-{value}-run hidden") == f"the-{value}-run [OTHER]"
+    assert scrubber.words == ("KEY",)
+
+
+@pytest.mark.parametrize("value", ["tests", "Word", "hunter2", "abcdefghijklmnopq"])
+def test_any_other_secret_is_replaced(value: str) -> None:
+    scrubber = Scrubber({"KEY": value}, public=_PUBLIC)
+    assert scrubber.text(f"a {value} b") == "a [KEY] b"
+    assert scrubber.words == ()
+
+
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
