@@ -35,9 +35,15 @@ def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
-            yield lambda seconds: bool(selector.select(seconds)) and process.poll() is not None
+            yield lambda seconds: _has_ended(process, selector, seconds)
     finally:
         os.close(descriptor)
+
+
+def _has_ended(process: Child, selector: selectors.BaseSelector, seconds: float) -> bool:
+    selector.select(seconds)
+    # Asked in any case: after a stop (SIGSTOP) `select` returns nothing, whatever has ended.
+    return process.poll() is not None
 
 
 def _ended_within(process: Child, seconds: float) -> bool:

@@ -25,7 +25,7 @@ from hps.errors import HpsError, MachineError
 
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
-_STOP_INTERVAL_S = 0.1
+_STOP_INTERVAL_S = 0.25
 Ended = Literal["exit", "timeout", "stopped"]
 
 
@@ -39,12 +39,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a process ended. `duration_s` runs from before its start to its end."""
+    """How a process ended. `duration_s` runs from before its start to its end.
+
+    `late_s`: its end came up to so much earlier, while this process stood still and did not see it.
+    """
 
     returncode: int
     ended: Ended
     started_at: datetime
     duration_s: float
+    late_s: float = 0.0
 
 
 class Stop(Protocol):
@@ -138,13 +142,17 @@ def run(
         process = _spawn(command, out, err)
         try:
             guard_process.tell("watch", process.pid)
-            ended = _wait(process, start_s + timeout_s, stop, sampler)
+            ended, late_s = _wait(process, start_s, timeout_s, stop, sampler)
             duration_s = time.monotonic() - start_s
         finally:
             end_group(process)
             guard_process.forget(process.pid)
     return Exit(
-        returncode=process.returncode, ended=ended, started_at=started_at, duration_s=duration_s
+        returncode=process.returncode,
+        ended=ended,
+        started_at=started_at,
+        duration_s=duration_s,
+        late_s=late_s,
     )
 
 
@@ -239,25 +247,29 @@ def _output(path: Path | None) -> Iterator[int]:
 
 def _wait(
     process: subprocess.Popen[bytes],
-    deadline_s: float,
+    start_s: float,
+    timeout_s: float,
     stop: Stop | None,
     sampler: Sampler | None,
-) -> Ended:
+) -> tuple[Ended, float]:
+    """How it ended, and how late that was seen."""
+    alive_at_s, deadline_s = start_s, start_s + timeout_s
     sample_at_s = math.inf if sampler is None else time.monotonic() + sampler.interval_s
     with pidfd.exit_waiter(process) as wait:
-        while not wait(_rest_s(deadline_s, sample_at_s)):
+        while not wait(rest_s := _rest_s(deadline_s, sample_at_s)):
+            alive_at_s = time.monotonic()
             if stop is not None and stop.is_set():
-                return "stopped"
-            if time.monotonic() >= deadline_s:
-                return "timeout"
-            if sampler is not None and time.monotonic() >= sample_at_s:
+                return "stopped", 0.0
+            if alive_at_s >= deadline_s:
+                return "timeout", 0.0
+            if sampler is not None and alive_at_s >= sample_at_s:
                 sampler.sample(process.pid)
                 sample_at_s = time.monotonic() + sampler.interval_s
-    return "exit"
+    return "exit", max(0.0, time.monotonic() - alive_at_s - rest_s)
 
 
 def _rest_s(deadline_s: float, sample_at_s: float) -> float:
-    """Seconds until something is to be looked at: `stop` at least ten times a second."""
+    """Seconds until something is to be looked at: `stop` at least four times a second."""
     return min(_STOP_INTERVAL_S, max(0.0, min(deadline_s, sample_at_s) - time.monotonic()))
 
 

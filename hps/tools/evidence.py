@@ -23,6 +23,9 @@ from hps.units import format_size, format_time
 # takes that of a chunk which ends meanwhile.
 _ENOUGH_SAMPLES = 5
 _ENOUGH_OVERLAP_S = 1.0
+# So late the end of a tool may be seen: waking up takes some time on a busy machine.
+_LATE_S = 0.1
+_LATE_SHARE = 0.02
 _REASON_LENGTH = 400
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
 # https://rclone.org/docs/#exit-code
@@ -53,12 +56,20 @@ def judge_exit(
     if ended.ended == "stopped":
         return "interrupted", "the run was stopped"
     if ended.returncode == 0:
-        return "ok", ""
+        late = _why_late(ended)
+        return ("invalid", late) if late else ("ok", "")
     if ended.returncode < 0:
         return "failed", f"rclone was ended by signal {-ended.returncode}"
     name = _EXIT_CODES.get(ended.returncode, "unknown")
     detail = in_words(last_error)[:_REASON_LENGTH]
     return "failed", f"rclone exit code {ended.returncode} ({name}): {detail or 'it said nothing'}"
+
+
+def _why_late(ended: Exit) -> str:
+    """A runner that stood still doesn't know how long the tool took."""
+    if ended.late_s <= max(_LATE_S, _LATE_SHARE * ended.duration_s):
+        return ""
+    return f"hps stood still, and saw the end of the tool up to {ended.late_s:.2g} s late"
 
 
 def _repeated(retries: int, trouble: str) -> str:

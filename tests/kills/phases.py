@@ -14,7 +14,7 @@ START, FETCH, PROBE, PAYLOAD, BETWEEN = "start-up", "fetch", "probe", "payload",
 CLEAN_UP, PUBLISH, END = "clean-up", "publish", "end"
 STEPS = ("upload", "download", "verify", "pause", "delete")
 ALL = (START, FETCH, PROBE, PAYLOAD, *STEPS, BETWEEN, CLEAN_UP, PUBLISH, END)
-_LOOK_S = 0.005
+_LOOK_S = 0.001  # verifying takes 5 ms
 _EVENTS = {"probe_started": PROBE, "making_payload": PAYLOAD, "run_done": END, "run_skipped": END}
 
 

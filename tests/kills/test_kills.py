@@ -50,6 +50,7 @@ _LASTS_S = {
     FETCH: 0.2,
     PROBE: 3.0,
     PAYLOAD: 0.2,
+    "verify": 0.004,
     BETWEEN: 0.003,
     CLEAN_UP: 0.1,
     PUBLISH: 0.3,

@@ -252,6 +252,18 @@ def test_setup_lasts_until_the_first_payload(
     assert evidence.setup_s(log, make_operation(kind), _exit()) == setup_s
 
 
+@pytest.mark.parametrize(
+    ("duration_s", "late_s", "status"),
+    [(2.0, 0.1, "ok"), (2.0, 0.11, "invalid"), (50.0, 1.0, "ok"), (50.0, 1.1, "invalid")],
+)
+def test_an_end_that_was_seen_late_is_no_number(
+    duration_s: float, late_s: float, status: str
+) -> None:
+    ended = replace(_exit(), duration_s=duration_s, late_s=late_s)
+    got, reason = evidence.judge_exit(ended, make_operation(), "")
+    assert (got, "stood still" in reason) == (status, status == "invalid")
+
+
 def test_the_last_line_of_a_plain_log_is_without_its_time(tmp_path: Path) -> None:
     log = tmp_path / "tool.log"
     log.write_text("2026/11/22 12:00:00 NOTICE: one\n2026/11/22 12:00:01 ERROR : key : gone\n")

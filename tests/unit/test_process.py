@@ -136,6 +136,27 @@ def test_a_program_that_ignores_sigterm_is_killed(
     assert _is_gone(looks.pids[0])
 
 
+@pytest.mark.parametrize("sleep_s", ["0.5", "1.5"])
+def test_how_late_an_end_was_seen_is_known(sleep_s: str) -> None:
+    """One ends while this process stands still, the other one goes on after that."""
+    script = f"""
+import os
+from hps.process import Command, Guard, run
+with Guard() as guard:
+    command = Command(argv=("sleep", "{sleep_s}"), env=os.environ)
+    print(run(command, timeout_s=60, guard_process=guard).late_s)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as running:
+        runner = psutil.Process(running.pid)
+        _wait_until(lambda: any("sleep" in one.name() for one in runner.children()))
+        runner.suspend()
+        time.sleep(1.0)
+        runner.resume()
+        late_s = float(running.communicate(timeout=SOON_S)[0])
+    assert (late_s > 0.3) == (sleep_s == "0.5")
+
+
 def test_a_stop_ends_it(guard: Guard) -> None:
     flag = Flag()
     looks = Looks(then=lambda: setattr(flag, "up", True))
