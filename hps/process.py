@@ -144,6 +144,7 @@ def run(
             guard_process.tell("watch", process.pid)
             ended, late_s = _wait(process, start_s, timeout_s, stop, sampler)
             duration_s = time.monotonic() - start_s
+            late_s = min(late_s, pidfd.silent_s(stdout, stderr))
         finally:
             end_group(process)
             guard_process.forget(process.pid)

@@ -24,7 +24,7 @@ from hps.units import format_size, format_time
 _ENOUGH_SAMPLES = 5
 _ENOUGH_OVERLAP_S = 1.0
 # So late the end of a tool may be seen: waking up takes some time on a busy machine.
-_LATE_S = 0.1
+_LATE_S = 0.2
 _LATE_SHARE = 0.02
 _REASON_LENGTH = 400
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
