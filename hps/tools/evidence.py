@@ -23,8 +23,9 @@ from hps.units import format_size, format_time
 # takes that of a chunk which ends meanwhile.
 _ENOUGH_SAMPLES = 5
 _ENOUGH_OVERLAP_S = 1.0
-# So late the end of a tool may be seen: waking up takes some time on a busy machine.
-_LATE_S = 0.2
+# So late the end of a tool may be seen. On a machine with much more to do than it can, waking up
+# and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is away for seconds.
+_LATE_S = 1.0
 _LATE_SHARE = 0.02
 _REASON_LENGTH = 400
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")

@@ -225,7 +225,7 @@ def test_what_ends_while_the_runner_stands_still_is_no_number(site: _Site) -> No
         _wait_until(uploading)
         runner.suspend()
         _wait_until(lambda: uploads[0].status() == psutil.STATUS_ZOMBIE)
-        time.sleep(0.5)
+        time.sleep(1.5)
         runner.resume()
         assert running.wait(_PATIENCE_S) == 1
 
