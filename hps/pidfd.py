@@ -45,7 +45,7 @@ def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
 def silent_s(*paths: Path | None) -> float:
     """Seconds since a process last wrote to its files: it was alive then.
 
-    Infinite where there is none to look at.
+    Infinite where there is none to look at. By the wall clock, for that is what stamps files.
     """
     try:
         written_s = max(path.stat().st_mtime for path in paths if path is not None)
