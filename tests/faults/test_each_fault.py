@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from tests.command import Record
 from tests.conftest import ProxyFor
-from tests.faults.trials import MIB, SIZE, Swept, sweep
+from tests.faults.trials import MIB, SIZE, Swept, sweep, trial_of_request
 from tests.servers.faults import (
     Action,
     Drip,
@@ -89,8 +89,9 @@ def _any(_: RequestHead) -> bool:
 class Fault:
     """What the server does to one trial, and what must come of it.
 
-    `reason` stands in that of the first step that isn't ok. `retries` are those of the step that
-    met the fault; None: only that they are no more than the wire saw.
+    `reason` stands in that of the first step that isn't ok, or `or_reason` does, where two parts
+    race. `retries` are those of the step that met the fault; None: only that they are no more than
+    the wire saw.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Fault:
     once: bool = False
     statuses: tuple[str, str, str, str] = ALL_OK
     reason: str = ""
+    or_reason: str = ""
     retries: int | None = None
 
     @property
@@ -134,6 +136,7 @@ def _names(*keys: str) -> Respond:
     return Respond(status=200, body=f"<ListBucketResult>{entries}</ListBucketResult>".encode())
 
 
+_ENDED_TWICE = "the server answered 404 NoSuchUpload to CompleteMultipartUpload"
 _SHORT = "the server sent 1000 bytes for a range of 5242880"
 FAULTS = (
     # what a retry mends
@@ -208,9 +211,11 @@ FAULTS = (
         NO_UPLOAD, "the server answered 101 SwitchingProtocols to UploadPart", 0,
     ),
     # bytes
-    _fails(
-        "a flipped byte going up", _part_one, Flip(at=1000), NO_UPLOAD,
-        "part 1: the server answered 400 BadDigest to UploadPart", 0,
+    # This server ends the upload at once, and part 2 may hear of that before part 1 of its digest.
+    Fault(
+        name="a flipped byte going up", match=_part_one, action=Flip(at=1000), statuses=NO_UPLOAD,
+        reason="part 1: the server answered 400 BadDigest to UploadPart",
+        or_reason="part 2: the server answered 404 NoSuchUpload to UploadPart", retries=0,
     ),
     _fails(
         "a flipped byte coming down", _first_range, Flip(at=1000), NO_DOWNLOAD,
@@ -339,7 +344,8 @@ def swept(
 def test_the_sweep_goes_on_to_its_end(swept: Swept) -> None:
     assert swept.ran.code == 1, swept.ran.err
     assert [len(trial) for trial in swept.results] == [4] * (len(FAULTS) + 1)
-    assert _statuses(swept.results[-1]) == ALL_OK
+    last = NO_UPLOAD if _answer_was_lost(swept, len(FAULTS)) else ALL_OK
+    assert _statuses(swept.results[-1]) == last
     assert "Traceback" not in swept.ran.err
 
 
@@ -348,9 +354,11 @@ def test_what_a_fault_comes_to(number: int, swept: Swept) -> None:
     fault, results = FAULTS[number], swept.trial(number)
     first = next((result for result in results if result["status"] != "ok"), None)
     reason = first["reason"] if first else ""
+    if _answer_was_lost(swept, number):
+        fault = replace(fault, statuses=NO_UPLOAD, reason=_ENDED_TWICE, or_reason="", retries=None)
 
     assert _statuses(results) == fault.statuses, [result["reason"] for result in results]
-    assert fault.reason in reason
+    assert fault.reason in reason or (fault.or_reason and fault.or_reason in reason)
     if fault.retries is not None:
         assert sum(result["retries"] for result in results) == fault.retries
 
@@ -366,6 +374,24 @@ def test_only_what_went_well_is_a_number_and_all_else_has_a_reason(
         assert not [word for word in _RAW if word in result["reason"]]
         assert len(result["reason"]) < 500
         assert s3_server.secret_access_key not in str(result)
+
+
+def _answer_was_lost(swept: Swept, number: int) -> bool:
+    """The wire shows that rclone ended one upload twice, though its first answer came whole.
+
+    On a busy machine Go's client, some once in 1,000 times, can't read a short answer that comes
+    at once ("failed to discard remaining HTTP response body"), and asks again. S3 would answer as
+    before; this server knows the upload no more.
+    """
+    trial = swept.trial(number)[0]["trial_id"]
+    ends = [
+        request
+        for request in swept.proxy.requests(settle_s=0)
+        if trial_of_request(request) == trial
+        and request.method == "POST"
+        and "uploadId=" in request.query
+    ]
+    return len(ends) > 1 and ends[0].complete and ends[-1].status == 404
 
 
 def _statuses(results: list[Record]) -> tuple[str, ...]:
