@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +27,7 @@ from hps.errors import HpsError
 from hps.tools import rclone
 from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
+from tests.servers.child import ask
 from tests.servers.recorder import Request
 from tests.servers.s3_server import S3Server
 from tests.servers.web import Asked, Page, serve_web
@@ -439,12 +439,7 @@ def test_the_front_answers_as_s3_does(
         upstream = urlsplit(web.endpoint)
         host, port = upstream.hostname or "", upstream.port or 0
         with Front(host, port, host="127.0.0.1") as front:
-            at = urlsplit(front.endpoint)
-            connection = HTTPConnection(at.hostname or "", at.port, timeout=10)
-            connection.request(method, target, headers=headers)
-            response = connection.getresponse()
-            assert (response.status, response.read()) == (status, body)
-            connection.close()
+            assert ask(front.endpoint, method, target, headers=headers) == (status, body)
             (request,) = front.requests()
     assert (request.status, request.complete) == (status, True)
 
@@ -455,11 +450,7 @@ def test_the_framing_of_a_body_is_no_payload(tmp_path: Path) -> None:
         upstream = urlsplit(web.endpoint)
         host, port = upstream.hostname or "", upstream.port or 0
         with Front(host, port, host="127.0.0.1") as front:
-            at = urlsplit(front.endpoint)
-            connection = HTTPConnection(at.hostname or "", at.port, timeout=10)
             headers = {"Content-Encoding": "aws-chunked", "x-amz-decoded-content-length": "3"}
-            connection.request("PUT", "/b/k?partNumber=1&uploadId=7", framed, headers)
-            connection.getresponse().read()
-            connection.close()
+            ask(front.endpoint, "PUT", "/b/k?partNumber=1&uploadId=7", framed, headers=headers)
             (request,) = front.requests()
     assert request.body_bytes == 3

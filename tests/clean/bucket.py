@@ -28,50 +28,36 @@ botocore = pytest.importorskip("botocore")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A client of its own."""
+    """A client of its own for each call, closed at its end."""
 
     server: S3Server
-    client: Any
-
-    @classmethod
-    def of(cls, server: S3Server) -> Bucket:
-        """The server's bucket."""
-        client = boto3.client(
-            "s3",
-            endpoint_url=server.endpoint,
-            aws_access_key_id=server.access_key_id,
-            aws_secret_access_key=server.secret_access_key,
-            region_name="us-east-1",
-            config=botocore.config.Config(
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                retries={"total_max_attempts": 1},
-            ),
-        )
-        return cls(server=server, client=client)
 
     def fill(self, keys: Iterable[str]) -> None:
         """Put an object at each key that the server takes."""
-        for key in keys:
-            body = f"somebody else's: {key}".encode()
-            with contextlib.suppress(botocore.exceptions.ClientError):
-                self.client.put_object(Bucket=self.server.bucket, Key=key, Body=body)
+        with self._client() as client:
+            for key in keys:
+                body = f"somebody else's: {key}".encode()
+                with contextlib.suppress(botocore.exceptions.ClientError):
+                    client.put_object(Bucket=self.server.bucket, Key=key, Body=body)
 
-    def put(self, key: str, size_bytes: int = 1) -> None:
+    def put(self, key: str, body: bytes = b"x") -> None:
         """One object."""
-        self.client.put_object(Bucket=self.server.bucket, Key=key, Body=b"x" * size_bytes)
+        with self._client() as client:
+            client.put_object(Bucket=self.server.bucket, Key=key, Body=body)
 
     def begin(self, *keys: str) -> None:
         """Begin a multipart upload with a part at each key, and leave it."""
-        for key in keys:
-            place = {"Bucket": self.server.bucket, "Key": key}
-            upload = self.client.create_multipart_upload(**place)["UploadId"]
-            self.client.upload_part(**place, UploadId=upload, PartNumber=1, Body=b"x" * 9)
+        with self._client() as client:
+            for key in keys:
+                place = {"Bucket": self.server.bucket, "Key": key}
+                upload = client.create_multipart_upload(**place)["UploadId"]
+                client.upload_part(**place, UploadId=upload, PartNumber=1, Body=b"x" * 9)
 
     def objects(self) -> dict[str, tuple[str, int, datetime]]:
         """Every object: the digest of what it holds, its size, and when it was put, by key."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.server.bucket)
-        found = (one for page in pages for one in page.get("Contents", ()))
+        with self._client() as client:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.server.bucket)
+            found = [one for page in pages for one in page.get("Contents", ())]
         return {one["Key"]: (one["ETag"], one["Size"], one["LastModified"]) for one in found}
 
     def names(self) -> set[str]:
@@ -80,11 +66,32 @@ class Bucket:
 
     def begun(self) -> list[str]:
         """The keys of all incomplete uploads."""
+        return sorted(key for key, _ in self.uploads())
+
+    def uploads(self) -> list[tuple[str, str]]:
+        """All incomplete uploads: key and id."""
         try:
-            found = self.client.list_multipart_uploads(Bucket=self.server.bucket)
+            with self._client() as client:
+                found = client.list_multipart_uploads(Bucket=self.server.bucket)
         except botocore.exceptions.ClientError:
             return []  # rclone's server says that there is no such upload
-        return sorted(one["Key"] for one in found.get("Uploads", ()))
+        return [(one["Key"], one["UploadId"]) for one in found.get("Uploads", ())]
+
+    def _client(self) -> contextlib.closing[Any]:
+        config = botocore.config.Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            retries={"total_max_attempts": 1},
+        )
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.server.endpoint,
+            aws_access_key_id=self.server.access_key_id,
+            aws_secret_access_key=self.server.secret_access_key,
+            region_name="us-east-1",
+            config=config,
+        )
+        return contextlib.closing(client)
 
 
 def hostile_names(experiment: str, run_id: str) -> list[str]:

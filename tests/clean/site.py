@@ -36,7 +36,7 @@ class Site:
     """Where an experiment is run, and cleaned up after."""
 
     def __init__(self, folder: Path, server: S3Server, inside: str = "") -> None:
-        self.home, self.server, self.bucket = folder, server, Bucket.of(server)
+        self.home, self.server, self.bucket = folder, server, Bucket(server=server)
         self.name = f"clean-{secrets.token_hex(4)}"
         self.output = folder / "out"
         self.spec = folder / "clean.yaml"

@@ -36,8 +36,8 @@ def _kept(site: Site) -> set[str]:
 
 def test_what_is_left_is_listed_by_run_and_stays(site: Site) -> None:
     first, second = sorted((old_run(), old_run()))
-    site.bucket.put(site.made(first), 2_000_000)
-    site.bucket.put(site.made(first, "probe/read-0/part-0.bin"), 1)
+    site.bucket.put(site.made(first), b"x" * 2_000_000)
+    site.bucket.put(site.made(first, "probe/read-0/part-0.bin"))
     site.bucket.begin(site.made(first, f"{TRIAL}/3/13.bin"), site.made(second))
 
     ran = site.clean("--older-than", "0s")
@@ -54,7 +54,7 @@ def test_what_is_left_is_listed_by_run_and_stays(site: Site) -> None:
 
 def test_as_json(site: Site) -> None:
     run_id = old_run()
-    site.bucket.put(site.made(run_id), 5)
+    site.bucket.put(site.made(run_id), b"12345")
 
     (one,) = site.left()
 
@@ -173,7 +173,7 @@ def test_a_run_that_ended_here_need_not_be_old(
         (home / f"{run_id}.jsonl").write_bytes(here)
     journal = f"results/{site.name}/{MACHINE}/{run_id}.jsonl"
     if there:
-        site.bucket.client.put_object(Bucket=site.server.bucket, Key=journal, Body=there)
+        site.bucket.put(journal, there)
 
     ran = site.clean("--yes")
 

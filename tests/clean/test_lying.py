@@ -46,7 +46,7 @@ class _Lying:
 def lying(tmp_path: Path, moto_server: S3Server, proxy_for: ProxyFor) -> _Lying:
     proxy = proxy_for(moto_server)
     site = Site(tmp_path, replace(moto_server, endpoint=proxy.endpoint))
-    site.bucket = Bucket.of(moto_server)
+    site.bucket = Bucket(server=moto_server)
     return _Lying(site=site, proxy=proxy)
 
 
@@ -77,12 +77,11 @@ def _uploads(*entries: str) -> Respond:
 
 def _everybodys_uploads(bucket: Bucket) -> Respond:
     """As a server answers that knows nothing of prefixes."""
-    found = bucket.client.list_multipart_uploads(Bucket=bucket.server.bucket)["Uploads"]
     return _uploads(
         *(
-            f"<Upload><Key>{one['Key']}</Key><UploadId>{one['UploadId']}</UploadId>"
+            f"<Upload><Key>{key}</Key><UploadId>{upload}</UploadId>"
             "<Initiated>2020-01-01T00:00:00Z</Initiated></Upload>"
-            for one in found
+            for key, upload in bucket.uploads()
         )
     )
 

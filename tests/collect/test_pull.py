@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from tests.collect.fleet import write_fleet
 from tests.collect.tabled import lines, one, write
 from tests.command import REPOSITORY, Ran
 from tests.conftest import ProxyFor
+from tests.servers.child import ask
 from tests.servers.faults import Respond, Rule, Truncate
 
 _PATIENCE_S = 60.0
@@ -193,11 +193,9 @@ def test_names_from_the_bucket_stay_below_the_cache(other_bucket: Bucket) -> Non
         "back\\slash.jsonl": True,
     }
     for name in names:
-        connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
         key = quote(f"{bucket.folder}/results/{name}", safe="/.")
-        connection.request("PUT", f"/{server.bucket}/{key}", body=b'{"kind":"run"}\n')
-        assert connection.getresponse().status == 200
-        connection.close()
+        target = f"/{server.bucket}/{key}"
+        assert ask(server.endpoint, "PUT", target, b'{"kind":"run"}\n')[0] == 200
     ran = _pull(bucket, "--cache", deep)
     good = {name for name, is_good in names.items() if is_good}
     # Only one of two can be brought that are a file and a folder of one name: the first to come.

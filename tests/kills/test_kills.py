@@ -6,7 +6,6 @@ as far as the machine lets it.
 
 from __future__ import annotations
 
-import http.client
 import os
 import random
 import secrets
@@ -29,6 +28,7 @@ from tests.kills.phases import (
     START,
 )
 from tests.kills.site import Ended, Kill, Site, table
+from tests.servers.child import ask
 from tests.servers.moto_s3 import serve_moto
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.rclone_s3 import serve_s3
@@ -161,10 +161,8 @@ def _put_foreign(server: S3Server, folder: Path, *, upload: bool) -> set[str]:
     env = remote_environment(server)
     run_rclone(["copy", str(folder), f"T:{server.bucket}"], env=env)
     if upload:
-        connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
-        connection.request("POST", f"/{server.bucket}/{_FOREIGN_UPLOAD}?uploads")
-        assert connection.getresponse().status == 200
-        connection.close()
+        status, _ = ask(server.endpoint, "POST", f"/{server.bucket}/{_FOREIGN_UPLOAD}?uploads")
+        assert status == 200
     return set(_FOREIGN)
 
 

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from re import Match, Pattern
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.02
+_ANSWER_TIMEOUT_S = 10.0
 
 
 class ServerStartError(RuntimeError):
@@ -93,22 +94,37 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _answers(endpoint: str, ca_cert: Path | None) -> bool:
-    connection = open_connection(endpoint, ca_cert)
     try:
-        connection.request("GET", "/")
-        connection.getresponse().read()
+        ask(endpoint, "GET", "/", ca_cert=ca_cert)
     except (OSError, HTTPException):
         return False
-    else:
-        return True
-    finally:
-        connection.close()
+    return True
 
 
-def open_connection(endpoint: str, ca_cert: Path | None) -> HTTPConnection:
-    """A connection to `endpoint`, made with its first request; `ca_cert` is what TLS trusts."""
+def ask(
+    endpoint: str,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    ca_cert: Path | None = None,
+) -> tuple[int, bytes]:
+    """One request over a connection of its own: the status and the whole body of the response.
+
+    `ca_cert` is what TLS trusts. Raises `OSError` and `HTTPException`.
+    """
+    with closing(_connection(endpoint, ca_cert)) as connection:
+        connection.request(method, target, body, headers or {})
+        with connection.getresponse() as response:
+            return response.status, response.read()
+
+
+def _connection(endpoint: str, ca_cert: Path | None) -> HTTPConnection:
     url = urlsplit(endpoint)
     if url.scheme == "https":
         context = ssl.create_default_context(cafile=ca_cert)
-        return HTTPSConnection(url.hostname or "", url.port, timeout=2, context=context)
-    return HTTPConnection(url.hostname or "", url.port, timeout=2)
+        return HTTPSConnection(
+            url.hostname or "", url.port, timeout=_ANSWER_TIMEOUT_S, context=context
+        )
+    return HTTPConnection(url.hostname or "", url.port, timeout=_ANSWER_TIMEOUT_S)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.servers.certificate import make_certificate
-from tests.servers.child import open_connection, running
+from tests.servers.child import ask, running
 from tests.servers.s3_server import S3Server
 
 BUCKET = "bucket"
@@ -45,11 +45,6 @@ def serve_moto(folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
 
 
 def _make_bucket(server: S3Server) -> None:
-    connection = open_connection(server.endpoint, server.ca_cert)
-    try:
-        connection.request("PUT", f"/{server.bucket}")
-        status = connection.getresponse().status
-    finally:
-        connection.close()
+    status, _ = ask(server.endpoint, "PUT", f"/{server.bucket}", ca_cert=server.ca_cert)
     if status != 200:
         raise RuntimeError(f"moto answered {status} to the making of a bucket")

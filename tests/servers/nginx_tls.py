@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from tests.servers.certificate import Certificate, make_certificate
-from tests.servers.child import open_connection, running
+from tests.servers.child import ask, running
 from tests.servers.http_head import Direction, RequestHead
 from tests.servers.s3_server import S3Server
 
@@ -94,12 +94,7 @@ class TlsFront:
 
     def requests(self) -> tuple[TlsRequest, ...]:
         """Every request that has been answered, in the order in which they were over."""
-        connection = open_connection(self.endpoint, self.ca_cert)
-        try:
-            connection.request("GET", _SETTLED_PATH)
-            connection.getresponse().read()
-        finally:
-            connection.close()
+        ask(self.endpoint, "GET", _SETTLED_PATH, ca_cert=self.ca_cert)
         lines = self.access_log.read_text(encoding="utf-8").splitlines()
         return tuple(map(_parse, lines))
 
