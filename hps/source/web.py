@@ -90,7 +90,10 @@ def _get(address: WebAddress, timeout_s: float) -> _Answer:
         with _opener(address).open(request, timeout=timeout_s) as response:
             return _read(response)
     except (OSError, HTTPException, UnicodeError) as error:
-        raise _no_answer(address, error) from None
+        failure = _no_answer(address, error)
+    # Raised out here it does not keep the library's frames, and a socket that is open in them:
+    # Python before 3.11.4 leaves that of a proxy that refuses to the garbage collector.
+    raise failure
 
 
 def _opener(address: WebAddress) -> urllib.request.OpenerDirector:

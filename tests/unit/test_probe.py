@@ -63,7 +63,7 @@ def test_both_ways_of_a_fast_link_are_known_and_nothing_stays(
 
     for rate in (rates.upload, rates.download):
         assert isinstance(rate.mbps.value, float), rate.mbps.reason
-        assert rate.mbps.value > 1
+        assert rate.mbps.value > 0
         assert len(rate.points) >= 3
     assert told == ["probe_started", "probe_started"]
     assert not (tmp_path / "probe").exists()

@@ -148,7 +148,9 @@ def test_a_port_where_nobody_listens() -> None:
 def test_a_proxy_of_the_environment_is_asked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = serve(lambda _: Page(status=403), tls=False)
     monkeypatch.setenv("https_proxy", proxy.endpoint)
-    assert "403" in _failure(web_address("https://files.example.org/a")).message
+    error = _failure(web_address("https://files.example.org/a"))
+    assert "403" in error.message
+    assert error.__context__ is None  # it would keep the connection open
     assert [(asked.method, asked.target) for asked in proxy.asked] == [
         ("CONNECT", "files.example.org:443")
     ]
