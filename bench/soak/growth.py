@@ -22,6 +22,8 @@ _FEWEST_BLOCKS = 3
 # file, a thread or a process in all.
 _ALLOWED: Mapping[str, float] = {PRIVATE: 2.0, RESIDENT: 2.0, SIZE: 2.0}
 _ALLOWED_ELSE = 1.0
+# One file, or what an allocator takes at once: in a short run such a step looks like a steep slope.
+_STEP = 1.0
 # Programs of Go's take thousands of operations until they have all the memory and threads that they
 # will use: the server's memory rose by 4 MiB per 1,000 of the first 4,000, and no more after that.
 _OF_GO, _SETTLE_AFTER = frozenset({DAEMON, SERVER}), 5000
@@ -32,7 +34,8 @@ class Growth:
     """One thing: its mean in each quarter of the run, and its growth per 1,000 operations.
 
     The growth is the slope in the second half of the run: in the first, programs take what they
-    will keep. `low` and `high` bound it at the level of 95 %. `judged`: the run was long enough.
+    will keep. `low` and `high` bound it at the level of 95 %. `operations`: what that half is long.
+    `judged`: the run was long enough.
     """
 
     name: Name
@@ -40,12 +43,14 @@ class Growth:
     slope: float
     low: float
     high: float
+    operations: int
     judged: bool
 
     @property
     def grows(self) -> bool:
         """True where even the least growth that fits is more than is allowed."""
-        return self.judged and self.low > _ALLOWED.get(self.name[1], _ALLOWED_ELSE)
+        allowed = _ALLOWED.get(self.name[1], _ALLOWED_ELSE)
+        return self.judged and self.low > allowed and self.low * self.operations / PER > _STEP
 
 
 def growths(samples: Sequence[Sample]) -> list[Growth]:
@@ -65,6 +70,7 @@ def _growth(name: Name, samples: Sequence[Sample]) -> Growth:
         slope=PER * slope,
         low=PER * low,
         high=PER * high,
+        operations=samples[-1].operations - samples[len(samples) // 2].operations,
         judged=_is_judged(name, samples[-1].operations),
     )
 

@@ -104,6 +104,19 @@ def test_memory_of_a_server_is_judged_once_it_has_settled(operations: int, grows
     assert ("grows" if grows else "too short a run") in text
 
 
+@pytest.mark.parametrize("what", [PRIVATE, FILES])
+@pytest.mark.parametrize(("step", "grows"), [(0.9, False), (9, True)])
+def test_one_step_is_no_growth(what: str, step: float, grows: bool) -> None:
+    """An allocator takes memory in steps, and a look may see one file more than the last."""
+    looks = [
+        Sample(operations=at, seen={(HPS, what): at / 1000 + (step if at > 40 else 0)})
+        for at in range(4, 57, 4)
+    ]
+    (growth,) = growths(looks)
+    assert growth.low > 2
+    assert growth.grows == grows
+
+
 def test_too_few_looks_are_not_judged() -> None:
     with pytest.raises(ValueError, match="too few"):
         growths(_samples(1, 0)[:11])
