@@ -48,7 +48,7 @@ class Growth:
 
     @property
     def grows(self) -> bool:
-        """True where even the least growth that fits is more than is allowed."""
+        """True where even the least growth that fits is more than is allowed, and than one step."""
         allowed = _ALLOWED.get(self.name[1], _ALLOWED_ELSE)
         return self.judged and self.low > allowed and self.low * self.operations / PER > _STEP
 
