@@ -1,0 +1,1 @@
+"""Facts as data, pure: what may go wrong and whose fault it is."""

@@ -1,0 +1,110 @@
+"""What can go wrong, whose fault each is, and what to do: failures as values that programs test.
+
+A failure's text is for people, and nothing may be decided by its words: programs ask for `code`
+and `owner`. Only what belongs to a node, or to the way from it to a target, may be held against
+the node; a mistake in the file, the account, its keys or its rights is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Owner = Literal["experiment", "node", "target", "tool", "hps"]
+OWNERS: tuple[Owner, ...] = ("experiment", "node", "target", "tool", "hps")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Of a failure: who it belongs to, and what to do where its text does not say more."""
+
+    owner: Owner
+    hint: str = ""
+
+
+# Every code there is. `reason_code` of a stored line is one of these.
+KINDS: Mapping[str, Kind] = {
+    # The file, the account, its keys and rights: the same on every node.
+    "bad_credentials": Kind("experiment", "check the access key's id and its secret"),
+    "expired_credentials": Kind("experiment", "get new keys, or a new session token"),
+    "no_permission": Kind("experiment", "give the key this right on the bucket"),
+    "no_such_bucket": Kind("experiment", "make the bucket, or correct its name"),
+    "wrong_region": Kind("experiment", "correct the region of the target"),
+    "bad_endpoint": Kind("experiment", "correct the endpoint of the target"),
+    "bad_request": Kind("experiment", "the server takes no such request: look at the target"),
+    "account_closed": Kind("experiment", "see to the account at the provider"),
+    "quota": Kind("experiment", "make room in the account, or raise its quota"),
+    "not_implemented": Kind("experiment", "this server can't do what the experiment asks for"),
+    "bad_experiment": Kind("experiment"),
+    # This machine.
+    "clock_skew": Kind("node", "set this machine's clock"),
+    "disk_full": Kind("node", "make room, or name another folder in TMPDIR"),
+    "disk_error": Kind("node", "look at the disk that holds this path"),
+    "out_of_memory": Kind("node", "less in flight, or a larger limit"),
+    "no_device": Kind("node"),
+    # The server, or the way to it.
+    "throttled": Kind("target", "the server asks for fewer requests"),
+    "server_error": Kind("target"),
+    "refused": Kind("target"),
+    "unreachable": Kind("target"),
+    "name_unknown": Kind("target"),
+    "tls": Kind("target"),
+    "timeout": Kind("target"),
+    "connection_lost": Kind("target"),
+    "bad_answer": Kind("target", "is it an S3 server that answers there?"),
+    "truncated": Kind("target"),
+    "corrupted": Kind("target"),
+    "not_found": Kind("target"),
+    # The program that moves the bytes.
+    "tool_crashed": Kind("tool"),
+    "tool_failed": Kind("tool"),
+    "tool_missing": Kind("tool"),
+    "not_as_declared": Kind("tool"),
+    # This program.
+    "stopped": Kind("hps"),
+    "late": Kind("hps"),
+    "bug": Kind("hps"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why something was not done. `right` names a missing right, as `s3:PutObject`."""
+
+    code: str
+    owner: Owner
+    text: str
+    hint: str = ""
+    right: str = ""
+
+    @property
+    def reason(self) -> str:
+        """For people: the text, and the hint where there is one."""
+        return f"{self.text} ({self.hint})" if self.hint else self.text
+
+    @property
+    def is_of_the_experiment(self) -> bool:
+        """True where another node would fail in the same way."""
+        return self.owner == "experiment"
+
+    @property
+    def may_reject(self) -> bool:
+        """True where another node may do better."""
+        return self.owner in {"node", "target"}
+
+    def told(self, text: str) -> Failure:
+        """The same failure in other words."""
+        return replace(self, text=text)
+
+
+def failure(code: str, text: str, *, hint: str | None = None, right: str = "") -> Failure:
+    """A failure of a kind; without a `hint` it has that of its kind. Raises `KeyError`."""
+    kind = KINDS[code]
+    return Failure(
+        code=code,
+        owner=kind.owner,
+        text=text,
+        hint=kind.hint if hint is None else hint,
+        right=right,
+    )
