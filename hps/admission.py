@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from hps.catalog.failures import Failure, failure
 from hps.model import NodeRules, ProbeSettings, Target
 from hps.node.bandwidth import Point
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.reading import Reading, Unknown, known, unknown
 from hps.node.rtt import Rtt, measure_all
-from hps.node.verdict import Readings, Verdict, judge
+from hps.node.verdict import Check, Readings, Verdict, judge
 from hps.probe import speedtest, target
+from hps.probe.endpoint import endpoint_of
 from hps.probe.link import Link
 from hps.probe.rates import STOPPED, Rates, nothing
-from hps.providers import PROVIDERS
 
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"
@@ -56,15 +57,25 @@ class Probed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether the experiment runs here, and on what grounds."""
+    """Whether the experiment runs here, and on what grounds.
+
+    `failure` is what keeps it from running that no node can help: it is not held against this one.
+    """
 
     probed: Probed
     verdict: Verdict
+    failure: Failure | None = None
 
     @property
     def rejected(self) -> bool:
-        """True where nothing of the experiment may run here."""
-        return not self.verdict.accepted and self.verdict.action != "continue"
+        """True where this node is turned down."""
+        wanted = self.verdict.accepted or self.verdict.action == "continue"
+        return self.failure is None and not wanted
+
+    @property
+    def runs(self) -> bool:
+        """True where the experiment is to run here."""
+        return self.failure is None and not self.rejected
 
     def as_data(self) -> dict[str, object]:
         """Its part of the run line."""
@@ -90,15 +101,54 @@ def decide(rules: NodeRules, candidate: Candidate) -> Decision:
         download_mbps=probed.rates.download.mbps,
         rtt_s=_rtt_reading(probed.rtt),
     )
-    verdict = judge(rules, readings)
-    if verdict.checks:
+    verdict, why = judge(rules, readings), _of_no_node(probed.rates)
+    if verdict.checks and why is None:
         candidate.event(
             "node_judged",
             accepted=verdict.accepted,
             action=verdict.action,
             reasons=list(verdict.reasons),
         )
+    return Decision(probed=probed, verdict=verdict, failure=why)
+
+
+def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Decision:
+    """The verdict on a node from which a target can't be reached."""
+    check = Check(
+        name="reach",
+        value=None,
+        bound=(endpoint_of(candidate.target),),
+        unit="",
+        outcome="fail",
+        reason=why.reason,
+    )
+    verdict = Verdict(
+        accepted=False, action=rules.on_reject, reasons=(f"reach: {why.reason}",), checks=(check,)
+    )
+    probed = Probed(
+        settings=rules.probe,
+        target=candidate.target.name,
+        rates=nothing(why),
+        rtt=Unknown(reason=NOT_MEASURED),
+        rtt_hosts={},
+    )
+    candidate.event("node_judged", accepted=False, action=verdict.action, reasons=[why.reason])
     return Decision(probed=probed, verdict=verdict)
+
+
+def has_rules(rules: NodeRules) -> bool:
+    """True where the experiment turns nodes down."""
+    return rules.on_reject != "continue" and bool(judge(rules, Readings()).checks)
+
+
+def _of_no_node(rates: Rates) -> Failure | None:
+    """Why nothing was measured, where that is neither the node's fault nor that of its way."""
+    for reading in (rates.download.mbps, rates.upload.mbps):
+        if reading.reason_code:
+            why = failure(reading.reason_code, reading.reason, hint="")
+            if not why.may_reject:
+                return why
+    return None
 
 
 def _probe(rules: NodeRules, candidate: Candidate) -> Probed:
@@ -118,7 +168,7 @@ def _round_trips(
     """To the endpoint and the other hosts, before the bandwidth probe fills the link."""
     hosts = rules.probe.rtt_hosts
     if candidate.link.stop.is_set():
-        return Unknown(reason=STOPPED), {}
+        return Unknown(reason=STOPPED.text), {}
     if not (hosts or judge(rules, Readings()).checks):
         return Unknown(reason=NOT_MEASURED), {}
     endpoint = endpoint_of(candidate.target)
@@ -140,21 +190,15 @@ def _rates(rules: NodeRules, candidate: Candidate) -> Rates:
     return target.measure(candidate.link, rules.probe, candidate.event)
 
 
-def endpoint_of(probed: Target) -> str:
-    """Where a target is reached; Amazon's where it names none."""
-    region = probed.region or PROVIDERS[probed.provider].region
-    return probed.endpoint or f"https://s3.{region}.amazonaws.com"
-
-
-def fetch_journals(link: Link, wanted: str, into: Path) -> str:
+def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
     """Copy the journals below the link's folder that `wanted` names, such as `/machine/*.jsonl`.
 
-    Returns why that failed, or nothing.
+    Returns why that failed.
     """
     call = link.call("copy", link.place(), str(into), f"--include={wanted}")
     ended = link.run(call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop)
     if ended.ended == "exit" and ended.returncode in {0, _NO_FOLDER}:
-        return ""
+        return None
     return link.why("fetch", ended)
 
 

@@ -23,7 +23,7 @@ from hps.units import parse_rate_mbps
 if TYPE_CHECKING:
     from hps.log import Format
     from hps.model import Spec
-    from hps.running import Earlier
+    from hps.running import How
     from hps.validation import Checked
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
@@ -171,6 +171,17 @@ def plan(
     help="Go on with the newest run, and do these operations again.",
 )
 @click.option("--resume", metavar="RUN_ID", default="", help="Go on with this run.")
+@options.checking
+@click.option(
+    "--max-equal-failures",
+    "most_equal_failures",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Leave the rest after N operations in a row that failed for one mistake, such as expired "
+    "keys; 0: never.",
+)
 @click.pass_context
 def run(
     context: click.Context,
@@ -179,9 +190,12 @@ def run(
     output: Path,
     style: str,
     log_style: Format,
-    **earlier: Unpack[Earlier],
+    **how: Unpack[How],
 ) -> None:
     """Run an experiment here: measure, store each result at once, print the table.
+
+    First each target is tried as by `hps check`: a mistake ends it with 2, before anything is
+    measured; a target that can't be reached turns this node down (3) where there are rules.
 
     A run that was ended before it had done everything goes on where it was.
 
@@ -197,8 +211,8 @@ def run(
             complaint.tell(f"hps: {remark}")
 
     expanded = expand(_load(file, overrides, for_this_machine=True))
-    options = options_of(output, dict(os.environ), **earlier)
-    context.exit(run_here(expanded, options, log_style, tell=tell))
+    how_to_run = options_of(output, dict(os.environ), **how)
+    context.exit(run_here(expanded, how_to_run, log_style, tell=tell))
 
 
 @cli.command()

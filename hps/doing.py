@@ -14,8 +14,16 @@ from pathlib import Path
 from hps import __version__, admission, execute, payload, recording, settling, taking_up
 from hps.model import Operation, Plan, Spec
 from hps.node import facts as node_facts
-from hps.record import Record, RunIdentity, resume_record, run_record, utc_text
+from hps.record import (
+    Record,
+    RunIdentity,
+    failed_record,
+    resume_record,
+    run_record,
+    utc_text,
+)
 from hps.recording import Listener
+from hps.run.preflight import Preflight
 from hps.scrub import Scrubber
 from hps.settling import Settler
 from hps.steps import Places, StepContext
@@ -31,6 +39,7 @@ from hps.targets.own import PROBE, run_folder
 
 # After a signal: what is left in buckets is removed for so long.
 _CLEAN_UP_S = 10.0
+_AWAY_MOST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +90,7 @@ class _CleanUpEnd:
 class Work:
     """All that a run works with. `env` is what node facts are looked up in.
 
-    `folder` is where results belong in the bucket.
+    `folder` is where results belong in the bucket; a failure in `preflight` turns the node down.
     """
 
     plan: Plan
@@ -94,6 +103,8 @@ class Work:
     settler: Settler
     folder: str
     started_at: datetime
+    preflight: Preflight
+    most_equal_failures: int
 
     def do(self) -> Outcome:
         """Do what the run has left.
@@ -113,13 +124,13 @@ class Work:
             recorder = recording.Recorder(journal, bucket, scrubber, self.listener)
             self._take_over(recorder)
             decision = self._admit(recorder)
-            tally = execute.Tally(left_behind=not decision.rejected)
+            tally = execute.Tally(left_behind=decision.runs)
             try:
-                if not (decision.rejected or self.stop.is_set()):
+                if decision.runs and not self.stop.is_set():
                     tally = self._execute(recorder)
             finally:
                 # Also where the disk is full or a bug ends the run: what is done is sent.
-                not_stored = self._publish(recorder, rejected=decision.rejected)
+                not_stored = self._publish(recorder, alone=not decision.runs)
                 clean = self._clean_up(tally)
             if clean and not not_stored:
                 settling.end(journal.path)
@@ -151,11 +162,17 @@ class Work:
         """
         taken, plan, event = self.taken, self.plan, self.listener.event
         identity, started_at = taken.identity, self.started_at
-        if taken.before is not None:
+        if taken.before is not None and self.preflight.failure is None:
             self.settler.remove_leftovers(identity.run_id, self.stop)
         facts = collect_facts(self.env, self.tools, measure_disk=not self.stop.is_set())
-        decision = decide(plan.spec, identity, facts, self.tools, self.stop, event)
+        decision = self._decide(facts)
         known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
+        if decision.failure is not None and taken.before is None:
+            why = decision.failure
+            recorder.append(
+                failed_record(identity, plan.spec, why, started_at=started_at, facts=known)
+            )
+            return decision
         said = {"run_id": identity.run_id, "journal": str(taken.journal)}
         if taken.before is None:
             recorder.append(run_record(identity, plan, started_at=started_at, facts=known))
@@ -165,6 +182,16 @@ class Work:
         recorder.append(resume_record(identity, started_at=started_at, left=left, facts=known))
         event("run_resumed", **said, left=left, of=len(plan.operations))
         return decision
+
+    def _decide(self, facts: node_facts.NodeFacts) -> admission.Decision:
+        """Of a node that can't reach a target there is nothing to measure."""
+        spec, identity, why = self.plan.spec, self.taken.identity, self.preflight.failure
+        if why is None:
+            return decide(spec, identity, facts, self.tools, self.stop, self.listener.event)
+        candidate = _candidate(
+            self.preflight.target, identity, facts, self.tools, self.stop, self.listener.event
+        )
+        return admission.turn_down(spec.node, candidate, why)
 
     def _execute(self, recorder: recording.Recorder) -> execute.Tally:
         """Do the operations."""
@@ -181,7 +208,12 @@ class Work:
             self.listener.started(operation)
 
         event = self.listener.event
-        hooks = execute.Hooks(store=recorder.append, started=started, event=event)
+        hooks = execute.Hooks(
+            store=recorder.append,
+            started=started,
+            event=event,
+            most_equal_failures=self.most_equal_failures,
+        )
         return execute.run(self.taken.tasks, self.taken.identity, context, hooks)
 
     def _context(self) -> StepContext:
@@ -206,15 +238,17 @@ class Work:
             stop=self.stop,
         )
 
-    def _publish(self, recorder: recording.Recorder, *, rejected: bool) -> str:
-        """Returns why the bucket lacks results, or nothing."""
+    def _publish(self, recorder: recording.Recorder, *, alone: bool) -> str:
+        """Returns why the bucket lacks results, or nothing. `alone`: there is just a run line."""
         recorder.keep()
         with contextlib.suppress(OSError):  # if it was removed: what sends results needs it
             self.tools.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         path, bucket = recorder.journal.path, recorder.bucket
-        if rejected:
+        if alone:
             # The first try was just made; this one is sure to wait for the answer.
-            return bucket.send_all([path], wait=self.stop.wait)
+            # Where no target could be reached, that was tried for long enough.
+            most_s = None if self.preflight.failure is None else _AWAY_MOST_S
+            return bucket.send_all([path], wait=self.stop.wait, most_s=most_s)
         return recording.publish(path, bucket, self.settler.render, recorder.scrubber, self.stop)
 
     def _clean_up(self, tally: execute.Tally) -> bool:
@@ -236,13 +270,23 @@ def decide(
 ) -> admission.Decision:
     """Probe this node as the experiment says, and judge it."""
     name = spec.node.probe.target or spec.results.target
-    candidate = admission.Candidate(
+    return admission.decide(spec.node, _candidate(name, identity, facts, tools, stop, event))
+
+
+def _candidate(
+    target: str,
+    identity: RunIdentity,
+    facts: node_facts.NodeFacts,
+    tools: Tools,
+    stop: Stop,
+    event: admission.Event,
+) -> admission.Candidate:
+    return admission.Candidate(
         facts=facts,
-        target=tools.targets[name],
-        link=tools.link(name, f"{_data_folder(identity)}/{PROBE}", stop),
+        target=tools.targets[target],
+        link=tools.link(target, f"{_data_folder(identity)}/{PROBE}", stop),
         event=event,
     )
-    return admission.decide(spec.node, candidate)
 
 
 def collect_facts(

@@ -31,11 +31,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """A run that began before: its first line, and the status of each operation that ended."""
+    """A run that began before: its first line, and the status of each operation that ended.
+
+    `given_up` are those that a mistake of the experiment kept from being measured, where the run
+    left the rest for it.
+    """
 
     journal: Path
     run: Record
     ended: Mapping[str, str]
+    given_up: frozenset[str] = frozenset()
 
     @property
     def run_id(self) -> str:
@@ -46,6 +51,7 @@ class Earlier:
         """What is still to be done of the plan, and what `rerun` wants done again."""
         again = frozenset().union(*(RERUN[what] for what in rerun))
         done = {name for name, status in self.ended.items() if status not in again}
+        done -= self.given_up
         return tasks(plan.operations, done)
 
 
@@ -119,7 +125,18 @@ def read(path: Path) -> Earlier | None:
     resumed = [record for record in records if record.get("kind") == "resume"]
     if resumed:
         run["verdict"] = resumed[-1].get("verdict")
-    return Earlier(journal=path, run=run, ended=ended)
+    return Earlier(journal=path, run=run, ended=ended, given_up=_given_up(results))
+
+
+def _given_up(results: Sequence[Mapping[str, object]]) -> frozenset[str]:
+    """Those that failed, or were not tried, for a mistake that may have been mended since."""
+    if not any(record.get("given_up") for record in results):
+        return frozenset()
+    return frozenset(
+        str(record["operation_id"])
+        for record in results
+        if record["status"] in {"failed", "skipped"} and record.get("reason_owner") == "experiment"
+    )
 
 
 def _is_of(earlier: Earlier, plan: Plan) -> bool:

@@ -38,6 +38,10 @@ class MachineError(HpsError):
     exit_code = EXIT_OPERATION_FAILED
 
 
+class MissingProgramError(HpsError):
+    """A program that can't be started: it is not there, or none."""
+
+
 class NotStoredError(HpsError):
     """Results could not be written where they belong."""
 

@@ -93,8 +93,9 @@ def requests(operation: Operation, upload: Operation | None = None) -> Requests:
     knobs, kind = operation.cell.knobs, operation.step.kind
     as_folder = knobs.files > 1 or kind.startswith("sync")
     if operation.direction == "up":
-        # The trial's own folder is empty, so that its list is one page.
-        return Requests(class_a=int(as_folder), class_b=1) + _times(knobs.files, _upload(operation))
+        # The trial's own folder is empty, so that its list is one page; copies don't look there.
+        looked = Requests(class_a=int(kind.startswith("sync")))
+        return looked + _times(knobs.files, _upload(operation))
     if operation.direction == "down":
         in_parts = _in_parts(upload or operation)
         look_up = _walk(knobs, in_parts=in_parts) if as_folder else Requests(class_b=2)
@@ -136,8 +137,8 @@ def _upload(operation: Operation) -> Requests:
 
 
 def _listing(knobs: Knobs) -> Requests:
-    """Is the folder's name that of an object? Then everything under it, whatever the layout."""
-    return Requests(class_a=_pages(knobs.files), class_b=1)
+    """Everything under the folder, whatever the layout."""
+    return Requests(class_a=_pages(knobs.files))
 
 
 def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
@@ -150,7 +151,7 @@ def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
         return _listing(knobs) + Requests(class_b=looks)
     folders = min(_NESTED_FOLDERS, knobs.files)
     files_each = -(-knobs.files // _NESTED_FOLDERS)
-    return Requests(class_a=1 + folders * _pages(files_each), class_b=1 + looks)
+    return Requests(class_a=1 + folders * _pages(files_each), class_b=looks)
 
 
 def _in_parts(upload: Operation) -> bool:

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import leftovers
+from hps.catalog.failures import Failure, failure, of_system
 from hps.earlier import Task
-from hps.errors import HpsError, MachineError
+from hps.errors import HpsError, MachineError, MissingProgramError
 from hps.limit import LimitError
 from hps.model import Measurement, Operation, Status
 from hps.probe.link import Link
@@ -36,10 +37,14 @@ _DOUBTFUL: frozenset[Status] = frozenset({"failed", "invalid", "timeout"})
 
 @dataclass(slots=True)
 class Tally:
-    """How many operations ended how, and whether something may be left of them in a bucket."""
+    """How many operations ended how, and whether something may be left of them in a bucket.
+
+    `given_up` is the mistake of the experiment for which the rest was left.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     left_behind: bool = False
+    given_up: Failure | None = None
 
     def add(self, status: str) -> None:
         """Count one more."""
@@ -53,21 +58,30 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the caller wants to hear of: each result as it is stored, and each start."""
+    """What the caller wants to hear of: each result as it is stored, and each start.
+
+    After `most_equal_failures` in a row with one mistake of the experiment the rest is left; with
+    0 it never is.
+    """
 
     store: Callable[[Record], None]
     started: Callable[[Operation], None]
     event: Callable[..., object]
+    most_equal_failures: int = 0
 
 
 def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
     """Do every task, in order, until all is done or the run is stopped. Raises `MachineError`."""
     tally = Tally()
     trial = _Trial(context=context, event=hooks.event, scratch=context.scratch.stat())
+    equal = _EqualFailures(most=hooks.most_equal_failures)
     for task in tasks:
         if context.stop.is_set():
             break
         operation = task.operation
+        if tally.given_up is not None:
+            _leave(task, tally, identity, hooks)
+            continue
         trial.enter(operation)
         if not task.recorded:
             ended = trial.perform(operation)
@@ -83,13 +97,54 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
         tally.add(measurement.status)
         hooks.store(result_record(identity, operation, measurement))
         trial.recorded(operation, measurement)
+        tally.given_up = equal.give_up(measurement)
     tally.left_behind = trial.left_behind
     return tally
 
 
+@dataclass(slots=True, kw_only=True)
+class _EqualFailures:
+    """Operations in a row that failed with one mistake: what comes after would fail the same way.
+
+    What was not tried, or has nothing to do with a target, tells nothing.
+    """
+
+    most: int
+    count: int = 0
+    code: str = ""
+
+    def give_up(self, measurement: Measurement) -> Failure | None:
+        """Why the rest is not to be tried, once there were enough."""
+        why = measurement.failure
+        if measurement.status == "skipped" or measurement.command is None:
+            return None
+        if measurement.status != "failed" or why is None or not why.is_of_the_experiment:
+            self.count = 0
+            return None
+        self.count = self.count + 1 if why.code == self.code else 1
+        self.code = why.code
+        if self.count != self.most:
+            return None
+        return why.told(f"{self.count} operations in a row failed alike: {why.text}")
+
+
+def _leave(task: Task, tally: Tally, identity: RunIdentity, hooks: Hooks) -> None:
+    """Store that an operation was not tried. It is left for a run that goes on."""
+    if task.recorded and tally.given_up is not None:
+        measurement = Measurement(
+            status="skipped",
+            failure=tally.given_up.told(f"not tried: {tally.given_up.text}"),
+            started_at=utc_text(datetime.now(UTC)),
+            extra={"given_up": True},
+        )
+        tally.add("skipped")
+        hooks.store(result_record(identity, task.operation, measurement))
+
+
 def _say_prepared(operation: Operation, ended: Measurement, hooks: Hooks) -> None:
     step, status = operation.step.kind, ended.status
-    hooks.event("done_again_for_a_later_step", step=step, status=status, reason=ended.reason)
+    why = ended.failure.reason if ended.failure else ""
+    hooks.event("done_again_for_a_later_step", step=step, status=status, reason=why)
 
 
 @dataclass(slots=True)
@@ -100,7 +155,7 @@ class _Trial:
     event: Callable[..., object]
     scratch: os.stat_result
     _last: Operation | None = None
-    _ended: dict[str, tuple[str, Status]] = field(default_factory=dict)
+    _ended: dict[str, tuple[str, Status, Failure | None]] = field(default_factory=dict)
     _recorded: dict[str, tuple[Operation, Measurement]] = field(default_factory=dict)
     _uploaded: bool = False
     _incomplete: bool = False
@@ -122,7 +177,8 @@ class _Trial:
         measurement = self._blocked_by(operation) or self._try(operation)
         self._see_to_scratch()
         measurement = _with_full_disk(measurement, self.context.scratch)
-        self._ended[operation.operation_id] = (operation.step.kind, measurement.status)
+        ended = operation.step.kind, measurement.status, measurement.failure
+        self._ended[operation.operation_id] = ended
         self._remember(operation, measurement)
         return measurement
 
@@ -151,9 +207,10 @@ class _Trial:
             return
         download, done = self._recorded.get(verify.depends_on[0], (verify, measurement))
         if done.status in {"ok", "invalid"}:
-            reason = f"its bytes are wrong: {measurement.reason}"
+            text = f"its bytes are wrong: {measurement.failure.text if measurement.failure else ''}"
+            why = failure("corrupted", text)
             # Of two results tables take the one that began later.
-            now = replace(done, status="failed", reason=reason, started_at=measurement.started_at)
+            now = replace(done, status="failed", failure=why, started_at=measurement.started_at)
             yield download, done.status, now
 
     def _try(self, operation: Operation) -> Measurement:
@@ -162,12 +219,12 @@ class _Trial:
         try:
             return STEPS[operation.step.kind](operation, self.context)
         except LimitError as limit:
-            return Measurement(status=limit.status, reason=limit.reason, started_at=started_at)
+            why, status = limit.failure, limit.status
         except OSError as error:
-            reason = f"{error.strerror or error}: {error.filename or self.context.scratch}"
+            why, status = of_system(error, self.context.scratch), "failed"
         except HpsError as error:
-            reason = f"{error.message}; {error.hint}"
-        return Measurement(status="failed", reason=reason, started_at=started_at)
+            why, status = _of_error(error), "failed"
+        return Measurement(status=status, failure=why, started_at=started_at)
 
     def clean_up(self) -> None:
         """Remove what this trial left in the scratch folder and in the bucket."""
@@ -185,11 +242,11 @@ class _Trial:
 
     def _blocked_by(self, operation: Operation) -> Measurement | None:
         for needed in operation.depends_on:
-            kind, status = self._ended.get(needed, ("", "ok"))
+            kind, status, why = self._ended.get(needed, ("", "ok", None))
             if status in _BLOCKING:
                 return Measurement(
                     status="skipped",
-                    reason=f"its {kind} {_ENDED[status]}",
+                    failure=_because_of(kind, status, why),
                     started_at=utc_text(datetime.now(UTC)),
                 )
         return None
@@ -228,9 +285,24 @@ def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
     """On a full disk a tool can't even write down why it failed."""
     if measurement.status not in _DOUBTFUL or shutil.disk_usage(scratch).free >= _FULL_BYTES:
         return measurement
-    return replace(measurement, reason=f"{measurement.reason}; no space left in {scratch}")
+    said = f"{measurement.failure.text}; " if measurement.failure else ""
+    why = failure("disk_full", f"{said}no space left in {scratch}", hint="")
+    return replace(measurement, failure=why)
 
 
+def _of_error(error: HpsError) -> Failure:
+    """A step that could not even be begun: by this machine, or as the experiment wants it."""
+    code = next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), "bad_experiment")
+    return failure(code, error.message, hint=error.hint)
+
+
+def _because_of(kind: str, status: Status, why: Failure | None) -> Failure:
+    """Of a step whose earlier one was not done: the fault is that one's."""
+    text = f"its {kind} {_ENDED[status]}"
+    return replace(why, text=text, hint="") if why else failure("stopped", text)
+
+
+_OF_ERRORS = ((MissingProgramError, "tool_missing"), (MachineError, "disk_error"))
 _ENDED: Mapping[Status, str] = {
     "failed": "failed",
     "timeout": "took too long",

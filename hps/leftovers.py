@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from hps import process, removal
+from hps.catalog.failures import Failure, failure
 from hps.errors import HpsError
 from hps.probe.link import Link
 from hps.targets.own import OwnFolder
@@ -18,14 +19,7 @@ _TRIES = 3
 _REMOVE = {"uploads": removal.abort_uploads, "objects": removal.delete_objects}
 # Servers that keep no list of unfinished uploads, or give it to nobody with these keys: there is
 # nothing that could be done better later.
-_NO_LIST = (
-    "NoSuchUpload",
-    "NotImplemented",
-    "MethodNotAllowed",
-    "answered 501",
-    "answered 405",
-    "AccessDenied",
-)
+_NO_LIST = {"not_found", "not_implemented", "no_permission"}
 
 
 def remove(
@@ -54,29 +48,28 @@ def _removed(
     stop: process.Stop,
     event: Callable[..., object],
 ) -> bool:
-    wrong, left_s, ends_s = "", timeout_s, time.monotonic() + timeout_s
+    left_s, ends_s = timeout_s, time.monotonic() + timeout_s
+    wrong: Failure | None = None
     for _ in range(_TRIES):
         wrong = _tried(what, link, folder, left_s, stop)
-        if not wrong:
+        if wrong is None:
             return True
-        if _not_listed(wrong):
-            event("uploads_not_listed", key=folder.key, reason=wrong)
+        # Of an upload that is known, and could not be aborted, it is told.
+        if wrong.call == removal.LISTING and wrong.code in _NO_LIST:
+            event("uploads_not_listed", key=folder.key, reason=wrong.reason)
             return True
         left_s = ends_s - time.monotonic()
         if stop.is_set() or left_s <= 0:
             break
-    event("clean_up_failed", what=what, key=folder.key, reason=wrong)
+    event("clean_up_failed", what=what, key=folder.key, reason=wrong.reason if wrong else "")
     return False
 
 
-def _tried(what: What, link: Link, folder: OwnFolder, timeout_s: float, stop: process.Stop) -> str:
-    """Returns what went wrong, or nothing; the sweep goes on also where rclone can't be started."""
+def _tried(
+    what: What, link: Link, folder: OwnFolder, timeout_s: float, stop: process.Stop
+) -> Failure | None:
+    """Returns what went wrong; the sweep goes on also where rclone can't be started."""
     try:
         return _REMOVE[what](link, folder, timeout_s=timeout_s, stop=stop)
     except HpsError as error:
-        return error.message
-
-
-def _not_listed(wrong: str) -> bool:
-    listing = "ListMultipartUploads" in wrong  # of one that is known, and not aborted, it is told
-    return listing and any(words in wrong for words in _NO_LIST)
+        return failure("tool_missing", error.message)

@@ -6,18 +6,19 @@ import math
 import time
 from dataclasses import dataclass
 
+from hps.catalog.failures import Failure, failure
 from hps.model import Status
 from hps.process import Stop
 from hps.units import format_time
 
 
 class LimitError(Exception):
-    """Work has to end before it is done, with this status and reason."""
+    """Work has to end before it is done, with this status."""
 
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, status: Status, why: Failure) -> None:
+        super().__init__(why.text)
         self.status: Status = status
-        self.reason = reason
+        self.failure = why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,7 @@ class Limit:
     def check(self) -> None:
         """Raises `LimitError` where the work has to end now."""
         if self.stop.is_set():
-            raise LimitError("interrupted", "the run was stopped")
+            raise LimitError("interrupted", failure("stopped", "the run was stopped"))
         if time.monotonic() >= self.start_s + self.timeout_s:
-            raise LimitError(
-                "timeout", f"stopped after its time-out of {format_time(self.timeout_s)}"
-            )
+            text = f"stopped after its time-out of {format_time(self.timeout_s)}"
+            raise LimitError("timeout", failure("timeout", text))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from hps.catalog.failures import Failure
+
 Provider = Literal["embedded", "cloudflare", "aws", "backblaze", "minio", "other"]
 Content = Literal["random", "zeros"]
 Layout = Literal["flat", "nested"]
@@ -284,10 +286,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What was observed while an operation ran."""
+    """What was observed while an operation ran. `failure` says why the status is not `ok`."""
 
     status: Status
-    reason: str = ""
+    failure: Failure | None = None
     started_at: str = ""
     duration_s: float = 0.0
     setup_s: float | None = None

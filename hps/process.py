@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hps import guard, pidfd
-from hps.errors import HpsError, MachineError
+from hps.errors import HpsError, MachineError, MissingProgramError
 
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
@@ -230,7 +230,7 @@ def _spawn(
             start_new_session=True,
         )
     except OSError as error:
-        raise HpsError(
+        raise MissingProgramError(
             f"cannot start {command.argv[0]}: {error.strerror}", "is it installed and executable?"
         ) from error
 

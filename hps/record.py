@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
+from hps.catalog.failures import Failure
 from hps.model import Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
 
 FORMAT = 1
@@ -76,6 +77,27 @@ def run_record(
     }
 
 
+def failed_record(
+    identity: RunIdentity,
+    spec: Spec,
+    why: Failure,
+    *,
+    started_at: datetime,
+    facts: Mapping[str, object],
+) -> Record:
+    """The only line of a run that never began, and why. `facts` as for `run_record`."""
+    return {
+        "kind": "run",
+        "format": FORMAT,
+        **asdict(identity),
+        "status": "failed",
+        **reason_fields(why),
+        "started_at": utc_text(started_at),
+        "source": spec.source,
+        **facts,
+    }
+
+
 def resume_record(
     identity: RunIdentity, *, started_at: datetime, left: int, facts: Mapping[str, object]
 ) -> Record:
@@ -108,7 +130,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "tool_version": measurement.tool_version,
         "target": knobs.target,
         "status": measurement.status,
-        "reason": measurement.reason,
+        **reason_fields(measurement.failure),
         "size_bytes": size_bytes,
         "files": knobs.files,
         "started_at": measurement.started_at,
@@ -121,6 +143,15 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "retries": measurement.retries,
         "command": measurement.command,
         **measurement.extra,
+    }
+
+
+def reason_fields(why: Failure | None) -> Record:
+    """Why something was not done: programs read code and owner, people the text."""
+    return {
+        "reason": why.reason if why else "",
+        "reason_code": why.code if why else "",
+        "reason_owner": why.owner if why else "",
     }
 
 

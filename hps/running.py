@@ -10,15 +10,18 @@ from typing import TypedDict, Unpack
 
 from hps import log, session
 from hps.analyze.summary import summarize
+from hps.catalog.failures import Failure
 from hps.errors import (
     EXIT_NODE_REJECTED,
     EXIT_NOT_STORED,
     EXIT_OK,
     EXIT_OPERATION_FAILED,
+    EXIT_USAGE,
     HpsError,
 )
 from hps.model import NodeRules, Plan, Spec
 from hps.progress import RunListener
+from hps.record import reason_fields
 from hps.report import csv_text, table
 from hps.salad_node import SaladNode
 from hps.scrub import Scrubber
@@ -36,7 +39,7 @@ _WORDS = (
 class Ended:
     """A run that is over. `stopped` is the exit code where a signal ended it, else None."""
 
-    outcome: session.Outcome | session.Finished
+    outcome: session.Outcome | session.Finished | session.NotBegun
     stopped: int | None
     scrubber: Scrubber = field(repr=False)
 
@@ -46,7 +49,10 @@ class Ended:
         outcome = self.outcome
         if self.stopped is not None:
             return self.stopped
-        if isinstance(outcome, session.Finished):
+        why = self.failure
+        if why is not None:
+            return EXIT_USAGE if why.is_of_the_experiment else EXIT_OPERATION_FAILED
+        if not isinstance(outcome, session.Outcome):
             return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
         # First: a node that is rejected has measured nothing that could be missing.
         if outcome.decision.rejected:
@@ -55,9 +61,19 @@ class Ended:
             return EXIT_NOT_STORED
         return EXIT_OK if outcome.tally.all_ok else EXIT_OPERATION_FAILED
 
+    @property
+    def failure(self) -> Failure | None:
+        """Why it could not begin, or not go on, whatever the node."""
+        outcome = self.outcome
+        if isinstance(outcome, session.NotBegun):
+            return outcome.failure
+        if isinstance(outcome, session.Outcome):
+            return outcome.decision.failure or outcome.tally.given_up
+        return None
+
     def answer(self, style: str) -> str:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
-        if isinstance(self.outcome, session.Finished):
+        if not isinstance(self.outcome, session.Outcome):
             return ""
         records = journal.settled(journal.read(self.outcome.journal))
         if style == "csv":
@@ -74,9 +90,13 @@ class Ended:
         if isinstance(outcome, session.Finished):
             said = f"this machine has done it all in run {outcome.run_id}"
             remarks = [f"{said}; --fresh measures again"]
+        elif self.failure is not None and self.stopped is None:
+            remarks = self._why_failed(self.failure)
+        elif isinstance(outcome, session.NotBegun):
+            return []
         elif outcome.decision.rejected and self.stopped is None:
             remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
-        if outcome.not_stored:
+        if outcome.not_stored and not isinstance(outcome, session.NotBegun):
             remarks.append(f"the bucket lacks results: {outcome.not_stored}")
         if isinstance(outcome, session.Outcome) and outcome.left_behind:
             first, more = outcome.left_behind[0], len(outcome.left_behind) - 1
@@ -84,14 +104,21 @@ class Ended:
             remarks.append(f"some may be left behind, and `hps clean` lists it: {told}")
         return [self.scrubber.text(remark) for remark in remarks]
 
+    def _why_failed(self, why: Failure) -> list[str]:
+        """One line; of a run that gave up also how it goes on."""
+        if isinstance(self.outcome, session.Outcome) and self.outcome.tally.given_up is not None:
+            return [why.reason, "the same command goes on with the rest once that is mended"]
+        return [why.reason]
+
     def why_leave(self, rules: NodeRules) -> str:
         """The reason to ask for another node; empty: stay. Never before results are stored."""
         outcome = self.outcome
-        if self.stopped is not None:
+        if self.stopped is not None or self.failure is not None:
             return ""
         if isinstance(outcome, session.Outcome) and outcome.decision.rejected:
             verdict = outcome.decision.verdict
-            said = self.scrubber.text("; ".join(verdict.reasons))
+            lacks = [f"not stored: {outcome.not_stored}"] if outcome.not_stored else []
+            said = self.scrubber.text("; ".join([*verdict.reasons, *lacks]))
             return said if verdict.action == "reallocate" else ""
         stored = not outcome.not_stored
         return "the experiment is done" if stored and rules.on_complete == "reallocate" else ""
@@ -129,21 +156,24 @@ def run_here(
     return ended.code
 
 
-class Earlier(TypedDict):
-    """What is wanted of earlier runs, as the options of the command line are called."""
+class How(TypedDict):
+    """How to run, as the options of the command line are called."""
 
     fresh: bool
     rerun: tuple[str, ...]
     resume: str
+    check: bool
+    wait_s: float
+    most_equal_failures: int
 
 
-def options_of(output: Path, env: Mapping[str, str], **earlier: Unpack[Earlier]) -> session.Options:
+def options_of(output: Path, env: Mapping[str, str], **how: Unpack[How]) -> session.Options:
     """How a run is carried out here. Raises `HpsError` where the wishes exclude each other.
 
     A platform that gives its machines ids starts a container again where it has been before; who
     runs an experiment again by hand wants it measured again.
     """
-    fresh, rerun, resume = earlier["fresh"], earlier["rerun"], earlier["resume"]
+    fresh, rerun, resume = how["fresh"], how["rerun"], how["resume"]
     if fresh and (rerun or resume):
         what = "--rerun" if rerun else "--resume"
         raise HpsError(
@@ -151,7 +181,15 @@ def options_of(output: Path, env: Mapping[str, str], **earlier: Unpack[Earlier])
         )
     once = bool(env.get("SALAD_MACHINE_ID")) and not fresh
     wish = Wish(once=once, fresh=fresh, rerun=rerun, run_id=resume)
-    return session.Options(output=output, env=env, render=_render, wish=wish)
+    return session.Options(
+        output=output,
+        env=env,
+        render=_render,
+        wish=wish,
+        check=how["check"],
+        wait_s=how["wait_s"],
+        most_equal_failures=how["most_equal_failures"],
+    )
 
 
 def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) -> Scrubber:
@@ -173,8 +211,13 @@ def _render(path: Path) -> Mapping[str, str]:
     return {".csv": csv_text.render(records), ".txt": table.render(summarize(records)) + "\n"}
 
 
-def _say_done(outcome: session.Outcome | session.Finished, listener: RunListener) -> None:
-    if isinstance(outcome, session.Finished):
+def _say_done(
+    outcome: session.Outcome | session.Finished | session.NotBegun, listener: RunListener
+) -> None:
+    if isinstance(outcome, session.NotBegun):
+        why, run_id = reason_fields(outcome.failure), outcome.identity.run_id
+        listener.event("run_not_begun", **why, run_id=run_id, not_stored=outcome.not_stored)
+    elif isinstance(outcome, session.Finished):
         listener.event("run_skipped", finished_by=outcome.run_id)
     else:
         listener.event("run_done", **outcome.tally.counts, run_id=outcome.identity.run_id)

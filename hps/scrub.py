@@ -60,6 +60,10 @@ class Scrubber:
             text = self._without_encoded(text)
         return self._without_pieces(text)
 
+    def fields(self, record: Mapping[str, object]) -> dict[str, object]:
+        """The same of a record."""
+        return {self._writable(str(key)): self.data(item) for key, item in record.items()}
+
     def data(self, value: object) -> object:
         """The same of every text within lists and mappings, keys too.
 
@@ -68,7 +72,7 @@ class Scrubber:
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
-            return {self._writable(str(key)): self.data(item) for key, item in value.items()}
+            return self.fields(value)
         if isinstance(value, list | tuple | set | frozenset):
             return [self.data(item) for item in value]
         return self._writable(str(value))

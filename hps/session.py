@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps import admission, earlier, orphans, settling, taking_up
+from hps import __version__, admission, earlier, orphans, recording, settling, taking_up
+from hps.catalog.failures import Failure
 from hps.doing import Noting, Outcome, Work, collect_facts, decide
 from hps.errors import HpsError
 from hps.model import Plan, Spec
 from hps.node.machine_id import machine_id
-from hps.record import RunIdentity, new_run_id
+from hps.probe.check import Waiting
+from hps.record import RunIdentity, failed_record, new_run_id
 from hps.recording import Listener
+from hps.run.preflight import NOT_CHECKED, Preflight, check_targets
+from hps.scrub import Scrubber
 from hps.settling import Settler
 from hps.stop import SignalStop
 from hps.store import alive
@@ -28,20 +32,36 @@ from hps.surroundings import Tools, opened
 from hps.taking_up import TakenUp, Wish
 from hps.targets.own import is_run_id
 
-__all__ = ["Finished", "Options", "Outcome", "collect_facts", "decide", "identify", "run"]
+__all__ = [
+    "Finished",
+    "NotBegun",
+    "Options",
+    "Outcome",
+    "collect_facts",
+    "decide",
+    "identify",
+    "run",
+]
+# That a run did not begin is worth no longer wait.
+_SEND_MOST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a run is carried out. `env` is where secrets and `HPS_RCLONE` are looked up.
 
-    `wish` says what is wanted of earlier runs.
+    `wish` says what is wanted of earlier runs. Targets are not checked first where `check` is
+    False; one that can't be reached is tried for `wait_s`. After so many operations in a row that
+    fail with one mistake of the experiment the rest is left; 0: never.
     """
 
     output: Path
     env: Mapping[str, str] = field(repr=False)
     render: Callable[[Path], Mapping[str, str]]
     wish: Wish = field(default_factory=Wish)
+    check: bool = True
+    wait_s: float = 30.0
+    most_equal_failures: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +75,21 @@ class Finished:
     not_stored: str = ""
 
 
-def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> Outcome | Finished:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotBegun:
+    """Nothing was measured, since a target of the plan can't be used, and no other node can help.
+
+    `not_stored` says why the bucket lacks the record of it; empty: it has it.
+    """
+
+    identity: RunIdentity
+    failure: Failure
+    not_stored: str = ""
+
+
+def run(
+    plan: Plan, options: Options, stop: SignalStop, listener: Listener
+) -> Outcome | Finished | NotBegun:
     """Carry out a plan on this machine, or what an earlier run has left of it.
 
     Raises `HpsError` where it can't begin, and `NotStoredError` where the journal can't go on.
@@ -73,6 +107,11 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> O
             listener=Noting(listener),
             started_at=started_at,
         )
+        session.check(identity.run_id)
+        why = session.preflight.failure
+        if why is not None and not _turns_down(plan.spec, why):
+            _put_down(lock, home, besides=home)
+            return session.not_begun(identity, home, why)
         taken = session.take_up(identity)
         _put_down(lock, home, besides=taken.journal)
         if taken.journal.parent == home:
@@ -106,6 +145,48 @@ class _Session:
     listener: Noting
     started_at: datetime
     unread: str = ""
+    preflight: Preflight = NOT_CHECKED
+
+    def check(self, run_id: str) -> None:
+        """Try the targets, unless that was not wanted."""
+        if self.options.check and not self.stop.is_set():
+            event = self.listener.event
+            waiting = Waiting(most_s=self.options.wait_s, sleep=self.stop.wait, event=event)
+            self.preflight = check_targets(self.plan, run_id, self.tools, self.stop, waiting)
+        away = self.preflight.away
+        if away is not None:
+            place, told = self.plan.spec.results.target, "results are kept here, and sent later"
+            self.listener.event("results_target_away", target=place, reason=away.reason, told=told)
+
+    def not_begun(self, identity: RunIdentity, home: Path, why: Failure) -> NotBegun:
+        """Store that nothing was begun, here and where the bucket lets us."""
+        if self.stop.is_set():
+            return NotBegun(identity=identity, failure=why)
+        path, tools, spec = home / f"{identity.run_id}.jsonl", self.tools, self.plan.spec
+        settling.begin(path)
+        facts = collect_facts(self.options.env, tools, measure_disk=False)
+        known = {"hps": __version__, "node": asdict(facts)}
+        record = failed_record(identity, spec, why, started_at=self.started_at, facts=known)
+        with Journal(path) as stored:
+            stored.append(Scrubber(tools.secrets, public=spec.text).fields(record))
+        not_stored = self.unusable() or self._send_alone(path, home)
+        if not not_stored:
+            settling.end(path)
+        return NotBegun(identity=identity, failure=why, not_stored=not_stored)
+
+    def unusable(self) -> str:
+        """Why the results' target can't be used, as far as it was checked."""
+        place = self.plan.spec.results.target
+        found = (one.failure for one in self.preflight.checked if one.target == place)
+        return next((why.reason for why in found if why is not None), "")
+
+    def _send_alone(self, path: Path, home: Path) -> str:
+        """Returns why the bucket lacks the file, or nothing."""
+        folder = f"{_experiment_folder(self.plan)}/{home.name}"
+        place = self.plan.spec.results.target
+        copy = recording.bucket_copy(place, folder, self.tools, self.listener, self.stop)
+        with copy as bucket:
+            return bucket.send_all([path], wait=self.stop.wait, most_s=_SEND_MOST_S)
 
     @property
     def fetched(self) -> Path:
@@ -138,9 +219,11 @@ class _Session:
         The embedded target forgets everything: of it only what is on disk counts.
         """
         place = self.plan.spec.results.target
-        if self.tools.targets[place].provider != "embedded":
+        self.unread = self.unusable()
+        if not self.unread and self.tools.targets[place].provider != "embedded":
             link = self.tools.link(place, _experiment_folder(self.plan), self.stop)
-            self.unread = admission.fetch_journals(link, wanted, self.fetched)
+            wrong = admission.fetch_journals(link, wanted, self.fetched)
+            self.unread = wrong.reason if wrong else ""
 
     def go_on(self, taken: TakenUp, lock: RunLock, home: Path) -> Outcome | Finished:
         """Put earlier runs in order, then do what this one has left, and store it.
@@ -176,6 +259,8 @@ class _Session:
             settler=self.settler,
             folder=f"{_experiment_folder(self.plan)}/{taken.machine_folder}",
             started_at=self.started_at,
+            preflight=self.preflight,
+            most_equal_failures=self.options.most_equal_failures,
         )
 
     def settle(self, journals: Sequence[Path], home: Path, *, again: bool) -> dict[str, str]:
@@ -216,6 +301,11 @@ def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:
         experiment=spec.name,
         spec_sha256=spec.sha256,
     )
+
+
+def _turns_down(spec: Spec, why: Failure) -> bool:
+    """True where another node may do better, and the experiment says that it wants one."""
+    return why.may_reject and admission.has_rules(spec.node)
 
 
 def _experiment_folder(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import admission, earlier
+from hps.catalog.failures import failure
 from hps.earlier import Earlier, Task
 from hps.errors import HpsError, NotStoredError
 from hps.model import Measurement, Operation, Plan
@@ -122,8 +123,8 @@ def if_interrupted(identity: RunIdentity, operation: Operation, started_at: str)
 
     A lock tells it to whichever run comes next, which need not know the plan.
     """
-    reason = "hps was ended while it ran"
-    measurement = Measurement(status="interrupted", reason=reason, started_at=started_at)
+    ended = failure("stopped", "hps was ended while it ran")
+    measurement = Measurement(status="interrupted", failure=ended, started_at=started_at)
     return result_record(identity, operation, measurement)
 
 

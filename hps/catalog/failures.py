@@ -7,9 +7,13 @@ the node; a mistake in the file, the account, its keys or its rights is the same
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
+
+from hps.catalog import s3_errors
 
 Owner = Literal["experiment", "node", "target", "tool", "hps"]
 OWNERS: tuple[Owner, ...] = ("experiment", "node", "target", "tool", "hps")
@@ -32,6 +36,7 @@ KINDS: Mapping[str, Kind] = {
     "no_such_bucket": Kind("experiment", "make the bucket, or correct its name"),
     "wrong_region": Kind("experiment", "correct the region of the target"),
     "bad_endpoint": Kind("experiment", "correct the endpoint of the target"),
+    "bad_proxy": Kind("experiment", "see to HTTP_PROXY and HTTPS_PROXY in the environment"),
     "bad_request": Kind("experiment", "the server takes no such request: look at the target"),
     "account_closed": Kind("experiment", "see to the account at the provider"),
     "quota": Kind("experiment", "make room in the account, or raise its quota"),
@@ -70,13 +75,18 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why something was not done. `right` names a missing right, as `s3:PutObject`."""
+    """Why something was not done. `call` is the call of the S3 API that was refused, if any."""
 
     code: str
     owner: Owner
     text: str
     hint: str = ""
-    right: str = ""
+    call: str = ""
+
+    @property
+    def right(self) -> str:
+        """The right that is missing, `s3:PutObject`; empty where that is not what is wrong."""
+        return s3_errors.right(self.call) if self.code == "no_permission" else ""
 
     @property
     def reason(self) -> str:
@@ -98,7 +108,7 @@ class Failure:
         return replace(self, text=text)
 
 
-def failure(code: str, text: str, *, hint: str | None = None, right: str = "") -> Failure:
+def failure(code: str, text: str, *, hint: str | None = None, call: str = "") -> Failure:
     """A failure of a kind; without a `hint` it has that of its kind. Raises `KeyError`."""
     kind = KINDS[code]
     return Failure(
@@ -106,5 +116,16 @@ def failure(code: str, text: str, *, hint: str | None = None, right: str = "") -
         owner=kind.owner,
         text=text,
         hint=kind.hint if hint is None else hint,
-        right=right,
+        call=call,
     )
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def of_system(error: OSError, place: Path | str) -> Failure:
+    """What the system refused, on the path that it names, else at `place`: the machine's fault."""
+    code = "disk_full" if error.errno in _FULL else "disk_error"
+    code = "out_of_memory" if error.errno == errno.ENOMEM else code
+    text = f"{error.strerror or error}: {error.filename or place}"
+    return failure(code, text, hint="")

@@ -172,7 +172,7 @@ class _Work:
             remove(link, folder, timeout_s=_REMOVE_TIMEOUT_S, stop=self.stop)
             for remove in (removal.abort_uploads, removal.delete_objects)
         ]
-        failed = next((wrong for wrong in wrongs if wrong), "")
+        failed = next((wrong.reason for wrong in wrongs if wrong), "")
         return replace(one, removed=not failed, failed=failed)
 
     def _looked_after(self, left: list[Left]) -> list[Left]:

@@ -14,7 +14,7 @@ from hps.probe.bounded import Bounded
 from hps.probe.link import Link
 from hps.steps.context import Stop
 from hps.targets.own import is_run_id, run_that_made
-from hps.tools import evidence, listed, rclone
+from hps.tools import listed, rclone
 from hps.tools.listed import Listed
 
 _LIST_TIMEOUT_S = 600.0
@@ -65,7 +65,7 @@ def look(link: Link, stop: Stop) -> Looked:
     for one in uploads:
         if one.key.startswith(f"{link.key}/"):
             _count(runs, one.key.removeprefix(f"{link.key}/"), one, upload=True)
-    return Looked(runs=runs, unknown=wrong)
+    return Looked(runs=runs, unknown=wrong.reason if wrong else "")
 
 
 def journals(link: Link, stop: Stop) -> dict[str, datetime]:
@@ -92,10 +92,9 @@ def _objects(link: Link, stop: Stop) -> Iterator[Listed]:
     bounded = Bounded(out=link.scratch / f"{_NAME}.out")
     ended = link.run(call, timeout_s=_LIST_TIMEOUT_S, name=_NAME, stop=stop, sampler=bounded)
     if ended.ended != "exit" or ended.returncode != 0:
-        said = evidence.last_line(link.log(_NAME)) if ended.ended == "exit" else ""
-        why = bounded.why or said or link.why(_NAME, ended)
+        why = bounded.failure or link.why_plain(_NAME, ended)
         raise MachineError(
-            f"{link.remote.path(link.key)} can't be listed: {why}",
+            f"{link.remote.path(link.key)} can't be listed: {why.reason}",
             "check the endpoint, the bucket, and the keys: may they list it?",
         )
     any_there = False

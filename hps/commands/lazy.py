@@ -9,7 +9,7 @@ from importlib import import_module
 
 import click
 
-NAMES = ("results", "compare", "report", "clean")
+NAMES = ("check", "results", "compare", "report", "clean")
 
 
 class LazyGroup(click.Group):

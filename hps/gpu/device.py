@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from hps.catalog.failures import Failure, failure, of_system
 from hps.node import cgroup
 from hps.node.reading import describe
 from hps.units import format_size_rounded
@@ -20,7 +21,11 @@ NO_TORCH = "torch is not installed: pip install 'hps[gpu]'"
 
 
 class DeviceError(Exception):
-    """Why the bytes could not be put on the device: the reason of a failed result."""
+    """Why the bytes could not be put on the device: the failure of a result."""
+
+    def __init__(self, why: Failure) -> None:
+        super().__init__(why.text)
+        self.failure = why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +61,11 @@ class Device:
         """
         free_bytes, _ = self.memory_bytes()
         if size_bytes > free_bytes:
-            raise DeviceError(
+            text = (
                 f"not enough memory on {self.name}: the files take "
                 f"{format_size_rounded(size_bytes)}, {format_size_rounded(free_bytes)} is free"
             )
+            raise DeviceError(failure("out_of_memory", text, hint=""))
         return self._empty(size_bytes, device=self.handle).zero_()
 
     def buffer(self, size_bytes: int, *, page_locked: bool) -> Any:
@@ -89,7 +95,7 @@ def opened() -> Iterator[Device]:
     try:
         yield _open(torch)
     except (RuntimeError, OSError, MemoryError) as error:
-        raise DeviceError(_reason(error)) from error
+        raise DeviceError(_failure(error)) from error
 
 
 def gb_per_s(size_bytes: int, duration_s: float) -> float:
@@ -97,10 +103,13 @@ def gb_per_s(size_bytes: int, duration_s: float) -> float:
     return round(size_bytes / 1e9 / duration_s, 3)
 
 
-def _reason(error: BaseException) -> str:
-    """One line, with the file that it is about."""
-    file = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
-    return describe(error) + file
+def _failure(error: BaseException) -> Failure:
+    """Of a file, of memory, or of the device."""
+    if isinstance(error, OSError):
+        return of_system(error, "")
+    # torch's own error is known by its name: torch may not be there to compare with.
+    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return failure("out_of_memory" if full else "no_device", describe(error), hint="")
 
 
 def _import_torch() -> ModuleType:
@@ -109,10 +118,11 @@ def _import_torch() -> ModuleType:
             return importlib.import_module("torch")
     except ModuleNotFoundError as error:
         missing = "" if error.name == "torch" else f" ({error.name} is missing)"
-        raise DeviceError(NO_TORCH + missing) from error
+        raise DeviceError(failure("tool_missing", NO_TORCH + missing)) from error
     except Exception as error:
         # A damaged installation can raise anything: missing libraries, wrong versions, …
-        raise DeviceError(f"torch does not import: {describe(error)}") from error
+        text = f"torch does not import: {describe(error)}"
+        raise DeviceError(failure("tool_missing", text)) from error
 
 
 def _open(torch: ModuleType) -> Device:

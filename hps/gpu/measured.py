@@ -18,6 +18,6 @@ def measured(measure: Callable[[Device], Measurement]) -> Measurement:
         with opened() as device:
             return measure(device)
     except DeviceError as error:
-        return Measurement(status="failed", reason=str(error), started_at=started_at)
+        return Measurement(status="failed", failure=error.failure, started_at=started_at)
     except LimitError as error:
-        return Measurement(status=error.status, reason=error.reason, started_at=started_at)
+        return Measurement(status=error.status, failure=error.failure, started_at=started_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,16 @@ def memory_limit_bytes(root: Path = Path("/")) -> int | None:
     ]
     limits = [int(text) for text in texts if text.isdecimal() and int(text) < _NO_LIMIT_BYTES]
     return min(limits, default=None)
+
+
+def memory_kills(root: Path = Path("/")) -> int | None:
+    """How many processes of this group, and those below, the kernel has ended for lack of memory.
+
+    None where it does not tell.
+    """
+    texts = [*_values(root, "", "memory.events"), *_values(root, "memory", "memory.oom_control")]
+    found = re.search(r"^oom_kill (\d+)$", "\n".join(texts[:1]), re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def cpu_limit(root: Path = Path("/")) -> float | None:

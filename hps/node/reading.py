@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hps.catalog.failures import Failure
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """`value` in the unit that its name gives; None: unknown, and `reason` says why.
 
-    A failed measurement is never a number: no 0, no huge value, no bound in its place.
+    A failed measurement is never a number: no 0, no huge value, no bound in its place. Code and
+    owner are those of `hps.catalog.failures`, empty where nothing tells them.
     """
 
     value: float | str | None
     reason: str = ""
+    reason_code: str = ""
+    reason_owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,11 @@ def known(value: float | str) -> Reading:
 def unknown(reason: str) -> Reading:
     """A reading that failed, or was never taken."""
     return Reading(value=None, reason=reason)
+
+
+def failed(why: Failure) -> Reading:
+    """A reading that failed, and whose fault that is."""
+    return Reading(value=None, reason=why.reason, reason_code=why.code, reason_owner=why.owner)
 
 
 def describe(error: BaseException) -> str:

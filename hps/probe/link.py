@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import process
+from hps.catalog.failures import Failure, failure
 from hps.targets import Remote
-from hps.tools import rclone, rclone_log
-from hps.tools.why import in_words
+from hps.tools import evidence, rclone, rclone_log
+from hps.tools.why import explain
 
 _FLAGS = (
     "--disable-http2",  # it would fold all into one connection
@@ -57,12 +58,18 @@ class Link:
         """Where the calls of this name write what goes wrong."""
         return self.scratch / f"{name}.log"
 
-    def why(self, name: str, ended: process.Exit) -> str:
+    def why(self, name: str, ended: process.Exit) -> Failure:
         """Why the last call of this name came to no good end."""
-        if ended.ended != "exit":
-            took = f"it took more than {ended.duration_s:.0f} s"
-            return took if ended.ended == "timeout" else "the run was stopped"
-        return first_error(self.log(name)) or f"rclone ended with code {ended.returncode}"
+        if ended.ended == "timeout":
+            return failure("timeout", f"it took more than {ended.duration_s:.0f} s")
+        if ended.ended == "stopped":
+            return failure("stopped", "the run was stopped")
+        return first_failure(self.log(name)) or tool_failed(ended)
+
+    def why_plain(self, name: str, ended: process.Exit) -> Failure:
+        """The same for a call whose log is a plain one."""
+        said = evidence.last_failure(self.log(name)) if ended.ended == "exit" else None
+        return said or self.why(name, ended)
 
     def place(self, *parts: str) -> str:
         """A folder below the key, as rclone takes it.
@@ -77,10 +84,20 @@ class Link:
         return rclone.Invocation(args=(*args, *_FLAGS, *trust), remote=self.remote)
 
 
-def first_error(log: Path) -> str:
-    """What the tool complained of first, in words, on one line."""
+def first_failure(log: Path) -> Failure | None:
+    """What the tool complained of first in its JSON log, or plainly where it crashed."""
     for line in log.read_bytes().splitlines():
-        said = rclone_log.parse([line]).last_error
-        if said:
-            return in_words(said)
-    return ""
+        read = rclone_log.parse([line])
+        if read.crash:
+            return failure("tool_crashed", f"rclone crashed: {read.crash}")
+        if read.last_error:
+            return explain(read.last_error)
+    return None
+
+
+def tool_failed(ended: process.Exit) -> Failure:
+    """Of a call that said nothing: its exit code, or the signal that ended it."""
+    code = ended.returncode
+    if code < 0:
+        return failure("tool_crashed", f"rclone was ended by signal {-code}")
+    return failure("tool_failed", f"rclone ended with code {code}")

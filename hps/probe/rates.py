@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hps.catalog.failures import Failure, failure
 from hps.node.bandwidth import Point
-from hps.node.reading import Reading, unknown
+from hps.node.reading import Reading, failed, unknown
 
-STOPPED = "the run was stopped"
+STOPPED = failure("stopped", "the run was stopped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Rates:
     download: Rate
 
 
-def nothing(reason: str) -> Rates:
+def nothing(why: str | Failure) -> Rates:
     """No rates, and why."""
-    return Rates(upload=Rate(mbps=unknown(reason)), download=Rate(mbps=unknown(reason)))
+    reading = unknown(why) if isinstance(why, str) else failed(why)
+    return Rates(upload=Rate(mbps=reading), download=Rate(mbps=reading))

@@ -11,9 +11,9 @@ from hps.node.reading import known
 from hps.probe.link import Link
 from hps.probe.rates import STOPPED, Rate, Rates, nothing
 from hps.targets import child_env
-from hps.tools import evidence
 
 _TIMEOUT_S = 90.0
+_REASON_LENGTH = 400
 
 
 def measure(link: Link) -> Rates:
@@ -31,7 +31,8 @@ def measure(link: Link) -> Rates:
         stop=link.stop,
     )
     if ended.ended != "exit" or ended.returncode != 0:
-        why = evidence.last_line(log) or f"code {ended.returncode}"
+        lines = log.read_text(errors="replace").strip().splitlines()
+        why = lines[-1][:_REASON_LENGTH] if lines else f"code {ended.returncode}"
         return nothing(STOPPED if ended.ended == "stopped" else f"speedtest: {ended.ended}, {why}")
     return parse(out.read_text(errors="replace"))
 

@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hps.catalog.failures import Failure, of_system
 from hps.model import ProbeSettings
-from hps.node.reading import Unknown, describe
+from hps.node.reading import Unknown
 from hps.node.socket_bytes import SocketBytes
 from hps.probe.link import Link
 from hps.probe.rates import Rate, Rates, nothing
 from hps.probe.watch import Watch
 from hps.targets.own import OwnFolder
-from hps.tools import evidence, rclone
+from hps.tools import rclone
 
 _MIB = 1024**2
 _FILE_BYTES = 32 * _MIB
@@ -56,12 +57,12 @@ def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -
         event("probe_started", direction="download", most_s=settings.duration_s)
         place, failed = _send_object(link, file)
         if failed:
-            return nothing(f"an object could not be sent: {failed}")
+            return nothing(failed.told(f"an object could not be sent: {failed.text}"))
         download = _download(link, settings, place)
         event("probe_started", direction="upload", most_s=settings.duration_s)
         return Rates(upload=_upload(link, settings, file), download=download)
     except OSError as error:
-        return nothing(f"{folder}: {describe(error)}")
+        return nothing(of_system(error, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         left = _remove(link)
@@ -114,8 +115,8 @@ def _watched(
     return watch.outcome(ended)
 
 
-def _send_object(link: Link, file: Path) -> tuple[str, str]:
-    """Upload what is to be read: its place, and why that failed, or nothing.
+def _send_object(link: Link, file: Path) -> tuple[str, Failure | None]:
+    """Upload what is to be read: its place, and why that failed.
 
     As large as this link can send in about `_OBJECT_S`, found by sending larger and larger ones.
     """
@@ -133,7 +134,7 @@ def _send_object(link: Link, file: Path) -> tuple[str, str]:
         if larger_bytes < 2 * size_bytes or ended.duration_s > _OBJECT_S / 2:
             break
         size_bytes = larger_bytes
-    return place, ""
+    return place, None
 
 
 def _combined(place: str) -> str:
@@ -155,17 +156,17 @@ def _random_file(folder: Path) -> Path:
 
 def _remove(link: Link) -> str:
     """Delete what was sent, and look whether it is gone. Returns what went wrong, or nothing."""
-    log, listed, own = link.log("remove"), link.scratch / "remove.out", OwnFolder(link.key)
+    listed, own = link.scratch / "remove.out", OwnFolder(link.key)
     for _ in range(_REMOVE_TRIES):
         timeout_s = _STOPPED_TIMEOUT_S if link.stop.is_set() else _REMOVE_TIMEOUT_S
         deleted = link.run(rclone.delete(link.remote, own), timeout_s=timeout_s, name="remove")
         if deleted.returncode != 0:
-            return evidence.last_line(log) or f"rclone ended by {deleted.ended}"
+            return link.why_plain("remove", deleted).reason
         time.sleep(_SETTLE_S)
         listing = rclone.list_files(link.remote, link.key)
         looked = link.run(listing, timeout_s=timeout_s, name="remove")
         if looked.returncode != 0:
-            return evidence.last_line(log) or f"rclone ended by {looked.ended}"
+            return link.why_plain("remove", looked).reason
         if not listed.stat().st_size:
             return ""
     return "objects keep coming"

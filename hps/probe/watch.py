@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import process
+from hps.catalog.failures import Failure, failure
 from hps.node.bandwidth import INTERVAL_S, LEAST_BYTES, SteadyRate, rate_from_points
-from hps.node.reading import Unknown, unknown
+from hps.node.reading import Unknown, failed
 from hps.node.socket_bytes import SocketBytes
-from hps.probe.link import first_error
+from hps.probe.link import first_failure, tool_failed
 from hps.probe.rates import STOPPED, Rate
 
 # A slow link with large buffers takes many seconds.
@@ -34,7 +35,7 @@ class Watch:
     most_s: float
     interval_s: float = INTERVAL_S
     rate: SteadyRate = field(default_factory=SteadyRate)
-    trouble: str = ""
+    trouble: Failure | None = None
     _sockets: SocketBytes | None = None
     _first_bytes: int | None = None
     _moving_since_s: float | None = None
@@ -45,7 +46,7 @@ class Watch:
             self._sockets = SocketBytes(pid=pid)
         total = self.count(self._sockets)
         if isinstance(total, Unknown):
-            self.trouble = total.reason
+            self.trouble = failure("tool_failed", total.reason)
         else:
             self._feed(time.monotonic(), total)
 
@@ -64,8 +65,8 @@ class Watch:
         """True once there is no more to see."""
         # Bytes move in requests that are refused, too: their rate is none.
         if not self.trouble and self.log.stat().st_size:
-            self.trouble = first_error(self.log)
-        return self.stop.is_set() or bool(self.trouble) or self.rate.steady or self._enough()
+            self.trouble = first_failure(self.log)
+        return self.stop.is_set() or self.trouble is not None or self.rate.steady or self._enough()
 
     def _enough(self) -> bool:
         since_s = self._moving_since_s
@@ -87,13 +88,14 @@ class Watch:
     def outcome(self, ended: process.Exit) -> Rate:
         """The rate, once the process has ended."""
         if self.stop.is_set():
-            return Rate(mbps=unknown(STOPPED))
+            return Rate(mbps=failed(STOPPED))
         if ended.ended == "exit" and ended.returncode != 0 and not self.trouble:
-            self.trouble = first_error(self.log) or f"rclone ended with code {ended.returncode}"
+            self.trouble = first_failure(self.log) or tool_failed(ended)
         if self.trouble:
-            return Rate(mbps=unknown(self.trouble))
+            return Rate(mbps=failed(self.trouble))
         if self._moving_since_s is None:
-            return Rate(mbps=unknown(f"no payload moved in {ended.duration_s:.3g} s"))
+            nothing = failure("timeout", f"no payload moved in {ended.duration_s:.3g} s")
+            return Rate(mbps=failed(nothing))
         points = tuple(self.rate.points)
         reading = rate_from_points((point.t_s, point.bytes_total) for point in points)
         return Rate(mbps=reading, points=points)

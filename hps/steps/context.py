@@ -12,6 +12,7 @@ from hps.model import Measurement, Operation
 from hps.payload import Payload, Shape, shape_of
 from hps.targets import Remote
 from hps.targets.own import OwnFolder
+from hps.tools.memory import KernelKills
 from hps.tools.rclone import Invocation
 
 
@@ -73,6 +74,7 @@ class StepContext:
     scratch: Path
     guard: process.Guard
     stop: Stop
+    kernel_kills: KernelKills = field(default_factory=KernelKills)
 
     def payload(self, operation: Operation) -> Payload:
         """The files that the operation's cell moves."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hps.catalog.failures import failure
 from hps.model import Measurement, Operation
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import measure_plain, told
@@ -23,5 +24,5 @@ def perform(operation: Operation, context: StepContext) -> Measurement:
     expected, deleted = operation.cell.knobs.files, rclone_log.read(context.log).deleted
     if deleted == expected:
         return measurement
-    reason = f"deleted {deleted} of {expected} objects: the server lists no more"
-    return replace(measurement, status="failed", reason=reason)
+    text = f"deleted {deleted} of {expected} objects: the server lists no more"
+    return replace(measurement, status="failed", failure=failure("not_found", text))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hps import process
+from hps.catalog.failures import failure
 from hps.connections import ConnectionCounter
 from hps.gpu import digest, ring
 from hps.gpu.device import Device, gb_per_s
@@ -121,7 +122,7 @@ def _checked(
         return done
     check = Limit(stop=context.stop).check
     wrong = digest.difference(device, memory, context.payload(operation), check)
-    return replace(done, status="failed", reason=wrong) if wrong else done
+    return replace(done, status="failed", failure=failure("corrupted", wrong)) if wrong else done
 
 
 def _incoming(operation: Operation, context: StepContext, folder: Path, memory: Any) -> Incoming:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hps.catalog.failures import failure
 from hps.model import Measurement, Operation
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import measure_plain, told
@@ -24,4 +25,5 @@ def perform(operation: Operation, context: StepContext) -> Measurement:
     found = context.out.read_bytes().count(b"\n")
     if found == expected:
         return measurement
-    return replace(measurement, status="failed", reason=f"listed {found} of {expected} objects")
+    why = failure("not_found", f"listed {found} of {expected} objects")
+    return replace(measurement, status="failed", failure=why)

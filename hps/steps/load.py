@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hps.catalog.failures import failure
 from hps.gpu import digest, loading
 from hps.gpu.device import Device, gb_per_s
 from hps.gpu.measured import measured
@@ -93,7 +94,7 @@ def _measure(
     wrong = digest.difference(opened, memory, context.payload(operation), check)
     return Measurement(
         status="failed" if wrong else "ok",
-        reason=wrong,
+        failure=failure("corrupted", wrong) if wrong else None,
         started_at=utc_text(started_at),
         duration_s=duration_s,
         extra=work.figures(opened, start_s - begun_s, duration_s),

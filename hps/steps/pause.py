@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from hps.catalog.failures import failure
 from hps.model import Measurement, Operation
 from hps.record import utc_text
 from hps.steps.context import StepContext
@@ -16,7 +17,7 @@ def perform(operation: Operation, context: StepContext) -> Measurement:
     stopped = context.stop.wait(float(operation.step.settings["duration_s"]))
     return Measurement(
         status="interrupted" if stopped else "ok",
-        reason="the run was stopped" if stopped else "",
+        failure=failure("stopped", "the run was stopped") if stopped else None,
         started_at=utc_text(started_at),
         duration_s=time.monotonic() - start_s,
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from hps import process
+from hps.catalog.failures import Failure
 from hps.connections import ConnectionCounter
 from hps.model import Measurement, Operation, Status
 from hps.record import utc_text
@@ -35,13 +36,13 @@ def judge(
     offers_http2 = context.offers_http2[operation.cell.knobs.target]
     effective = evidence.effective(log, operation, offers_http2=offers_http2)
     observed = evidence.observed(log, operation, counter)
-    status, reason = _judge_exit(ended, operation, context, log, log.last_error)
+    status, why = _judge_exit(ended, operation, context, log, log.last_error)
     if status == "ok":
-        reason = evidence.why_invalid(log, operation, effective, observed)
-        status = "invalid" if reason else "ok"
+        why = evidence.why_invalid(log, operation, effective, observed)
+        status = "invalid" if why else "ok"
     return Measurement(
         status=status,
-        reason=reason,
+        failure=why,
         started_at=utc_text(ended.started_at),
         duration_s=ended.duration_s,
         setup_s=evidence.setup_s(log, operation, ended),
@@ -83,11 +84,11 @@ def measure_plain(
     """Run a call that moves no payload and is `told`: only its time and its end count."""
     ended = run_call(call, operation, context)
     log = rclone_log.read(context.log)
-    said = log.last_error or evidence.last_line(context.log)
-    status, reason = _judge_exit(ended, operation, context, log, said)
+    said = log.last_error or evidence.last_words(context.log)
+    status, why = _judge_exit(ended, operation, context, log, said)
     return Measurement(
         status=status,
-        reason=reason,
+        failure=why,
         started_at=utc_text(ended.started_at),
         duration_s=ended.duration_s,
         retries=log.retries,
@@ -102,11 +103,18 @@ def _judge_exit(
     context: StepContext,
     log: rclone_log.RcloneLog,
     said: str,
-) -> tuple[Status, str]:
+) -> tuple[Status, Failure | None]:
     # Reasons are cut to a length: half a secret would not be known for one any more.
     clean = Scrubber(context.secrets).text
     return evidence.judge_exit(
-        ended, operation, clean(said), retries=log.retries, trouble=clean(log.trouble)
+        ended,
+        operation,
+        clean(said),
+        behind=clean(log.behind),
+        crash=clean(log.crash),
+        starved=context.kernel_kills.more(),
+        retries=log.retries,
+        trouble=clean(log.trouble),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from hps.catalog.failures import failure
 from hps.limit import Limit
 from hps.model import Measurement, Operation
 from hps.payload import hash_files
@@ -20,13 +21,14 @@ def perform(operation: Operation, context: StepContext) -> Measurement:
     limit = Limit(stop=context.stop, start_s=start_s, timeout_s=needed(operation.timeout_s))
     found = hash_files(context.local(operation), payload.shape.names, limit)
     wrong = [name for name in payload.shape.names if found.get(name) != payload.sha256[name]]
-    reason = ""
+    why = None
     if wrong:
         state = "is missing" if wrong[0] not in found else "has other content"
-        reason = f"{len(wrong)} of {payload.shape.files} files differ: {wrong[0]} {state}"
+        text = f"{len(wrong)} of {payload.shape.files} files differ: {wrong[0]} {state}"
+        why = failure("corrupted", text)
     return Measurement(
         status="failed" if wrong else "ok",
-        reason=reason,
+        failure=why,
         started_at=utc_text(started_at),
         duration_s=time.monotonic() - start_s,
     )

@@ -96,10 +96,10 @@ class BucketCopy:
             return "there was no time left to send it"
         started_again = self.daemon.starts_again
         key = f"{self.folder}/{path.name}"
-        error = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up)
+        wrong = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up)
         if self.daemon.starts_again > started_again:
             self.report("results_sender_restarted", "the rclone that sends results had died")
-        return error
+        return wrong.reason if wrong else ""
 
     def _given_up(self) -> bool:
         """True `stopped_s` after the stop was first seen."""

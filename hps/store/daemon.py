@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import process
+from hps.catalog.failures import Failure, failure
 from hps.errors import HpsError
 from hps.targets import Remote, child_env
-from hps.tools.why import in_words
+from hps.tools.why import explain
 from hps.units import format_time
 
 _READY_TIMEOUT_S = 20.0
@@ -57,8 +58,8 @@ class CopyDaemon:
         *,
         timeout_s: float,
         given_up: Callable[[], bool] = lambda: False,
-    ) -> str:
-        """Copy a file to `key` under the remote's root. Returns why it failed, or nothing.
+    ) -> Failure | None:
+        """Copy a file to `key` under the remote's root. Returns why it failed.
 
         It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
         """
@@ -76,25 +77,27 @@ class CopyDaemon:
             try:
                 return _ask(self.address, json.dumps(request), end_s, given_up)
             except TimeoutError:
-                return f"no answer within {format_time(timeout_s)}"
+                return failure("timeout", f"no answer within {format_time(timeout_s)}")
             except InterruptedError:
-                return "cut off, for the run was stopped"
+                return failure("stopped", "cut off, for the run was stopped")
             except _GoneError:
                 problem = self._start_again()
             if problem:
                 return problem
 
-    def _start_again(self) -> str:
-        """Returns why it could not be started, or nothing."""
+    def _start_again(self) -> Failure | None:
+        """Returns why it could not be started."""
         if self.starts_again == _MOST_STARTS_AGAIN:
-            return f"the rclone that sends results died {self.starts_again + 1} times"
+            often = self.starts_again + 1
+            return failure("tool_crashed", f"the rclone that sends results died {often} times")
         self.starts_again += 1
         self._running.close()
         try:
             self._running.enter_context(self._start(_AGAIN_TIMEOUT_S))
         except (HpsError, OSError) as error:
-            return f"the rclone that sends results died, and starts no more: {error}"
-        return ""
+            text = f"the rclone that sends results died, and starts no more: {error}"
+            return failure("tool_crashed", text)
+        return None
 
 
 @contextlib.contextmanager
@@ -147,8 +150,8 @@ def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
     )
 
 
-def _ask(address: Path, request: str, end_s: float, given_up: Callable[[], bool]) -> str:
-    """The error in the daemon's answer, or nothing.
+def _ask(address: Path, request: str, end_s: float, given_up: Callable[[], bool]) -> Failure | None:
+    """The error in the daemon's answer.
 
     Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
     connection before the answer has come makes rclone cancel the copy.
@@ -189,10 +192,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._address))
 
 
-def _error(status: int, body: bytes) -> str:
+def _error(status: int, body: bytes) -> Failure | None:
     if status == http.client.OK:
-        return ""
+        return None
     try:
-        return in_words(str(json.loads(body)["error"]))
+        return explain(str(json.loads(body)["error"]))
     except (ValueError, KeyError, TypeError):
-        return f"rclone answered {status}"
+        return failure("tool_failed", f"rclone answered {status}")

@@ -13,25 +13,28 @@ from dataclasses import dataclass
 # What stands for a run's id in a printed command.
 BY_HAND = "$RUN_ID"
 PROBE = "probe"
+CHECK = "check"
 # Older ids have 6 random digits.
 _RUN_ID = r"[0-9]{8}T[0-9]{9}Z-(?:[0-9a-f]{12}|[0-9a-f]{6})"
 _TRIAL_ID = r"[0-9a-f]{12}"
 _EXPERIMENT = r"[a-z0-9][a-z0-9._-]{0,62}"
 _FOLDER = re.compile(
     rf"data/(?P<experiment>{_EXPERIMENT})/(?P<run>{_RUN_ID}|{re.escape(BY_HAND)})"
-    rf"(?P<part>/(?:{_TRIAL_ID}|{PROBE}))?",
+    rf"(?P<part>/(?:{_TRIAL_ID}|{PROBE}|{CHECK}))?",
     re.ASCII,
 )
-# The names of payloads, and those of the probe. rclone, too, reads them as regular expressions.
+# The names of payloads, those of the probe, and those of the check of a target. rclone, too, reads
+# them as regular expressions.
 _PAYLOAD = r"(?:[0-9]/)?[0-9]+\.bin"
 _PROBED = r"(?:sent|read-[0-9]+)/(?:part-)?[0-9]+\.bin"
-_OF_A_RUN = (rf"{_TRIAL_ID}/{_PAYLOAD}", rf"{PROBE}/{_PROBED}")
+_CHECKED = r"(?:object|upload)\.bin"
+_OF_A_RUN = (rf"{_TRIAL_ID}/{_PAYLOAD}", rf"{PROBE}/{_PROBED}", rf"{CHECK}/{_CHECKED}")
 _MADE = re.compile(rf"(?P<run>{_RUN_ID})/(?:{'|'.join(_OF_A_RUN)})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFolder:
-    """A run's folder under a target's, or the part in it of one trial or of the probe.
+    """A run's folder under a target's, or the part in it of a trial, the probe or the check.
 
     Raises `ValueError` for any other key: what takes this type can't reach what isn't ours.
     """
@@ -50,13 +53,13 @@ class OwnFolder:
 
     @property
     def part(self) -> str:
-        """The id of the trial, or `probe`; empty where it is the folder of the whole run."""
+        """The id of the trial, `probe` or `check`; empty: all that the run has."""
         return self.key.removeprefix(self.run_key).removeprefix("/")
 
     @property
     def made_patterns(self) -> tuple[str, ...]:
         """The names of what a run makes in this folder, as regular expressions."""
-        patterns = {"": _OF_A_RUN, PROBE: (_PROBED,)}
+        patterns = {"": _OF_A_RUN, PROBE: (_PROBED,), CHECK: (_CHECKED,)}
         return patterns.get(self.part, (_PAYLOAD,))
 
     def made(self, key: str) -> bool:

@@ -7,15 +7,18 @@ fast that fewer chunks than allowed are ever in flight is not: `observed` says i
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from hps.catalog.failures import Failure, failure
 from hps.connections import ConnectionCounter
 from hps.model import Observed, Operation, Status, Transfer
 from hps.process import Exit
+from hps.tools import memory
 from hps.tools.rclone_log import RcloneLog
-from hps.tools.why import in_words
+from hps.tools.why import explain
 from hps.units import format_size, format_time
 
 # With fewer looks at the connections, or a shorter time with several chunks in flight, having seen
@@ -29,6 +32,8 @@ _LATE_S = 1.0
 _LATE_SHARE = 0.02
 _REASON_LENGTH = 400
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
+_NO_MEMORY = "out of memory"  # by the runtime of Go
+_NOTHING_MOVED = 9
 # https://rclone.org/docs/#exit-code
 _EXIT_CODES: Mapping[int, str] = {
     1: "other error",
@@ -45,25 +50,67 @@ _EXIT_CODES: Mapping[int, str] = {
 
 
 def judge_exit(
-    ended: Exit, operation: Operation, last_error: str, *, retries: int = 0, trouble: str = ""
-) -> tuple[Status, str]:
-    """Status and reason by how the process ended, before any evidence is looked at.
+    ended: Exit,
+    operation: Operation,
+    last_error: str,
+    *,
+    behind: str = "",
+    crash: str = "",
+    starved: bool = False,
+    retries: int = 0,
+    trouble: str = "",
+) -> tuple[Status, Failure | None]:
+    """Status and failure by how the process ended, before any evidence is looked at.
 
-    `retries` and `trouble` are what the log says of requests that were repeated.
+    `behind` tells more than the last error may, `crash` is what the program's runtime said as it
+    died; `starved`: the kernel has ended a process of this group. `retries` and `trouble` are what
+    the log says of repeated requests.
     """
     if ended.ended == "timeout":
         limit = f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
-        return "timeout", limit + _repeated(retries, trouble)
+        return "timeout", failure("timeout", limit + _repeated(retries, trouble))
     if ended.ended == "stopped":
-        return "interrupted", "the run was stopped"
+        return "interrupted", failure("stopped", "the run was stopped")
     if ended.returncode == 0:
         late = _why_late(ended)
-        return ("invalid", late) if late else ("ok", "")
-    if ended.returncode < 0:
-        return "failed", f"rclone was ended by signal {-ended.returncode}"
-    name = _EXIT_CODES.get(ended.returncode, "unknown")
-    detail = in_words(last_error)[:_REASON_LENGTH]
-    return "failed", f"rclone exit code {ended.returncode} ({name}): {detail or 'it said nothing'}"
+        return ("invalid", failure("late", late)) if late else ("ok", None)
+    return "failed", died(ended, operation, crash, starved=starved) or _of_exit_code(
+        ended.returncode, last_error, behind
+    )
+
+
+def died(
+    ended: Exit, operation: Operation, crash: str = "", *, starved: bool = False
+) -> Failure | None:
+    """How rclone came to a sudden end; None where it ended by itself."""
+    if ended.returncode == -signal.SIGKILL and starved:
+        what = "rclone was ended by the kernel, for there was no memory left"
+        return failure("out_of_memory", what + memory.needs(operation))
+    if _NO_MEMORY in crash:
+        return failure("out_of_memory", f"rclone got no more memory{memory.needs(operation)}")
+    if crash:
+        return failure("tool_crashed", f"rclone crashed: {crash[:_REASON_LENGTH]}")
+    if ended.returncode >= 0:
+        return None
+    number = -ended.returncode
+    return failure("tool_crashed", f"rclone was ended by signal {number} ({_signal_name(number)})")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _of_exit_code(code: int, last_error: str, behind: str) -> Failure:
+    if code == _NOTHING_MOVED:
+        return failure("not_found", "nothing was transferred: what was to be moved is not there")
+    why, more = explain(last_error), explain(behind)
+    if behind and why.call.startswith("Head") and more.code != "no_permission":
+        why = more  # an answer to HEAD has no text
+    name, detail = _EXIT_CODES.get(code, "unknown"), why.text[:_REASON_LENGTH]
+    return why.told(f"rclone exit code {code} ({name}): {detail or 'it said nothing'}")
 
 
 def _why_late(ended: Exit) -> str:
@@ -77,7 +124,7 @@ def _repeated(retries: int, trouble: str) -> str:
     if retries <= 0:
         return ""
     said = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"
-    return f"{said}, since {in_words(trouble)[:_REASON_LENGTH]}" if trouble else said
+    return f"{said}, since {explain(trouble).text[:_REASON_LENGTH]}" if trouble else said
 
 
 def effective(
@@ -129,40 +176,48 @@ def setup_s(log: RcloneLog, operation: Operation, ended: Exit) -> float | None:
 
 def why_invalid(
     log: RcloneLog, operation: Operation, effective: Transfer | None, observed: Observed
-) -> str:
-    """Why what happened is not what was asked for; empty where it is."""
+) -> Failure | None:
+    """Why what happened is not what was asked for; None where it is."""
     asked = operation.effective
     if asked is None:
-        return ""
+        return None
     if effective is None:
-        return "rclone's log shows no transfer"
+        return failure("not_as_declared", "rclone's log shows no transfer")
     checks = (
         _wrong_amount(log, operation),
         _wrong_chunks(log, asked, effective),
         _wrong_streams(asked, effective),
         _wrong_http(log, asked, effective, observed),
     )
-    return "; ".join(reason for reason in checks if reason)
+    reasons = "; ".join(reason for reason in checks if reason)
+    return failure("not_as_declared", reasons) if reasons else None
 
 
-def last_line(path: Path) -> str:
-    """What a plain log complains of first, else its last line, in words and without its time."""
+def last_failure(path: Path) -> Failure | None:
+    """What a plain log complains of first, else its last line; None where it is empty."""
     lines = path.read_text(errors="replace").strip().splitlines()
-    return _first_error(lines) or _said(lines[-1] if lines else "")
+    return _first_error(lines) or (explain(_bare(lines[-1])) if lines else None)
 
 
-def first_error(path: Path) -> str:
-    """What a plain log complains of first, in words and without its time, or nothing."""
+def last_words(path: Path) -> str:
+    """What a plain log complains of first, else its last line, without its time."""
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return _bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
+
+
+def first_failure(path: Path) -> Failure | None:
+    """What a plain log complains of first."""
     return _first_error(path.read_text(errors="replace").splitlines())
 
 
-def _first_error(lines: Iterable[str]) -> str:
-    return _said(next(filter(_PLAIN_ERROR.match, lines), ""))
+def _first_error(lines: Iterable[str]) -> Failure | None:
+    return next((explain(_bare(line)) for line in lines if _PLAIN_ERROR.match(line)), None)
 
 
-def _said(line: str) -> str:
+def _bare(line: str) -> str:
+    """A line without its time."""
     _, operation, said = line.partition("operation error ")
-    return in_words(operation + said if operation else line.rsplit(" : ", maxsplit=1)[-1])
+    return operation + said if operation else line.rsplit(" : ", maxsplit=1)[-1]
 
 
 def _chunk_size(log: RcloneLog, size_bytes: int) -> int:

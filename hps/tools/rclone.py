@@ -29,6 +29,8 @@ HOW_TO_GET = (
     "HPS_RCLONE to its path"
 )
 _MAX_SINGLE_PUT_BYTES = 5 * 1024**3
+# How rclone ends that may move no more.
+TRANSFER_LIMIT = 8
 
 # One attempt, every byte moved, and a log that a program can read: a measured operation that
 # rclone silently repeats or skips is not the one that was planned. Most retries are made by the S3
@@ -40,6 +42,7 @@ TOLD = (
 )
 _MEASURED = (
     "--ignore-times",
+    "--error-on-no-transfer",  # a missing object is no error otherwise
     "--retries=1",
     "--low-level-retries=3",
     *TOLD,
@@ -79,17 +82,19 @@ def upload(
     remote: Remote, local: str, key: str, transfer: Transfer, *, size_bytes: int, folder: bool
 ) -> Invocation:
     """Copy a file, or all files of a folder, to `key` under the remote's root."""
-    verb = "copy" if folder else "copyto"
-    flags = _upload_flags(transfer, size_bytes)
-    return _transfer((verb, local, remote.path(key)), remote, transfer, flags)
+    what = ("copy", local, _inside(remote, key)) if folder else ("copyto", local, remote.path(key))
+    # Each trial has a folder of its own: to look there first is time that moves nothing, and takes
+    # the right to see that a key is missing.
+    flags = ("--no-check-dest", *_upload_flags(transfer, size_bytes))
+    return _transfer(what, remote, transfer, flags)
 
 
 def download(
     remote: Remote, key: str, local: str, transfer: Transfer, *, folder: bool
 ) -> Invocation:
     """Copy an object, or all objects under `key`, to a local path."""
-    verb = "copy" if folder else "copyto"
-    return _transfer((verb, remote.path(key), local), remote, transfer, _download_flags(transfer))
+    what = ("copy", _inside(remote, key), local) if folder else ("copyto", remote.path(key), local)
+    return _transfer(what, remote, transfer, _download_flags(transfer))
 
 
 def sync_up(
@@ -97,18 +102,35 @@ def sync_up(
 ) -> Invocation:
     """Make the objects of a trial equal to a local folder: it may delete some that runs make."""
     flags = (*_only_made(folder), *_upload_flags(transfer, size_bytes))
-    return _transfer(("sync", local, remote.path(folder.key)), remote, transfer, flags)
+    return _transfer(("sync", local, _inside(remote, folder.key)), remote, transfer, flags)
 
 
 def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invocation:
     """Make a local folder equal to the objects under `key`."""
     flags = _download_flags(transfer)
-    return _transfer(("sync", remote.path(key), local), remote, transfer, flags)
+    return _transfer(("sync", _inside(remote, key), local), remote, transfer, flags)
+
+
+def put_whole(remote: Remote, local: str, key: str) -> Invocation:
+    """Upload a small file by a single PUT: nothing is asked before or after it."""
+    flags = ("--no-check-dest", "--s3-no-head", f"--s3-upload-cutoff={_MAX_SINGLE_PUT_BYTES}B")
+    return _small(("copyto", local, remote.path(key)), flags, remote)
+
+
+def print_object(remote: Remote, key: str) -> Invocation:
+    """Print what an object holds."""
+    return _small(("cat", remote.path(key)), (), remote)
+
+
+def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
+    """Begin a multipart upload; rclone may move nothing of it, so aborts it, and ends with 8."""
+    flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
+    return _small(("copyto", local, remote.path(key)), flags, remote)
 
 
 def list_files(remote: Remote, key: str) -> Invocation:
     """Print the names of all objects under `key`, one a line."""
-    args = ("lsf", "--recursive", "--files-only", *BRIEF, remote.path(key))
+    args = ("lsf", "--recursive", "--files-only", *BRIEF, _inside(remote, key))
     return Invocation(args=(*args, *_ca(remote)), remote=remote)
 
 
@@ -131,6 +153,10 @@ def _transfer(
     http = () if transfer.http2 else ("--disable-http2",)  # HTTP/2 folds streams in 1 connection
     args = (*what, *_MEASURED, f"--transfers={transfer.transfers}", *flags, *http, *_ca(remote))
     return Invocation(args=args, remote=remote)
+
+
+def _small(what: tuple[str, ...], flags: tuple[str, ...], remote: Remote) -> Invocation:
+    return Invocation(args=(*what, *BRIEF, *flags, *_ca(remote)), remote=remote)
 
 
 def _upload_flags(transfer: Transfer, size_bytes: int) -> tuple[str, ...]:
@@ -247,5 +273,8 @@ def _only_made(folder: OwnFolder) -> tuple[str, ...]:
 
 
 def _inside(remote: Remote, key: str) -> str:
-    """A folder, which with its slash is never taken for an object of that very name."""
+    """A folder: without the slash rclone first asks for an object of that very name.
+
+    Whatever the server then answers, other than that there is none, would end it (since 1.72).
+    """
     return f"{remote.path(key)}/"

@@ -52,6 +52,11 @@ _TROUBLE = re.compile(
     r"|Received error: (?P<file>.*) - low level retry \d+/\d+$"
     r"|Reopening on read failure after offset \d+ bytes: retry \d+/\d+: (?P<get>.*)"
 )
+_CRASHES = (b"panic: ", b"fatal error: ", b"runtime: out of memory", b"unexpected fault address")
+_BEHIND = re.compile(
+    r"(?:Couldn't check \".*?\" for children after HEAD failed \(.*?\): |"
+    r"(?=Failed to update region for bucket: ))(.*)"
+)
 _COUNTS = re.compile(r"and: failed to delete \d+ files$")
 _COPIED = re.compile(r"(?:Multi-thread )?Copied \(")
 
@@ -63,7 +68,8 @@ class RcloneLog:
     `chunks` maps (object, chunk's number) to the chunk's size; `peak_files` is the most files that
     rclone's half-second statistics saw in flight at once; `overlap_s` is for how long, in all, more
     than one chunk (of whole files: more than one file) was in flight. `trouble` is what the last
-    retry that says it was made for.
+    retry that says it was made for, `crash` what Go's runtime said as it ended the process.
+    `behind` tells more than the last error where that is of a HEAD, whose answer has no text.
     """
 
     chunks: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -76,6 +82,8 @@ class RcloneLog:
     first_chunk_at: datetime | None = None
     first_file_at: datetime | None = None
     last_error: str = ""
+    crash: str = ""
+    behind: str = ""
     trouble: str = ""
     deleted: int = 0
     overlap_s: float = 0.0
@@ -108,7 +116,8 @@ def parse(lines: Iterable[bytes]) -> RcloneLog:
     log = RcloneLog()
     for line in lines:
         if not line.startswith(b"{"):
-            continue  # rclone's first line can come before JSON logging starts
+            _take_plain(log, line)
+            continue
         try:
             entry = json.loads(line)
         except ValueError:
@@ -116,6 +125,12 @@ def parse(lines: Iterable[bytes]) -> RcloneLog:
         if isinstance(entry, dict):
             _take(log, entry)
     return log
+
+
+def _take_plain(log: RcloneLog, line: bytes) -> None:
+    """rclone's first line can come before JSON logging starts; its runtime's last are plain."""
+    if not log.crash and line.startswith(_CRASHES):
+        log.crash = line.decode(errors="replace").strip()
 
 
 def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
@@ -132,6 +147,8 @@ def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
     elif message == "Deleted":
         log.deleted += 1
     _take_retry(log, message)
+    if found := _BEHIND.match(message):
+        log.behind = found[1]
     if _says_why(entry.get("level"), message, log):
         log.last_error = message
 

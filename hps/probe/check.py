@@ -1,0 +1,213 @@
+"""A target tried before anything is measured: an object written, read, listed and deleted.
+
+The calls are those that a run makes, by the same tool, in the run's own folder; nothing of it is
+left. So a wrong key, a missing right, or a port that refuses is told in the first second, with the
+one whose fault it is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hps import process
+from hps.catalog.failures import Failure, failure, of_system
+from hps.model import Target
+from hps.probe.endpoint import NOTHING_HEARD, Heard, ask
+from hps.probe.link import Link
+from hps.targets.own import OwnFolder
+from hps.tools import evidence, rclone
+
+# The names of the calls, in the order in which they are shown.
+CALLS = ("write", "read", "list", "multipart", "delete")
+# A check of all targets together ends after so long.
+MOST_S = 10.0
+_PAUSE_S = 2.0
+_NAME = "check"
+_OBJECT = "object.bin"
+_CONTENT_BYTES = 32
+# Amazon's servers, and those that do as they do, refuse a request that is further off.
+_MOST_SKEW_S = 900.0
+_DENIALS = {"bad_credentials", "no_permission", "clock_skew"}
+_OTHER = failure(
+    "bad_endpoint",
+    "what was read is not what had been written: a login page or a console answers like this",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One call of a check. `failure` None: it went well."""
+
+    name: str
+    duration_s: float
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a target was found to be. `clock_offset_s`: how far its clock is ahead of this one.
+
+    `left` names what could not be deleted again; empty: nothing is left.
+    """
+
+    target: str
+    calls: tuple[Tried, ...]
+    clock_offset_s: float | None = None
+    left: str = ""
+
+    @property
+    def failure(self) -> Failure | None:
+        """The first thing that went wrong; of missing rights all are named."""
+        wrong = [one.failure for one in self.calls if one.failure is not None]
+        rights = list(dict.fromkeys(why.right for why in wrong if why.right))
+        if len(rights) < 2:
+            return wrong[0] if wrong else None
+        first = next(why for why in wrong if why.right)
+        return replace(first, hint=f"give the key the rights {', '.join(rights)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """For how long a target that can't be reached is tried again.
+
+    `sleep` is True once the run is stopped; `event` tells that it is waited.
+    """
+
+    most_s: float
+    sleep: Callable[[float], bool]
+    event: Callable[..., object] = field(repr=False)
+
+    def again(self, checked: Checked, until_s: float) -> bool:
+        """True, after a pause, where another try may do better."""
+        why, left_s = checked.failure, until_s - time.monotonic()
+        if why is None or why.owner != "target" or left_s <= 0:
+            return False
+        told = {"target": checked.target, "reason": why.reason, "reason_code": why.code}
+        self.event("target_away", **told, seconds_left=round(left_s))
+        return not self.sleep(min(_PAUSE_S, left_s))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Check:
+    """A check that is going on, until `ends_s` at most."""
+
+    link: Link
+    multipart: bool
+    ends_s: float
+    tried: list[Tried] = field(default_factory=list)
+
+    def run(self) -> None:
+        """All calls, as far as the ones before let them make sense."""
+        folder = self.link.scratch / _NAME
+        folder.mkdir(exist_ok=True)
+        written = folder / _OBJECT
+        written.write_bytes(os.urandom(_CONTENT_BYTES))
+        wrote = self._try("write", rclone.put_whole(self.link.remote, str(written), self._key))
+        if wrote is None or wrote.code == "no_permission":
+            self._try("list", rclone.list_files(self.link.remote, self.link.key))
+        if wrote is not None:
+            return
+        self._read(written)
+        if self.multipart:
+            self._begin_and_abort(written)
+        self._try("delete", rclone.delete(self.link.remote, OwnFolder(self.link.key)))
+
+    @property
+    def _key(self) -> str:
+        return f"{self.link.key}/{_OBJECT}"
+
+    def _read(self, written: Path) -> None:
+        read = self._try("read", rclone.print_object(self.link.remote, self._key))
+        out = self.link.scratch / f"{_NAME}.out"
+        if read is None and out.read_bytes() != written.read_bytes():
+            self.tried[-1] = replace(self.tried[-1], failure=_OTHER)
+
+    def _begin_and_abort(self, file: Path) -> None:
+        """rclone aborts an upload that it can't go on with, as this one that may move nothing."""
+        call = rclone.begin_and_abort(self.link.remote, str(file), f"{self.link.key}/upload.bin")
+        self._try("multipart", call, well=rclone.TRANSFER_LIMIT)
+
+    def _try(self, name: str, call: rclone.Invocation, *, well: int = 0) -> Failure | None:
+        """Run a call that ends with the exit code `well` where all is as it should be."""
+        start_s = time.monotonic()
+        timeout_s = max(0.1, self.ends_s - start_s)
+        ended = self.link.run(call, timeout_s=timeout_s, name=_NAME, stop=self.link.stop)
+        why = self._why(ended, well)
+        self.tried.append(Tried(name=name, duration_s=time.monotonic() - start_s, failure=why))
+        return why
+
+    def _why(self, ended: process.Exit, well: int) -> Failure | None:
+        if ended.ended != "exit" or ended.returncode != well:
+            return self.link.why_plain(_NAME, ended)
+        said = evidence.first_failure(self.link.log(_NAME)) if well else None
+        # What may move no more says so; that the upload could not be aborted is said before.
+        return said if said is not None and said.code != "stopped" else None
+
+
+def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> Checked:
+    """Try one target, in a folder that must be this check's own; at most ten requests.
+
+    `ends_s` is when it ends at the latest (monotonic). Never raises for what the target is.
+    """
+    trying = _Check(link=link, multipart=multipart, ends_s=ends_s)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, target, timeout_s=max(0.1, ends_s - time.monotonic()))
+        try:
+            trying.run()
+        except OSError as error:
+            why = of_system(error, link.scratch)
+            trying.tried.append(Tried(name="write", duration_s=0.0, failure=why))
+        heard = asked.result() if trying.tried[0].duration_s < MOST_S else NOTHING_HEARD
+    return Checked(
+        target=target.name,
+        calls=tuple(_with_what_was_heard(one, heard) for one in trying.tried),
+        clock_offset_s=heard.clock_offset_s,
+        left=_left(trying),
+    )
+
+
+def check_all(
+    links: Mapping[str, tuple[Link, Target]],
+    *,
+    multipart: Sequence[str],
+    waiting: Waiting,
+) -> Iterator[Checked]:
+    """Each target in turn, all within `MOST_S`; one that can't be reached is tried again.
+
+    `multipart` names the targets that uploads in parts go to.
+    """
+    until_s = time.monotonic() + waiting.most_s
+    ends_s = time.monotonic() + MOST_S
+    for name, (link, target) in links.items():
+        checked = check(link, target, multipart=name in multipart, ends_s=ends_s)
+        while waiting.again(checked, until_s):
+            ends_s = time.monotonic() + MOST_S
+            checked = check(link, target, multipart=name in multipart, ends_s=ends_s)
+        yield checked
+
+
+def _with_what_was_heard(tried: Tried, heard: Heard) -> Tried:
+    """What the server says without keys may tell why it refuses them."""
+    why = tried.failure
+    if why is None:
+        return tried
+    offset_s = heard.clock_offset_s
+    if why.code in _DENIALS and offset_s is not None and abs(offset_s) > _MOST_SKEW_S:
+        ahead = "behind" if offset_s > 0 else "ahead"
+        text = f"{why.text}; this machine's clock is {abs(offset_s):.0f} s {ahead}"
+        return replace(tried, failure=failure("clock_skew", text))
+    if why.code == "wrong_region" and heard.region:
+        hint = f"the bucket is in another region: {heard.region}"
+        return replace(tried, failure=replace(why, hint=hint))
+    return tried
+
+
+def _left(trying: _Check) -> str:
+    ended = {one.name: one.failure for one in trying.tried}
+    deleted = ended.get("delete")
+    return f"{trying.link.remote.path(trying.link.key)}/" if deleted is not None else ""

@@ -1,0 +1,79 @@
+"""What an endpoint says to one that has no keys: its clock, and where the bucket is."""
+
+from __future__ import annotations
+
+import ssl
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+from hps.model import Target
+from hps.providers import PROVIDERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """The clock's offset in seconds, positive where the server's is ahead; the bucket's region."""
+
+    clock_offset_s: float | None = None
+    region: str = ""
+
+
+NOTHING_HEARD = Heard()
+
+
+def endpoint_of(target: Target) -> str:
+    """Where a target is reached; Amazon's where it names none."""
+    region = target.region or PROVIDERS[target.provider].region
+    return target.endpoint or f"https://s3.{region}.amazonaws.com"
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """What a bucket elsewhere says is in the first answer."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def ask(target: Target, *, timeout_s: float) -> Heard:
+    """One HEAD of the bucket without keys; whatever the answer's status, its heads tell.
+
+    Goes through the proxies that the environment names, as the tool does. Never raises.
+    """
+    url = f"{endpoint_of(target).rstrip('/')}/{quote(target.bucket)}"
+    try:
+        context = ssl.create_default_context(cafile=target.ca_cert)
+        opener = urllib.request.build_opener(_Stay(), urllib.request.HTTPSHandler(context=context))
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - http or https, checked
+        sent_s = time.time()
+        heads = _heads(opener, request, timeout_s)
+    except (OSError, ValueError, ssl.SSLError):
+        return NOTHING_HEARD
+    return _read(heads, (sent_s + time.time()) / 2)
+
+
+def _heads(
+    opener: urllib.request.OpenerDirector, request: urllib.request.Request, timeout_s: float
+) -> Message:
+    try:
+        with opener.open(request, timeout=timeout_s) as answer:
+            heads: Message = answer.headers
+            return heads
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.headers
+
+
+def _read(heads: Message, now_s: float) -> Heard:
+    try:
+        # A date has whole seconds, cut off.
+        offset_s = parsedate_to_datetime(heads.get("Date", "")).timestamp() + 0.5 - now_s
+    except (TypeError, ValueError, OverflowError):
+        offset_s = None
+    region = heads.get("x-amz-bucket-region", "")
+    known = region.replace("-", "").isalnum() and len(region) <= 64
+    return Heard(clock_offset_s=offset_s, region=region if known else "")

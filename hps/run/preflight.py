@@ -1,0 +1,94 @@
+"""Before anything is measured: can every target of the plan be used, and if not, whose fault is it?
+
+targets of the plan -> each checked -> what the run makes of it: go on, mend it, another node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hps.catalog.failures import Failure
+from hps.model import Plan
+from hps.probe.check import Checked, Waiting, check_all
+from hps.probe.link import Link
+from hps.stop import SignalStop
+from hps.surroundings import Tools
+from hps.targets.own import CHECK, run_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What the checks came to. `away` says why the results' own target can't be used for now.
+
+    `failure`, of the target `target`, is what keeps the run from beginning; None: nothing does.
+    """
+
+    checked: tuple[Checked, ...] = ()
+    failure: Failure | None = None
+    target: str = ""
+    away: Failure | None = None
+
+
+NOT_CHECKED = Preflight()
+
+
+def used_targets(plan: Plan) -> tuple[str, ...]:
+    """The targets that operations or the probe move data to, in the order of the experiment."""
+    names = {operation.cell.knobs.target for operation in plan.operations}
+    rules = plan.spec.node
+    if rules.min_upload_mbps is not None or rules.min_download_mbps is not None:
+        names.add(rules.probe.target or plan.spec.results.target)
+    return tuple(name for name in plan.spec.targets if name in names)
+
+
+def check_targets(
+    plan: Plan,
+    run_id: str,
+    tools: Tools,
+    stop: SignalStop,
+    waiting: Waiting,
+    *,
+    embedded: bool = False,
+) -> Preflight:
+    """Check each target that the plan uses, and that of the results.
+
+    `embedded` targets are this program's own: checked only where somebody wants to see it.
+    """
+    used = used_targets(plan)
+    names = dict.fromkeys((*used, plan.spec.results.target))
+    links = {
+        name: (_link(plan, run_id, name, tools, stop), tools.targets[name])
+        for name in names
+        if embedded or plan.spec.targets[name].provider != "embedded"
+    }
+    return judge(tuple(check_all(links, multipart=_in_parts(plan), waiting=waiting)), used)
+
+
+def judge(checked: tuple[Checked, ...], used: Sequence[str]) -> Preflight:
+    """What to make of the checks: a mistake anywhere comes first, then what is away.
+
+    Of a results' target that no data moves to, only a mistake keeps a run from beginning.
+    """
+    wrong = [(one.target, one.failure) for one in checked if one.failure is not None]
+    in_order = sorted(wrong, key=lambda one: not one[1].is_of_the_experiment)
+    for name, why in in_order:
+        if name in used or why.is_of_the_experiment:
+            said = replace(why, text=f"target '{name}': {why.text}")
+            return Preflight(checked=checked, failure=said, target=name)
+    return Preflight(checked=checked, away=in_order[0][1] if in_order else None)
+
+
+def _link(plan: Plan, run_id: str, name: str, tools: Tools, stop: SignalStop) -> Link:
+    return tools.link(name, f"{run_folder(plan.spec.name, run_id).key}/{CHECK}", stop)
+
+
+def _in_parts(plan: Plan) -> tuple[str, ...]:
+    """The targets that uploads in parts go to."""
+    return tuple(
+        operation.cell.knobs.target
+        for operation in plan.operations
+        if operation.direction == "up"
+        and operation.requested is not None
+        and operation.requested.chunk_size_bytes < operation.cell.knobs.size_bytes
+    )
