@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("openapi_core", reason="openapi-core is not installed")
 
-from tests.command import REPOSITORY, Ran, hps, keys_of, targets_yaml
+from tests.command import hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
-from tests.contract.imds_document import excerpt
-from tests.contract.metadata_server import MetadataService, Reply, api_of, served
+from tests.run.salad import salad_node
 from tests.servers.proxy import RecordingProxy
 from tests.servers.s3_server import S3Server
 
@@ -31,79 +23,15 @@ data: {{size: 5MiB}}
 matrix: {{chunk_size: [5MiB], concurrency: [1]}}
 steps: [upload, delete]
 """
-_PATIENCE_S = 60.0
 _TOO_SMALL = "min_disk: 900TiB, on_reject: reallocate"
 
 
-class _Service(MetadataService):
-    """The service as its document says; it tells of the request for another node."""
-
-    def __init__(self, proxy: RecordingProxy, *, silent: bool, code: int) -> None:
-        super().__init__(api_of(excerpt()))
-        self.asked, self.over = threading.Event(), threading.Event()
-        self.requests_before = -1
-        self._proxy, self._silent, self._code = proxy, silent, code
-
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
-        if path != "/v1/reallocate":
-            return super().answer(method, path, headers, body)
-        if self.requests_before < 0:
-            self.requests_before = len(self._proxy.requests())
-        self.asked.set()
-        if self._silent:
-            self.over.wait(_PATIENCE_S)
-        with self.lock:
-            self.scripted = [self._code]
-        return super().answer(method, path, headers, body)
-
-
-@contextmanager
-def _service(proxy: RecordingProxy, *, silent: bool = False, code: int = 204) -> Iterator[_Run]:
-    service = _Service(proxy, silent=silent, code=code)
-    with served(service) as url:
-        try:
-            yield _Run(service, url, proxy)
-        finally:
-            service.over.set()
-    assert service.wrong == []
-
-
-class _Run:
-    """A node of SaladCloud as far as `hps` can tell, and runs on it."""
-
-    def __init__(self, service: _Service, url: str, proxy: RecordingProxy) -> None:
-        self.service, self._url, self._proxy = service, url, proxy
-
-    def env(self, server: S3Server) -> dict[str, str]:
-        return {
-            **keys_of(server),
-            "SALAD_MACHINE_ID": "m-1",
-            "SALAD_CONTAINER_GROUP_ID": "g-1",
-            "HPS_METADATA_URL": self._url,
-        }
-
-    def spec(self, folder: Path, server: S3Server, rules: str) -> Path:
-        path = folder / "leaving.yaml"
-        targets = targets_yaml(self._proxy.endpoint, server)
-        targets = targets.replace(server.endpoint, self._proxy.endpoint)
-        path.write_text(_SPEC.format(name=f"l-{folder.name}"[:60], targets=targets, rules=rules))
-        return path
-
-    def until_it_ends(self, folder: Path, server: S3Server, rules: str) -> Ran:
-        """Run; once another node was asked for, end the container as the platform does."""
-        spec = self.spec(folder, server, rules)
-        with subprocess.Popen(
-            [sys.executable, "-m", "hps", "run", str(spec), "--output", str(folder / "out")],
-            env={**os.environ, **self.env(server)},
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as running:
-            assert self.service.asked.wait(_PATIENCE_S), running.communicate(timeout=5)
-            running.send_signal(signal.SIGTERM)
-            out, err = running.communicate(timeout=_PATIENCE_S)
-        return Ran(code=running.returncode, out=out, err=err)
+def _spec(folder: Path, proxy: RecordingProxy, server: S3Server, rules: str) -> Path:
+    path = folder / "leaving.yaml"
+    targets = targets_yaml(proxy.endpoint, server)
+    targets = targets.replace(server.endpoint, proxy.endpoint)
+    path.write_text(_SPEC.format(name=f"l-{folder.name}"[:60], targets=targets, rules=rules))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -113,8 +41,9 @@ def test_a_rejected_node_is_left_and_nothing_runs_afterwards(
     code: int, silent: bool, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
     proxy = proxy_for(s3_server)
-    with _service(proxy, silent=silent, code=code) as node:
-        ran = node.until_it_ends(tmp_path, s3_server, _TOO_SMALL)
+    with salad_node(proxy, silent=silent, code=code) as node:
+        spec = _spec(tmp_path, proxy, s3_server, _TOO_SMALL)
+        ran = node.run(spec, s3_server, "--output", str(tmp_path / "out"))
 
         assert ran.code == 3, ran.err
         requests = proxy.requests()
@@ -129,8 +58,9 @@ def test_a_rejected_node_is_left_and_nothing_runs_afterwards(
 def test_a_node_of_another_kind_just_ends(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
-    with _service(proxy_for(s3_server)) as node:
-        spec = node.spec(tmp_path, s3_server, _TOO_SMALL)
+    proxy = proxy_for(s3_server)
+    with salad_node(proxy) as node:
+        spec = _spec(tmp_path, proxy, s3_server, _TOO_SMALL)
         env = {**node.env(s3_server), "SALAD_CONTAINER_GROUP_ID": ""}
         ran = hps("run", spec, "--output", tmp_path / "out", env=env)
 
@@ -142,8 +72,9 @@ def test_a_node_that_is_done_is_left_with_its_results_stored(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
     proxy = proxy_for(s3_server)
-    with _service(proxy) as node:
-        ran = node.until_it_ends(tmp_path, s3_server, "on_complete: reallocate")
+    with salad_node(proxy) as node:
+        spec = _spec(tmp_path, proxy, s3_server, "on_complete: reallocate")
+        ran = node.run(spec, s3_server, "--output", str(tmp_path / "out"))
 
         assert ran.code == 0, ran.err
         assert node.service.bodies[-1] == {"reason": "the experiment is done"}
@@ -157,9 +88,10 @@ def test_a_node_that_is_done_is_left_with_its_results_stored(
 def test_the_cost_of_deletion_is_raised_for_the_length_of_the_run(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
-    with _service(proxy_for(s3_server)) as node:
+    proxy = proxy_for(s3_server)
+    with salad_node(proxy) as node:
         node.service.cost = 7
-        spec = node.spec(tmp_path, s3_server, "on_reject: exit")
+        spec = _spec(tmp_path, proxy, s3_server, "on_reject: exit")
         ran = hps("run", spec, "--output", tmp_path / "out", env=node.env(s3_server))
 
     assert ran.code == 0, ran.err
@@ -170,9 +102,10 @@ def test_the_cost_of_deletion_is_raised_for_the_length_of_the_run(
 def test_a_service_that_takes_no_cost_does_not_stop_the_run(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
-    with _service(proxy_for(s3_server)) as node:
+    proxy = proxy_for(s3_server)
+    with salad_node(proxy) as node:
         node.service.scripted = [200, 500, 500]
-        spec = node.spec(tmp_path, s3_server, "on_reject: exit")
+        spec = _spec(tmp_path, proxy, s3_server, "on_reject: exit")
         ran = hps("run", spec, "--output", tmp_path / "out", env=node.env(s3_server))
 
     assert ran.code == 0, ran.err
@@ -183,8 +116,9 @@ def test_a_service_that_takes_no_cost_does_not_stop_the_run(
 def test_a_machine_that_has_finished_does_not_measure_again_unless_told_to(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
-    with _service(proxy_for(s3_server)) as node:
-        spec = node.spec(tmp_path, s3_server, "on_reject: exit")
+    proxy = proxy_for(s3_server)
+    with salad_node(proxy) as node:
+        spec = _spec(tmp_path, proxy, s3_server, "on_reject: exit")
         env = node.env(s3_server)
         first = hps("run", spec, "--output", tmp_path / "1", "--format", "json", env=env)
         again = hps("run", spec, "--output", tmp_path / "2", env=env)
