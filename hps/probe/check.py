@@ -19,8 +19,10 @@ from hps.catalog.failures import Failure, failure, of_system
 from hps.model import Target
 from hps.probe.endpoint import NOTHING_HEARD, Heard, ask
 from hps.probe.link import Link
+from hps.record import reason_fields
 from hps.targets.own import OwnFolder
-from hps.tools import evidence, rclone
+from hps.tools import rclone, rclone_log
+from hps.tools.why import explain
 
 # The names of the calls, in the order in which they are shown.
 CALLS = ("write", "read", "list", "multipart", "delete")
@@ -29,6 +31,7 @@ MOST_S = 10.0
 _PAUSE_S = 2.0
 _NAME = "check"
 _OBJECT = "object.bin"
+_UPLOAD = "upload.bin"
 _CONTENT_BYTES = 32
 # Amazon's servers, and those that do as they do, refuse a request that is further off.
 _MOST_SKEW_S = 900.0
@@ -87,8 +90,8 @@ class Waiting:
         why, left_s = checked.failure, until_s - time.monotonic()
         if why is None or why.owner != "target" or left_s <= 0:
             return False
-        told = {"target": checked.target, "reason": why.reason, "reason_code": why.code}
-        self.event("target_away", **told, seconds_left=round(left_s))
+        told, left = reason_fields(why), round(left_s)
+        self.event("target_away", target=checked.target, **told, seconds_left=left)
         return not self.sleep(min(_PAUSE_S, left_s))
 
 
@@ -107,46 +110,63 @@ class _Check:
         folder.mkdir(exist_ok=True)
         written = folder / _OBJECT
         written.write_bytes(os.urandom(_CONTENT_BYTES))
-        wrote = self._try("write", rclone.put_whole(self.link.remote, str(written), self._key))
-        if wrote is None or wrote.code == "no_permission":
-            self._try("list", rclone.list_files(self.link.remote, self.link.key))
+        remote, key = self.link.remote, f"{self.link.key}/{_OBJECT}"
+        wrote = self._try("write", rclone.put_whole(remote, str(written), key))
+        if wrote is not None and wrote.code != "no_permission":
+            return
+        listed = self._try("list", rclone.list_files(remote, self.link.key)) is None
         if wrote is not None:
             return
-        self._read(written)
+        self._read(written, key, listed=listed)
         if self.multipart:
             self._begin_and_abort(written)
-        self._try("delete", rclone.delete(self.link.remote, OwnFolder(self.link.key)))
+        own = OwnFolder(self.link.key)
+        self._try(
+            "delete",
+            rclone.delete(remote, own) if listed else rclone.delete_file(remote, own, _OBJECT),
+        )
 
-    @property
-    def _key(self) -> str:
-        return f"{self.link.key}/{_OBJECT}"
-
-    def _read(self, written: Path) -> None:
-        read = self._try("read", rclone.print_object(self.link.remote, self._key))
+    def _read(self, written: Path, key: str, *, listed: bool) -> None:
+        """By way of the list where there is one: of a single object rclone asks more."""
+        remote = self.link.remote
+        call = (
+            rclone.print_files(remote, self.link.key) if listed else rclone.print_file(remote, key)
+        )
+        read = self._try("read", call)
         out = self.link.scratch / f"{_NAME}.out"
         if read is None and out.read_bytes() != written.read_bytes():
             self.tried[-1] = replace(self.tried[-1], failure=_OTHER)
 
     def _begin_and_abort(self, file: Path) -> None:
         """rclone aborts an upload that it can't go on with, as this one that may move nothing."""
-        call = rclone.begin_and_abort(self.link.remote, str(file), f"{self.link.key}/upload.bin")
-        self._try("multipart", call, well=rclone.TRANSFER_LIMIT)
+        remote, key = self.link.remote, f"{self.link.key}/{_UPLOAD}"
+        self._try(
+            "multipart", rclone.begin_and_abort(remote, str(file), key), self._why_not_aborted
+        )
 
-    def _try(self, name: str, call: rclone.Invocation, *, well: int = 0) -> Failure | None:
-        """Run a call that ends with the exit code `well` where all is as it should be."""
+    def _why_not_aborted(self, ended: process.Exit) -> Failure | None:
+        if ended.ended != "exit" or ended.returncode != rclone.TRANSFER_LIMIT:
+            return self.link.why(_NAME, ended)
+        told = rclone_log.read(self.link.log(_NAME)).not_aborted
+        return explain(told) if told else None
+
+    def _why(self, ended: process.Exit) -> Failure | None:
+        well = ended.ended == "exit" and ended.returncode == 0
+        return None if well else self.link.why_plain(_NAME, ended)
+
+    def _try(
+        self,
+        name: str,
+        call: rclone.Invocation,
+        judge: Callable[[process.Exit], Failure | None] | None = None,
+    ) -> Failure | None:
+        """Run a call; `judge` says why it did not go well, where its exit code alone does not."""
         start_s = time.monotonic()
         timeout_s = max(0.1, self.ends_s - start_s)
         ended = self.link.run(call, timeout_s=timeout_s, name=_NAME, stop=self.link.stop)
-        why = self._why(ended, well)
+        why = (judge or self._why)(ended)
         self.tried.append(Tried(name=name, duration_s=time.monotonic() - start_s, failure=why))
         return why
-
-    def _why(self, ended: process.Exit, well: int) -> Failure | None:
-        if ended.ended != "exit" or ended.returncode != well:
-            return self.link.why_plain(_NAME, ended)
-        said = evidence.first_failure(self.link.log(_NAME)) if well else None
-        # What may move no more says so; that the upload could not be aborted is said before.
-        return said if said is not None and said.code != "stopped" else None
 
 
 def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> Checked:
@@ -209,5 +229,5 @@ def _with_what_was_heard(tried: Tried, heard: Heard) -> Tried:
 
 def _left(trying: _Check) -> str:
     ended = {one.name: one.failure for one in trying.tried}
-    deleted = ended.get("delete")
-    return f"{trying.link.remote.path(trying.link.key)}/" if deleted is not None else ""
+    not_gone = ended.get("delete") or ended.get("multipart")
+    return f"{trying.link.remote.path(trying.link.key)}/" if not_gone is not None else ""

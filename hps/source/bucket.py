@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hps.catalog.failures import Failure
 from hps.errors import HpsError
 from hps.scrub import Scrubber
 from hps.source import well_known
@@ -15,6 +16,8 @@ from hps.source.workplace import Said, Workplace, opened
 from hps.spec.source import MAX_BYTES
 from hps.targets import Remote, remote_of
 from hps.tools import rclone
+from hps.tools.evidence import bare
+from hps.tools.why import explain
 
 TIMEOUT_S = 30.0
 
@@ -61,10 +64,10 @@ def fetch(address: BucketAddress, env: Mapping[str, str], *, timeout_s: float = 
         return said.out
 
 
-def send(path: Path, key: str, bucket: Bucket) -> Said:
-    """Copy a local file to `key` below the target's folder."""
-    arguments = ("copyto", "--ignore-times", str(path), bucket.remote.path(key))
-    return bucket.run(*arguments)
+def send(path: Path, key: str, bucket: Bucket) -> Failure | None:
+    """Copy a local file to `key` below the target's folder. Returns why that failed."""
+    said = bucket.run("copyto", "--no-check-dest", str(path), bucket.remote.path(key))
+    return None if said.code == 0 else _why(said)
 
 
 def _check_is_file(address: BucketAddress, bucket: Bucket, path: str) -> None:
@@ -72,7 +75,8 @@ def _check_is_file(address: BucketAddress, bucket: Bucket, path: str) -> None:
     said = bucket.run("lsjson", "--stat", "--no-modtime", "--no-mimetype", path)
     if said.code == 0 and not json.loads(said.out)["IsDir"]:
         return
-    if said.code == 0 or "directory not found" in said.err:
+    why = _why(said)
+    if said.code == 0 or why.code == "not_found":
         hint = "check the path: it is looked for below FOLDER in BUCKET"
         raise HpsError(
             f"{address.name}: there is no file {bucket.remote.root}/{address.path}", hint
@@ -83,5 +87,10 @@ def _check_is_file(address: BucketAddress, bucket: Bucket, path: str) -> None:
 def _failed(address: BucketAddress, bucket: Bucket, said: Said) -> HpsError:
     names = ", ".join(bucket.secrets)
     hint = f"check the endpoint, and the keys in {names}: may they read {bucket.remote.root}?"
-    line = said.last_line.partition("Failed to ")[2] or said.last_line
-    return HpsError(f"{address.name} cannot be read: rclone failed to {line}", hint)
+    why = _why(said)
+    return HpsError(f"{address.name} cannot be read: {why.text}", why.hint or hint)
+
+
+def _why(said: Said) -> Failure:
+    """What the tool complained of, in words."""
+    return explain(bare(said.last_line))

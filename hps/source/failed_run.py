@@ -95,9 +95,9 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
     path = place.folder / f"{record['run_id']}.jsonl"
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     key = f"results/failed/{facts.machine_id}/{path.name}"
-    said = bucket.send(path, key, reached)
-    if said.code != 0:
-        return Stored(error=said.last_line)
+    wrong = bucket.send(path, key, reached)
+    if wrong is not None:
+        return Stored(error=wrong.reason)
     return Stored(place=reached.remote.path(key))
 
 

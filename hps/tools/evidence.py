@@ -196,13 +196,13 @@ def why_invalid(
 def last_failure(path: Path) -> Failure | None:
     """What a plain log complains of first, else its last line; None where it is empty."""
     lines = path.read_text(errors="replace").strip().splitlines()
-    return _first_error(lines) or (explain(_bare(lines[-1])) if lines else None)
+    return _first_error(lines) or (explain(bare(lines[-1])) if lines else None)
 
 
 def last_words(path: Path) -> str:
     """What a plain log complains of first, else its last line, without its time."""
     lines = path.read_text(errors="replace").strip().splitlines()
-    return _bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
+    return bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
 
 
 def first_failure(path: Path) -> Failure | None:
@@ -211,11 +211,11 @@ def first_failure(path: Path) -> Failure | None:
 
 
 def _first_error(lines: Iterable[str]) -> Failure | None:
-    return next((explain(_bare(line)) for line in lines if _PLAIN_ERROR.match(line)), None)
+    return next((explain(bare(line)) for line in lines if _PLAIN_ERROR.match(line)), None)
 
 
-def _bare(line: str) -> str:
-    """A line without its time."""
+def bare(line: str) -> str:
+    """A line of a plain log without its time."""
     _, operation, said = line.partition("operation error ")
     return operation + said if operation else line.rsplit(" : ", maxsplit=1)[-1]
 

@@ -117,15 +117,28 @@ def put_whole(remote: Remote, local: str, key: str) -> Invocation:
     return _small(("copyto", local, remote.path(key)), flags, remote)
 
 
-def print_object(remote: Remote, key: str) -> Invocation:
-    """Print what an object holds."""
+def print_files(remote: Remote, key: str) -> Invocation:
+    """Print what the objects right under `key` hold."""
+    return _small(("cat", "--max-depth=1", _inside(remote, key)), (), remote)
+
+
+def print_file(remote: Remote, key: str) -> Invocation:
+    """Print what one object holds; nothing is listed."""
     return _small(("cat", remote.path(key)), (), remote)
+
+
+def delete_file(remote: Remote, folder: OwnFolder, name: str) -> Invocation:
+    """Delete one object that a run made in its folder; nothing is listed."""
+    key = f"{folder.key}/{name}"
+    if not folder.made(key):
+        raise ValueError(f"no object of a run's own: {key}")
+    return _small(("deletefile", remote.path(key)), (), remote)
 
 
 def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
     """Begin a multipart upload; rclone may move nothing of it, so aborts it, and ends with 8."""
     flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
-    return _small(("copyto", local, remote.path(key)), flags, remote)
+    return _small(("copyto", local, remote.path(key)), (*flags, *TOLD), remote)
 
 
 def list_files(remote: Remote, key: str) -> Invocation:

@@ -69,7 +69,8 @@ class RcloneLog:
     rclone's half-second statistics saw in flight at once; `overlap_s` is for how long, in all, more
     than one chunk (of whole files: more than one file) was in flight. `trouble` is what the last
     retry that says it was made for, `crash` what Go's runtime said as it ended the process.
-    `behind` tells more than the last error where that is of a HEAD, whose answer has no text.
+    `behind` tells more than the last error where that is of a HEAD, whose answer has no text;
+    `not_aborted` why an upload that was given up is still there.
     """
 
     chunks: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class RcloneLog:
     last_error: str = ""
     crash: str = ""
     behind: str = ""
+    not_aborted: str = ""
     trouble: str = ""
     deleted: int = 0
     overlap_s: float = 0.0
@@ -147,6 +149,8 @@ def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
     elif message == "Deleted":
         log.deleted += 1
     _take_retry(log, message)
+    if message.startswith("Failed to cancel multipart upload: "):
+        log.not_aborted = message
     if found := _BEHIND.match(message):
         log.behind = found[1]
     if _says_why(entry.get("level"), message, log):

@@ -24,7 +24,7 @@ from hps.catalog.failures import Failure, failure
 # What a log line, and rclone's own layers, put before what went wrong.
 _BEFORE = re.compile(
     r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d [A-Z]+ *: (?:[^:]{0,200}: (?=Failed|Couldn't|operation ))?"
-    r"|^[^\s:]{1,200}: (?=Failed to )|^failed to read source: "
+    r"|^[^\s:]{1,200}: (?=Failed to )|^S3 bucket [^:]{1,2000}: |^failed to read source: "
     r"|^Attempt \d+/\d+ failed with \d+ errors and: "
     r"|^Failed to [\w -]+?(?: with \d+ errors: last error was)?: "
     r"|^command \"[\w-]+\" failed: |^list multipart uploads bucket .*?: (?=operation )"
@@ -32,6 +32,7 @@ _BEFORE = re.compile(
     r"|^Failed to update region for bucket: "
     r"|^multipart upload: |^multipart upload failed to initialise: "
     r"|^create multipart upload failed: |^failed to finalise: |^internal error: "
+    r"|^Failed to cancel multipart upload: |^failed to abort multipart upload \"[^\"]*\": "
     r"|^failed to complete multipart upload \"[^\"]*\": |^failed to reopen: |^error (?=operation )"
     r"|^Couldn't delete: |^Failed to create file system for \"[^\"]*\": "
     r"|^error reading source root directory: |^error in ListJSON: "
