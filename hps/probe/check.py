@@ -36,6 +36,7 @@ _CONTENT_BYTES = 32
 # Amazon's servers, and those that do as they do, refuse a request that is further off.
 _MOST_SKEW_S = 900.0
 _DENIALS = {"bad_credentials", "no_permission", "clock_skew"}
+_CHANGED = failure("corrupted", "what was read is not what had been written")
 _OTHER = failure(
     "bad_endpoint",
     "what was read is not what had been written: a login page or a console answers like this",
@@ -134,8 +135,10 @@ class _Check:
         )
         read = self._try("read", call)
         out = self.link.scratch / f"{_NAME}.out"
-        if read is None and out.read_bytes() != written.read_bytes():
-            self.tried[-1] = replace(self.tried[-1], failure=_OTHER)
+        came = out.read_bytes()
+        if read is None and came != written.read_bytes():
+            why = _CHANGED if len(came) == _CONTENT_BYTES else _OTHER
+            self.tried[-1] = replace(self.tried[-1], failure=why)
 
     def _begin_and_abort(self, file: Path) -> None:
         """rclone aborts an upload that it can't go on with, as this one that may move nothing."""

@@ -88,7 +88,7 @@ def _failed(address: BucketAddress, bucket: Bucket, said: Said) -> HpsError:
     names = ", ".join(bucket.secrets)
     hint = f"check the endpoint, and the keys in {names}: may they read {bucket.remote.root}?"
     why = _why(said)
-    return HpsError(f"{address.name} cannot be read: {why.text}", why.hint or hint)
+    return HpsError(f"{address.name} cannot be read: {why.reason}", hint)
 
 
 def _why(said: Said) -> Failure:
