@@ -40,7 +40,7 @@ _BEFORE = re.compile(
 _PART = re.compile(r"^failed to upload chunk (\d+) with \d+ bytes: ")
 _S3 = re.compile(
     r"^operation error S3: (?P<what>\w+), "
-    r"(?:exceeded maximum number of attempts, (?P<tries>\d+), )?"
+    r"(?:exceeded maximum number of attempts, \d+, )?(?P<skew>Probable clock skew error: )?"
     r"(?:https response error StatusCode: (?P<status>\d+), "
     r"RequestID: (?P<id>[^,]*), HostID: [^,]*, )?(?P<rest>.*)$",
     re.DOTALL,
@@ -204,6 +204,7 @@ _MACHINE: _Table = tuple(
 )
 _LONGEST = 4000
 _OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '[^/']*/[^/']*/([\w-]+)/s3/")
+_CLOCK = "or this machine's clock is wrong"
 _NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
 # With these an S3 server says more than the status, unless it was asked by HEAD.
 _NEVER_BARE = {200, 400, 403, 404, 405}
@@ -251,7 +252,9 @@ def _of_s3(text: str) -> Failure | None:
     shown = message if api else "its text is none of S3's"
     more = f": {shown}" if shown and shown != error else ""
     request = f" [request {found['id']}]" if found["id"] else ""
-    return _refusal(what, status, error, message).told(f"{answered}{more}{request}")
+    why = _refusal(what, status, error, message).told(f"{answered}{more}{request}")
+    # Amazon's library guesses so by the answer's date; the keys may be wrong all the same.
+    return replace(why, hint=f"{why.hint}; {_CLOCK}") if found["skew"] else why
 
 
 def _refusal(call: str, status: int, error: str, message: str) -> Failure:
