@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from hps import __version__
-from hps.commands import complaint, options
-from hps.commands.answer import answer, exit_code
+from hps.commands import complaint, options, streams
+from hps.commands.answer import answer
 from hps.commands.lazy import LazyGroup
 from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
@@ -272,13 +272,14 @@ def _store_failure(checked: Checked) -> None:
 
 def main() -> None:
     """The program: runs a command, and turns what goes wrong into a text and an exit code."""
+    streams.prepare()
     # As process 1 of a container the kernel drops SIGTERM until somebody handles it.
     signal.signal(signal.SIGTERM, _end)
     complaint.catch_the_rest()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
-        sys.exit(exit_code(code if isinstance(code, int) else EXIT_OK))
+        sys.exit(streams.exit_code(code if isinstance(code, int) else EXIT_OK))
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
