@@ -199,8 +199,8 @@ def run(
 
     A run that was ended before it had done everything goes on where it was.
 
-    FILE is an experiment; without it, the one that EXPERIMENT names. Where it can't be read, and
-    the variables of `r2:` are set, that is stored under results/failed/ in this bucket.
+    FILE is an experiment; without it, the one that EXPERIMENT names. Where that can't be read, and
+    the variables of `r2:` are set, it is stored under results/failed/ in this bucket.
     """
     from hps.plan import expand
     from hps.running import Ended, options_of, run_here
@@ -262,9 +262,15 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
 
 
 def _store_failure(checked: Checked) -> None:
-    """Somebody waits for this node's results: let the bucket say why there are none."""
+    """Somebody waits for this node's results: let the bucket say why there are none.
+
+    That is so where a container was started with EXPERIMENT, and not where a FILE was named here.
+    """
     from hps import validation
 
+    source = click.get_current_context().get_parameter_source("file")
+    if source is click.core.ParameterSource.COMMANDLINE or _EXPERIMENT not in os.environ:
+        return
     told = validation.store_failure(checked, dict(os.environ))
     if told:
         complaint.tell(f"hps: this failure is {told}")
