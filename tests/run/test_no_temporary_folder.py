@@ -37,6 +37,7 @@ def test_what_needs_none_works(folder: Path, command: str) -> None:
     "arguments",
     [
         ("run", "homeless.yaml"),
+        ("check", "homeless.yaml"),
         ("node",),
         ("node", "homeless.yaml"),
         ("results", "views"),

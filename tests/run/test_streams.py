@@ -23,7 +23,7 @@ steps: [upload, delete]
 _COMMANDS = (
     *("--help", "--version", "run --help", "results --help"),
     *("validate spec.yaml", "plan spec.yaml", "plan --format commands spec.yaml"),
-    *("run spec.yaml", "node spec.yaml", "clean spec.yaml", "results views"),
+    *("check spec.yaml", "run spec.yaml", "node spec.yaml", "clean spec.yaml", "results views"),
     *("results list --input stored", "results query 'select 1' --input stored"),
     *("results export --input stored", "compare stored"),
 )
