@@ -123,6 +123,8 @@ def _run_to_its_end(spec: Path, folder: Path, env: dict[str, str]) -> float:
             code = child.wait(timeout=10)
     if code != 0:
         raise RuntimeError(f"hps run ended with {code}: {(folder / 'err').read_text()[-2000:]}")
+    if not most_kib:
+        raise RuntimeError("the memory of hps run was never seen: is /proc masked here?")
     lines = (folder / "out").read_text().splitlines()
     assert all(json.loads(line).get("status", "ok") == "ok" for line in lines)
     return most_kib / 1024

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from hps import __version__
-from hps.commands import complaint, options
-from hps.commands.answer import answer, exit_code
+from hps.commands import complaint, options, streams
+from hps.commands.answer import answer
 from hps.commands.lazy import LazyGroup
 from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
@@ -199,8 +199,8 @@ def run(
 
     A run that was ended before it had done everything goes on where it was.
 
-    FILE is an experiment; without it, the one that EXPERIMENT names. Where it can't be read, and
-    the variables of `r2:` are set, that is stored under results/failed/ in this bucket.
+    FILE is an experiment; without it, the one that EXPERIMENT names. Where that can't be read, and
+    the variables of `r2:` are set, it is stored under results/failed/ in this bucket.
     """
     from hps.plan import expand
     from hps.running import Ended, options_of, run_here
@@ -262,9 +262,15 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
 
 
 def _store_failure(checked: Checked) -> None:
-    """Somebody waits for this node's results: let the bucket say why there are none."""
+    """Somebody waits for this node's results: let the bucket say why there are none.
+
+    That is so where a container was started with EXPERIMENT, and not where a FILE was named here.
+    """
     from hps import validation
 
+    source = click.get_current_context().get_parameter_source("file")
+    if source is click.core.ParameterSource.COMMANDLINE or _EXPERIMENT not in os.environ:
+        return
     told = validation.store_failure(checked, dict(os.environ))
     if told:
         complaint.tell(f"hps: this failure is {told}")
@@ -272,13 +278,14 @@ def _store_failure(checked: Checked) -> None:
 
 def main() -> None:
     """The program: runs a command, and turns what goes wrong into a text and an exit code."""
+    streams.prepare()
     # As process 1 of a container the kernel drops SIGTERM until somebody handles it.
     signal.signal(signal.SIGTERM, _end)
     complaint.catch_the_rest()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
-        sys.exit(exit_code(code if isinstance(code, int) else EXIT_OK))
+        sys.exit(streams.exit_code(code if isinstance(code, int) else EXIT_OK))
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.exceptions.Abort:

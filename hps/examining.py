@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from hps import log, session
+from hps import log, session, temporary
 from hps.errors import EXIT_NODE_REJECTED, EXIT_OK, HpsError
 from hps.model import Spec
 from hps.node import facts as node_facts
@@ -38,9 +36,9 @@ def examine_here(spec: Spec | None, env: Mapping[str, str], log_style: log.Forma
 
 
 def _facts_alone(env: Mapping[str, str]) -> Examined:
-    with tempfile.TemporaryDirectory(prefix="hps-") as scratch:
+    with temporary.folder() as scratch:
         facts = node_facts.collect(
-            env, Path(scratch), _rclone_version(env), measure_disk=True, look_for_gpu=True
+            env, scratch, _rclone_version(env), measure_disk=True, look_for_gpu=True
         )
     return Examined(data={"node": asdict(facts)}, code=EXIT_OK)
 

@@ -15,7 +15,7 @@ import psutil
 
 from hps import guard
 
-# As `tempfile` makes it for `hps.surroundings`.
+# As `hps.temporary` makes it for `hps.surroundings`.
 _NAME = re.compile(r"hps-[a-z0-9_]{8}")
 _LOOK_S = 0.05
 # Beyond what a guard takes to end processes: it removes the folder after them.

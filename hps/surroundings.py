@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hps import process
-from hps.errors import HpsError, MachineError
+from hps import process, temporary
+from hps.errors import HpsError
 from hps.model import Spec, Target
 from hps.probe.link import Link
 from hps.targets import Remote, embedded, remote_of
@@ -70,16 +69,9 @@ def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
 
 @contextlib.contextmanager
 def _scratch(guard: process.Guard) -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="hps-", ignore_cleanup_errors=True)
-    except OSError as error:
-        what = f"no temporary folder can be made: {error.strerror or error}"
-        raise MachineError(
-            what, "name one that can be written, and has space, in TMPDIR"
-        ) from error
-    with folder as name:
-        guard.tell("remove", name)
-        yield Path(name)
+    with temporary.folder() as folder:
+        guard.tell("remove", str(folder))
+        yield folder
 
 
 @contextlib.contextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hps import spec as specs
+from hps import temporary
 from hps.errors import HpsError
 from hps.model import Spec
 from hps.node import cgroup
@@ -33,11 +31,12 @@ class Checked:
 
 
 def this_machine() -> specs.Machine:
-    """What this machine has for an experiment: memory, and disk where temporary files go."""
+    """What this machine has for an experiment: memory, and disk where temporary files go.
+
+    What can't be known is None, and no experiment is refused for it.
+    """
     return specs.Machine(
-        memory_bytes=cgroup.memory_total_bytes() or 0,
-        disk_free_bytes=shutil.disk_usage(tempfile.gettempdir()).free,
-        cpus=os.cpu_count() or 1,
+        memory_bytes=cgroup.memory_total_bytes(), disk_free_bytes=temporary.free_bytes()
     )
 
 

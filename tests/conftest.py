@@ -13,6 +13,7 @@ from typing import Protocol
 import hypothesis
 import pytest
 
+from tests.disks import Mount, small_disks
 from tests.servers.faults import Rule
 from tests.servers.moto_s3 import serve_moto
 from tests.servers.nginx_tls import TlsFront, nginx_tls
@@ -84,6 +85,13 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     No name begins like another, so that they can be looked for in a bucket.
     """
     return tmp_path_factory.mktemp(f"t{secrets.token_hex(3)}", numbered=False)
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """A factory of small file systems, `mount("name", "size=1m")`; skips where there are none."""
+    with small_disks(tmp_path) as mounted:
+        yield mounted
 
 
 @pytest.fixture(scope="session", autouse=True)

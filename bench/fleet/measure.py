@@ -99,5 +99,5 @@ def _health(counters: Counters) -> dict[str, Any]:
     ways = (counters.up, counters.down)
     return {
         "kernel_drops": sum(way.kernel_drops for way in ways),
-        "most_late_s": max(way.most_late_s or 0.0 for way in ways),
+        "most_late_s": max(way.most_late_s for way in ways),
     }

@@ -77,6 +77,8 @@ def watched(arguments: Sequence[str], out: Path, records: int) -> Cost:
             stderr.seek(0)
             said = stderr.read().decode(errors="replace").strip()
             raise MachineError(f"{' '.join(arguments[:4])} ended with {code}:\n{said}")
+    if not most_kib:
+        raise MachineError(f"the memory of {arguments[0]} was never seen", "is /proc masked here?")
     return Cost(records=records, seconds=took_s, peak_bytes=1024 * most_kib)
 
 

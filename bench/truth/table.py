@@ -148,8 +148,8 @@ def _summary(judged: Sequence[Judged]) -> str:
     good = sum(one.good for one in judged)
     worst = {
         what: max(
-            (abs(check.difference or 0) for one in judged for check in one.checks
-             if check.what == what),
+            (abs(check.difference) for one in judged for check in one.checks
+             if check.what == what and check.difference is not None),
             default=0.0,
         )
         for what in ("duration", "Mbps", "payload Mbps")

@@ -82,14 +82,18 @@ class Field:
         return pair
 
     def demand(self, place: int) -> tuple[float, float]:
-        """What a cell asks for: bytes of chunks in flight, then requests for each GB."""
+        """What a cell asks for: bytes of chunks in flight, then requests for each GB.
+
+        What is not known of it may be anything, and is never the least.
+        """
         settings = {**self.shared, **self.key(place)}
         files, transfers = (_number(settings.get(name, 1)) for name in ("files", "transfers"))
         chunk = settings.get("chunk_size", "1B")
         known = isinstance(chunk, str) and chunk != UNKNOWN
-        chunk_bytes = parse_size_bytes(str(chunk)) if known else 1
+        chunk_bytes = parse_size_bytes(str(chunk)) if known else inf
         in_flight = _number(settings.get("concurrency", 1)) * min(files, transfers) * chunk_bytes
-        return in_flight, self.summaries[place].requests_per_gb or 0.0
+        requests_per_gb = self.summaries[place].requests_per_gb
+        return in_flight, inf if requests_per_gb is None else requests_per_gb
 
 
 def decide(field: Field) -> Decision:
@@ -234,5 +238,5 @@ def _failures(summary: CellSummary) -> str:
     return f"; {ended - summary.ok:,} of {ended:,} of its operations did not succeed"
 
 
-def _number(value: str | int | bool) -> int:
-    return int(value) if isinstance(value, int) else 1
+def _number(value: str | int | bool) -> float:
+    return int(value) if isinstance(value, int) else inf

@@ -8,12 +8,12 @@ replaced by one that has its runs as well. No other file is touched.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hps import temporary
 from hps.collect import database, tables
 from hps.collect.columns import TABLES
 from hps.collect.database import text
@@ -56,8 +56,8 @@ def compact(
     Raises `HpsError` for an experiment without results, `MachineError` where the bucket can't be
     read, and `NotStoredError` where it can't be written to.
     """
-    with tempfile.TemporaryDirectory(prefix="hps-compact-") as name:
-        before, after = Path(name) / "before", Path(name) / "after"
+    with temporary.folder("hps-compact-") as scratch:
+        before, after = scratch / "before", scratch / "after"
         for folder in (before, after):
             folder.mkdir()
         _fetch(place, before, watch)

@@ -17,9 +17,13 @@ _NEEDED = ("size", "files", "chunk_size", "concurrency", "transfers")
 
 
 def payload_bytes(values: Values) -> int:
-    """The bytes that one operation moves; 0 where its result does not say."""
+    """The bytes that one operation moves.
+
+    0 where its result does not say, or not what it takes to know the requests: then nothing for
+    each GB is known, and not that there is none.
+    """
     size, files = values["size"], values["files"]
-    return _bytes(size) * files if isinstance(files, int) else 0
+    return _bytes(size) * files if isinstance(files, int) and _all_known(values) else 0
 
 
 def requests_of(step: str, values: Values) -> Requests:
@@ -28,9 +32,13 @@ def requests_of(step: str, values: Values) -> Requests:
     None at all for steps that move nothing over the network, or that this version doesn't know.
     """
     direction = STEP_KINDS[step].direction if step in STEP_KINDS else "none"
-    if direction == "none" or UNKNOWN in (values[name] for name in _NEEDED):
+    if direction == "none" or not _all_known(values):
         return Requests()
     return requests(_operation(step, direction, values))
+
+
+def _all_known(values: Values) -> bool:
+    return UNKNOWN not in (values[name] for name in _NEEDED)
 
 
 def _operation(step: str, direction: Literal["up", "down"], values: Values) -> Operation:

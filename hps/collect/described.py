@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
+from hps import temporary
 from hps.collect import database, meaning
 from hps.collect.columns import NODES, TABLES, no_rows
 
 
 def described() -> str:
     """A paragraph for each table and a line for each column."""
-    with tempfile.TemporaryDirectory() as folder, database.opened(Path(folder)) as connection:
+    with temporary.folder() as folder, database.opened(folder) as connection:
         for table in TABLES:
             connection.execute(f"CREATE VIEW {table} AS {no_rows(table)}")
         connection.execute(f"CREATE VIEW nodes AS {NODES}")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hps import temporary
 from hps.collect.place import Place
 from hps.collect.transfer import PARTIAL, Copied, Watch, copy
 from hps.errors import HpsError, MachineError
@@ -45,8 +46,8 @@ class Pulled:
 def pull(place: Place, cache: Path, experiments: Sequence[str], watch: Watch) -> Pulled:
     """Fetch what `cache` lacks of these experiments (none named: all), and of failed runs.
 
-    Raises `HpsError` for names that no experiment has, and `MachineError` where the bucket can't
-    be read, the folder can't be written to, or another pull is at work on it.
+    Raises `HpsError` for names that no experiment has, and for a folder that can't be written to;
+    `MachineError` where the bucket can't be read, or another pull is at work on the folder.
     """
     filters = _filters(experiments)
     with _held(cache):
@@ -131,16 +132,17 @@ def _check(place: Place, copied: Copied) -> None:
 @contextlib.contextmanager
 def _held(cache: Path) -> Iterator[None]:
     """The folder for this process alone; others would write to the same unfinished files."""
+    hint = "name a folder that can be written to with --cache"
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        temporary.check_writable(cache, hint)
         if not (cache / _LOCK).exists() and any(cache.iterdir()):
             # What a run is writing here must not be replaced by an older copy of it.
-            hint = "name another with --cache; results of hps run stay where they are"
-            raise HpsError(f"{cache} holds files that no pull has brought", hint)
+            other = "name another with --cache; results of hps run stay where they are"
+            raise HpsError(f"{cache} holds files that no pull has brought", other)
         descriptor = os.open(cache / _LOCK, os.O_WRONLY | os.O_CREAT, 0o644)
     except OSError as error:
-        hint = "name a folder that can be written to with --cache"
-        raise MachineError(f"cannot write to {cache}: {error.strerror}", hint) from error
+        raise HpsError(f"cannot write to {cache}: {error.strerror}", hint) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

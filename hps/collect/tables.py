@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hps import temporary
 from hps.collect import columns, database, files, index, parquet
 from hps.collect.files import StoredFile
 from hps.collect.index import Tell
@@ -44,12 +44,12 @@ def opened(inputs: Sequence[Path], tell: Tell = lambda _: None) -> Iterator[Tabl
     """
     found = files.find(inputs)
     with (
-        tempfile.TemporaryDirectory(prefix="hps-tables-") as scratch,
-        database.opened(Path(scratch) / "spill") as connection,
+        temporary.folder("hps-tables-") as scratch,
+        database.opened(scratch / "spill") as connection,
     ):
         sources = _Sources(connection, dict(found.skipped))
         try:
-            sources.add(found.files, Path(scratch), tell)
+            sources.add(found.files, scratch, tell)
             sources.make_views()
         except database.shortages() as error:
             what = f"the results could not be read: {database.first_line(error)}"

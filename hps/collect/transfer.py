@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hps import process
+from hps import process, temporary
 from hps.collect.place import Place
 from hps.errors import MachineError
 from hps.scrub import Scrubber
@@ -93,8 +92,8 @@ def copy(place: Place, arguments: Sequence[str], watch: Watch, *, compare: str =
         args=("copy", *arguments, compare, *_FLAGS, *certificate), remote=place.remote
     )
     command = call.command(place.binary, place.secrets)
-    with process.Guard() as guard, tempfile.TemporaryDirectory(prefix="hps-copy-") as folder:
-        log = Path(folder) / "log"
+    with process.Guard() as guard, temporary.folder("hps-copy-") as folder:
+        log = folder / "log"
         log.touch()
         reader = _Log(log, Scrubber(place.secrets), watch)
         ended = process.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hps import __version__
+from hps import __version__, temporary
 from hps.commands import asking
 from hps.commands.answer import answer
 from hps.errors import HpsError, MachineError
@@ -61,8 +62,7 @@ def report(
     Prints the paths of what it wrote. Exit codes: 0 done, 1 not written, 2 usage, 5 nothing was
     found.
     """
-    for folder in (output.parent, *([pictures] if pictures is not None else [])):
-        _check_folder(folder)
+    _check_places(output, pictures)
     require_report()
     findings = asking.found(what, inputs, **asked)
     written = [_write(output, _page(findings).encode())]
@@ -72,9 +72,14 @@ def report(
     answer("".join(f"{path}\n" for path in written))
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise HpsError(f"there is no folder {folder} to write to", f"make it first: mkdir {folder}")
+def _check_places(output: Path, pictures: Path | None) -> None:
+    for folder in (output.parent, *([pictures] if pictures is not None else [])):
+        if not folder.is_dir():
+            hint = f"make it first: mkdir {folder}"
+            raise HpsError(f"there is no folder {folder} to write to", hint)
+    temporary.check_file(output, "name another file with -o")
+    if pictures is not None:
+        temporary.check_writable(pictures, "name another folder with --pictures")
 
 
 def _page(findings: Findings) -> str:
@@ -100,7 +105,8 @@ def _write(path: Path, content: bytes) -> Path:
         unfinished.write_bytes(content)
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be the trouble
+            unfinished.unlink(missing_ok=True)
         what = f"{path} could not be written: {error.strerror}"
         raise MachineError(what, "name another place with -o or --pictures") from error
     return path

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hps import temporary
 from hps.commands import options, stored
 from hps.commands.answer import answer
 from hps.commands.copying import compact, pull
@@ -104,10 +104,12 @@ def export(
     """
     if output is None and style == "parquet":
         raise HpsError("Parquet is not for standard output", "name a file with -o")
-    with stored.opened(inputs) as tables, tempfile.TemporaryDirectory() as folder:
+    if output is not None:
+        temporary.check_file(output, "name another file with -o")
+    with stored.opened(inputs) as tables, temporary.folder() as folder:
         from hps.collect.export import export as write
 
-        path = output or Path(folder) / "table"
+        path = output or folder / "table"
         write(tables, table, style, experiments, path)
         if output is None:
             with path.open(encoding="utf-8", newline="") as stream:

@@ -51,8 +51,9 @@ def memory_total_bytes(root: Path = Path("/")) -> int | None:
 def _host_memory_bytes(root: Path) -> int | None:
     for line in (_read(root / "proc/meminfo") or "").splitlines():
         name, _, rest = line.partition(":")
-        if name == "MemTotal":
-            return int(rest.split()[0]) * 1024
+        kib = rest.split()[:1]
+        if name == "MemTotal" and kib and kib[0].isdecimal():
+            return int(kib[0]) * 1024
     return None
 
 

@@ -6,6 +6,18 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from hps.secrecy import VARIABLE_PREFIX
+
+# What this program itself reads, but for secrets. Their beginning is no rule: for a service that is
+# called `hps` Kubernetes sets HPS_PORT, HPS_SERVICE_HOST and more in each container.
+OWN_NAMES = (
+    "HPS_CACHE",
+    "HPS_COUNTRY",
+    "HPS_LOG",
+    "HPS_METADATA_URL",
+    "HPS_OUTPUT",
+    "HPS_RCLONE",
+)
 SALAD_NAMES = (
     "SALAD_MACHINE_ID",
     "SALAD_INSTANCE_ID",
@@ -18,6 +30,7 @@ SALAD_NAMES = (
 )
 ALLOWED_NAMES = frozenset(
     {
+        *OWN_NAMES,
         *SALAD_NAMES,
         "BUCKET",
         "CLOUDFLARE_REGION",
@@ -29,7 +42,6 @@ ALLOWED_NAMES = frozenset(
     }
 )
 MAX_VALUE_CHARACTERS = 1000
-_OWN_PREFIX = "HPS_"
 _SECRET_WORD = re.compile(
     r"AUTH|BEARER|CERT|COOKIE|CRED|JWT|KEY|PASS|PRIVATE|PWD|SECRET|SESSION|SIGNATURE|TOKEN"
 )
@@ -52,10 +64,10 @@ def stored_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_allowed(name: str) -> bool:
-    """True for the names that may be stored."""
+    """True for the names that may be stored; HPS_VAR_… are there to be filled in."""
     if name in ALLOWED_NAMES:
         return True
-    return name.startswith(_OWN_PREFIX) and not is_secret_name(name)
+    return name.startswith(VARIABLE_PREFIX) and not is_secret_name(name)
 
 
 def is_secret_name(name: str) -> bool:

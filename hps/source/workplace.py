@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hps import process
+from hps import process, temporary
 from hps.errors import HpsError
 
 _SAID_BYTES = 4096
@@ -69,13 +68,10 @@ def printable(text: str) -> str:
 @contextlib.contextmanager
 def opened(what: str, *, timeout_s: float) -> Iterator[Workplace]:
     """A folder that is gone afterwards, even if this process is killed."""
-    with (
-        process.Guard() as guard,
-        tempfile.TemporaryDirectory(prefix="hps-", ignore_cleanup_errors=True) as name,
-    ):
-        guard.tell("remove", name)
+    with process.Guard() as guard, temporary.folder() as folder:
+        guard.tell("remove", str(folder))
         yield Workplace(
-            folder=Path(name),
+            folder=folder,
             what=what,
             timeout_s=timeout_s,
             _deadline_s=time.monotonic() + timeout_s,

@@ -19,11 +19,10 @@ _DISK_KNOBS = frozenset({"size", "files", "content", "layout"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a machine has to offer."""
+    """What a machine has to offer; None where that is unknown, and then nothing is too much."""
 
-    memory_bytes: int
-    disk_free_bytes: int
-    cpus: int
+    memory_bytes: int | None
+    disk_free_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +41,26 @@ def check_machine(
 
     `serves`: an embedded server keeps its objects on this machine's disk as well.
     """
-    yield from _check_memory(sweep, steps, machine)
-    yield from _check_disk(sweep, steps, machine, serves)
+    if machine.memory_bytes is not None:
+        yield from _check_memory(sweep, steps, machine.memory_bytes)
+    if machine.disk_free_bytes is not None:
+        yield from _check_disk(sweep, steps, machine.disk_free_bytes, serves)
 
 
 def _check_memory(
-    sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine
+    sweep: Sweep, steps: tuple[PlacedStep, ...], memory_bytes: int
 ) -> Iterator[Problem]:
     worst: dict[ScalarNode, _Need] = {}
     for upload in uploads(sweep, steps, _MEMORY_KNOBS):
         need = _memory(sweep, upload)
-        if need is None or need.size_bytes <= machine.memory_bytes:
+        if need is None or need.size_bytes <= memory_bytes:
             continue
         if need.node not in worst or worst[need.node].size_bytes < need.size_bytes:
             worst[need.node] = need
     for need in worst.values():
         message = (
             f"an upload with {need.settings} keeps {format_size_rounded(need.size_bytes)} of "
-            f"chunks in memory, and this machine has {format_size_rounded(machine.memory_bytes)}"
+            f"chunks in memory, and this machine has {format_size_rounded(memory_bytes)}"
         )
         hint = (
             "that is chunk_size x concurrency (at most a file's chunks) x transfers (at most the "
@@ -96,7 +97,7 @@ def _count(
 
 
 def _check_disk(
-    sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine, serves: bool
+    sweep: Sweep, steps: tuple[PlacedStep, ...], free_bytes: int, serves: bool
 ) -> Iterator[Problem]:
     """Each distinct payload is kept while the run lasts, with the copies of one trial."""
     payloads: dict[tuple[object, ...], Point] = {}
@@ -109,11 +110,11 @@ def _check_disk(
     copies = _copies(steps, serves)
     needed = sum(map(_payload_bytes, payloads.values())) + len(copies) * _payload_bytes(largest)
     node = sweep.place("size", largest.cell.knobs.size_bytes, largest.entry)
-    if needed <= machine.disk_free_bytes or node is None:
+    if needed <= free_bytes or node is None:
         return
     message = (
         f"the payloads take {format_size_rounded(needed)} of disk, and this machine has "
-        f"{format_size_rounded(machine.disk_free_bytes)} free"
+        f"{format_size_rounded(free_bytes)} free"
     )
     hint = f"that is {' and '.join(['every distinct payload once', *copies])}; make 'size' smaller"
     yield problem_at(node.mark, message, rule="not-enough-disk", hint=hint)

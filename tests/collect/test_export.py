@@ -16,6 +16,7 @@ from hps.errors import MachineError
 from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines
 from tests.command import Ran, hps
+from tests.disks import Mount
 
 _PER_RUN = 2 * 3 * len(CELLS)
 
@@ -85,6 +86,14 @@ def test_a_disk_that_is_full_leaves_what_was_there(stored: Path, tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"stored", "out.csv"}
 
 
+def test_a_folder_that_is_read_only_is_said_before_any_work(stored: Path, mount: Mount) -> None:
+    locked = mount("locked", "size=1m,ro")
+    ran = _export(stored, "no-such-experiment", "-o", locked / "out.csv")
+    assert ran.code == 2
+    assert f"cannot write to {locked}: Read-only file system" in ran.err
+    assert "-o" in ran.err
+
+
 def test_what_cannot_be_done_is_said(stored: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("mine")
@@ -92,7 +101,7 @@ def test_what_cannot_be_done_is_said(stored: Path, tmp_path: Path) -> None:
         (("three", "-o", out), 2, "of an experiment 'three'"),
         (("--format", "parquet"), 2, "-o"),
         (("--format", "xlsx"), 2, "xlsx"),
-        (("-o", tmp_path / "no" / "where.csv"), 1, "could not be written"),
+        (("-o", tmp_path / "no" / "where.csv"), 2, f"cannot write to {tmp_path}/no: "),
         (("-o", tmp_path), 2, "is a directory"),
     ):
         ran = _export(stored, *arguments)

@@ -22,6 +22,7 @@ from tests.collect.fleet import write_fleet
 from tests.collect.tabled import lines, one, write
 from tests.command import REPOSITORY, Ran
 from tests.conftest import ProxyFor
+from tests.disks import Mount
 from tests.servers.child import ask
 from tests.servers.faults import Respond, Rule, Truncate
 
@@ -342,7 +343,7 @@ def test_what_a_run_writes_is_never_replaced(bucket: Bucket) -> None:
         (("--from", "s3"), {"AWS_SECRET_ACCESS_KEY": "hunter2hunter2"}, 1, "cannot be read"),
         (("--from", "s3"), {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, 1, "cannot be read"),
         (("--from", "s3"), {"BUCKET": "no-such-bucket"}, 1, "there is nothing at"),
-        (("--from", "s3", "--cache", "file/x"), {}, 1, "cannot write to file/x"),
+        (("--from", "s3", "--cache", "file/x"), {}, 2, "cannot write to file/x"),
         (("--from", "s3"), {"AWS_REGION": ""}, 2, "AWS_REGION"),
         ((), {"AWS_REGION": ""}, 2, "--from is not given"),
         (("--from", "r2"), {}, 2, "CLOUDFLARE_ENDPOINT_URL"),
@@ -365,6 +366,17 @@ def test_what_is_wrong_is_said(
     assert "hunter2" not in ran.err
     assert bucket.server.secret_access_key not in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_a_cache_that_is_read_only_is_said_before_the_bucket_is_asked(
+    bucket: Bucket, mount: Mount
+) -> None:
+    locked, away = mount("locked", "size=1m,ro"), {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    for cache in (locked, locked / "new"):
+        ran = bucket.hps("pull", "--from", "s3", "--cache", str(cache), env=away)
+        assert ran.code == 2
+        assert f"cannot write to {cache}: Read-only file system" in ran.err
+        assert "--cache" in ran.err
 
 
 def test_events_hold_no_secret(bucket: Bucket) -> None:

@@ -54,6 +54,16 @@ def test_of_cells_that_are_alike_the_least_demanding_is_enough() -> None:
     assert "400 nodes" in found.decision.text
 
 
+@pytest.mark.parametrize("unknown", ["chunk_size", "concurrency"])
+def test_of_what_is_not_known_nobody_says_that_it_asks_for_least(unknown: str) -> None:
+    chance = default_rng(4)
+    link = chance.lognormal(5, 0.3, 400)
+    known: Key = {"chunk_size": "64MiB", "concurrency": 16}
+    keys: list[Key] = [{**known, unknown: "unknown"}, known]
+    cells = [make_cell(key, link * chance.lognormal(0, 0.03, 400)) for key in keys]
+    assert compare(make_panel(cells), RULE).decision.cell == known
+
+
 def test_least_demanding_is_least_memory_then_fewest_requests() -> None:
     chance = default_rng(4)
     link = chance.lognormal(5, 0.3, 400)

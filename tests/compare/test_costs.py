@@ -44,8 +44,18 @@ def test_requests_are_those_of_the_plan(
     assert payload_bytes(told) == int(knobs["size"]) * files
 
 
+@pytest.mark.parametrize("name", ["size", "files", "chunk_size", "concurrency", "transfers"])
+def test_with_one_thing_unknown_nothing_is_known_for_each_gb(name: str) -> None:
+    told: dict[str, str | int | bool] = {
+        **{"size": "1MiB", "files": 1, "chunk_size": "5MiB", "concurrency": 1, "transfers": 1},
+        name: "unknown",
+    }
+    assert payload_bytes(told) == 0
+
+
 def test_what_is_not_known_costs_nothing_that_is_known() -> None:
-    told = dict.fromkeys(("size", "files", "chunk_size", "layout", "target"), "unknown")
+    names = (*("size", "files", "chunk_size", "concurrency", "transfers"), "layout", "target")
+    told = dict.fromkeys(names, "unknown")
     assert requests_of("upload", told) == Requests()
     assert requests_of("load", {**told, "chunk_size": "10MiB"}) == Requests()
     assert requests_of("teleport", {**told, "chunk_size": "10MiB"}) == Requests()

@@ -21,7 +21,7 @@ from tests.fuzz.seeds import ENV, Input
 # would take the time and the memory.
 _SCRIPTED = 200
 _AS_DATA = 10_000
-_SMALL = Machine(memory_bytes=512 * 1024**2, disk_free_bytes=1024**3, cpus=1)
+_SMALL = Machine(memory_bytes=512 * 1024**2, disk_free_bytes=1024**3)
 _DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _UNUSUAL = re.compile(r"[^\n\t\x20-\x7e]")
 

@@ -8,8 +8,6 @@ import stat
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,11 +15,11 @@ import pytest
 from hps.errors import NotStoredError
 from hps.store.journal import Journal
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
+from tests.disks import Mount
 from tests.kills.site import FILES
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
 
-Mount = Callable[[str, str], Path]
 _PAGE_BYTES = 4096
 _PATIENCE_S = 120.0
 _SPEC = """\
@@ -34,26 +32,6 @@ repetitions: 2
 steps: [upload, download, verify, delete]
 """
 _OPERATIONS = 8
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    """A factory of small file systems, `mount("name", "size=1m")`; skips where there are none."""
-    with ExitStack() as stack:
-
-        def mounted(name: str, options: str) -> Path:
-            if os.getuid() != 0:
-                pytest.skip("only root can mount a file system")
-            folder = tmp_path / name
-            folder.mkdir()
-            argv = ["mount", "-t", "tmpfs", "-o", options, "hps-test", str(folder)]
-            done = subprocess.run(argv, capture_output=True, text=True, check=False)
-            if done.returncode:
-                pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-            stack.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
-            return folder
-
-        yield mounted
 
 
 class _Site:

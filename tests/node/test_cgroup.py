@@ -28,6 +28,15 @@ def test_without_a_limit_the_hosts_memory_counts(tmp_path: Path) -> None:
     assert memory_total_bytes(root) == 64 * GIB
 
 
+@pytest.mark.parametrize("text", ["", "MemTotal:\n", "MemTotal: unknown kB\n", None])
+def test_memory_that_cannot_be_read_is_unknown(tmp_path: Path, text: str | None) -> None:
+    root = machine(tmp_path, "0::/\n", **{"memory.max": "max\n"})
+    (root / "proc/meminfo").unlink()
+    if text is not None:
+        (root / "proc/meminfo").write_text(text)
+    assert memory_total_bytes(root) is None
+
+
 def test_version_2_limit_at_the_top(tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/\n", **{"memory.max": f"{8 * GIB}\n"})
     assert memory_total_bytes(root) == 8 * GIB

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from hps.node.environment import SALAD_NAMES, is_allowed, stored_environment
+from hps.node.environment import OWN_NAMES, SALAD_NAMES, is_allowed, stored_environment
+from hps.targets.embedded import KEY_ID_ENV, SECRET_ENV
+from tests.command import REPOSITORY
 
 SECRET = "planted-secret-value-0123456789"
 SECRET_NAMES = (
@@ -14,6 +18,7 @@ SECRET_NAMES = (
     "HPS_ID",
     "HPS_SECRET",
     "HPS_API_TOKEN",
+    "HPS_VAR_API_TOKEN",
     "HPS_PASSWORD",
     "HPS_DB_PASS",
     "HPS_JWT",
@@ -60,6 +65,19 @@ def test_a_long_value_is_cut() -> None:
     assert len(stored_environment({"FOLDER": "x" * 5000})["FOLDER"]) == 1000
 
 
-@pytest.mark.parametrize("name", ["HPS_IDLE", "HPS_VALID", "HPS_OUTPUT"])
+def test_what_kubernetes_sets_for_a_service_of_this_name_is_not_stored() -> None:
+    address = "tcp://10.0.0.1:80"
+    service = dict.fromkeys(("HPS_PORT", "HPS_PORT_80_TCP", "HPS_LOG_PORT"), address)
+    service |= {"HPS_SERVICE_HOST": "10.0.0.1", "HPS_SERVICE_PORT": "80", "HPS_VARIOUS": "x"}
+    assert stored_environment({**service, "HPS_VAR_TEXT": "x"}) == {"HPS_VAR_TEXT": "x"}
+
+
+def test_every_name_that_this_program_reads_is_stored_or_is_a_secret() -> None:
+    text = "\n".join(path.read_text("utf-8") for path in (REPOSITORY / "hps").rglob("*.py"))
+    names = set(re.findall(r"[\"`(]HPS_([A-Z][A-Z_]*[A-Z])\b", text))
+    assert {f"HPS_{name}" for name in names} - {KEY_ID_ENV, SECRET_ENV} == set(OWN_NAMES)
+
+
+@pytest.mark.parametrize("name", ["HPS_VAR_IDLE", "HPS_VAR_VALID", "HPS_OUTPUT"])
 def test_words_that_only_contain_a_short_one_are_allowed(name: str) -> None:
     assert is_allowed(name)

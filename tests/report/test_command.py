@@ -9,6 +9,7 @@ import pytest
 
 from tests.collect.fleet import write_fleet
 from tests.command import Ran, hps
+from tests.disks import Mount
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,21 @@ def test_without_results_there_is_no_page(tmp_path: Path) -> None:
 def test_what_can_not_be_written_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
     name = "r" * 300 + ".html"
     ran = hps("report", "-o", tmp_path / name, cwd=folder)
-    assert ran.code == 1
-    assert "could not be written: File name too long" in ran.err
+    assert ran.code == 2
+    assert "File name too long" in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_can_not_be_written_to_is_said_before_any_work(
+    folder: Path, mount: Mount
+) -> None:
+    locked = mount("locked", "size=1m,ro")
+    for arguments, option in (
+        (("-o", locked / "report.html"), "-o"),
+        (("-o", folder / "page.html", "--pictures", locked), "--pictures"),
+    ):
+        ran = hps("report", "nothing-of-this-name", *arguments, cwd=folder)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"cannot write to {locked}: Read-only file system" in ran.err
+        assert option in ran.err
+    assert not (folder / "page.html").exists()

@@ -192,11 +192,33 @@ def test_an_experiment_that_is_wrong_is_stored_by_its_name_and_without_its_text(
     assert "hunter2" not in json.dumps(record)
 
 
-def test_no_experiment_at_all_is_stored_too(
+def test_a_container_that_was_started_with_an_empty_one_is_stored_too(
     s3_server: S3Server, r2: dict[str, str], tmp_path: Path
 ) -> None:
-    record = _record_of(_run(None, tmp_path, r2), s3_server, r2, tmp_path)
+    record = _record_of(_run("", tmp_path, r2), s3_server, r2, tmp_path)
     assert "no experiment: neither FILE nor EXPERIMENT is given" in record["reason"]
+
+
+@pytest.mark.parametrize("named", [{}, {"EXPERIMENT": "experiments/quickstart.yaml"}])
+def test_a_mistake_in_a_file_that_was_named_here_is_stored_nowhere(
+    s3_server: S3Server, r2: dict[str, str], tmp_path: Path, named: dict[str, str]
+) -> None:
+    typo = tmp_path / "typo.yaml"
+    typo.write_text(_SPEC.replace("steps", "stepps"))
+    ran = hps("run", typo, env={**r2, **named})
+    assert ran.code == 2
+    assert "stepps" in ran.err
+    assert "this failure is" not in ran.err
+    assert _in_bucket(s3_server, r2, tmp_path) == {}
+
+
+def test_where_nothing_was_named_nothing_is_stored(
+    s3_server: S3Server, r2: dict[str, str], tmp_path: Path
+) -> None:
+    ran = _run(None, tmp_path, r2)
+    assert ran.code == 2
+    assert "neither FILE nor EXPERIMENT is given" in ran.err
+    assert _in_bucket(s3_server, r2, tmp_path) == {}
 
 
 @pytest.mark.parametrize("command", ["validate", "plan"])

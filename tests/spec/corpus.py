@@ -67,5 +67,4 @@ def _machine(text: str) -> Machine:
     return Machine(
         memory_bytes=parse_size_bytes(parts["memory"]),
         disk_free_bytes=parse_size_bytes(parts["disk"]),
-        cpus=2,
     )

@@ -13,7 +13,7 @@ def _problems(rest: str, memory_mib: int, disk_mib: int) -> tuple[Problem, ...]:
     content = (
         f"api: hps/v1\nname: case\ntargets: {{local: {{provider: embedded}}}}\n{rest}".encode()
     )
-    machine = Machine(memory_bytes=memory_mib * MIB, disk_free_bytes=disk_mib * MIB, cpus=1)
+    machine = Machine(memory_bytes=memory_mib * MIB, disk_free_bytes=disk_mib * MIB)
     source = SpecText(name="a.yaml", content=content)
     load(source, env={})
     try:
@@ -21,6 +21,20 @@ def _problems(rest: str, memory_mib: int, disk_mib: int) -> tuple[Problem, ...]:
     except SpecError as error:
         return error.problems
     return ()
+
+
+def test_what_is_not_known_of_a_machine_is_not_none_of_it() -> None:
+    rest = "data: {size: 1TiB}\nmatrix: {chunk_size: [1GiB]}\nsteps: [upload, download]\n"
+    text = f"api: hps/v1\nname: case\ntargets: {{local: {{provider: embedded}}}}\n{rest}"
+    source = SpecText(name="a.yaml", content=text.encode())
+    load(source, env={}, machine=Machine(memory_bytes=None, disk_free_bytes=None))
+    for machine, rule in (
+        (Machine(memory_bytes=1, disk_free_bytes=None), "not-enough-memory"),
+        (Machine(memory_bytes=None, disk_free_bytes=1), "not-enough-disk"),
+    ):
+        with pytest.raises(SpecError) as caught:
+            load(source, env={}, machine=machine)
+        assert {problem.rule for problem in caught.value.problems} == {rule}
 
 
 def _upload(matrix: str, size: str = "1GiB", files: int = 8) -> str:
