@@ -44,16 +44,16 @@ def check(
     FILE is an experiment; without it, the one that EXPERIMENT names. Exit codes: 0 all is well;
     1 a target can't be reached from here; 2 the file, the account, its keys or rights are wrong.
     """
-    from hps.report import check_text
+    from hps.run import text
     from hps.run.examine import check_here
 
     found = check_here(_spec(file, overrides), dict(os.environ), log_style, wait_s)
     as_json = style == "json"
-    data = check_text.as_data(found.checked)
+    data = text.as_data(found.checked)
     answer(
         json.dumps(data, indent=1, ensure_ascii=False) + "\n"
         if as_json
-        else check_text.render(found.checked)
+        else text.render(found.checked)
     )
     context.exit(found.code)
 
