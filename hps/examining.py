@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from hps import log, session, temporary
-from hps.errors import EXIT_NODE_REJECTED, EXIT_OK, HpsError
+from hps.catalog.failures import Failure
+from hps.errors import EXIT_NODE_REJECTED, EXIT_OK, HpsError, MachineError
 from hps.model import Spec
 from hps.node import facts as node_facts
 from hps.running import configure_log
@@ -48,10 +49,18 @@ def _against(spec: Spec, env: Mapping[str, str], stop: SignalStop) -> Examined:
     with opened(spec, env) as tools:
         facts = session.collect_facts(env, tools)
         decision = session.decide(spec, identity, facts, tools, stop, log.events().info)
+    if decision.failure is not None and not stop.is_set():
+        raise _not_of_the_node(decision.failure)
     return Examined(
         data={"node": asdict(facts), **decision.as_data()},
         code=EXIT_OK if decision.verdict.accepted else EXIT_NODE_REJECTED,
     )
+
+
+def _not_of_the_node(why: Failure) -> HpsError:
+    """What keeps any node from being judged."""
+    kind = HpsError if why.is_of_the_experiment else MachineError
+    return kind(f"this node can't be judged: {why.text}", why.hint)
 
 
 def _rclone_version(env: Mapping[str, str]) -> str | None:
