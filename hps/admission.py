@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from hps.catalog.failures import Failure, failure
+from hps.catalog.providers import PROVIDERS
 from hps.model import NodeRules, ProbeSettings, Target
 from hps.node.bandwidth import Point
 from hps.node.facts import NodeFacts, readings_of

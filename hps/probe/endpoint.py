@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from hps.model import Target
-from hps.providers import PROVIDERS
+from hps.catalog.providers import PROVIDERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hps.catalog.providers import PROVIDERS
 from hps.model import KNOBS
-from hps.providers import PROVIDERS
 from hps.secrecy import is_called_like_a_secret
 from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode
 from hps.spec.secret_values import is_safe_env_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from hps.providers import GIB, MIB, PROVIDERS, ProviderFacts
+from hps.catalog.providers import GIB, MIB, PROVIDERS, ProviderFacts
 from hps.spec.nodes import MapNode, ScalarNode, problem_at
 from hps.spec.problems import Problem
 from hps.spec.steps_check import PlacedStep, setting_value

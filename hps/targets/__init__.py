@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hps.catalog.providers import NOT_AS_WRITTEN, PROVIDERS
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
-from hps.providers import NOT_AS_WRITTEN, PROVIDERS
 
 # What a child inherits: enough to find programs, certificates and a proxy, and nothing that
 # could change what a tool does (RCLONE_*) or that it has no business knowing.

@@ -7,8 +7,8 @@ from datetime import date
 import pytest
 
 from hps import prices
+from hps.catalog.providers import PROVIDERS
 from hps.prices import PRICES, dollars, dollars_per_gb, requests_per_gb
-from hps.providers import PROVIDERS
 
 GB = 1_000_000_000
 
