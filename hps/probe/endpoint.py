@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from hps.model import Target
-from hps.catalog.providers import PROVIDERS
+from hps.targets import address_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,6 @@ class Heard:
 
 
 NOTHING_HEARD = Heard()
-
-
-def endpoint_of(target: Target) -> str:
-    """Where a target is reached; Amazon's where it names none."""
-    region = target.region or PROVIDERS[target.provider].region
-    return target.endpoint or f"https://s3.{region}.amazonaws.com"
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -44,7 +38,7 @@ def ask(target: Target, *, timeout_s: float) -> Heard:
 
     Goes through the proxies that the environment names, as the tool does. Never raises.
     """
-    url = f"{endpoint_of(target).rstrip('/')}/{quote(target.bucket)}"
+    url = f"{str(address_of(target)).rstrip('/')}/{quote(target.bucket)}"
     try:
         context = ssl.create_default_context(cafile=target.ca_cert)
         opener = urllib.request.build_opener(_Stay(), urllib.request.HTTPSHandler(context=context))
