@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 import urllib.error
@@ -12,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from hps.model import Target
+from hps.node.proxy import proxy_for
 from hps.targets import address_of
 
 
@@ -41,7 +43,11 @@ def ask(target: Target, *, timeout_s: float) -> Heard:
     url = f"{str(address_of(target)).rstrip('/')}/{quote(target.bucket)}"
     try:
         context = ssl.create_default_context(cafile=target.ca_cert)
-        opener = urllib.request.build_opener(_Stay(), urllib.request.HTTPSHandler(context=context))
+        # Python would ask a proxy for what is on this machine, and the tool would not.
+        direct = () if proxy_for(url, os.environ) else (urllib.request.ProxyHandler({}),)
+        opener = urllib.request.build_opener(
+            _Stay(), urllib.request.HTTPSHandler(context=context), *direct
+        )
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - http or https, checked
         sent_s = time.time()
         heads = _heads(opener, request, timeout_s)

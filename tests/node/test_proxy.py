@@ -8,6 +8,7 @@ import pytest
 
 from hps.model import Target
 from hps.node.proxy import proxy_for
+from hps.probe import endpoint
 from hps.targets import remote_of
 from tests.servers.rclone_client import run_rclone
 from tests.servers.web import Page, serve_web
@@ -93,3 +94,12 @@ def test_rclone_goes_the_same_way(tmp_path: Path, host: str, no_proxy: str, dire
         once = ("--retries=1", "--low-level-retries=1", "--contimeout=200ms", "--timeout=1s")
         run_rclone(["lsf", remote.path("x/"), *once], env=env, check=False)
         assert (server.asked == []) == direct
+
+
+def test_the_first_question_to_an_endpoint_goes_the_same_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve_web(tmp_path, lambda _: Page(status=501), tls=False) as server:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        here = Target(name="t", provider="other", bucket="bucket", endpoint=server.endpoint)
+        assert endpoint.ask(here, timeout_s=10.0).clock_offset_s is not None
