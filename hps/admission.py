@@ -5,6 +5,7 @@ facts -> round trips, bandwidth -> verdict
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from hps.catalog.failures import Failure, failure
 from hps.model import NodeRules, ProbeSettings, Target
 from hps.node.bandwidth import Point
 from hps.node.facts import NodeFacts, readings_of
+from hps.node.proxy import proxy_for
 from hps.node.reading import Reading, Unknown, known, unknown
 from hps.node.rtt import Rtt, measure_all
 from hps.node.verdict import Check, Readings, Verdict, judge
 from hps.probe import speedtest, target
-from hps.probe.endpoint import endpoint_of
 from hps.probe.link import Link
 from hps.probe.rates import STOPPED, Rates, nothing
+from hps.targets import address_of
 
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"
@@ -32,13 +34,17 @@ Event = Callable[..., object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """What was measured of the way to the target. `rtt` is that to its endpoint."""
+    """What was measured of the way to the target. `rtt` is that to its endpoint.
+
+    `proxy` is the host of the proxy in the way; None: there is none.
+    """
 
     settings: ProbeSettings
     target: str
     rates: Rates
     rtt: Rtt | Unknown
     rtt_hosts: Mapping[str, Rtt | Unknown]
+    proxy: str | None
 
     def as_data(self) -> dict[str, object]:
         """As it is stored: null where unknown, with the reason."""
@@ -46,6 +52,8 @@ class Probed:
             "method": self.settings.method,
             "target": self.target,
             "connections": self.settings.connections,
+            "proxied": self.proxy is not None,
+            "proxy": self.proxy,
             "upload_mbps": asdict(self.rates.upload.mbps),
             "download_mbps": asdict(self.rates.download.mbps),
             "upload_points": _points(self.rates.upload.points),
@@ -117,7 +125,7 @@ def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Decision:
     check = Check(
         name="reach",
         value=None,
-        bound=(endpoint_of(candidate.target),),
+        bound=(str(address_of(candidate.target)),),
         unit="",
         outcome="fail",
         reason=why.reason,
@@ -131,6 +139,7 @@ def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Decision:
         rates=nothing(why),
         rtt=Unknown(reason=NOT_MEASURED),
         rtt_hosts={},
+        proxy=_proxy_to(candidate.target),
     )
     candidate.event("node_judged", accepted=False, action=verdict.action, reasons=[why.reason])
     return Decision(probed=probed, verdict=verdict)
@@ -152,29 +161,41 @@ def _of_no_node(rates: Rates) -> Failure | None:
 
 
 def _probe(rules: NodeRules, candidate: Candidate) -> Probed:
-    rtt, hosts = _round_trips(rules, candidate)
+    proxy = _proxy_to(candidate.target)
+    rtt, hosts = _round_trips(rules, candidate, proxy)
     return Probed(
         settings=rules.probe,
         target=candidate.target.name,
         rates=_rates(rules, candidate),
         rtt=rtt,
         rtt_hosts=hosts,
+        proxy=proxy,
     )
 
 
+def _proxy_to(probed: Target) -> str | None:
+    return proxy_for(address_of(probed) or "", os.environ)
+
+
 def _round_trips(
-    rules: NodeRules, candidate: Candidate
+    rules: NodeRules, candidate: Candidate, proxy: str | None
 ) -> tuple[Rtt | Unknown, Mapping[str, Rtt | Unknown]]:
-    """To the endpoint and the other hosts, before the bandwidth probe fills the link."""
+    """To the endpoint and the other hosts, before the bandwidth probe fills the link.
+
+    Behind a proxy only the way to the proxy could be timed, or its answer to CONNECT, which waits
+    for its own look-up and connection: neither is a round trip to the target.
+    """
     hosts = rules.probe.rtt_hosts
     if candidate.link.stop.is_set():
         return Unknown(reason=STOPPED.text), {}
     if not (hosts or judge(rules, Readings()).checks):
         return Unknown(reason=NOT_MEASURED), {}
-    endpoint = endpoint_of(candidate.target)
-    candidate.event("round_trips_started", hosts=[endpoint, *hosts])
-    measured = measure_all((endpoint, *hosts))
-    return measured[endpoint], {host: measured[host] for host in hosts}
+    endpoint = str(address_of(candidate.target))
+    direct = (*hosts, endpoint) if proxy is None else hosts
+    candidate.event("round_trips_started", hosts=list(direct))
+    measured = measure_all(direct)
+    behind = Unknown(reason=f"behind the proxy {proxy}, no round trip to the target can be timed")
+    return measured.get(endpoint, behind), {host: measured[host] for host in hosts}
 
 
 def _rates(rules: NodeRules, candidate: Candidate) -> Rates:

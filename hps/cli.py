@@ -257,6 +257,9 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
         if for_this_machine:
             _store_failure(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
+    if checked.problems and not for_this_machine:
+        # Of a run, standard error is its events.
+        complaint.tell_problems(checked)
     complaint.keep_out_secrets_of(checked.spec)
     return checked.spec
 

@@ -12,7 +12,10 @@ from typing import Literal
 
 from hps.catalog.failures import Failure
 
-Provider = Literal["embedded", "cloudflare", "aws", "backblaze", "minio", "other"]
+Provider = Literal[
+    "embedded", "cloudflare", "aws", "backblaze", "gcs", "wasabi", "tigris",
+    "digitalocean", "scaleway", "storj", "ceph", "minio", "other",
+]  # fmt: skip
 Content = Literal["random", "zeros"]
 Layout = Literal["flat", "nested"]
 OrderKind = Literal["declared", "shuffled", "random_blocks"]
@@ -21,17 +24,8 @@ Direction = Literal["up", "down", "none"]
 
 # The knobs that may be axes, spelled as in the experiment file, in the order they are shown in.
 KNOBS = (
-    "target",
-    "tool",
-    "size",
-    "files",
-    "content",
-    "layout",
-    "chunk_size",
-    "concurrency",
-    "transfers",
-    "http2",
-    "checksum",
+    *("target", "tool", "size", "files", "content", "layout"),
+    *("chunk_size", "concurrency", "transfers", "http2", "checksum"),
 )
 SIZE_KNOBS = frozenset({"size", "chunk_size"})
 COUNT_KNOBS = frozenset({"files", "concurrency", "transfers"})
@@ -55,7 +49,10 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A bucket and folder on a provider. `folder` has no leading or trailing slash."""
+    """A bucket and folder on a provider. `folder` has no leading or trailing slash.
+
+    `quirks` are rclone's switches for a server of one's own, as names and values.
+    """
 
     name: str
     provider: Provider
@@ -68,6 +65,7 @@ class Target:
     session_token: SecretRef | None = None
     force_path_style: bool | None = None
     ca_cert: str | None = None
+    quirks: tuple[tuple[str, bool | int], ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

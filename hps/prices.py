@@ -31,7 +31,7 @@ class Prices:
     assumes: str = ""
 
 
-# None: one's own hardware, or nobody knows whose.
+# None: one's own hardware, nobody knows whose, or a list that has not been read with its date.
 PRICES: Mapping[str, Prices | None] = MappingProxyType(
     {
         "embedded": None,
@@ -61,6 +61,8 @@ PRICES: Mapping[str, Prices | None] = MappingProxyType(
             egress_per_gb=0.01,
             assumes="beyond three times what is stored; lists, $4 per million, are left out",
         ),
+        **dict.fromkeys(("gcs", "wasabi", "tigris", "digitalocean", "scaleway", "storj")),
+        "ceph": None,
         "minio": None,
         "other": None,
     }

@@ -179,6 +179,7 @@ def _target(spec: Spec, name: str) -> Record:
         "region": target.region,
         "bucket": target.bucket,
         "folder": target.folder,
+        "quirks": dict(target.quirks),
     }
 
 

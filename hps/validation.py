@@ -22,7 +22,10 @@ _STDIN = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One file: its experiment, or its problems. `source` None: it could not be read."""
+    """One file: its experiment, perhaps with warnings, or its problems.
+
+    `source` None: it could not be read.
+    """
 
     name: str
     source: specs.SpecText | None = None
@@ -54,10 +57,10 @@ def check(
         problem = specs.Problem(file=safe, message=error.message, hint=error.hint, rule="file")
         return Checked(name=safe, problems=(problem,))
     try:
-        loaded = specs.load(source, env=env, overrides=overrides, machine=machine)
+        loaded = specs.load_and_warn(source, env=env, overrides=overrides, machine=machine)
     except specs.SpecError as error:
         return Checked(name=source.name, source=source, problems=error.problems)
-    return Checked(name=source.name, source=source, spec=loaded)
+    return Checked(name=source.name, source=source, spec=loaded.spec, problems=loaded.warnings)
 
 
 def named(files: Sequence[str], otherwise: str | None) -> Sequence[str]:
@@ -116,11 +119,12 @@ def _explained(checked: Checked, terminal: bool) -> str:
 
 
 def _text(checked: Checked, terminal: bool) -> str:
+    told = _explained(checked, terminal)
     if checked.spec is None:
-        return _explained(checked, terminal)
+        return told
     plan = expand(checked.spec)
     cells = _counted(len(plan.cells), "cell")
-    return f"{checked.name}: ok, {cells}, {_counted(len(plan.operations), 'operation')}\n"
+    return f"{told}{checked.name}: ok, {cells}, {_counted(len(plan.operations), 'operation')}\n"
 
 
 def _data(checked: Checked) -> dict[str, object]:
@@ -134,7 +138,8 @@ def _data(checked: Checked) -> dict[str, object]:
         "spec_sha256": spec.sha256 if spec is not None else None,
         "cells": len(plan.cells) if plan is not None else None,
         "operations": len(plan.operations) if plan is not None else None,
-        "errors": specs.as_data(checked.problems),
+        "errors": specs.as_data(p for p in checked.problems if p.severity == "error"),
+        "warnings": specs.as_data(p for p in checked.problems if p.severity == "warning"),
     }
 
 

@@ -15,7 +15,7 @@ from tests.command import REPOSITORY
 # package, its neighbours. Every module has a place, by its own name or by that of its package.
 LAYERS = (
     ("hps.catalog", "hps.secrecy", "hps.spelling"),
-    ("hps", "hps.errors", "hps.guard", "hps.model", "hps.providers", "hps.scrub"),
+    ("hps", "hps.errors", "hps.guard", "hps.model", "hps.scrub"),
     ("hps.log", "hps.pidfd", "hps.prices", "hps.record", "hps.step_kinds", "hps.stop"),
     ("hps.temporary", "hps.units", "hps.wire"),
     ("hps.cells", "hps.extras", "hps.gates", "hps.node", "hps.orphans", "hps.process"),
@@ -37,7 +37,7 @@ LAYERS = (
 )
 LEAVES = {
     *("hps.catalog", "hps.cells", "hps.errors", "hps.gates", "hps.model", "hps.prices"),
-    *("hps.providers", "hps.secrecy", "hps.step_kinds", "hps.units", "hps.wire"),
+    *("hps.secrecy", "hps.step_kinds", "hps.units", "hps.wire"),
 }
 # Pure: no process, no network, no node. What each may know beyond the leaves.
 PURE: Mapping[str, set[str]] = {

@@ -65,11 +65,12 @@ _OTHERS: Mapping[str, Kind] = MappingProxyType(
         "gpu": "text",
         "rtt": "time",
         "bandwidth": "rate",
+        "proxied": "text",
     }
 )
 BY: Mapping[str, Kind] = MappingProxyType({**{knob: _knob_kind(knob) for knob in KNOBS}, **_OTHERS})
 WHERE: Mapping[str, Kind] = MappingProxyType({**BY, "step": "text", "accepted": "boolean"})
-STRATA = ("rtt", "bandwidth", "country", "gpu")
+STRATA = ("rtt", "bandwidth", "country", "gpu", "proxied")
 # What rows have that may be named as a baseline without being compared.
 ROWS = ("experiment", "spec", "commit", "date", "run", "tool_version")
 

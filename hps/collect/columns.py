@@ -38,7 +38,7 @@ LINE: Mapping[str, str] = {
     ),
     "probe": (
         'STRUCT(upload_mbps STRUCT("value" DOUBLE), download_mbps STRUCT("value" DOUBLE),'
-        " rtt STRUCT(median_s DOUBLE))"
+        " rtt STRUCT(median_s DOUBLE), proxied BOOLEAN)"
     ),
     "verdict": 'STRUCT(accepted BOOLEAN, "action" VARCHAR, reasons VARCHAR[], checks JSON)',
     # a result
@@ -109,6 +109,7 @@ RUNS: Mapping[str, str] = {
     "rtt_s": "probe.rtt.median_s",
     "probe_upload_mbps": 'probe.upload_mbps."value"',
     "probe_download_mbps": 'probe.download_mbps."value"',
+    "proxied": "probe.proxied",
     "country": "node.country",
     "gpu": "nullif(array_to_string([g.name for g in node.gpu.gpus], ', '), '')",
     "gpu_memory_bytes": "list_max([g.memory_bytes for g in node.gpu.gpus])",
@@ -180,6 +181,7 @@ SELECT machine_id,
   arg_max(rtt_s, started_at) AS rtt_s,
   arg_max(probe_upload_mbps, started_at) AS probe_upload_mbps,
   arg_max(probe_download_mbps, started_at) AS probe_download_mbps,
+  arg_max(proxied, started_at) AS proxied,
   arg_max(accepted, started_at) AS accepted,
   arg_max(action, started_at) AS action,
   arg_max(reasons, started_at) AS reasons,

@@ -61,6 +61,7 @@ _SQL: Mapping[str, str] = MappingProxyType(
         "gpu": _or_unknown("f.gpu"),
         "rtt": _classes("rtt", "f.rtt_s"),
         "bandwidth": _classes("bandwidth", "f.probe_download_mbps"),
+        "proxied": _or_unknown("f.proxied::VARCHAR"),
         "step": "r.step",
         "accepted": "coalesce(f.accepted, true)",
     }
@@ -78,7 +79,7 @@ _SOUGHT: Mapping[str, str] = MappingProxyType(
 OF_RUNS = frozenset(
     {
         *("experiment", "spec", "commit", "date", "run", "node"),
-        *("country", "gpu", "rtt", "bandwidth", "accepted"),
+        *("country", "gpu", "rtt", "bandwidth", "proxied", "accepted"),
     }
 )
 

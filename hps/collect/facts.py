@@ -26,7 +26,7 @@ SELECT i.run_id, i.machine_id, i.first_at, coalesce(n.started_at, i.first_at) AS
   row_number() OVER () AS run_no, dense_rank() OVER (ORDER BY i.machine_id) AS node_no,
   dense_rank() OVER (ORDER BY n.targets::VARCHAR) AS targets_no,
   dense_rank() OVER (ORDER BY n.merged::VARCHAR) AS merged_no,
-  n.run_id IS NOT NULL AS told, n.targets, n.merged, n.spec_commit, n.accepted, n.rtt_s,
+  n.run_id IS NOT NULL AS told, n.targets, n.merged, n.spec_commit, n.accepted, n.rtt_s, n.proxied,
   n.probe_download_mbps, n.country, n.gpu, n.rclone_version
 FROM (
   SELECT run_id, machine_id, min(started_at) AS first_at FROM results GROUP BY run_id, machine_id

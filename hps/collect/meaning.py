@@ -27,6 +27,7 @@ _OF_ALL = {
     "rtt_s": "median round trip to the target's endpoint",
     "probe_upload_mbps": "bandwidth up, before the first operation",
     "probe_download_mbps": "bandwidth down, before the first operation",
+    "proxied": "true where a proxy was in the way to the target",
     "accepted": "the verdict on the node",
     "action": "what followed: run, reallocate, exit, continue",
     "reasons": "why the node was rejected",

@@ -19,6 +19,10 @@ SELECT n.experiment, count(DISTINCT n.spec_sha256) AS versions FROM runs n JOIN 
 WHERE f.run_no IN (SELECT run_no FROM told) GROUP BY n.experiment HAVING versions > 1 ORDER BY 1
 """
 _MEASURED = "SELECT DISTINCT machine_id FROM told JOIN names USING (node_no)"
+_PROXIED = """
+SELECT coalesce(proxied, false) AS proxied, count(DISTINCT node_no) FROM facts
+WHERE run_no IN (SELECT run_no FROM told) GROUP BY ALL
+"""
 _UNTOLD = "SELECT count(*) FROM facts WHERE NOT told AND run_no IN (SELECT run_no FROM told)"
 
 
@@ -30,6 +34,7 @@ def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) ->
     return (
         *_versions(connection, asked),
         *_continued(connection, nodes),
+        *_proxied(connection, asked),
         *_failed(connection),
         *_untold(connection),
     )
@@ -92,6 +97,20 @@ def _continued(connection: Connection, nodes: Sequence[FleetNode]) -> Iterator[s
             f"{words.count(len(rejected), 'node')} measured although the experiment rejects"
             f" {'it' if len(rejected) == 1 else 'them'}: {words.listed(rejected)}; leave"
             f" {'it' if len(rejected) == 1 else 'them'} out with --where accepted=true"
+        )
+
+
+def _proxied(connection: Connection, asked: Asked) -> Iterator[str]:
+    """Behind a proxy other things are measured; lines of older versions say nothing of it."""
+    if "proxied" in asked.by:
+        return
+    counts = dict(connection.execute(_PROXIED).fetchall())
+    behind, others = counts.pop(True, 0), sum(counts.values())
+    if behind and others:
+        yield (
+            f"{words.count(behind, 'node')} behind a proxy, and {words.count(others, 'node')} not,"
+            " taken together; --strata proxied answers for each, --where proxied=false leaves"
+            " those behind one out"
         )
 
 

@@ -44,7 +44,7 @@ _CELLS = (
         show_default=True,
         metavar="NAME[,NAME]",
         help="What tells cells apart: knobs, or experiment, spec, commit, date, run, node, "
-        "tool_version, country, gpu, rtt, bandwidth.",
+        "tool_version, country, gpu, rtt, bandwidth, proxied.",
     ),
     click.option(
         "--where",
@@ -86,7 +86,7 @@ def _strata(default: str) -> Callable[[Any], Any]:
         default=default,
         show_default=bool(default),
         metavar="NAME[,NAME]",
-        help="An answer for each class of nodes: rtt, bandwidth, country, gpu.",
+        help="An answer for each class of nodes: rtt, bandwidth, country, gpu, proxied.",
     )
 
 

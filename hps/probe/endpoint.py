@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 import urllib.error
@@ -12,7 +13,8 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from hps.model import Target
-from hps.providers import PROVIDERS
+from hps.node.proxy import proxy_for
+from hps.targets import address_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +26,6 @@ class Heard:
 
 
 NOTHING_HEARD = Heard()
-
-
-def endpoint_of(target: Target) -> str:
-    """Where a target is reached; Amazon's where it names none."""
-    region = target.region or PROVIDERS[target.provider].region
-    return target.endpoint or f"https://s3.{region}.amazonaws.com"
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -44,10 +40,14 @@ def ask(target: Target, *, timeout_s: float) -> Heard:
 
     Goes through the proxies that the environment names, as the tool does. Never raises.
     """
-    url = f"{endpoint_of(target).rstrip('/')}/{quote(target.bucket)}"
+    url = f"{str(address_of(target)).rstrip('/')}/{quote(target.bucket)}"
     try:
         context = ssl.create_default_context(cafile=target.ca_cert)
-        opener = urllib.request.build_opener(_Stay(), urllib.request.HTTPSHandler(context=context))
+        # Python would ask a proxy for what is on this machine, and the tool would not.
+        direct = () if proxy_for(url, os.environ) else (urllib.request.ProxyHandler({}),)
+        opener = urllib.request.build_opener(
+            _Stay(), urllib.request.HTTPSHandler(context=context), *direct
+        )
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - http or https, checked
         sent_s = time.time()
         heads = _heads(opener, request, timeout_s)

@@ -86,6 +86,8 @@ def _gpus(gpu: Data) -> Iterator[tuple[str, str]]:
 
 
 def _probe(probe: Data) -> Iterator[tuple[str, str]]:
+    if probe["proxied"]:
+        yield "proxy", probe["proxy"]
     yield "upload", _rate(probe["upload_mbps"])
     yield "download", _rate(probe["download_mbps"])
     yield f"rtt to {probe['target']}", _rtt(probe["rtt"])

@@ -13,9 +13,11 @@ As in an experiment's `${NAME:-default}`, an empty variable counts as unset.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
+from hps.catalog.providers import owner_of
 from hps.errors import HpsError
-from hps.model import SecretRef, Target
+from hps.model import Provider, SecretRef, Target
 from hps.spec.formats import (
     FormatError,
     check_bucket,
@@ -61,11 +63,11 @@ def _r2(env: Mapping[str, str]) -> Target:
 
 
 def _s3(env: Mapping[str, str]) -> Target:
-    elsewhere = bool(env.get("AWS_ENDPOINT_URL"))
+    endpoint = _endpoint("AWS_ENDPOINT_URL", env) if env.get("AWS_ENDPOINT_URL") else None
     return Target(
         name="s3",
-        provider="other" if elsewhere else "aws",
-        endpoint=_endpoint("AWS_ENDPOINT_URL", env) if elsewhere else None,
+        provider=cast("Provider", (owner_of(endpoint) or "other") if endpoint else "aws"),
+        endpoint=endpoint,
         region=env["AWS_REGION"],
         bucket=_checked("BUCKET", env["BUCKET"], check_bucket),
         folder=_folder(env.get("FOLDER", "")),

@@ -1,6 +1,6 @@
 """YAML text -> `Spec`: read within bounds, filled in, checked, and explained where it is wrong."""
 
-from hps.spec.load import load
+from hps.spec.load import load, load_and_warn
 from hps.spec.machine import Machine
 from hps.spec.problems import Problem, SpecError
 from hps.spec.render import as_data, to_github, to_text
@@ -16,6 +16,7 @@ __all__ = [
     "SpecText",
     "as_data",
     "load",
+    "load_and_warn",
     "read_file",
     "read_stream",
     "schema",

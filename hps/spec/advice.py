@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hps.catalog.providers import PROVIDERS
 from hps.model import KNOBS
-from hps.providers import PROVIDERS
 from hps.secrecy import is_called_like_a_secret
 from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode
 from hps.spec.secret_values import is_safe_env_name
@@ -17,7 +17,11 @@ from hps.step_kinds import STEP_KINDS
 
 # What people call a provider, and its name here.
 PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
-    {"r2": "cloudflare", "s3": "aws", "amazon": "aws", "b2": "backblaze", "local": "embedded"}
+    {
+        **{"r2": "cloudflare", "s3": "aws", "amazon": "aws", "b2": "backblaze"},
+        **{"google": "gcs", "gs": "gcs", "spaces": "digitalocean", "rgw": "ceph"},
+        "local": "embedded",
+    }
 )
 _TIMES = {"ms": " (milliseconds)", "s": " (seconds)", "m": " (minutes)"}
 # The units that a number alone most likely has, by key and by format.

@@ -55,6 +55,8 @@ def _target(name: str, written: dict[str, Any]) -> Target:
             values[key] = SecretRef(env=written[key]["env"])
     if "endpoint" in written:
         values["endpoint"] = written["endpoint"].rstrip("/")
+    if "quirks" in written:
+        values["quirks"] = tuple(written["quirks"].items())
     return Target(name=name, folder=strip_slashes(written.get("folder", "")), **values)
 
 

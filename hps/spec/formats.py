@@ -9,8 +9,8 @@ from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
 from hps import gates
+from hps.catalog.providers import NOT_AS_WRITTEN
 from hps.errors import HpsError, UnitError
-from hps.providers import NOT_AS_WRITTEN
 from hps.units import (
     RATE_UNITS,
     SIZE_UNITS,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hps.providers import GIB, MIB, PROVIDERS, ProviderFacts
-from hps.spec.nodes import MapNode, ScalarNode, problem_at
+from hps.catalog.providers import GIB, MIB, PROVIDERS, ProviderFacts
+from hps.spec.nodes import ScalarNode, find, problem_at
 from hps.spec.problems import Problem
 from hps.spec.steps_check import PlacedStep, setting_value
 from hps.spec.sweep import Point, Sweep, said
@@ -67,10 +67,12 @@ def check_parts(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -
 
 
 def _facts(checked: Checked, target: str) -> ProviderFacts | None:
-    targets = checked.root.get("targets")
-    node = targets.get(target) if isinstance(targets, MapNode) else None
-    provider = node.get("provider") if isinstance(node, MapNode) else None
-    return PROVIDERS.get(str(provider.value)) if isinstance(provider, ScalarNode) else None
+    provider = find(checked.root, ("targets", target, "provider"))
+    facts = PROVIDERS.get(str(provider.value)) if isinstance(provider, ScalarNode) else None
+    in_parts = find(checked.root, ("targets", target, "quirks", "use_multipart_uploads"))
+    if facts and isinstance(in_parts, ScalarNode) and in_parts.value is False:
+        return replace(facts, max_parts=1)
+    return facts
 
 
 def _node(sweep: Sweep, upload: Upload) -> ScalarNode | None:
@@ -83,7 +85,8 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
     if node is None:
         return None
     chunk = said("chunk_size", upload.chunk_bytes, upload.chunk_node)
-    least, most = facts.min_part_bytes, facts.max_part_bytes
+    # Of a file that travels whole, rclone alone minds the size of chunks.
+    least, most = facts.min_part_bytes if upload.parts > 1 else 5 * MIB, facts.max_part_bytes
     if not least <= upload.chunk_bytes <= most:
         size = "small" if upload.chunk_bytes < least else "large"
         message = f"chunk_size {chunk} is too {size} for '{upload.step.kind.name}'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hps.model import Spec
@@ -18,7 +19,8 @@ from hps.spec.limits import check_parts
 from hps.spec.machine import Machine, check_machine
 from hps.spec.nodes import MapNode, Node, problem_at, to_plain
 from hps.spec.overrides import apply_overrides
-from hps.spec.problems import Problem, SpecError
+from hps.spec.problems import Problem, SpecError, in_order
+from hps.spec.providers_check import check_providers
 from hps.spec.source import SpecText, decode
 from hps.spec.steps_check import PlacedStep, check_order, read_steps
 from hps.spec.sweep import Sweep, read_sweep
@@ -26,6 +28,14 @@ from hps.spec.targets_check import check_targets
 from hps.spec.thresholds_check import check_thresholds
 from hps.spec.validate import Checked, check_schema
 from hps.units import parse_time_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """An experiment, and the warnings that came with it."""
+
+    spec: Spec
+    warnings: tuple[Problem, ...]
 
 
 def load(
@@ -42,6 +52,17 @@ def load(
     secret may be filled in by neither, see `hps.spec.variables`.
     Raises `SpecError` with every problem of the file and of the overrides.
     """
+    return load_and_warn(source, env=env, overrides=overrides, machine=machine).spec
+
+
+def load_and_warn(
+    source: SpecText,
+    *,
+    env: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    machine: Machine | None = None,
+) -> Loaded:
+    """The same as `load`, and what a person should look at although it is allowed."""
     try:
         return _load(source, env, overrides, machine)
     except SpecError as error:
@@ -50,7 +71,7 @@ def load(
 
 def _load(
     source: SpecText, env: Mapping[str, str], overrides: Sequence[str], machine: Machine | None
-) -> Spec:
+) -> Loaded:
     text = decode(source)
     problems: list[Problem] = []
     root = _read_tree(source.name, text, overrides, problems)
@@ -63,7 +84,10 @@ def _load(
     problems.extend(_check_further(checked, sweep, steps, machine))
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
-    return _build(filled, sweep, steps, source, overrides)
+    return Loaded(
+        spec=_build(filled, sweep, steps, source, overrides),
+        warnings=tuple(with_source_lines(in_order(problems), source)) if problems else (),
+    )
 
 
 def _read_tree(file: str, text: str, overrides: Sequence[str], problems: list[Problem]) -> MapNode:
@@ -86,6 +110,7 @@ def _check_further(
     yield from check_order(steps)
     yield from check_thresholds(checked, steps)
     yield from check_targets(checked, sweep.axes, sweep.include)
+    yield from check_providers(checked)
     yield from check_cells(checked, sweep, len(steps))
     if not sweep.is_whole or not fits(checked, sweep):
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hps.spec import scalars
-from hps.spec.problems import Problem
+from hps.spec.problems import Problem, Severity
 
 PathStep: TypeAlias = str | int
 Path: TypeAlias = tuple[PathStep, ...]
@@ -134,7 +134,13 @@ def scalar_leaves(node: Node) -> Iterator[ScalarNode]:
 
 
 def problem_at(
-    mark: Mark, message: str, *, rule: str, hint: str = "", suggestion: str = ""
+    mark: Mark,
+    message: str,
+    *,
+    rule: str,
+    hint: str = "",
+    suggestion: str = "",
+    severity: Severity = "error",
 ) -> Problem:
     """A problem at a place. One that spans lines is shown at its first character."""
     same_line = mark.end_line == mark.line and mark.end_column > mark.column
@@ -147,4 +153,5 @@ def problem_at(
         hint=hint,
         suggestion=suggestion,
         rule=rule,
+        severity=severity,
     )

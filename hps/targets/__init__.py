@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hps.catalog.providers import NOT_AS_WRITTEN, PROVIDERS
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
-from hps.providers import NOT_AS_WRITTEN, PROVIDERS
 
 # What a child inherits: enough to find programs, certificates and a proxy, and nothing that
 # could change what a tool does (RCLONE_*) or that it has no business knowing.
@@ -63,11 +63,14 @@ def remote_of(target: Target) -> Remote:
     settings = {
         "TYPE": "s3",
         "PROVIDER": facts.rclone_name,
-        "ENDPOINT": target.endpoint,
-        "REGION": target.region or facts.region,
+        # rclone follows a bucket of Amazon's into its region, but not where an endpoint is set.
+        "ENDPOINT": target.endpoint if facts.rclone_name == "AWS" else address_of(target),
+        "REGION": region_of(target),
         "NO_CHECK_BUCKET": "true",
         "FORCE_PATH_STYLE": _lower(target.force_path_style),
     }
+    known = {key: value for key, value in settings.items() if value is not None}
+    quirks = {key.upper(): str(value).lower() for key, value in target.quirks}
     # No shell can assign a variable with a dash in its name, and rclone would look for one.
     name = target.name.replace("-", "_")
     prefix = f"RCLONE_CONFIG_{name.upper()}_"
@@ -75,10 +78,21 @@ def remote_of(target: Target) -> Remote:
     return Remote(
         name=name,
         root="/".join(part for part in (target.bucket, target.folder) if part),
-        env={f"{prefix}{key}": value for key, value in settings.items() if value is not None},
+        env={f"{prefix}{key}": one for key, one in {**facts.settings, **known, **quirks}.items()},
         secret_env={f"{prefix}{key.upper()}": reference for key, reference in secrets.items()},
         ca_cert=target.ca_cert,
     )
+
+
+def region_of(target: Target) -> str | None:
+    """The region that requests are signed for; None: rclone's own choice."""
+    return target.region or PROVIDERS[target.provider].region_of(target.endpoint)
+
+
+def address_of(target: Target) -> str | None:
+    """Where a target is reached; the provider's own address where it names none."""
+    address = PROVIDERS[target.provider].address.format(region=region_of(target))
+    return target.endpoint or address or None
 
 
 def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, str]:

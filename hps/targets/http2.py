@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from hps.model import Operation, Target
+from hps.node.proxy import proxy_for
+from hps.targets import address_of
 
 _TIMEOUT_S = 5.0
 
 
 def offers_http2(endpoint: str | None) -> bool | None:
-    """True where the endpoint would speak HTTP/2; without TLS it would not; None: no answer."""
+    """True where the endpoint would speak HTTP/2; without TLS it would not; None: no answer.
+
+    Behind a proxy it is not asked, for this would go past it.
+    """
     address = urlsplit(endpoint or "")
     if address.scheme != "https" or address.hostname is None:
         return False
+    if proxy_for(address.geturl(), os.environ):
+        return None
     context = ssl.create_default_context()
     # Only the offer is read and nothing is sent: the tool itself checks the certificate.
     context.check_hostname = False
@@ -42,6 +50,6 @@ def wanted_of(
         if operation.requested is not None and operation.requested.http2
     }
     return {
-        name: offers_http2(target.endpoint) if name in wanted else False
+        name: offers_http2(address_of(target)) if name in wanted else False
         for name, target in targets.items()
     }

@@ -101,6 +101,8 @@ def _probe(node: SimNode) -> Record:
         "method": "target",
         "target": "r2",
         "connections": 8,
+        "proxied": node.proxied,
+        "proxy": "proxy.example:3128" if node.proxied else None,
         "upload_mbps": {"value": node.upload_mbps, "reason": ""},
         "download_mbps": {"value": node.download_mbps, "reason": ""},
         "upload_points": [],

@@ -31,6 +31,7 @@ class SimNode:
     country: str | None = "de"
     gpu: str | None = _GPUS[0]
     accepted: bool = True
+    proxied: bool = False
 
 
 Draw = Callable[[random.Random, int], SimNode]

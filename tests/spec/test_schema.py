@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from hps import model
+from hps.catalog.providers import PROVIDERS
 from hps.gpu.loading import DEFAULT_CHUNK_BYTES
 from hps.model import KNOBS, Knobs
-from hps.providers import PROVIDERS
 from hps.spec import schema
 from hps.spec.schema import filled_in_schema
 from hps.step_kinds import STEP_KINDS

@@ -67,6 +67,7 @@ def test_json_has_an_object_for_each_file(folder: Path) -> None:
         "cells": 1,
         "operations": 1,
         "errors": [],
+        "warnings": [],
     }
     assert len(good["spec_sha256"]) == 64
     assert (bad["file"], bad["valid"], bad["cells"]) == ("bad.yaml", False, None)

@@ -54,6 +54,26 @@ def test_a_session_token_and_a_name_with_a_dash() -> None:
         (Target(name="r", provider="aws"), "PROVIDER", "AWS"),
         (Target(name="r", provider="aws"), "REGION", "us-east-1"),
         (Target(name="r", provider="aws", region="eu-west-1"), "REGION", "eu-west-1"),
+        (
+            Target(name="r", provider="aws", endpoint="https://s3.eu-west-1.amazonaws.com"),
+            *("REGION", "eu-west-1"),
+        ),
+        (Target(name="r", provider="gcs"), "PROVIDER", "GCS"),
+        (Target(name="r", provider="gcs"), "ENDPOINT", "https://storage.googleapis.com"),
+        (Target(name="r", provider="wasabi"), "ENDPOINT", "https://s3.us-east-1.wasabisys.com"),
+        (
+            Target(name="r", provider="wasabi", region="eu-central-1"),
+            *("ENDPOINT", "https://s3.eu-central-1.wasabisys.com"),
+        ),
+        (
+            Target(name="r", provider="scaleway", endpoint="https://s3.nl-ams.scw.cloud"),
+            *("REGION", "nl-ams"),
+        ),
+        (Target(name="r", provider="tigris", force_path_style=True), "FORCE_PATH_STYLE", "true"),
+        (
+            Target(name="r", provider="other", quirks=(("use_x_id", False),)),
+            *("USE_X_ID", "false"),
+        ),
         (Target(name="r", provider="minio"), "PROVIDER", "Minio"),
         (Target(name="r", provider="backblaze"), "PROVIDER", "Other"),
         (Target(name="r", provider="embedded"), "PROVIDER", "Rclone"),

@@ -1,0 +1,175 @@
+"""What is known of each storage provider: its hosts and limits, and what rclone makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+from urllib.parse import urlsplit
+
+MIB = 1024**2
+GIB = 1024**3
+# rclone writes characters that files can't have in names as these, and in a key it writes others
+# for them: what is put into such a folder would lie elsewhere, and not be found again.
+NOT_AS_WRITTEN = re.compile("[\u201b\u2400-\u2421]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFacts:
+    """Limits of multipart uploads, and what a target on this provider must or may declare.
+
+    `endpoint` says whether a target must name one; `address` is where it is reached where it names
+    none, with `{region}` in it or not, and `region` is used where neither the target nor the host
+    of its endpoint (`region_in_host`) names one. `host` is the form of the provider's hosts, empty
+    for what anybody may run. `path_style` is what rclone does where the target does not say:
+    "never" means that it also ignores what the target says. `settings` are further ones of rclone's
+    that this provider needs.
+    """
+
+    title: str
+    rclone_name: str
+    endpoint: Literal["required", "optional", "never"]
+    address: str = ""
+    host: str = ""
+    region_in_host: str = ""
+    region: str | None = None
+    path_style: Literal["usual", "never"] = "usual"
+    settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    min_part_bytes: int = 5 * MIB
+    max_part_bytes: int = 5 * GIB
+    max_parts: int = 10_000
+    equal_parts: bool = False
+
+    def region_of(self, endpoint: str | None) -> str | None:
+        """The region of an endpoint whose host names it, else the provider's usual one."""
+        found = re.search(self.region_in_host, host_of(endpoint)) if self.region_in_host else None
+        return found[1] if found else self.region
+
+
+def host_of(endpoint: str | None) -> str:
+    """The host of an address in small letters; empty where there is none."""
+    return (urlsplit(endpoint or "").hostname or "").rstrip(".")
+
+
+def owner_of(endpoint: str) -> str | None:
+    """The provider whose host an endpoint has; None where anybody may run it."""
+    host = host_of(endpoint)
+    known = (name for name, facts in PROVIDERS.items() if facts.host)
+    return next((name for name in known if re.fullmatch(PROVIDERS[name].host, host)), None)
+
+
+# Limits: Amazon S3 "Multipart upload limits", Cloudflare R2 "Multipart upload", Backblaze B2
+# "S3-compatible API", Google Cloud "XML API multipart uploads", Wasabi and DigitalOcean Spaces "S3
+# API", Ceph `rgw_multipart_part_upload_limit` (all: 5 MiB to 5 GiB, 10,000 parts; R2: all parts but
+# the last are equal), Scaleway "Managing multipart uploads" (1,000 parts). What rclone does with
+# each: its files backend/s3/provider/*.yaml, and what it sent with 1.75.
+PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
+    {
+        "embedded": ProviderFacts(
+            title="the embedded server", rclone_name="Rclone", endpoint="never"
+        ),
+        "cloudflare": ProviderFacts(
+            title="Cloudflare R2",
+            rclone_name="Cloudflare",
+            endpoint="required",
+            host=r"(.+\.)?r2\.cloudflarestorage\.com",
+            region="auto",
+            equal_parts=True,
+        ),
+        "aws": ProviderFacts(
+            title="Amazon S3",
+            rclone_name="AWS",
+            endpoint="optional",
+            address="https://s3.{region}.amazonaws.com",
+            host=r"(.+\.)?amazonaws\.com(\.cn)?",
+            region_in_host=r"\bs3(?:-fips)?[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d+)\.",
+            region="us-east-1",
+            path_style="never",
+        ),
+        "backblaze": ProviderFacts(
+            title="Backblaze B2",
+            rclone_name="Other",
+            endpoint="required",
+            host=r"(.+\.)?backblazeb2\.com",
+            region_in_host=r"^s3\.([a-z0-9-]+)\.backblazeb2\.com$",
+        ),
+        # With interoperability (HMAC) keys. Google changes Accept-Encoding on the way in, so that
+        # no signature may cover it.
+        "gcs": ProviderFacts(
+            title="Google Cloud Storage",
+            rclone_name="GCS",
+            endpoint="optional",
+            address="https://storage.googleapis.com",
+            host=r"(.+\.)?storage\.googleapis\.com",
+            path_style="never",
+        ),
+        "wasabi": ProviderFacts(
+            title="Wasabi",
+            rclone_name="Wasabi",
+            endpoint="optional",
+            address="https://s3.{region}.wasabisys.com",
+            host=r"(.+\.)?wasabisys\.com",
+            region_in_host=r"^s3\.([a-z0-9-]+)\.wasabisys\.com$",
+            region="us-east-1",
+            path_style="never",
+        ),
+        # rclone has no name for it. Newer buckets are reached by their host name alone.
+        "tigris": ProviderFacts(
+            title="Tigris",
+            rclone_name="Other",
+            endpoint="optional",
+            address="https://t3.storage.dev",
+            host=r"(.+\.)?(t3\.storage\.dev|fly\.storage\.tigris\.dev)",
+            region="auto",
+            settings=MappingProxyType({"FORCE_PATH_STYLE": "false", "LIST_VERSION": "2"}),
+        ),
+        "digitalocean": ProviderFacts(
+            title="DigitalOcean Spaces",
+            rclone_name="DigitalOcean",
+            endpoint="required",
+            host=r"(.+\.)?digitaloceanspaces\.com",
+            path_style="never",
+        ),
+        "scaleway": ProviderFacts(
+            title="Scaleway Object Storage",
+            rclone_name="Scaleway",
+            endpoint="required",
+            host=r"(.+\.)?scw\.cloud",
+            region_in_host=r"^s3\.([a-z0-9-]+)\.scw\.cloud$",
+            path_style="never",
+            max_parts=1000,
+        ),
+        # rclone makes any smaller part as large as one of Storj's segments.
+        "storj": ProviderFacts(
+            title="Storj",
+            rclone_name="Storj",
+            endpoint="optional",
+            address="https://gateway.storjshare.io",
+            host=r"(.+\.)?gateway(\..+)?\.storjshare\.io",
+            path_style="never",
+            min_part_bytes=64 * MIB,
+        ),
+        "ceph": ProviderFacts(title="Ceph", rclone_name="Ceph", endpoint="required"),
+        "minio": ProviderFacts(
+            title="MinIO", rclone_name="Minio", endpoint="required", region="us-east-1"
+        ),
+        "other": ProviderFacts(title="any S3 server", rclone_name="Other", endpoint="required"),
+    }
+)
+# rclone's switches for servers that speak S3 in their own way, as `other` takes them: all that it
+# has but those for what is never done here, such as listing versions and locking objects.
+QUIRKS = (
+    "list_version",
+    "list_url_encode",
+    "sign_accept_encoding",
+    "might_gzip",
+    "use_accept_encoding_gzip",
+    "use_already_exists",
+    "use_data_integrity_protections",
+    "use_multipart_etag",
+    "use_multipart_uploads",
+    "use_unsigned_payload",
+    "use_x_id",
+)
