@@ -34,11 +34,11 @@ NOT_CHECKED = Preflight()
 
 
 def used_targets(plan: Plan) -> tuple[str, ...]:
-    """The targets that operations or the probe move data to, in the order of the experiment."""
+    """The targets that operations use, in the order of the experiment.
+
+    Not one that is only probed: what comes of that is for the experiment's rules to say.
+    """
     names = {operation.cell.knobs.target for operation in plan.operations}
-    rules = plan.spec.node
-    if rules.min_upload_mbps is not None or rules.min_download_mbps is not None:
-        names.add(rules.probe.target or plan.spec.results.target)
     return tuple(name for name in plan.spec.targets if name in names)
 
 

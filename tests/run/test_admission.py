@@ -241,6 +241,8 @@ def test_a_signal_during_the_probe_leaves_nothing_behind(
     if kill == signal.SIGTERM:
         (run,) = _stored(s3_server, tmp_path)
         assert run["probe"]["upload_mbps"]["reason"] == "the run was stopped"
+        # Nothing is held against the node.
+        assert (run["status"], run["reason_code"]) == ("failed", "stopped")
         assert all(name.startswith("results/") for name in _names(s3_server, tmp_path))
 
 
