@@ -68,6 +68,7 @@ def remote_of(target: Target) -> Remote:
         "REGION": region_of(target),
         "NO_CHECK_BUCKET": "true",
         "FORCE_PATH_STYLE": _lower(target.force_path_style),
+        "USE_UNSIGNED_PAYLOAD": "true" if _can_not_trail(facts.rclone_name, target) else None,
     }
     known = {key: value for key, value in settings.items() if value is not None}
     quirks = {key.upper(): str(value).lower() for key, value in target.quirks}
@@ -118,6 +119,15 @@ def _secret(reference: SecretRef, remote: Remote, secrets: Mapping[str, str]) ->
             f"export {reference.env}=…, or pass -e {reference.env} to the container",
         )
     return value
+
+
+def _can_not_trail(rclone_name: str, target: Target) -> bool:
+    """True where rclone would put an object's checksum after it, which takes TLS.
+
+    Without, its S3 library reads the object twice to sign it, and one that is streamed can't be.
+    Parts of a multipart upload are signed either way.
+    """
+    return rclone_name == "AWS" and (target.endpoint or "").lower().startswith("http:")
 
 
 def _lower(flag: bool | None) -> str | None:
