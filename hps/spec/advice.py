@@ -60,6 +60,8 @@ def advice(violation: Violation) -> str:
         return _of_list(violation.path)
     if not isinstance(node, ScalarNode) or node.secret or node.value is None:
         return ""
+    if node.value is False and "countries" in violation.path:
+        return 'write "NO", in quotes, for Norway: a program that reads YAML 1.1 makes false of NO'
     if violation.rules.get("type") == "object":
         return _as_mapping(violation, node)
     return _as_list(violation, node)

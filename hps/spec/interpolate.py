@@ -107,6 +107,7 @@ class Interpolator:
             value=scalars.resolve(text) if node.plain else text,
             filled_from=tuple(dict.fromkeys(filling.filled_from)),
             unset=tuple(dict.fromkeys(filling.unset)),
+            filled=text,
         )
 
     def _problem(self, node: ScalarNode, fault: _Fault) -> Problem:
