@@ -24,6 +24,7 @@ _BY_FILE = [
     ("validate", "FILE"),
     ("plan", "FILE"),
     ("run", "FILE", "--output", "OUT"),
+    ("check", "FILE"),
     ("node", "FILE"),
     ("clean", "FILE", "--yes", "--output", "OUT"),
     ("results", "pull", "FILE", "--from", "FILE", "--cache", "OUT"),
