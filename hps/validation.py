@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hps import odd_values
+from hps import odd_values, temporary
 from hps import spec as specs
-from hps import temporary
 from hps.errors import HpsError
 from hps.model import Spec
 from hps.node import cgroup

@@ -8,8 +8,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
 
-from hps.model import KNOBS
 from hps.catalog.providers import GIB, MIB
+from hps.model import KNOBS
 from hps.spec.formats import FORMATS, FormatError
 from hps.spec.nodes import Path, ScalarNode
 from hps.step_kinds import STEP_KINDS
