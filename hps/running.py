@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from hps import log, session
+from hps import log, odd_values, session
 from hps.analyze.summary import summarize
 from hps.catalog.failures import Failure
 from hps.errors import (
@@ -173,6 +173,8 @@ def options_of(output: Path, env: Mapping[str, str], **how: Unpack[How]) -> sess
     A platform that gives its machines ids starts a container again where it has been before; who
     runs an experiment again by hand wants it measured again.
     """
+    if str(output) == env.get("HPS_OUTPUT"):
+        odd_values.checked("HPS_OUTPUT", str(output))
     fresh, rerun, resume = how["fresh"], how["rerun"], how["resume"]
     if fresh and (rerun or resume):
         what = "--rerun" if rerun else "--resume"

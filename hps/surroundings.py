@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hps import process, temporary
+from hps import odd_values, process, temporary
 from hps.errors import HpsError
 from hps.model import Spec, Target
 from hps.probe.link import Link
@@ -89,7 +89,7 @@ def _started(
 def _secrets(
     targets: Mapping[str, Target], env: Mapping[str, str], keys: Mapping[str, str]
 ) -> dict[str, str]:
-    """Every secret that the targets name. Raises `HpsError` naming the first that is not set."""
+    """Every secret that the targets name. Raises `HpsError` naming one that is unset, or odd."""
     known = {**env, **keys}
     names = {
         reference.env
@@ -102,4 +102,4 @@ def _secrets(
             f"not set in the environment: {', '.join(missing)}",
             f"export {missing[0]}=…, or pass -e {missing[0]} to the container",
         )
-    return {name: known[name] for name in names}
+    return {name: odd_values.checked(name, known[name], is_key=True) for name in sorted(names)}

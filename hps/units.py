@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
@@ -34,6 +34,20 @@ _SECONDS: Mapping[str, Decimal] = {
 }
 _QUANTITY = re.compile(r"\s*(?P<number>\d{1,18}(?:\.\d{1,9})?)\s*(?P<unit>[A-Za-z/]*)\s*", re.ASCII)
 
+# Without a unit a number as large as this is one of bytes, or of bits a second: nobody means that
+# many mebibytes, or megabits a second.
+_BYTES_FROM = 64 * 1024
+_BITS_FROM = 100_000
+_NOTES: Mapping[str, str] = {
+    "kbps": "kilobits a second",
+    "Mbps": "megabits a second",
+    "Gbps": "gigabits a second",
+    "MiB/s": "mebibytes a second",
+    "ms": "milliseconds",
+    "s": "seconds",
+    "m": "minutes",
+}
+
 Number = TypeVar("Number", int, Decimal)
 
 SIZE_UNITS = "KiB, MiB, GiB, TiB, or kB, MB, GB, TB"
@@ -45,7 +59,7 @@ def parse_size_bytes(text: str) -> int:
     """`10MiB` -> 10485760. Raises `UnitError` where the unit is missing, ambiguous or unknown."""
     number, unit = _split(text, "size", SIZE_UNITS)
     if unit == "" or unit in {"K", "M", "G", "T", "k"}:
-        raise UnitError(f"{_shown(text)} has no unit", _two_readings(number, unit))
+        raise _no_unit(text, size_readings(number, unit), SIZE_UNITS)
     factor = _factor(text, unit, _SIZES, "size", SIZE_UNITS)
     size_bytes = number * factor
     if size_bytes != size_bytes.to_integral_value():
@@ -57,8 +71,7 @@ def parse_rate_mbps(text: str) -> float:
     """`20Mbps` -> 20.0, `1MiB/s` -> 8.388608. Raises `UnitError`."""
     number, unit = _split(text, "rate", RATE_UNITS)
     if unit == "":
-        hint = f"write {number}Mbps for megabits or {number}MiB/s for mebibytes a second"
-        raise UnitError(f"{_shown(text)} has no unit", hint)
+        raise _no_unit(text, rate_readings(number), RATE_UNITS)
     factor = _factor(text, unit, _BITS_PER_SECOND, "rate", RATE_UNITS)
     return float(number * factor / 1_000_000)
 
@@ -67,9 +80,40 @@ def parse_time_s(text: str) -> float:
     """`300ms` -> 0.3. Raises `UnitError`."""
     number, unit = _split(text, "time", TIME_UNITS)
     if unit == "":
-        hint = f"write {number}s for seconds or {number}ms for milliseconds"
-        raise UnitError(f"{_shown(text)} has no unit", hint)
+        raise _no_unit(text, time_readings(number), TIME_UNITS)
     return float(number * _factor(text, unit, _SECONDS, "time", TIME_UNITS))
+
+
+def size_readings(number: Decimal, prefix: str = "") -> tuple[str, ...]:
+    """What a size without its unit, or with half of it (`10M`), may mean, the likeliest first."""
+    if not prefix and number >= _BYTES_FROM:
+        return tuple(dict.fromkeys((format_size(int(number)), f"{int(number)}B")))
+    large = prefix.upper() or "M"
+    units = (f"{large}iB", "kB" if large == "K" else f"{large}B")
+    return tuple(f"{number:f}{unit}" for unit in units if number * _SIZES[unit] % 1 == 0)
+
+
+def rate_readings(number: Decimal) -> tuple[str, ...]:
+    """What a rate without its unit may mean, the likeliest first."""
+    if number < _BITS_FROM:
+        return f"{number:f}Mbps", f"{number:f}MiB/s"
+    bits = int(number)
+    whole = (
+        f"{bits // _BITS_PER_SECOND[unit]}{unit}"
+        for unit in ("Gbps", "Mbps", "kbps")
+        if bits % _BITS_PER_SECOND[unit] == 0
+    )
+    return next(whole, f"{Decimal(bits) / 1000}kbps"), f"{number:f}kbps"
+
+
+def time_readings(number: Decimal) -> tuple[str, ...]:
+    """What a time without its unit may mean, the likeliest first."""
+    return f"{number:f}s", f"{number:f}ms"
+
+
+def spelled(readings: Iterable[str]) -> str:
+    """`write 10MiB (10,485,760 bytes) or 10MB (10,000,000 bytes)`."""
+    return f"write {' or '.join(f'{text} ({_note(text)})' for text in readings)}"
 
 
 def format_size(size_bytes: int) -> str:
@@ -105,6 +149,16 @@ def format_time(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} m"
 
 
+def _note(text: str) -> str:
+    number, unit = _split(text, "size", SIZE_UNITS)
+    return _NOTES.get(unit) or f"{int(number * _SIZES[unit]):,} bytes"
+
+
+def _no_unit(text: str, readings: tuple[str, ...], units: str) -> UnitError:
+    hint = spelled(readings) if readings else f"a number and a unit: {units}"
+    return UnitError(f"{_shown(text)} has no unit", hint)
+
+
 def _split(text: str, kind: str, units: str) -> tuple[Decimal, str]:
     match = _QUANTITY.fullmatch(text)
     if match is None:
@@ -125,17 +179,6 @@ def _factor(text: str, unit: str, factors: Mapping[str, Number], kind: str, unit
 
 def _folded(unit: str) -> str:
     return unit.lower().replace("/s", "ps")
-
-
-def _two_readings(number: Decimal, unit: str) -> str:
-    prefix = unit.upper() or "M"
-    decimal = "kB" if prefix == "K" else f"{prefix}B"
-    binary_bytes = int(number * _SIZES[f"{prefix}iB"])
-    decimal_bytes = int(number * _SIZES[decimal])
-    return (
-        f"write {number}{prefix}iB ({binary_bytes:,} bytes) or {number}{decimal} "
-        f"({decimal_bytes:,} bytes)"
-    )
 
 
 def _shown(text: str) -> str:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hps import odd_values, temporary
 from hps import spec as specs
-from hps import temporary
 from hps.errors import HpsError
 from hps.model import Spec
 from hps.node import cgroup
@@ -18,6 +18,7 @@ from hps.source import failed_run, read, shown
 from hps.spec.quote import visible
 
 _STDIN = "-"
+_EXPERIMENT = "EXPERIMENT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,8 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _read(name: str, env: Mapping[str, str]) -> specs.SpecText:
+    if name == env.get(_EXPERIMENT):
+        odd_values.checked(_EXPERIMENT, name)
     if name != _STDIN:
         return read(name, env)
     return specs.read_stream(sys.stdin.buffer if sys.stdin is not None else None)

@@ -17,7 +17,7 @@ LAYERS = (
     ("hps.catalog", "hps.secrecy", "hps.spelling"),
     ("hps", "hps.errors", "hps.guard", "hps.model", "hps.scrub"),
     ("hps.log", "hps.pidfd", "hps.prices", "hps.record", "hps.step_kinds", "hps.stop"),
-    ("hps.temporary", "hps.units", "hps.wire"),
+    ("hps.odd_values", "hps.temporary", "hps.units", "hps.wire"),
     ("hps.cells", "hps.extras", "hps.gates", "hps.node", "hps.orphans", "hps.process"),
     ("hps.analyze", "hps.connections", "hps.limit", "hps.plan", "hps.spec", "hps.targets"),
     ("hps.estimate", "hps.tools"),
@@ -36,8 +36,8 @@ LAYERS = (
     ("hps.__main__",),
 )
 LEAVES = {
-    *("hps.catalog", "hps.cells", "hps.errors", "hps.gates", "hps.model", "hps.prices"),
-    *("hps.secrecy", "hps.step_kinds", "hps.units", "hps.wire"),
+    *("hps.catalog", "hps.cells", "hps.errors", "hps.gates", "hps.model", "hps.odd_values"),
+    *("hps.prices", "hps.secrecy", "hps.step_kinds", "hps.units", "hps.wire"),
 }
 # Pure: no process, no network, no node. What each may know beyond the leaves.
 PURE: Mapping[str, set[str]] = {

@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from hps import odd_values
 from hps.catalog.providers import owner_of
 from hps.errors import HpsError
 from hps.model import Provider, SecretRef, Target
+from hps.secrecy import STORAGE_SECRETS
 from hps.spec.formats import (
     FormatError,
     check_bucket,
@@ -29,6 +31,10 @@ from hps.spec.formats import (
 _REQUIRED = {
     "r2": ("CLOUDFLARE_ENDPOINT_URL", "CLOUDFLARE_ID", "CLOUDFLARE_KEY"),
     "s3": ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BUCKET"),
+}
+_VARIABLES = {
+    "r2": (*_REQUIRED["r2"], "CLOUDFLARE_REGION", "BUCKET", "FOLDER"),
+    "s3": (*_REQUIRED["s3"], "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "FOLDER"),
 }
 KNOWN = tuple(_REQUIRED)
 
@@ -46,6 +52,9 @@ def target(name: str, env: Mapping[str, str]) -> Target:
             f"not set in the environment: {', '.join(unset)}: '{name}:' needs it",
             f"export {unset[0]}=…, or pass -e {unset[0]} to the container",
         )
+    for variable in _VARIABLES[name]:
+        is_key = variable in STORAGE_SECRETS
+        odd_values.checked(variable, env.get(variable, ""), is_key=is_key, needed_by=f"'{name}:'")
     return _r2(env) if name == "r2" else _s3(env)
 
 

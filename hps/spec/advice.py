@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hps.catalog.providers import PROVIDERS
-from hps.model import KNOBS
+from hps.model import KNOBS, SIZE_KNOBS
 from hps.secrecy import is_called_like_a_secret
+from hps.spec.formats import UNIT_FORMATS
 from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode
+from hps.spec.readings import bare, bare_text, readings
 from hps.spec.secret_values import is_safe_env_name
 from hps.spec.violation import RANGED, Violation
 from hps.spec.wording import path_text
 from hps.step_kinds import STEP_KINDS
+from hps.units import spelled
 
 # What people call a provider, and its name here.
 PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
@@ -23,19 +26,13 @@ PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
         "local": "embedded",
     }
 )
-_TIMES = {"ms": " (milliseconds)", "s": " (seconds)", "m": " (minutes)"}
-# The units that a number alone most likely has, by key and by format.
-_UNITS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "min_gpu_memory": ("GiB", "GB"),
-        "min_disk": ("GiB", "GB"),
-        "max_rtt": ("ms", "s"),
-        "timeout": ("s", "m"),
-        "duration": ("s", "m"),
-    }
+# The unit that a number alone most likely has.
+_FORMAT_UNITS: Mapping[str, str] = MappingProxyType(
+    {"hps-size": "MiB", "hps-rate": "Mbps", "hps-time": "s"}
 )
-_FORMAT_UNITS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"hps-size": ("MiB", "MB"), "hps-rate": ("Mbps", "MiB/s"), "hps-time": ("s", "ms")}
+# The format of what a key holds that a mapping was left out around.
+_KEY_FORMATS: Mapping[str, str] = MappingProxyType(
+    {"size": "hps-size", "timeout": "hps-time", "duration": "hps-time"}
 )
 # The key that a number, or else a word, stands for in place of a mapping.
 _KEYS: Mapping[Path, tuple[str, str]] = MappingProxyType(
@@ -48,7 +45,6 @@ _KEYS: Mapping[Path, tuple[str, str]] = MappingProxyType(
         ("node", "probe"): ("seconds", "method"),
     }
 )
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 # What stands in [ ] and { } without quotes.
 _WORD = re.compile(r"[A-Za-z0-9_./+-]{1,40}")
 _ITEM = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]{,39}")
@@ -64,22 +60,28 @@ def advice(violation: Violation) -> str:
         return _of_list(violation.path)
     if not isinstance(node, ScalarNode) or node.secret or node.value is None:
         return ""
+    if node.value is False and "countries" in violation.path:
+        return 'write "NO", in quotes, for Norway: a program that reads YAML 1.1 makes false of NO'
     if violation.rules.get("type") == "object":
         return _as_mapping(violation, node)
     return _as_list(violation, node)
 
 
 def unit(violation: Violation, node: ScalarNode) -> str:
-    """Both readings of a number that lacks its unit; nothing where the parser says them."""
-    if not _NUMBER.fullmatch(str(node.value).strip()):
+    """What to write for a number that lacks its unit; nothing where the parser says it."""
+    wanted, found = str(violation.rules.get("format")), bare(node)
+    if found is None or wanted not in UNIT_FORMATS:
         return ""
-    units = _UNITS.get(str(violation.path[-1]))
-    if units is None and "${" in node.text:
-        units = _FORMAT_UNITS.get(str(violation.rules.get("format")))
-    if units is None:
+    texts = readings(violation.path, wanted, found)
+    if not node.filled_from and not node.unset:
+        return spelled(texts) if texts else ""
+    # What a variable holds is not shown.
+    number = f"{found.number:f}"
+    units = [text.removeprefix(number) for text in texts if text.startswith(number)]
+    whole = node.text.strip()
+    if not units or not whole.endswith(found.prefix):
         return ""
-    readings = (f"{node.text.strip()}{one}{_TIMES.get(one, '')}" for one in units)
-    return f"write {' or '.join(readings)}"
+    return f"write {' or '.join(whole.removesuffix(found.prefix) + one for one in units)}"
 
 
 def _of_mapping(path: Path, node: MapNode, wanted: str) -> str:
@@ -87,21 +89,24 @@ def _of_mapping(path: Path, node: MapNode, wanted: str) -> str:
     if isinstance(name, ScalarNode) and node.names() == ("env",) and is_safe_env_name(name.text):
         return _from_environment(name.text, wanted)
     if _is_axis(path) and path[1] in RANGED and {"from", "to"} & set(node.names()):
-        return f"write {path[1]}: {{range: {{{_written(node)}}}}}"
+        return f"write {path[1]}: {{range: {{{_written(path, node)}}}}}"
     return ""
 
 
 def _from_environment(name: str, wanted: str) -> str:
     if is_called_like_a_secret(name):
         return "only what a target takes as a secret is named by {env: …}"
-    units = _FORMAT_UNITS.get(wanted)
-    number = f", or ${{{name}}}{units[0]} where it holds a number alone" if units else ""
+    one = _FORMAT_UNITS.get(wanted)
+    number = f", or ${{{name}}}{one} where it holds a number alone" if one else ""
     return f"write ${{{name}}}{number}; {{env: …}} is for secrets"
 
 
-def _written(node: MapNode) -> str:
-    """A mapping's entries as they stand, where they are plain."""
-    words = [(str(key.value), _word(value)) for key, value in node.entries]
+def _written(path: Path, node: MapNode) -> str:
+    """A range's entries as they stand, where they are plain, with units where they lack them."""
+    words = [
+        (name, _with_unit((*path, "range", name), _axis_format(path), _word(value)))
+        for name, value in ((str(key.value), value) for key, value in node.entries)
+    ]
     known = all(name and word for name, word in words)
     return ", ".join(f"{name}: {word}" for name, word in words) if known else "from: …, to: …"
 
@@ -128,8 +133,7 @@ def _as_mapping(violation: Violation, node: ScalarNode) -> str:
         return f"write targets: {{NAME: {{provider: {word}}}}}"
     if key == "provider":
         word = PROVIDER_NAMES.get(word.lower(), word)
-    if key in {"duration", "timeout"} and _NUMBER.fullmatch(word):
-        word = f"{word}s"
+    word = _with_unit((*path, key), _KEY_FORMATS.get(key, ""), word)
     return f"write {path[-1]}: {{{key}: {word}}}"
 
 
@@ -161,7 +165,8 @@ def _as_list(violation: Violation, node: ScalarNode) -> str:
     many = is_list or (len(words) > 1 and _is_axis(path))
     if not many or len(words) > _MAX_ITEMS or not all(map(_ITEM.fullmatch, words)):
         return ""
-    return f"write a list: [{', '.join(words)}]"
+    wanted = _axis_format(path) if _is_axis(path) else ""
+    return f"write a list: [{', '.join(_with_unit(path, wanted, word) for word in words)}]"
 
 
 def _no_list(path: Path) -> str:
@@ -170,6 +175,16 @@ def _no_list(path: Path) -> str:
         "a variable gives one value and never a list; write the list out, with a ${…} for each, "
         f"or use --set {key}=[…]"
     )
+
+
+def _with_unit(path: Path, wanted: str, word: str) -> str:
+    """A word as it stands, or the likeliest that a number without its unit may mean."""
+    found = bare_text(word) if wanted else None
+    return next(iter(readings(path, wanted, found)), word) if found else word
+
+
+def _axis_format(path: Path) -> str:
+    return "hps-size" if path[1] in SIZE_KNOBS else ""
 
 
 def _is_axis(path: Path) -> bool:

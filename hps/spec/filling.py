@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from hps.secrecy import may_name_secret
 from hps.spec.characters import check_characters
 from hps.spec.interpolate import Interpolator
-from hps.spec.nodes import MapNode, Node, ScalarNode, as_mapping
+from hps.spec.nodes import MapNode, Node, ScalarNode, as_mapping, problem_at
 from hps.spec.problems import Problem
 from hps.spec.secret_values import hide_secrets
 from hps.spec.source import SpecText, decode, lines
 from hps.spec.trust import check_paths, check_secret_names
-from hps.spec.variables import refusing, secret_nodes
+from hps.spec.variables import odd_variable, refusing, secret_nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,9 @@ def fill_in(root: MapNode, source: SpecText, env: Mapping[str, str]) -> Filled:
     hidden = hide_secrets(root, problems)
     text_lines = lines(decode(source))
     quietly = Interpolator(env, source.name, text_lines)
-    refuse = refusing(_secrets(hidden, quietly), trusted=source.trusted)
+    secrets = _secrets(hidden, quietly)
+    problems.extend(_odd(secrets, env, trusted=source.trusted))
+    refuse = refusing(secrets, trusted=source.trusted)
     interpolator = Interpolator(env, source.name, text_lines, refuse)
     filled = as_mapping(interpolator.fill(hidden))
     problems.extend(interpolator.problems)
@@ -39,6 +42,19 @@ def fill_in(root: MapNode, source: SpecText, env: Mapping[str, str]) -> Filled:
         problems.extend(check_secret_names(filled, source.name))
         problems.extend(check_paths(filled, source.name))
     return Filled(root=filled, told=interpolator.told, problems=tuple(problems))
+
+
+def _odd(
+    secrets: Mapping[str, ScalarNode], env: Mapping[str, str], *, trusted: bool
+) -> Iterator[Problem]:
+    """A problem for each secret that is set, and is none as it is.
+
+    Nothing is told of a variable that the experiment may not name.
+    """
+    for name, node in secrets.items():
+        odd = odd_variable(name, env, is_key=True)
+        if odd is not None and (trusted or may_name_secret(name)):
+            yield problem_at(node.mark, odd.message, rule=odd.rule, hint=odd.hint)
 
 
 def _secrets(root: Node, interpolator: Interpolator) -> dict[str, ScalarNode]:

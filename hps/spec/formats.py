@@ -25,6 +25,8 @@ MAX_RATE_MBPS = 10_000_000
 MAX_TIME_S = 30 * 24 * 3600
 # More digits than the parser of units takes.
 _LONG = re.compile(r"\s*[0-9]{19}")
+# No unit makes anything of it.
+_NOTHING = re.compile(r"\s*0+(\.0+)?\s*[kKMGT]?\s*")
 _NEGATIVE = re.compile(r"\s*-\s*[0-9.]")
 _ENDPOINT_HINT = "http:// or https://, a host and perhaps a port, such as https://s3.example.org"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
@@ -49,7 +51,9 @@ class FormatError(HpsError):
 
 def check_size(text: str) -> None:
     """A size of a byte or more, at most 1024 TiB."""
-    size_bytes = _parsed(parse_size_bytes, text, "size", SIZE_UNITS)
+    size_bytes = (
+        0 if _NOTHING.fullmatch(text) else _parsed(parse_size_bytes, text, "size", SIZE_UNITS)
+    )
     if size_bytes < 1:
         raise FormatError("is a size of nothing", "expected at least one byte", "bad-size")
     if size_bytes > MAX_SIZE_BYTES:
@@ -162,6 +166,8 @@ def _parsed(parse: Callable[[str], float], text: str, kind: str, units: str) -> 
         raise FormatError("is negative", f"expected a {kind} above 0", f"bad-{kind}")
     if _LONG.match(text):
         return math.inf
+    if _NOTHING.fullmatch(text) and kind != "rate":
+        return 0
     try:
         return parse(text)
     except UnitError as error:

@@ -14,7 +14,7 @@ from hps.spec import scalars
 from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
 from hps.spec.problems import Problem
 from hps.spec.quote import quoted
-from hps.spec.variables import Refusal, Refuse, tells_the_place
+from hps.spec.variables import Refusal, Refuse, odd_variable, tells_the_place
 
 MAX_FILLED_CHARACTERS = 1024**2
 # Of one value; more would say nothing new.
@@ -68,6 +68,7 @@ class Interpolator:
         self._file = file
         self._lines = text_lines
         self._refuse = refuse
+        self._odd: dict[str, Refusal | None] = {}
         self._characters = 0
 
     @property
@@ -89,7 +90,7 @@ class Interpolator:
 
     def _scalar(self, node: ScalarNode) -> ScalarNode:
         in_file = node.mark.file == self._file
-        filling = _Filling(refuse=lambda name: self._refuse(name, in_file))
+        filling = _Filling(refuse=lambda name: self._refusal(name, in_file))
         faults = list(islice(_fill_text(node.text, self._env, filling), _MAX_FAULTS))
         text = "".join(filling.pieces)
         self._characters += len(text)
@@ -107,7 +108,13 @@ class Interpolator:
             value=scalars.resolve(text) if node.plain else text,
             filled_from=tuple(dict.fromkeys(filling.filled_from)),
             unset=tuple(dict.fromkeys(filling.unset)),
+            filled=text,
         )
+
+    def _refusal(self, name: str, in_file: bool) -> Refusal | None:
+        if name not in self._odd:
+            self._odd[name] = odd_variable(name, self._env)
+        return self._refuse(name, in_file) or self._odd[name]
 
     def _problem(self, node: ScalarNode, fault: _Fault) -> Problem:
         mark = self._mark_of(node.mark, fault)

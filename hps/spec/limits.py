@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from hps.catalog.providers import GIB, MIB, PROVIDERS, ProviderFacts
+from hps.catalog.providers import MIB, PROVIDERS, ProviderFacts
 from hps.spec.nodes import ScalarNode, find, problem_at
 from hps.spec.problems import Problem
+from hps.spec.readings import near_part
 from hps.spec.steps_check import PlacedStep, setting_value
 from hps.spec.sweep import Point, Sweep, said
 from hps.spec.validate import Checked
@@ -94,17 +95,12 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
         return problem_at(node.mark, message, rule="part-size", hint=hint)
     if upload.parts > 1 and as_rclone_holds(upload.chunk_bytes) != upload.chunk_bytes:
         message = f"chunk_size {chunk} is a size that rclone can't hold exactly"
-        near = format_size(_near(upload.chunk_bytes))
+        near = format_size(near_part(upload.chunk_bytes))
         hint = f"whole MiB are exact, and eighths of a GiB from 1 GiB on; near it: {near}"
         return problem_at(node.mark, message, rule="inexact-chunk-size", hint=hint)
     if upload.parts <= facts.max_parts:
         return None
     return _too_many_parts(sweep, upload, facts, node, chunk)
-
-
-def _near(chunk_bytes: int) -> int:
-    step = MIB if chunk_bytes < GIB else GIB // 8
-    return max(5 * MIB, round(chunk_bytes / step) * step)
 
 
 def _too_many_parts(

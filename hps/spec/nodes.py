@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from hps.spec import scalars
@@ -30,7 +30,8 @@ class ScalarNode:
     """One value. `text` is as written, `value` what it means once variables are filled in.
 
     `filled_from`: the variables of the environment that went into it. `unset`: those whose default
-    did. `broken`: it has a problem already, so no other is reported. `secret`: never to be shown.
+    did. `filled`: the text with them in it, which is never shown. `broken`: it has a problem
+    already, so no other is reported. `secret`: never to be shown.
     """
 
     mark: Mark
@@ -39,6 +40,7 @@ class ScalarNode:
     plain: bool = True
     filled_from: tuple[str, ...] = ()
     unset: tuple[str, ...] = ()
+    filled: str | None = field(default=None, repr=False)
     broken: bool = False
     secret: bool = False
 

@@ -8,12 +8,14 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from hps.spec import scalars
 from hps.spec.explain import EXPLAINERS
 from hps.spec.formats import FORMATS, FormatError
-from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode, find, to_plain
+from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode, find, problem_at, to_plain
 from hps.spec.problems import MAX_PROBLEMS, Problem
 from hps.spec.schema import filled_in_schema
 from hps.spec.violation import Violation, bad_paths, unknown_keys
+from hps.spec.wording import name_of, say
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, FormatChecker
@@ -55,8 +57,27 @@ def check_schema(root: MapNode) -> Checked:
     ]
     bad = {path for violation in violations for path in bad_paths(violation) if path}
     bad.update(path for path, leaf in _leaves(root, ()) if leaf.broken)
+    ambiguous = [one for one in _leaves(root, ()) if one[0] not in bad and _numbers(one[1])]
+    problems.extend(_read_twice(path, leaf) for path, leaf in ambiguous)
+    bad.update(path for path, _ in ambiguous)
     cut = len(violations) == _MOST_VIOLATIONS
     return Checked(root=root, problems=tuple(problems), bad=frozenset(bad), cut=cut)
+
+
+def _numbers(leaf: ScalarNode) -> tuple[str, ...]:
+    """The two numbers that a value is, by the version of YAML, or the one where it is also text."""
+    text = leaf.text if leaf.filled is None else leaf.filled
+    return scalars.numbers_read(text) if leaf.plain and not leaf.secret else ()
+
+
+def _read_twice(path: Path, leaf: ScalarNode) -> Problem:
+    message = f"{name_of(path)} is {say(leaf)}, which YAML reads in two ways"
+    if leaf.filled is None:
+        hint = f"{scalars.old_reading(leaf.text)}; write {' or '.join(_numbers(leaf))}"
+    else:
+        told = "YAML 1.1 reads it otherwise than YAML 1.2 (used here)"
+        hint = f"{told}; write it in digits alone, without a zero before them"
+    return problem_at(leaf.mark, message, rule="two-readings", hint=hint)
 
 
 @cache

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from hps.odd_values import oddity
 from hps.secrecy import VARIABLE_PREFIX, is_called_like_a_secret
 from hps.spec.nodes import ListNode, MapNode, Node, ScalarNode
 from hps.spec.problems import OVERRIDE_PREFIX
@@ -21,6 +22,7 @@ _PLACE_NAME = re.compile(
     r"SALAD_[A-Z_]+_(?:ID|NAME)|HOSTNAME|(?:HOST|NODE|POD|MACHINE)_(?:ID|NAME)"
 )
 _RULE = "secret-filled-in"
+_ODD_RULE = "odd-variable"
 _SHOWN = "what is filled in is shown and stored with results"
 
 
@@ -69,6 +71,15 @@ def refusing(secrets: Mapping[str, ScalarNode], *, trusted: bool) -> Refuse:
         return None
 
     return refuse
+
+
+def odd_variable(name: str, env: Mapping[str, str], *, is_key: bool = False) -> Refusal | None:
+    """Why a variable can't be meant as it is; None for an ordinary one, and for an unset one."""
+    odd = oddity(env.get(name, ""), is_key=is_key)
+    if odd is None:
+        return None
+    message = f"the environment variable {name} {odd.what}"
+    return Refusal(message=message, hint=odd.hint, rule=_ODD_RULE)
 
 
 def _holds_a_secret(name: str, node: ScalarNode) -> Refusal:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hps import odd_values
 from hps.catalog.providers import NOT_AS_WRITTEN, PROVIDERS
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
@@ -68,6 +69,7 @@ def remote_of(target: Target) -> Remote:
         "REGION": region_of(target),
         "NO_CHECK_BUCKET": "true",
         "FORCE_PATH_STYLE": _lower(target.force_path_style),
+        "USE_UNSIGNED_PAYLOAD": "true" if _can_not_trail(facts.rclone_name, target) else None,
     }
     known = {key: value for key, value in settings.items() if value is not None}
     quirks = {key.upper(): str(value).lower() for key, value in target.quirks}
@@ -98,7 +100,8 @@ def address_of(target: Target) -> str | None:
 def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a child that talks to `remote`.
 
-    `secrets` maps the names that specs use to values. Raises `HpsError` naming an unset one.
+    `secrets` maps the names that specs use to values. Raises `HpsError` naming one that is unset,
+    or odd.
     """
     env = {name: os.environ[name] for name in INHERITED if name in os.environ}
     env |= {"RCLONE_CONFIG": os.devnull, "TZ": "UTC", "LC_ALL": "C"}
@@ -117,7 +120,17 @@ def _secret(reference: SecretRef, remote: Remote, secrets: Mapping[str, str]) ->
             f"the environment variable {reference.env} is not set: target '{remote.name}' needs it",
             f"export {reference.env}=…, or pass -e {reference.env} to the container",
         )
-    return value
+    needed_by = f"target '{remote.name}'"
+    return odd_values.checked(reference.env, value, is_key=True, needed_by=needed_by)
+
+
+def _can_not_trail(rclone_name: str, target: Target) -> bool:
+    """True where rclone would put an object's checksum after it, which takes TLS.
+
+    Without, its S3 library reads the object twice to sign it, and one that is streamed can't be.
+    Parts of a multipart upload are signed either way.
+    """
+    return rclone_name == "AWS" and (target.endpoint or "").lower().startswith("http:")
 
 
 def _lower(flag: bool | None) -> str | None:

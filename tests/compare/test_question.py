@@ -52,7 +52,7 @@ def test_a_condition_is_read_in_base_units(
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("rtt<50", "--where: rtt: '50' has no unit", "write 50s for seconds or 50ms"),
+        ("rtt<50", "--where: rtt: '50' has no unit", "write 50s (seconds) or 50ms"),
         ("size=200", "--where: size: '200' has no unit", "200MiB"),
         ("chunksize=5MiB", "--where: there is no 'chunksize'", "did you mean chunk_size?"),
         ("nonsense", "--where: 'nonsense' is no condition", "NAME=VALUE"),

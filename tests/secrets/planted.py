@@ -34,7 +34,7 @@ def plant() -> Planted:
     """Fresh secrets, with the characters that encodings change wherever these may stand."""
     mark = secrets.token_hex(6)
     key_id = f"AKIA{mark}=+x"  # goes into a header, where no '/' may be
-    word = f"wJ/+{mark}=X%2F&n\"F'E\\M$I 9é😀"
+    word = f"wJ/+{mark}=X%2F&n\"F'E\\M$I 9"
     ticket = f"tok/{mark}+A%B&\"C'D\\E$F="
     other = f"ghp/{mark}+Q%R&\"S'T\\U$V W"
     password = f"p/{mark}+w%rd&x=$"

@@ -74,6 +74,11 @@ def test_a_session_token_and_a_name_with_a_dash() -> None:
             Target(name="r", provider="other", quirks=(("use_x_id", False),)),
             *("USE_X_ID", "false"),
         ),
+        (
+            Target(name="r", provider="aws", endpoint="http://host"),
+            "USE_UNSIGNED_PAYLOAD",
+            "true",
+        ),
         (Target(name="r", provider="minio"), "PROVIDER", "Minio"),
         (Target(name="r", provider="backblaze"), "PROVIDER", "Other"),
         (Target(name="r", provider="embedded"), "PROVIDER", "Rclone"),
@@ -82,6 +87,12 @@ def test_a_session_token_and_a_name_with_a_dash() -> None:
 )
 def test_what_a_provider_needs(target: Target, setting: str, value: str) -> None:
     assert remote_of(target).env[f"RCLONE_CONFIG_R_{setting}"] == value
+
+
+@pytest.mark.parametrize("endpoint", [None, "https://host"])
+def test_what_goes_to_amazon_by_tls_is_signed_as_usual(endpoint: str | None) -> None:
+    remote = remote_of(Target(name="r", provider="aws", endpoint=endpoint))
+    assert "RCLONE_CONFIG_R_USE_UNSIGNED_PAYLOAD" not in remote.env
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_rates(text: str, mbps: float) -> None:
         (
             "20",
             "'20' has no unit",
-            "write 20Mbps for megabits or 20MiB/s for mebibytes a second",
+            "write 20Mbps (megabits a second) or 20MiB/s (mebibytes a second)",
         ),
         (
             "20mbps",
@@ -161,7 +161,7 @@ def test_times(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("30", "write 30s for seconds or 30ms for milliseconds"),
+        ("30", "write 30s (seconds) or 30ms (milliseconds)"),
         ("30S", "did you mean s? ms, s, m or h"),
         ("1m30s", "a number and a unit: ms, s, m or h"),
     ],
