@@ -91,8 +91,9 @@ IS_ROW: Mapping[str, str] = {
 # Lines of older versions have neither; what is `ok` has both, and they are empty.
 _REASON_CODE = "nullif(reason_code, '')"
 _REASON_OWNER = "nullif(reason_owner, '')"
-# A mistake in the experiment is none of its node's: no verdict is held against the node for it.
-_HELD = "CASE WHEN coalesce(reason_owner, '') <> 'experiment' THEN {} END"
+# A run that did not begin says something of its node only where the node, or its way to the target,
+# was at fault: a mistake in the experiment, or a run that was stopped, is no verdict.
+_HELD = "CASE WHEN coalesce(reason_owner, '') NOT IN ('experiment', 'tool', 'hps') THEN {} END"
 
 # Each column of a table and the expression over a line that it is made with.
 RUNS: Mapping[str, str] = {

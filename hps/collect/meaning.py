@@ -28,7 +28,7 @@ _OF_ALL = {
     "probe_upload_mbps": "bandwidth up, before the first operation",
     "probe_download_mbps": "bandwidth down, before the first operation",
     "proxied": "true where a proxy was in the way to the target",
-    "accepted": "the verdict on the node; NULL where there is none, or the experiment was at fault",
+    "accepted": "the verdict on the node; NULL: none, or it was not at fault",
     "action": "what followed: run, reallocate, exit, continue",
     "reasons": "why the node was rejected",
     "checks": "each rule: name, value, bound, unit, outcome, reason",

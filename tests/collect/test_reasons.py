@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from hps.catalog.failures import KINDS
 from tests.collect.conftest import Bucket
 from tests.collect.fleet import Cell, Record, SimNode, failed_run, write_fleet
 from tests.collect.tabled import ask, lines, one, skipped, write
@@ -91,12 +92,15 @@ def test_what_was_compacted_before_is_kept(bucket: Bucket) -> None:
     assert ask(query, bucket.work / "hps-cache") == [("server_error", 4), (None, 20)]
 
 
-def test_an_experiments_mistake_is_no_verdict_on_the_node(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", ["bad_credentials", "tool_missing", "stopped"])
+def test_what_is_neither_the_nodes_nor_its_ways_fault_is_no_verdict(
+    tmp_path: Path, code: str
+) -> None:
     run = _stored(tmp_path)
     verdict = {"accepted": False, "action": "exit", "reasons": ["upload unknown"], "checks": []}
-    mistaken = failed_run(run, "bad_credentials", "403 SignatureDoesNotMatch", verdict=verdict)
+    mistaken = failed_run(run, code, "the reason", verdict=verdict)
     write(tmp_path / "x.jsonl", {**mistaken, "started_at": "2026-01-07T00:00:00.000000Z"})
-    assert ask(_OF_RUNS, tmp_path) == [("bad_credentials", "experiment", None, None)]
+    assert ask(_OF_RUNS, tmp_path) == [(code, KINDS[code].owner, None, None)]
     assert ask("SELECT runs, accepted, reasons FROM nodes", tmp_path) == [(2, True, [])]
 
 

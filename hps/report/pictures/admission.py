@@ -27,6 +27,7 @@ _WORDS = {
     "max_rtt": ("maximum round-trip time", "round trip too long"),
     "min_gpu_memory": ("minimum GPU memory", "too little GPU memory"),
     "min_disk": ("minimum disk", "disk too small"),
+    "reach": ("target within reach", "the target is out of reach"),
     "countries": ("countries", "not in the countries asked for"),
 }
 _WIDTHS = {"Mbps": 20.0, "ms": 20.0, "GiB": 1.0}
