@@ -18,6 +18,7 @@ from hps.analyze.question import (
     RowsBaseline,
     read,
 )
+from hps.analyze.reasons import NeverBegan
 from hps.analyze.strata import sentences
 from hps.collect import dimensions, facts, fleet, panels, remarks, tables, times
 from hps.errors import EXIT_NO_DATA, HpsError
@@ -47,6 +48,7 @@ class _Collected:
     panels: tuple[Panel, ...]
     notes: tuple[str, ...]
     nodes: tuple[FleetNode, ...]
+    never_began: tuple[NeverBegan, ...]
     hours: tuple[TimePoint, ...]
     tenths: tuple[TimePoint, ...]
     provenance: Provenance
@@ -76,6 +78,7 @@ def find(inputs: Sequence[Path], question: Question) -> Findings:
         changes=_changes(collected, asked),
         sentences=sentences(comparisons),
         thresholds=collected.thresholds,
+        never_began=collected.never_began,
     )
 
 
@@ -109,6 +112,7 @@ def _read_out(
         panels=selected.panels,
         notes=notes,
         nodes=nodes,
+        never_began=fleet.never_began(connection),
         hours=hours,
         tenths=tenths,
         provenance=provenance,

@@ -58,8 +58,8 @@ def _untold(folders: dict[str, None]) -> set[int]:
 
 
 def _is_ours(process: Path, folders: dict[str, None]) -> bool:
-    said = (process / "cmdline").read_bytes()
-    if not any(os.fsencode(folder) + b"/" in said for folder in folders):
+    arguments = (process / "cmdline").read_bytes()
+    if not any(os.fsencode(folder) + b"/" in arguments for folder in folders):
         return False
     return b"RCLONE_CONFIG=/dev/null" in (process / "environ").read_bytes().split(b"\0")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,26 @@ DELETING = {
 NAMING_STEPS = {
     *("hps.estimate", "hps.execute", "hps.probe.check", "hps.spec.steps_check"),
     *("hps.step_kinds", "hps.steps"),
+}
+# What messages are called, and what looks for words in a text.
+MESSAGES = {
+    *("reason", "reasons", "why", "wrong", "trouble", "failure", "error", "err", "last_error"),
+    *("said", "message", "msg", "detail", "last_line", "stderr"),
+}
+SEARCHES = {
+    *("startswith", "endswith", "find", "rfind", "index", "rindex", "count", "split", "rsplit"),
+    *("partition", "rpartition", "removeprefix", "removesuffix", "sub"),
+    *("search", "match", "fullmatch", "findall", "finditer"),
+}
+SEARCHES_OF_SQL = re.compile(
+    r"\breasons?\s+(?:NOT\s+)?(?:I?LIKE|SIMILAR|GLOB)\b"
+    r"|\b(?:contains|starts_with|ends_with|instr|regexp_\w+)\(\s*(?:\w+\.)?reasons?\b",
+    re.IGNORECASE,
+)
+# Those that read what servers, rclone or git say, and make codes or values of it.
+READ_A_TOOLS_WORDS = {
+    *("hps.catalog.s3_errors", "hps.tools.evidence", "hps.tools.rclone_log", "hps.tools.why"),
+    *("hps.collect.transfer", "hps.gpu.arrivals", "hps.source.git"),
 }
 MOST_LINES = 600
 MOST_LINES_OF_A_FUNCTION = 35
@@ -224,6 +245,96 @@ def test_what_deletes_in_a_bucket_is_built_in_one_place() -> None:
 def _texts(module: str) -> set[str]:
     constants = (node for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant))
     return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def test_nothing_is_decided_by_the_words_of_a_message() -> None:
+    """A failure has a code and an owner: another wording must never be another outcome."""
+    assert set(_modules()) >= READ_A_TOOLS_WORDS
+    others = (module for module in _modules() if module not in READ_A_TOOLS_WORDS)
+    assert {module: lines for module in others if (lines := _searches(_tree(module)))} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '"501" in wrong',
+        "any(word in error.message for word in GONE)",
+        'str(error).lower().startswith("no such")',
+        'row["reason"].split(":")',
+        'record.get("reason", "").removesuffix(".")',
+        're.search("50[0-9]", failure.text)',
+        "GONE.match(said.err)",
+        'measurement.reason == "the run was stopped"',
+        'f"{why}: {hint}".endswith("denied")',
+        "query(\"SELECT 1 WHERE r.reason LIKE '%denied%'\")",
+    ],
+)
+def test_a_search_for_words_is_seen(code: str) -> None:
+    assert _searches(ast.parse(code)) == {1}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'reason == ""',
+        'failure.code == "throttled"',
+        'failure.code in {"throttled", "quota"}',
+        'name.startswith("reason")',
+        "reasons.append(reason)",
+        "SELECT = 'SELECT reason, count(*) FROM runs'",
+    ],
+)
+def test_what_asks_for_a_code_is_none(code: str) -> None:
+    assert _searches(ast.parse(code)) == set()
+
+
+def _searches(tree: ast.AST) -> set[int]:
+    """The lines that look for words in a message."""
+    return {node.lineno for node in ast.walk(tree) if isinstance(node, ast.expr) if _seeks(node)}
+
+
+def _seeks(node: ast.expr) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and SEARCHES_OF_SQL.search(node.value) is not None
+    if isinstance(node, ast.Compare):
+        looked_in = [
+            other
+            for operator, other in zip(node.ops, node.comparators, strict=True)
+            if isinstance(operator, ast.In | ast.NotIn)
+        ]
+        sides = [node.left, *node.comparators]
+        same = isinstance(node.ops[0], ast.Eq | ast.NotEq) and any(map(_is_text, sides))
+        return any(map(_is_message, looked_in)) or (same and any(map(_is_message, sides)))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr in SEARCHES and any(map(_is_message, (node.func.value, *node.args)))
+    return False
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value != ""
+
+
+def _is_message(node: ast.expr) -> bool:
+    """True for what is called as messages are, for its text, and for what is made of that."""
+    if isinstance(node, ast.Name):
+        return node.id in MESSAGES
+    if isinstance(node, ast.Attribute):
+        return node.attr in MESSAGES or (node.attr in {"text", "hint"} and _is_message(node.value))
+    if isinstance(node, ast.Subscript):
+        return _is_key_of_one(node.slice) or _is_message(node.value)
+    if isinstance(node, ast.Call):
+        named = isinstance(node.func, ast.Name) and node.func.id == "str"
+        method = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+        parts = node.args if named else [method]
+        return any(map(_is_message, parts)) or any(map(_is_key_of_one, node.args))
+    if isinstance(node, ast.JoinedStr):
+        held = (part.value for part in node.values if isinstance(part, ast.FormattedValue))
+        return any(map(_is_message, held))
+    return False
+
+
+def _is_key_of_one(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in MESSAGES
 
 
 @pytest.mark.parametrize("module", _modules())

@@ -14,11 +14,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from hps.model import KNOBS
+from tests.collect.fleet import failed_run
 from tests.command import REPOSITORY, Ran, Record, hps, keys_of, targets_yaml
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
 
 SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "schemas/result.schema.json").read_text())
+# Lines that were stored before these were added are valid.
+NOT_IN_OLDER_LINES = {"reason_code", "reason_owner"}
 VALIDATOR = Draft202012Validator(SCHEMA)
 _SPEC = """\
 api: hps/v1
@@ -89,8 +92,9 @@ def test_every_key_of_a_line_is_in_the_schema(embedded_run: Run) -> None:
     shared = set(SCHEMA["properties"])
     for record, name in ((run, "run"), *((result, "result") for result in results)):
         definition = SCHEMA["$defs"][name]
-        assert set(record) == shared | set(definition["properties"])
-        assert shared | set(definition["required"]) == set(record)
+        known = shared | set(definition["properties"])
+        assert shared | set(definition["required"]) == known - NOT_IN_OLDER_LINES
+        assert known - NOT_IN_OLDER_LINES <= set(record) <= known
     assert set(run["node"]) == set(SCHEMA["$defs"]["node"]["properties"])
 
 
@@ -130,6 +134,9 @@ def _put(value: object, *path: str) -> Callable[[Record], object]:
         _put("done", "status"),
         _put("failed", "status"),
         _put("a reason", "reason"),
+        _put("throttled", "reason_code"),
+        _put("target", "reason_owner"),
+        _put(None, "reason_code"),
         _put("results", "kind"),
         _put(-1, "duration_s"),
         _put("5MiB", "requested", "chunk_size_bytes"),
@@ -163,6 +170,39 @@ def test_a_wrong_run_line_is_rejected(edit: Callable[[Record], object], embedded
     run = embedded_run.records()[0]
     edit(run)
     assert _errors(run)
+
+
+@pytest.mark.parametrize(
+    ("code", "owner", "good"),
+    [
+        ("throttled", "target", True),
+        ("", "", True),
+        ("a_word_of_a_later_version", "hps", True),
+        ("Throttled", "target", False),
+        ("503", "target", False),
+        ("throttled", "server", False),
+        (None, "target", False),
+    ],
+)
+def test_a_reason_has_a_code_and_an_owner(
+    code: str | None, owner: str, *, good: bool, embedded_run: Run
+) -> None:
+    run, first, *_ = embedded_run.records()
+    codes = {"reason_code": code, "reason_owner": owner}
+    failed = {"status": "failed", "reason": "503", "throughput_mbps": None}
+    unknown = {"value": None, "reason": "503", **codes}
+    check = {"name": "min_upload", "bound": 20.0, "unit": "Mbps", "outcome": "unknown", **unknown}
+    verdict = {"accepted": False, "action": "exit", "reasons": ["503"], "checks": [check]}
+    probe = {**run["probe"], "upload_mbps": unknown, "rtt": {**run["probe"]["rtt"], **codes}}
+    began = failed_run(run, "", "503", **codes)
+    for line in (
+        {**first, **failed, **codes},
+        {**run, "probe": probe},
+        {**run, "verdict": verdict},
+        began,
+        {**began, "probe": probe, "verdict": verdict},
+    ):
+        assert bool(_errors(line)) != good
 
 
 def test_a_key_of_a_later_version_is_accepted(embedded_run: Run) -> None:

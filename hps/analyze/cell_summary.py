@@ -35,6 +35,7 @@ def summarize(cell: PanelCell, panel: Panel, rule: Rule) -> CellSummary:
             cell.provider or panel.provider, *requests, cell.size_bytes, panel.direction
         ),
         same_as=cell.same_as,
+        reasons=cell.reasons,
     )
 
 

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hps.analyze.reasons import NeverBegan, Reason
+
 Floats = NDArray[np.float64]
 # What `--by` and the things that all operations of a panel share are made of.
 Key = Mapping[str, str | int | bool]
@@ -28,10 +30,11 @@ class PanelCell:
     `mbps` and `duration_s` hold one value per unit of the panel, shape (units,): the median of
     its counted `ok` results, NaN where it has none. `repetitions` says of how many, and
     `spread` is the standard deviation of the logarithm of the rate within units (None: no unit
-    has two). `statuses` counts all counted results, the units' together. Requests are those of one
-    operation. `same_as` names the cell of this panel that was measured in this one's place.
-    `effective` has the settings that the tool applied, sizes as text (empty: nothing was `ok`);
-    `provider` is the target's where cells differ in it, else empty: that of the panel.
+    has two). `statuses` counts all counted results, the units' together; `reasons` those of them
+    that are not ok and have a code. Requests are those of one operation. `same_as` names the cell
+    of this panel that was measured in this one's place. `effective` has the settings that the tool
+    applied, sizes as text (empty: nothing was `ok`); `provider` is the target's where cells differ
+    in it, else empty: that of the panel.
     """
 
     key: Key
@@ -46,6 +49,7 @@ class PanelCell:
     same_as: Key | None = None
     effective: Key = field(default_factory=lambda: MappingProxyType({}))
     provider: str = ""
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,7 @@ class CellSummary:
     same_as: Key | None = None
     min_mbps: float | None = None
     max_mbps: float | None = None
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +220,8 @@ class Change:
 class FleetNode:
     """One machine. Rates are medians of its own `ok` results, in Mbps; None: unknown.
 
-    `checks` are those of its latest verdict: name, value, bound, unit, outcome, reason.
+    `checks` are those of its latest verdict: name, value, bound, unit, outcome, reason. `code` and
+    `owner` are of what kept its latest run from beginning; empty: it began.
     """
 
     machine_id: str
@@ -227,6 +233,8 @@ class FleetNode:
     accepted: bool
     reasons: tuple[str, ...] = ()
     checks: tuple[Mapping[str, object], ...] = ()
+    code: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,3 +292,4 @@ class Findings:
     changes: tuple[Change, ...] = ()
     sentences: tuple[str, ...] = ()
     thresholds: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    never_began: tuple[NeverBegan, ...] = ()

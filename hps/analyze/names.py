@@ -10,11 +10,12 @@ from math import inf
 from types import MappingProxyType
 from typing import Literal
 
+from hps.catalog.failures import OWNERS
 from hps.errors import HpsError
 from hps.model import BOOLEAN_KNOBS, COUNT_KNOBS, KNOBS, SIZE_KNOBS
 from hps.units import format_size, parse_rate_mbps, parse_size_bytes, parse_time_s
 
-Kind = Literal["size", "count", "boolean", "text", "prefix", "date", "time", "rate"]
+Kind = Literal["size", "count", "boolean", "text", "prefix", "date", "time", "rate", "owner"]
 Value = str | int | float | bool
 UNKNOWN = "unknown"
 
@@ -69,7 +70,15 @@ _OTHERS: Mapping[str, Kind] = MappingProxyType(
     }
 )
 BY: Mapping[str, Kind] = MappingProxyType({**{knob: _knob_kind(knob) for knob in KNOBS}, **_OTHERS})
-WHERE: Mapping[str, Kind] = MappingProxyType({**BY, "step": "text", "accepted": "boolean"})
+WHERE: Mapping[str, Kind] = MappingProxyType(
+    {
+        **BY,
+        "step": "text",
+        "accepted": "boolean",
+        "reason_code": "text",
+        "reason_owner": "owner",
+    }
+)
 STRATA = ("rtt", "bandwidth", "country", "gpu", "proxied")
 # What rows have that may be named as a baseline without being compared.
 ROWS = ("experiment", "spec", "commit", "date", "run", "tool_version")
@@ -152,6 +161,12 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
+def _owner(text: str) -> str:
+    if text not in OWNERS:
+        raise HpsError(f"'{text[:40]}' owns no failure", f"expected one of {', '.join(OWNERS)}")
+    return text
+
+
 def _date(text: str) -> str:
     if not _DATE.fullmatch(text):
         raise HpsError(f"'{text[:40]}' is not a date", "write it as 2026-09-01 (UTC)")
@@ -168,5 +183,6 @@ _PARSERS: Mapping[Kind, Callable[[str], Value]] = MappingProxyType(
         "date": _date,
         "time": parse_time_s,
         "rate": parse_rate_mbps,
+        "owner": _owner,
     }
 )

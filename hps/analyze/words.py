@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hps.analyze.comparison import Interval, Key, Needed, Unit
 from hps.analyze.names import word
+from hps.analyze.reasons import NeverBegan, Reason, fault
 
 _MOST_LISTED = 4
 
@@ -80,6 +81,21 @@ def more(needed: Needed, unit: Unit) -> str:
         return units
     repetitions = f"{count(needed.more_repetitions, 'more repetition')} on each"
     return f"{units}, or {repetitions}," if units else repetitions
+
+
+def reasons(found: Iterable[Reason]) -> str:
+    """`10 throttled (target), 2 disk_full (node)`; empty where no reason has a code."""
+    return listed(f"{one.count:,} {fault(one.code, one.owner)}" for one in found)
+
+
+def never_began(one: NeverBegan) -> str:
+    """How many runs, and why: an experiment's mistake is held against no node."""
+    runs = count(one.runs, "run")
+    if one.owner == "experiment":
+        begin = f"{runs} could not begin, their experiment's mistake ({one.code})"
+    else:
+        begin = f"{runs} never began" + (f", {fault(one.code, one.owner)}" if one.code else "")
+    return f"{begin}: {one.text}" if one.text else begin
 
 
 def listed(values: Iterable[str]) -> str:

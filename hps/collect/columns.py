@@ -21,6 +21,8 @@ LINE: Mapping[str, str] = {
     "started_at": "VARCHAR",
     "status": "VARCHAR",
     "reason": "VARCHAR",
+    "reason_code": "VARCHAR",
+    "reason_owner": "VARCHAR",
     # a run
     "spec_source": "VARCHAR",
     "source": "VARCHAR",
@@ -86,6 +88,13 @@ IS_ROW: Mapping[str, str] = {
     "results": f"{_MEASURED} AND chunk_size_bytes IS NOT NULL",
 }
 
+# Lines of older versions have neither; what is `ok` has both, and they are empty.
+_REASON_CODE = "nullif(reason_code, '')"
+_REASON_OWNER = "nullif(reason_owner, '')"
+# A run that did not begin says something of its node only where the node, or its way to the target,
+# was at fault: a mistake in the experiment, or a run that was stopped, is no verdict.
+_HELD = "CASE WHEN coalesce(reason_owner, '') NOT IN ('experiment', 'tool', 'hps') THEN {} END"
+
 # Each column of a table and the expression over a line that it is made with.
 RUNS: Mapping[str, str] = {
     "run_id": "run_id",
@@ -101,10 +110,12 @@ RUNS: Mapping[str, str] = {
     "hps_version": "hps",
     "status": "status",
     "reason": "reason",
+    "reason_code": _REASON_CODE,
+    "reason_owner": _REASON_OWNER,
     "operations": "operations",
-    "accepted": "verdict.accepted",
+    "accepted": _HELD.format("verdict.accepted"),
     "action": 'verdict."action"',
-    "reasons": "verdict.reasons",
+    "reasons": _HELD.format("verdict.reasons"),
     "checks": "verdict.checks",
     "rtt_s": "probe.rtt.median_s",
     "probe_upload_mbps": 'probe.upload_mbps."value"',
@@ -142,6 +153,8 @@ RESULTS: Mapping[str, str] = {
     "target": "target",
     "status": "status",
     "reason": "reason",
+    "reason_code": _REASON_CODE,
+    "reason_owner": _REASON_OWNER,
     "size_bytes": "size_bytes",
     "files": "files",
     "started_at": _STARTED_AT,

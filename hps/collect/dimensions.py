@@ -64,6 +64,8 @@ _SQL: Mapping[str, str] = MappingProxyType(
         "proxied": _or_unknown("f.proxied::VARCHAR"),
         "step": "r.step",
         "accepted": "coalesce(f.accepted, true)",
+        "reason_code": "coalesce(r.reason_code, '')",
+        "reason_owner": "coalesce(r.reason_owner, '')",
     }
 )
 # Names whose conditions look at more, or at something else, than cells are named by.

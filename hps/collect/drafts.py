@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from hps.analyze.comparison import Key
 from hps.analyze.names import sort_key, stratum
+from hps.analyze.reasons import Reason, summed
 from hps.collect.kinds import APART, Kind, Value
 from hps.model import BOOLEAN_KNOBS
 from hps.step_kinds import STEP_KINDS
@@ -37,6 +38,11 @@ class DraftCell:
         for kind in self.kinds:
             counts.update(kind.statuses)
         return dict(sorted(counts.items()))
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why results are not ok, the most frequent reason first."""
+        return summed(reason for kind in self.kinds for reason in kind.reasons)
 
     @property
     def typical(self) -> Kind:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hps.analyze.comparison import FleetNode, Provenance
 from hps.analyze.question import Asked
+from hps.analyze.reasons import NeverBegan
 from hps.collect import dimensions, facts
 from hps.collect.database import texts
 from hps.collect.kinds import Kind
@@ -20,18 +21,28 @@ if TYPE_CHECKING:
 # Of its newest run, and of all that it measured. Some lines may lack their run.
 _NODES = """
 SELECT coalesce(c.machine_id, m.machine_id) AS machine_id, c.rtt_s, m.up, m.down, c.country, c.gpu,
-  coalesce(c.accepted, true), coalesce(c.reasons, []), coalesce(c.checks, '[]')
+  coalesce(c.accepted, true), coalesce(c.reasons, []), coalesce(c.checks, '[]'),
+  coalesce(c.code, ''), coalesce(c.owner, '')
 FROM (
   SELECT machine_id, arg_max(rtt_s, started_at) AS rtt_s, arg_max(country, started_at) AS country,
     arg_max(gpu, started_at) AS gpu, arg_max(accepted, started_at) AS accepted,
-    arg_max(reasons, started_at) AS reasons, arg_max(checks::VARCHAR, started_at) AS checks
-  FROM chosen WHERE status IS NULL GROUP BY machine_id
+    arg_max(reasons, started_at) AS reasons, arg_max(checks::VARCHAR, started_at) AS checks,
+    arg_max(coalesce(reason_code, ''), started_at) AS code,
+    arg_max(coalesce(reason_owner, ''), started_at) AS owner
+  FROM chosen WHERE status IS NULL OR accepted IS NOT NULL GROUP BY machine_id
 ) c FULL JOIN (
   SELECT machine_id, median(mbps) FILTER (ok AND direction = 'up') AS up,
     median(mbps) FILTER (ok AND direction = 'down') AS down
   FROM told JOIN steps USING (kind) JOIN names USING (node_no) WHERE NOT filled GROUP BY machine_id
 ) m ON m.machine_id = c.machine_id
 ORDER BY 1
+"""
+# A node that was turned down is counted among those.
+_NEVER_BEGAN = """
+SELECT coalesce(reason_code, ''), coalesce(reason_owner, ''), count(*) AS runs,
+  count(DISTINCT machine_id), coalesce(arg_max(reason, started_at), '')
+FROM {} WHERE status = 'failed' AND accepted IS NOT false
+GROUP BY ALL HAVING runs > 0 ORDER BY runs DESC, 1
 """
 _PROVENANCE = """
 SELECT list(DISTINCT n.spec_sha256), list(DISTINCT n.spec_source), list(DISTINCT n.hps_version)
@@ -85,10 +96,21 @@ def nodes(connection: Connection) -> tuple[FleetNode, ...]:
             accepted=accepted,
             reasons=tuple(reasons),
             checks=_checks(checks),
+            code=code,
+            owner=owner,
         )
-        for machine_id, rtt_s, up, down, country, gpu, accepted, reasons, checks in (
+        for machine_id, rtt_s, up, down, country, gpu, accepted, reasons, checks, code, owner in (
             connection.execute(_NODES).fetchall()
         )
+    )
+
+
+def never_began(connection: Connection, table: str = "chosen") -> tuple[NeverBegan, ...]:
+    """The runs that did not begin, one for each reason, the most frequent first."""
+    rows = connection.execute(_NEVER_BEGAN.format(table)).fetchall()
+    return tuple(
+        NeverBegan(code=code, owner=owner, runs=runs, nodes=nodes, text=text)
+        for code, owner, runs, nodes, text in rows
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hps.analyze.names import UNKNOWN
 from hps.analyze.question import Asked
+from hps.analyze.reasons import Reason, summed
 from hps.collect import dimensions
 from hps.collect.database import texts
 from hps.collect.facts import KNOBS
@@ -35,6 +37,8 @@ _RESULT = tuple(
         "step_index",
         "cell",
         "status",
+        "reason_code",
+        "reason_owner",
         "tool",
         "tool_version",
         "target",
@@ -62,7 +66,8 @@ class Kind:
 
     `values` has a value of every name in `APART`, `--by` and `--strata`, as cells are named by it.
     `effective` is None where nothing was `ok`. `filled`: these are the results of another cell,
-    `twin`, that stand for this one's. `statuses` counts the results by their status.
+    `twin`, that stand for this one's. `statuses` counts the results by their status, `reasons`
+    those that are not ok and have a code.
     """
 
     number: int
@@ -75,6 +80,7 @@ class Kind:
     filled: bool
     twin: Mapping[str, Value]
     statuses: Mapping[str, int]
+    reasons: tuple[Reason, ...]
 
     @property
     def ok(self) -> int:
@@ -93,7 +99,8 @@ def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> t
     named, listed = ", ".join(f"{made} AS {name}" for name, made in keys.items()), ", ".join(keys)
     # A view, and not a table, which would hold every text of every row.
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW joined AS SELECT {named}, r.status, f.run_no, f.node_no,"
+        f"CREATE OR REPLACE TEMP VIEW joined AS SELECT {named}, r.status, r.reason_code,"
+        " r.reason_owner, f.run_no, f.node_no,"
         " r.repetition, r.throughput_mbps AS mbps, r.duration_s, r.started_at"
         f" {_joined(connection, asked, extra)}"
     )
@@ -103,8 +110,9 @@ def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> t
         " started_at, filled FROM joined"
     )
     rows = connection.execute(
-        f"SELECT hash({listed}), map(list(status), list(n)), {listed} FROM"
-        f" (SELECT {listed}, status, count(*) AS n FROM joined GROUP BY ALL) GROUP BY ALL"
+        f"SELECT hash({listed}), list([status, reason_code, reason_owner, n::VARCHAR]), {listed}"
+        f" FROM (SELECT {listed}, status, reason_code, reason_owner, count(*) AS n FROM joined"
+        " GROUP BY ALL) GROUP BY ALL"
     ).fetchall()
     kinds = tuple(
         _kind(names, dict(zip(("number", "counts", *keys), row, strict=True))) for row in rows
@@ -189,8 +197,20 @@ def _kind(names: Sequence[str], row: Mapping[str, Any]) -> Kind:
         effective=effective if known else None,
         filled=row["filled"],
         twin={knob: _shown(knob, row[f"of_{knob}"]) for knob in KNOBS} if row["filled"] else {},
-        statuses=row["counts"],
+        statuses=_statuses(row["counts"]),
+        reasons=summed(
+            Reason(code=code, owner=owner or "", count=int(count))
+            for status, code, owner, count in row["counts"]
+            if status != "ok" and code
+        ),
     )
+
+
+def _statuses(counts: Sequence[Sequence[str]]) -> dict[str, int]:
+    statuses: Counter[str] = Counter()
+    for status, _, _, count in counts:
+        statuses[status] += int(count)
+    return dict(statuses)
 
 
 def _shown(name: str, value: Value | None) -> Value:

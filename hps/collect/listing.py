@@ -27,7 +27,8 @@ SELECT coalesce(r.experiment, c.experiment) AS experiment,
   coalesce(r.started_at, c.first_at) AS started_at,
   r.operations AS operations, coalesce(c.ok, 0) AS ok, coalesce(c.not_ok, 0) AS not_ok,
   r.status AS status, r.accepted AS accepted, r.action AS action, r.reasons AS reasons,
-  r.reason AS reason, coalesce(c.file, r.file) AS file
+  r.reason AS reason, r.reason_code AS reason_code, r.reason_owner AS reason_owner,
+  coalesce(c.file, r.file) AS file
 FROM runs r FULL JOIN ({_COUNTED}) c USING (run_id)
 """
 

@@ -203,6 +203,7 @@ class _Numbers:
             repetitions=n,
             spread=_spread(self.measured.n[rows], self.measured.variance[rows]),
             statuses=cell.statuses,
+            reasons=cell.reasons,
             requests_class_a=requests.class_a,
             requests_class_b=requests.class_b,
             size_bytes=payload_bytes(typical.values),

@@ -18,14 +18,6 @@ from hps.errors import HpsError, MachineError
 _LOCK = ".hps-pull.lock"
 _ATTEMPTS = 3
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-# What is wrong with a name, or with what has gone since, is not mended by trying again.
-_FOR_GOOD = (
-    "file name too long",
-    "not a directory",
-    "is a directory",
-    "incompatible remotes",
-    "object not found",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +63,7 @@ class _State:
     new: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     failed: Mapping[str, str] = field(default_factory=dict)
+    for_good: frozenset[str] = frozenset()
     bytes: int = 0
     unchanged: int = 0
 
@@ -83,10 +76,11 @@ class _State:
         self.changed |= copied.replaced - self.new
         self.bytes += copied.bytes
         self.failed = copied.failed
+        self.for_good = copied.for_good
 
     @property
     def missing(self) -> dict[str, str]:
-        return {name: why for name, why in self.failed.items() if not _is_for_good(why)}
+        return {name: why for name, why in self.failed.items() if name not in self.for_good}
 
     def pulled(self) -> Pulled:
         return Pulled(
@@ -94,13 +88,9 @@ class _State:
             changed=len(self.changed),
             unchanged=self.unchanged,
             bytes=self.bytes,
-            skipped={name: why for name, why in self.failed.items() if _is_for_good(why)},
+            skipped={name: why for name, why in self.failed.items() if name in self.for_good},
             missing=self.missing,
         )
-
-
-def _is_for_good(why: str) -> bool:
-    return any(text in why for text in _FOR_GOOD)
 
 
 def _filters(experiments: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hps.analyze import words
 from hps.analyze.comparison import FleetNode, Provenance
 from hps.analyze.question import Asked
+from hps.collect import fleet
 
 if TYPE_CHECKING:
     from hps.collect.database import Connection
@@ -35,7 +36,6 @@ def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) ->
         *_versions(connection, asked),
         *_continued(connection, nodes),
         *_proxied(connection, asked),
-        *_failed(connection),
         *_untold(connection),
     )
 
@@ -54,6 +54,8 @@ def nothing(connection: Connection, asked: Asked) -> tuple[str, str]:
     there = f"stored there: {words.count(results, 'result')} of {words.count(runs, 'run')}"
     if rejected:
         there += f", {rejected:,} of them on nodes that were rejected"
+    began = fleet.never_began(connection, "runs")
+    there += "".join(f"; {words.never_began(one)}" for one in began)
     return message, f"{there}{_known(connection, asked)}"
 
 
@@ -112,15 +114,6 @@ def _proxied(connection: Connection, asked: Asked) -> Iterator[str]:
             " taken together; --strata proxied answers for each, --where proxied=false leaves"
             " those behind one out"
         )
-
-
-def _failed(connection: Connection) -> Iterator[str]:
-    rows = connection.execute(
-        "SELECT count(*), any_value(reason) FROM chosen WHERE status = 'failed'"
-    ).fetchall()
-    for count, reason in rows:
-        if count:
-            yield f"{words.count(count, 'run')} never began: {reason}"
 
 
 def _untold(connection: Connection) -> Iterator[str]:

@@ -23,6 +23,14 @@ _PARTIAL_NAME = re.compile(rf"(\.[0-9a-f]{{8}})?{re.escape(PARTIAL)}$")
 _NO_FOLDER = 3
 _SHOWN_CHARACTERS = 200
 _FAILED = "Failed to copy: "
+# What is wrong with a name, or with what has gone since, is not mended by trying again.
+_FOR_GOOD = (
+    "file name too long",
+    "not a directory",
+    "is a directory",
+    "incompatible remotes",
+    "object not found",
+)
 _STALLED_S = 120.0
 _LONGEST_S = 24 * 3600.0
 _FLAGS = (
@@ -61,12 +69,13 @@ class Copied:
     """What came of it, by the names of files below the folder.
 
     `checked` files were there before. `error` says why not all could be looked at; what is wrong
-    with single files is in `failed`.
+    with single files is in `failed`, and no further try would mend those that are `for_good`.
     """
 
     new: frozenset[str]
     replaced: frozenset[str]
     failed: dict[str, str]
+    for_good: frozenset[str]
     checked: int
     bytes: int
     nothing_there: bool
@@ -117,6 +126,7 @@ class _Log:
     new: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    for_good: set[str] = field(default_factory=set)
     error: str = ""
     incomplete: bool = False
     _offset: int = 0
@@ -169,7 +179,10 @@ class _Log:
         elif entry["level"] == "error" and str(entry.get("objectType")).endswith("Fs"):
             self.incomplete = True  # a folder, or the bucket itself
         elif entry["level"] == "error":
-            self.failed[_PARTIAL_NAME.sub("", name)] = _text(self.scrubber, entry)
+            name = _PARTIAL_NAME.sub("", name)
+            self.failed[name] = _text(self.scrubber, entry)
+            if any(words in message for words in _FOR_GOOD):
+                self.for_good.add(name)
 
     def copied(self, code: int) -> Copied:
         """What came of it, once the process has ended."""
@@ -178,6 +191,7 @@ class _Log:
             new=frozenset(self.new),
             replaced=frozenset(self.replaced),
             failed=self.failed,
+            for_good=frozenset(self.for_good),
             checked=self.progress.checked,
             bytes=self.progress.bytes,
             nothing_there=code == _NO_FOLDER,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from hps.analyze import words
 from hps.analyze.comparison import CellSummary, Comparison, Findings, FleetNode
 from hps.analyze.gates import GIVEN, GateResult
+from hps.analyze.reasons import fault
 from hps.prices import PRICES
 from hps.report import compare_tables as tables
+from hps.report import panels
 from hps.report.compare_tables import heading
 from hps.report.numbers import percent_text, plural, value_text
 from hps.report.table import cell_name
@@ -46,9 +49,11 @@ def certainty(findings: Findings) -> list[str]:
 
 
 def left_out(findings: Findings) -> list[str]:
-    """Rejected nodes, what was not ok, and files that could not be read."""
+    """Rejected nodes, runs that never began, what was not ok, files that could not be read."""
     return [
         *_rejected(findings.rejected),
+        *cut([words.never_began(one) for one in findings.never_began], MOST_LISTED),
+        *_by_reason(panels.main(findings)),
         *cut(list(_failures(findings.comparisons)), MOST_LISTED),
         *_skipped(findings),
     ]
@@ -146,9 +151,18 @@ def _id(node: FleetNode) -> str:
 
 
 def _why_rejected(node: FleetNode) -> Iterable[str]:
-    """The checks that it did not pass, by name: their values differ from node to node."""
+    """Its code; else the checks that it did not pass, whose values differ from node to node."""
+    if node.code:
+        return (fault(node.code, node.owner),)
     failed = [str(check.get("name")) for check in node.checks if check.get("outcome") != "pass"]
-    return failed or node.reasons or ("no check that is known",)
+    return failed or ("no check that is known",)
+
+
+def _by_reason(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    known = panels.reasons(comparisons)
+    if known:
+        total = plural(sum(one.count for one in known), "operation")
+        yield f"{total} not ok, by reason: {words.reasons(known)}"
 
 
 def _failures(comparisons: Iterable[Comparison]) -> list[str]:
@@ -165,6 +179,8 @@ def _failure(cell: CellSummary) -> str:
     statuses = {status: count for status, count in cell.statuses.items() if count}
     bad = ", ".join(f"{count:,} {status}" for status, count in statuses.items() if status != "ok")
     said = f"{bad} of {sum(statuses.values()):,}"
+    if cell.reasons:
+        said += f" ({words.reasons(cell.reasons)})"
     if cell.failure_rate is None:
         return said
     interval = cell.failure_interval

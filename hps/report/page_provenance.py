@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hps.analyze import words
 from hps.analyze.comparison import Findings, FleetNode
 from hps.prices import PRICES
 from hps.report import compare_words, keys, panels
@@ -58,7 +59,7 @@ def facts(findings: Findings) -> list[Fact]:
 
 
 def left_out(findings: Findings) -> LeftOut:
-    """Rejected nodes, results that are not ok, and files that could not be read."""
+    """Rejected nodes, runs that never began, results that are not ok, files not read."""
     files = sorted(findings.provenance.skipped_files.items())
     nodes = sorted(findings.rejected, key=lambda node: node.machine_id)
     return LeftOut(
@@ -98,6 +99,7 @@ def _sentences(findings: Findings) -> Iterator[str]:
             f"{nodes:,} {reason}" for reason, nodes in admission.reasons(findings.rejected)
         )
         yield f"{plural(len(findings.rejected), 'node')} rejected: {why}."
+    yield from (f"{words.never_began(one)}." for one in findings.never_began[:MOST_VALUES])
     for comparison in panels.main(findings):
         statuses: Counter[str] = Counter()
         for cell in comparison.cells:
@@ -107,7 +109,9 @@ def _sentences(findings: Findings) -> Iterator[str]:
         )
         if bad:
             total = plural(sum(statuses.values()), "result")
-            yield f"{panels.name(comparison)}: {bad} of {total}, without a rate."
+            known = words.reasons(panels.reasons([comparison]))
+            by_reason = f" By reason: {known}." if known else ""
+            yield f"{panels.name(comparison)}: {bad} of {total}, without a rate.{by_reason}"
     files = findings.provenance.skipped_files
     if files:
         yield f"{plural(len(files), 'file')} passed over, in whole or in part."

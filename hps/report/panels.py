@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hps.analyze.comparison import CellSummary, Comparison, Findings, Key, Pair, PairVerdict
+from hps.analyze.reasons import Reason, summed
 from hps.report import keys
 
 _WORDS = re.compile(r"[^a-z0-9]+")
@@ -44,6 +45,12 @@ def measured(comparison: Comparison) -> list[CellSummary]:
             cell if stands_for is None else replace(stands_for, key=cell.key, same_as=cell.same_as)
         )
     return sorted(cells, key=lambda cell: keys.rank(cell.key))
+
+
+def reasons(comparisons: Iterable[Comparison]) -> tuple[Reason, ...]:
+    """Why operations were not ok, of all cells together, the most frequent reason first."""
+    cells = (cell for comparison in comparisons for cell in comparison.cells)
+    return summed(one for cell in cells if cell.same_as is None for one in cell.reasons)
 
 
 def best(comparison: Comparison) -> Key | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tabulate import tabulate
 
+from hps.analyze.reasons import fault
 from hps.units import format_rate, format_size_rounded, format_time
 
 Row = Mapping[str, object]
@@ -42,6 +43,7 @@ def run(row: Row) -> str:
         ("verdict", verdict(row)),
         ("", _joined(row.get("reasons"), "; ")),
         ("", _text(row.get("reason"))),
+        ("fault", _fault(row)),
         ("results", _results(row)),
         ("spec", _joined([row.get("spec_source"), _digest(row)])),
         ("changed by", _joined(row.get("overrides"))),
@@ -62,13 +64,21 @@ def answer(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def verdict(row: Row) -> str:
-    """`accepted`, `rejected`, or `never began`; empty: the run's first line is not there."""
-    if row.get("status") == "failed":
-        return "never began"
+    """`accepted`, `rejected`, or `never began`; empty: the run's first line is not there.
+
+    A node that was turned down is rejected; whoever could not begin for another reason is not.
+    """
     accepted = row.get("accepted")
+    if row.get("status") == "failed" and accepted is not False:
+        return "never began"
     if accepted is None:
         return ""
     return "accepted" if accepted else "rejected"
+
+
+def _fault(row: Row) -> str:
+    code, owner = _text(row.get("reason_code")), _text(row.get("reason_owner"))
+    return fault(code, owner) if code else ""
 
 
 def printable(text: str) -> str:
@@ -77,9 +87,10 @@ def printable(text: str) -> str:
 
 
 def _line(row: Row) -> list[str]:
+    came_of_it = ": ".join(part for part in (verdict(row), _text(row.get("reason_code"))) if part)
     named = [row["experiment"], row["run_id"], row["machine_id"], _when(row["started_at"])]
     counted = [row["ok"], row["not_ok"], row["operations"]]
-    return [printable(_text(value)) for value in (*named, *counted, verdict(row), row["file"])]
+    return [printable(_text(value)) for value in (*named, *counted, came_of_it, row["file"])]
 
 
 def _results(row: Row) -> str:

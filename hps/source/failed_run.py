@@ -10,10 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from hps import __version__
+from hps.catalog.failures import KINDS
 from hps.errors import HpsError
 from hps.node import facts as node_facts
 from hps.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
@@ -33,12 +34,16 @@ _NAME = re.compile(rb"^name:[ \t]*([a-z0-9][a-z0-9._-]{0,62})[ \t]*\r?(?:#.*)?$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRun:
-    """What is known of it. `source` is where the experiment was to come from."""
+    """What is known of it. `source` is where the experiment was to come from.
+
+    `code` is empty where it did not come: whether the address or the way was wrong is not known.
+    """
 
     experiment: str
     spec_sha256: str
     source: str
     reason: str
+    code: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,7 @@ def describe(source: SpecText | None, name: str, reason: str) -> FailedRun:
         spec_sha256=hashlib.sha256(content).hexdigest(),
         source=name,
         reason=reason,
+        code="" if source is None else "bad_experiment",
     )
 
 
@@ -69,9 +75,8 @@ def is_wanted(env: Mapping[str, str]) -> bool:
 def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
     """Store the record; what goes wrong with that is a value, for something else failed first."""
     scrubber = Scrubber(dict(secrets_in(env)))
-    clean = FailedRun(
-        experiment=failed.experiment,
-        spec_sha256=failed.spec_sha256,
+    clean = replace(
+        failed,
         source=scrubber.text(failed.source),
         reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
     )
@@ -115,6 +120,8 @@ def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Re
         **asdict(identity),
         "status": "failed",
         "reason": failed.reason,
+        "reason_code": failed.code,
+        "reason_owner": KINDS[failed.code].owner if failed.code else "",
         "started_at": utc_text(now),
         "source": failed.source,
         "hps": __version__,

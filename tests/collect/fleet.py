@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.collect.sim_records import records, run_record
+from tests.collect.sim_records import failed_run, records, run_record
 from tests.collect.simulation import (
     CELLS,
     MIB,
@@ -44,6 +44,7 @@ __all__ = [
     "Simulation",
     "all_ok",
     "draw_node",
+    "failed_run",
     "grid",
     "records",
     "run_record",

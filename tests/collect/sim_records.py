@@ -7,15 +7,17 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from hps.catalog.failures import KINDS
 from hps.units import parse_size_bytes
 from tests.collect.simulation import MIB, Cell, Record, SimNode, Simulation
 
+# The reason of each status, and its code.
 _REASONS = {
-    "failed": "rclone ended with exit code 5: the endpoint answered 503",
-    "invalid": "concurrency: 4 requested, 1 applied",
-    "timeout": "took longer than 300 s",
-    "skipped": "the upload that it builds on was not done",
-    "interrupted": "the run was stopped",
+    "failed": ("rclone ended with exit code 5: the endpoint answered 503", "server_error"),
+    "invalid": ("concurrency: 4 requested, 1 applied", "not_as_declared"),
+    "timeout": ("took longer than 300 s", "timeout"),
+    "skipped": ("the upload that it builds on was not done", "server_error"),
+    "interrupted": ("the run was stopped", "stopped"),
 }
 
 
@@ -66,6 +68,21 @@ def run_record(what: Simulation, node: SimNode, identity: Record, started_at: da
         "probe": _probe(node),
         "verdict": _verdict(node),
         **what.run_fields,
+    }
+
+
+def failed_run(run: Record, code: str, reason: str, **changes: object) -> Record:
+    """The line of a run that did not begin, on the node of another; `code` empty: an older one."""
+    kept = ("kind", "format", "machine_id", "experiment", "spec_sha256", "started_at", "hps")
+    codes = {"reason_code": code, "reason_owner": KINDS[code].owner} if code else {}
+    return {
+        **{name: run[name] for name in (*kept, "node")},
+        "run_id": "20260105T101530123Z-5f3a9c04b7d1",
+        "source": "r2:a.yaml",
+        "status": "failed",
+        "reason": reason,
+        **codes,
+        **changes,
     }
 
 
@@ -142,6 +159,7 @@ def _result(
 ) -> Record:
     cell = trial["cell"]
     status = what.fate(chance, node, cell, step)
+    reason, code = _REASONS.get(status, ("", ""))
     link_mbps = node.upload_mbps if step == "upload" else node.download_mbps
     mbps = link_mbps * what.effect(node, cell, step) * chance.lognormvariate(0, what.spread)
     requested = _requested(what, cell)
@@ -163,7 +181,9 @@ def _result(
         "tool_version": what.tool_version,
         "target": requested["target"],
         "status": status,
-        "reason": _REASONS.get(status, ""),
+        "reason": reason,
+        "reason_code": code,
+        "reason_owner": KINDS[code].owner if code else "",
         "size_bytes": size_bytes,
         "files": requested["files"],
         "started_at": _utc(now),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.collect.fleet import CELLS, SimNode, write_fleet
+from tests.collect.fleet import CELLS, SimNode, failed_run, write_fleet
 from tests.collect.tabled import lines, write
 from tests.command import hps
 
@@ -85,13 +85,12 @@ def test_which_run_is_meant_has_to_be_clear(tmp_path: Path) -> None:
 
 def test_a_node_that_got_no_experiment(tmp_path: Path) -> None:
     (path,) = write_fleet(tmp_path, nodes=1)
-    run = lines(path)[0]
-    kept = ("kind", "format", "run_id", "machine_id", "spec_sha256", "started_at", "node", "hps")
-    reason = "the file is \x1b[31mbad"
-    failed = {"status": "failed", "reason": reason, "source": "r2:a.yaml", "experiment": "unknown"}
-    write(path, {name: run[name] for name in kept} | failed)
-    text = hps("results", "show", run["run_id"], "--input", tmp_path).out
+    failed = failed_run(lines(path)[0], "bad_experiment", "the file is \x1b[31mbad")
+    write(path, failed)
+    assert "never began: bad_experiment" in hps("results", "list", "--input", tmp_path).out
+    text = hps("results", "show", failed["run_id"], "--input", tmp_path).out
     assert "never began" in text
+    assert "bad_experiment (experiment)" in text
     assert "the file is" in text
     assert "\x1b" not in text
     assert "no results" in text

@@ -12,7 +12,7 @@ import pytest
 from hps.collect import columns, described, meaning
 from hps.collect.files import default_inputs
 from hps.errors import HpsError
-from tests.collect.fleet import SimNode, write_fleet
+from tests.collect.fleet import SimNode, failed_run, write_fleet
 from tests.collect.tabled import ask, lines, one, write
 from tests.command import hps
 
@@ -65,18 +65,7 @@ def test_rejected_nodes_and_runs_that_never_began_count_as_runs(tmp_path: Path) 
     (path,) = write_fleet(
         tmp_path, nodes=1, draw=lambda chance, number: SimNode(machine_id="no", accepted=False)
     )
-    run = lines(path)[0]
-    kept = ("run_id", "machine_id", "experiment", "spec_sha256", "started_at", "node")
-    failed = {name: run[name] for name in kept} | {
-        "kind": "run",
-        "format": 1,
-        "run_id": "20260105T101530123Z-5f3a9c",
-        "status": "failed",
-        "reason": "no such file",
-        "source": "r2:a.yaml",
-        "hps": "0.1.0",
-    }
-    write(tmp_path / "failed" / "m" / "x.jsonl", failed)
+    write(tmp_path / "failed" / "m" / "x.jsonl", failed_run(lines(path)[0], "", "no such file"))
     rows = ask(
         "SELECT status, reason, accepted, action, spec_source FROM runs ORDER BY run_id", tmp_path
     )

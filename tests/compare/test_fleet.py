@@ -13,7 +13,7 @@ import pytest
 from hps.comparing import NoDataError
 from hps.errors import EXIT_NO_DATA, HpsError
 from tests.collect.fleet import MIB, Cell, SimNode, grid, write_fleet
-from tests.compare.stored import Record, findings_of, lines, results, rewrite, write
+from tests.compare.stored import Record, findings_of, lines, results, rewrite
 
 CELLS = grid(chunk_size=["5MiB", "10MiB"], concurrency=[1, 4])
 LATER = datetime(2026, 2, 1, tzinfo=UTC)
@@ -288,25 +288,6 @@ def test_where_all_failed_there_is_a_comparison_and_no_answer(tmp_path: Path) ->
     assert [one.decision.kind for one in found.comparisons] == ["no data", "no data"]
     assert found.comparisons[0].decision.text == "no data: no operation was ok (36 failed)"
     assert {cell.failure_rate for one in found.comparisons for cell in one.cells} == {1.0}
-
-
-def test_runs_that_never_began_are_told(tmp_path: Path) -> None:
-    write_fleet(tmp_path, 2, CELLS)
-    first = next(line for line in lines(tmp_path) if line["kind"] == "run")
-    kept = (
-        "kind",
-        "format",
-        "machine_id",
-        "experiment",
-        "spec_sha256",
-        "started_at",
-        "hps",
-        "node",
-    )
-    failed = {name: first[name] for name in kept}
-    failed |= {"run_id": "20260101T000000000Z-aaaaaa", "source": "git+https://example.com/e.git"}
-    write(tmp_path / "x.jsonl", {**failed, "status": "failed", "reason": "there is no such file"})
-    assert findings_of(tmp_path).notes == ("1 run never began: there is no such file",)
 
 
 def test_results_without_their_run_are_compared(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def test_every_knob_can_be_compared_and_every_name_has_its_sql() -> None:
         ("step==download", "step", "=", ("download",)),
         ("http2=true", "http2", "=", (True,)),
         ("date>=2026-09-01", "date", ">=", ("2026-09-01",)),
+        ("reason_code=throttled,quota", "reason_code", "=", ("throttled", "quota")),
+        ("reason_owner!=node", "reason_owner", "!=", ("node",)),
         ("commit=ABCDEF", "commit", "=", ("abcdef",)),
         ("gpu=NVIDIA GeForce RTX 4090", "gpu", "=", ("NVIDIA GeForce RTX 4090",)),
     ],
@@ -54,6 +56,7 @@ def test_a_condition_is_read_in_base_units(
     [
         ("rtt<50", "--where: rtt: '50' has no unit", "write 50s (seconds) or 50ms"),
         ("size=200", "--where: size: '200' has no unit", "200MiB"),
+        ("reason_owner=nod", "reason_owner: 'nod' owns no failure", "experiment, node, target"),
         ("chunksize=5MiB", "--where: there is no 'chunksize'", "did you mean chunk_size?"),
         ("nonsense", "--where: 'nonsense' is no condition", "NAME=VALUE"),
         ("concurrency=", "--where: 'concurrency=' lacks a value", "concurrency=VALUE"),

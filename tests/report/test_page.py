@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hps.analyze.comparison import Findings, Needed
+from hps.analyze.reasons import NeverBegan, Reason
 from hps.prices import PRICES
 from hps.report import page, page_answer, page_provenance, page_table
 from tests.report.fleet import make_findings, nothing
@@ -218,6 +219,27 @@ def test_who_was_left_out_is_said(findings: Findings) -> None:
     assert "Upload: 20 failed of 10,752 results, without a rate." in left_out.sentences
     assert len(left_out.nodes) == 14
     assert dict(left_out.files) == dict(findings.provenance.skipped_files)
+
+
+def test_runs_that_could_not_begin_are_said_and_reject_nobody(findings: Findings) -> None:
+    mistake = NeverBegan(
+        code="bad_credentials", owner="experiment", runs=200, nodes=200, text="403 <b>Denied"
+    )
+    changed = replace(findings, rejected=(), never_began=(mistake,))
+    said = "200 runs could not begin, their experiment&#39;s mistake (bad_credentials)"
+    text = _rendered(changed)
+    assert f"{said}: 403 &lt;b&gt;Denied." in text
+    assert "No node was rejected." in text
+
+
+def test_results_that_are_not_ok_are_said_by_reason(findings: Findings) -> None:
+    upload, *others = findings.comparisons
+    known = Reason(code="throttled", owner="target", count=20)
+    first = replace(upload.cells[0], reasons=(known,))
+    changed = replace(upload, cells=(first, *upload.cells[1:]))
+    left_out = page_provenance.left_out(replace(findings, comparisons=(changed, *others)))
+    said = "Upload: 20 failed of 10,752 results, without a rate. By reason: 20 throttled (target)."
+    assert said in left_out.sentences
 
 
 def test_where_the_numbers_come_from_is_said(findings: Findings) -> None:

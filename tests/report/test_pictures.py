@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hps.analyze.comparison import CellSummary, Change, Findings, Interval, Pair, Rule
+from hps.analyze.reasons import Reason
 from hps.report.pictures import chart, gallery, image
 from hps.report.pictures.paint import FILES, PAGE, Paint
 from hps.report.pictures.picture import Picture
@@ -242,6 +243,20 @@ def test_cells_that_failed_are_drawn_with_their_intervals() -> None:
     assert seen.gaps(FINDINGS)["failures"].reason == "Download: nothing failed."
 
 
+def test_cells_that_failed_say_why_by_code_and_owner() -> None:
+    known = Reason(code="throttled", owner="target", count=2)
+    cells = [
+        replace(cell, reasons=(known,) if cell.failure_rate else ())
+        for cell in FINDINGS.comparisons[0].cells
+    ]
+    count = sum(bool(cell.reasons) for cell in cells)
+    picture = seen.pictures(_with_cells(*cells))["failures-upload"]
+    assert picture.note.endswith(f"By reason: {2 * count} throttled (target).")
+    (dots,) = seen.layers(picture, "point")
+    told = map(str, seen.values(dots, "statuses"))
+    assert all(text.endswith("failed (2 throttled (target))") for text in told)
+
+
 def test_interrupted_operations_are_not_failures() -> None:
     cells = [
         replace(cell, statuses={"ok": 5, "interrupted": 3}, failure_rate=0.0)
@@ -266,13 +281,13 @@ def test_reasons_are_counted_by_what_was_asked_and_not_by_what_was_measured() ->
     assert 0 < counts["upload too slow"] < 14
 
 
-def test_a_node_rejected_without_checks_is_counted_by_its_reason() -> None:
+def test_a_rejected_node_with_a_code_is_counted_by_it() -> None:
     bare = [
-        replace(node, checks=(), reasons=(f"no answer after {place} s",))
+        replace(node, code="timeout", owner="target", reasons=(f"no answer after {place} s",))
         for place, node in enumerate(FINDINGS.rejected)
     ]
     (bars,) = seen.layers(seen.pictures(replace(FINDINGS, rejected=tuple(bare)))["rejected"], "bar")
-    assert [dict(row) for row in bars.rows] == [{"reason": "no answer after … s", "nodes": 14}]
+    assert [dict(row) for row in bars.rows] == [{"reason": "timeout (target)", "nodes": 14}]
 
 
 def test_what_was_measured_stands_beside_what_was_asked() -> None:

@@ -21,6 +21,7 @@ from hps.analyze.comparison import (
     Rule,
     TimePoint,
 )
+from hps.analyze.reasons import Reason
 
 NEAR, FAR = "RTT below 50 ms", "RTT above 150 ms"
 
@@ -32,6 +33,7 @@ def key(chunk_size: str = "10MiB", concurrency: int = 8) -> Key:
 
 FAST, SLOW, WIDE = key(), key(concurrency=1), key("25MiB", 32)
 TWIN = key("25MiB", 1)
+THROTTLED = Reason(code="throttled", owner="target", count=3)
 
 
 def cell(of: Key = FAST, mbps: float | None = 200.0, **changes: object) -> CellSummary:
@@ -89,7 +91,7 @@ def comparison(**changes: object) -> Comparison:
         cells=(
             cell(SLOW, 100.0),
             cell(FAST, 200.0),
-            cell(WIDE, 204.0, ok=115, statuses=not_ok, failure_rate=0.0417),
+            cell(WIDE, 204.0, ok=115, statuses=not_ok, reasons=(THROTTLED,), failure_rate=0.0417),
             cell(TWIN, None, same_as=SLOW, statuses={}, ok=0, units=0),
         ),
         pairs=(pair(), wide, pair(WIDE, SLOW, 2.04)),

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from hps.analyze.comparison import Findings, Interval
 from hps.analyze.gates import judge_all
+from hps.analyze.reasons import NeverBegan
 from hps.gates import parse
 from hps.report import compare_json
 from tests.command import REPOSITORY
@@ -38,6 +39,9 @@ def _found() -> Findings:
         changes=(change(), change(None)),
         thresholds={"sweep": ("failures<=1%", "latency<=1")},
         tenths=findings().hours,
+        never_began=(
+            NeverBegan(code="quota", owner="experiment", runs=3, nodes=2, text="it is full"),
+        ),
     )
 
 
@@ -114,6 +118,8 @@ def test_what_lacks_a_field_is_rejected(name: str) -> None:
         (("comparisons", 0, "decision", "kind"), "best"),
         (("provenance", "runs"), None),
         (("rejected", 0, "accepted"), "no"),
+        (("never_began", 0, "runs"), 0),
+        (("comparisons", 0, "cells", 2, "reasons", 0, "code"), ""),
     ],
 )
 def test_a_wrong_value_is_rejected(path: tuple[str | int, ...], value: object) -> None:

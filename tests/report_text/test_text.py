@@ -169,19 +169,20 @@ def test_who_was_left_out() -> None:
     assert lines[0].startswith("2 nodes rejected: 2 by min_download")
     text = " ".join(lines)
     assert "machine-1 (US): min_download: 31 Mbps is below 50 Mbps" in text
-    wide = f"download, {NEAR}, chunk_size=25MiB concurrency=32: 3 failed, 2 invalid of 120; "
-    assert f"{wide}4.2 % [0 %, 3 %] fail" in text
+    wide = f"download, {NEAR}, chunk_size=25MiB concurrency=32: 3 failed, 2 invalid of 120 "
+    assert f"{wide}(3 throttled (target)); 4.2 % [0 %, 3 %] fail" in text
+    assert "3 operations not ok, by reason: 3 throttled (target)" in text
     assert "passed over in 1 file results/torn.jsonl: line 7 is torn" in text
 
 
-def test_rejected_nodes_without_checks_are_counted_by_what_they_say() -> None:
+def test_rejected_nodes_are_counted_by_their_codes_where_they_have_some() -> None:
     nodes = (
-        node(1, checks=(), reasons=("no route",), country=None),
-        node(2, checks=(), reasons=("no route",)),
-        node(3, checks=(), reasons=()),
+        node(1, code="refused", owner="target", checks=(), reasons=("1.2.3.4:9 refuses",)),
+        node(2, code="refused", owner="target", reasons=("1.2.3.5:9 refuses",)),
+        node(3, checks=(), reasons=("no route",)),
     )
     text = compare_text.render(findings(comparison(), rejected=nodes))
-    assert "3 nodes rejected: 2 by no route, 1 by no check that is known" in text
+    assert "3 nodes rejected: 2 by refused (target), 1 by no check that is known" in text
 
 
 def test_nothing_left_out_is_not_mentioned() -> None:

@@ -177,6 +177,7 @@ def test_a_missing_experiment_is_stored_in_the_bucket(
     assert record["experiment"] == "unknown"
     assert record["source"] == "experiments/nowhere.yaml"
     assert "there is no file experiments/nowhere.yaml" in record["reason"]
+    assert (record["reason_code"], record["reason_owner"]) == ("", "")
     assert record["node"]["machine_id"] == "machine-1"
 
 
@@ -189,6 +190,7 @@ def test_an_experiment_that_is_wrong_is_stored_by_its_name_and_without_its_text(
     record = _record_of(_run(str(spec), tmp_path, r2), s3_server, r2, tmp_path)
     assert record["experiment"] == "from-afar"
     assert "[secret-literal]" in record["reason"]
+    assert (record["reason_code"], record["reason_owner"]) == ("bad_experiment", "experiment")
     assert "hunter2" not in json.dumps(record)
 
 
@@ -236,5 +238,8 @@ def test_a_record_that_cannot_be_stored_is_said_and_changes_nothing(
     ran = _run("experiments/nowhere.yaml", tmp_path, {**r2, "CLOUDFLARE_KEY": wrong})
     assert ran.code == 2
     assert "there is no file experiments/nowhere.yaml" in ran.err
-    assert "this failure is not stored" in ran.err
+    (line,) = (line for line in ran.err.splitlines() if "this failure is not stored" in line)
+    assert line.count("403") == 1
+    assert "RequestID" not in line
+    assert "ERROR" not in line
     assert wrong not in ran.err

@@ -111,6 +111,14 @@ def test_csv_keeps_awkward_texts_whole() -> None:
     assert line["reason"] == reason
 
 
+def test_csv_has_codes_beside_reasons_also_where_older_lines_have_none() -> None:
+    codes = {"reason_code": "throttled", "reason_owner": "target"}
+    records = [result_line(), result_line(status="failed", reason="503", **codes)]
+    first, second = csv.DictReader(io.StringIO(csv_text.render(records), newline=""))
+    assert (first["reason_code"], first["reason_owner"]) == ("", "")
+    assert (second["reason_code"], second["reason_owner"]) == ("throttled", "target")
+
+
 def test_csv_lines_that_lack_a_field_leave_it_empty() -> None:
     records = [result_line(extra=1), result_line(effective=None)]
     text = csv_text.render(records)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from hps.analyze import histogram
 from hps.analyze.comparison import Findings, FleetNode
+from hps.analyze.reasons import fault
 from hps.report import numbers, panels
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint
@@ -17,9 +17,7 @@ from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, category, co
 
 ROW_HEIGHT = 32
 MOST_REASONS = 12
-LONGEST = 60
 MOST_RULES = 3
-_DIGITS = re.compile(r"\d+(?:\.\d+)?")
 # How a unit of the checks is shown: its name and how many of the stored ones make it.
 _SHOWN = {"s": ("ms", 0.001), "bytes": ("GiB", 1024.0**3)}
 # A rule, and what is wrong with a node that does not meet it.
@@ -29,6 +27,7 @@ _WORDS = {
     "max_rtt": ("maximum round-trip time", "round trip too long"),
     "min_gpu_memory": ("minimum GPU memory", "too little GPU memory"),
     "min_disk": ("minimum disk", "disk too small"),
+    "reach": ("target within reach", "the target is out of reach"),
     "countries": ("countries", "not in the countries asked for"),
 }
 _WIDTHS = {"Mbps": 20.0, "ms": 20.0, "GiB": 1.0}
@@ -78,24 +77,22 @@ def reasons(nodes: Sequence[FleetNode]) -> list[tuple[str, int]]:
 
 
 def _why(node: FleetNode) -> Iterator[str]:
-    """Its checks that did not pass; else its reasons, with their numbers taken out."""
+    """Its code; else its checks that did not pass."""
+    if node.code:
+        yield fault(node.code, node.owner)
+        return
     wrong = [check for check in node.checks if check.get("outcome") != "pass"]
     for check in wrong:
-        rule, fault = words(str(check.get("name", "?")))
-        yield fault if check.get("outcome") == "fail" else f"{rule}: not known whether it is met"
+        rule, breach = words(str(check.get("name", "?")))
+        yield breach if check.get("outcome") == "fail" else f"{rule}: not known whether it is met"
     if not wrong:
-        yield from (_general(reason) for reason in node.reasons or ("no reason given",))
+        yield "no check that is known"
 
 
 def words(rule: str) -> tuple[str, str]:
     """A rule for people, and its breach: `max_rtt` -> `maximum round-trip time`, `… too long`."""
     plain = rule.replace("_", " ")
     return _WORDS.get(rule, (plain, f"{plain} not met"))
-
-
-def _general(reason: str) -> str:
-    text = _DIGITS.sub("…", reason)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def required(findings: Findings, paint: Paint) -> Sequence[Drawn]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hps.analyze import words
 from hps.analyze.comparison import CellSummary, Comparison, Findings
 from hps.report import keys, numbers, panels
 from hps.report.pictures import marks
@@ -64,6 +65,8 @@ def _picture(comparison: Comparison, paint: Paint) -> Iterator[Picture]:
     of, bad, total = panels.name(comparison), failed(comparison), counted(comparison)
     others = len(cells) - len(bad_cells)
     more = f" Nothing failed in {numbers.plural(others, 'other cell')}." if others else ""
+    known = words.reasons(panels.reasons([comparison]))
+    more += f" By reason: {known}." if known else ""
     if len(bad_cells) > MOST_ROWS:
         more += f" Shown: the worst {MOST_ROWS} of {len(bad_cells)}."
     yield Picture(
@@ -90,5 +93,11 @@ def _row(cell: CellSummary) -> Row:
         "rate": rate,
         "low": rate if span is None else span.low,
         "high": rate if span is None else span.high,
-        "statuses": ", ".join(f"{n:,} {status}" for status, n in cell.statuses.items()),
+        "statuses": _results(cell),
     }
+
+
+def _results(cell: CellSummary) -> str:
+    """`110 ok, 10 failed (10 throttled (target))`."""
+    told = ", ".join(f"{n:,} {status}" for status, n in cell.statuses.items())
+    return f"{told} ({words.reasons(cell.reasons)})" if cell.reasons else told
