@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pytest
 
 from hps import earlier, execute
-from hps.errors import MachineError
+from hps.errors import HpsError, MachineError, MissingProgramError
 from hps.model import Measurement, Operation
 from hps.plan import expand
 from hps.process import Guard
@@ -59,14 +59,34 @@ def _run(
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "reason", "code", "owner"),
     [
-        (OSError(28, "No space left on device", "/x/y"), "No space left on device: /x/y"),
-        (MachineError("the guard is gone", "start again"), "the guard is gone; start again"),
+        (
+            OSError(28, "No space left on device", "/x/y"),
+            *("No space left on device: /x/y", "disk_full", "node"),
+        ),
+        (OSError(5, "Input/output error"), "Input/output error: {scratch}", "disk_error", "node"),
+        (
+            MachineError("the guard is gone", "start again"),
+            *("the guard is gone (start again)", "disk_error", "node"),
+        ),
+        (
+            MissingProgramError("no rclone here", "get one"),
+            *("no rclone here (get one)", "tool_missing", "tool"),
+        ),
+        (
+            HpsError("no secret is set", "set it"),
+            *("no secret is set (set it)", "bad_experiment", "experiment"),
+        ),
     ],
 )
 def test_a_fault_of_the_machine_is_a_failed_result_and_the_run_goes_on(
-    fault: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Exception,
+    reason: str,
+    code: str,
+    owner: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Guard() as guard:
         records = _run(tmp_path, guard, monkeypatch, {"download": fault})
@@ -76,7 +96,8 @@ def test_a_fault_of_the_machine_is_a_failed_result_and_the_run_goes_on(
         ("download", "failed"),
         ("delete", "ok"),
     ]
-    assert records[1]["reason"] == reason
+    why = tuple(records[1][f"reason{part}"] for part in ("", "_code", "_owner"))
+    assert why == (reason.format(scratch=tmp_path), code, owner)
 
 
 def test_a_bug_is_not_taken_for_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
