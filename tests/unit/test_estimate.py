@@ -64,7 +64,7 @@ def test_the_requests_of_a_plan_are_those_of_its_operations() -> None:
     plan = expand(_spec())
     up, down, verify, delete = plan.operations[:4]
     assert (requests(up), requests(down)) == (
-        Requests(class_a=4, class_b=2),
+        Requests(class_a=4, class_b=1),
         Requests(class_b=3),
     )
     assert (requests(verify), requests(delete)) == (
@@ -72,7 +72,7 @@ def test_the_requests_of_a_plan_are_those_of_its_operations() -> None:
         Requests(class_a=1, free=1),
     )
     # At one stream the download is one GET; at two, two ranges.
-    assert estimate(plan).requests == Requests(class_a=8 * 5, class_b=8 * 2 + 4 * 3 + 4 * 4, free=8)
+    assert estimate(plan).requests == Requests(class_a=8 * 5, class_b=8 * 1 + 4 * 3 + 4 * 4, free=8)
 
 
 def test_a_plan_knows_which_upload_a_download_follows() -> None:

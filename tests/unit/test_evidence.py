@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hps.catalog.failures import Failure, failure
 from hps.connections import ConnectionCounter
 from hps.model import Observed, Operation, Status, Transfer
 from hps.process import Ended, Exit
@@ -38,7 +41,7 @@ class Seen:
         return evidence.observed(self.log, self.operation, counter)
 
     @property
-    def reason(self) -> str:
+    def failure(self) -> Failure | None:
         return evidence.why_invalid(self.log, self.operation, self.effective, self.observed)
 
 
@@ -74,7 +77,7 @@ def _log(seen: Seen, **changes: object) -> Seen:
 
 def test_what_was_delivered_is_valid() -> None:
     seen = _upload()
-    assert seen.reason == ""
+    assert seen.failure is None
     assert seen.effective == seen.operation.effective
     assert seen.observed == Observed(
         chunks=4,
@@ -84,12 +87,12 @@ def test_what_was_delivered_is_valid() -> None:
         connection_samples=20,
         bytes=20 * MIB,
     )
-    assert _download().reason == ""
+    assert _download().failure is None
 
 
 def test_a_link_too_fast_to_fill_all_streams_is_valid() -> None:
     seen = _log(_upload(connections=1), peak_in_flight=1, overlap_s=0.0)
-    assert seen.reason == ""
+    assert seen.failure is None
     assert (seen.observed.peak_in_flight, seen.observed.connections) == (1, 1)
     assert seen.effective is not None
     assert seen.effective.concurrency == 4
@@ -124,23 +127,23 @@ def test_a_link_too_fast_to_fill_all_streams_is_valid() -> None:
     ],
 )
 def test_what_was_not_delivered_is_invalid(seen: Seen, reason: str) -> None:
-    assert seen.reason == reason
+    assert seen.failure == _not_as_declared(reason)
 
 
 def test_a_retry_moves_more_bytes_than_the_payload_and_is_valid() -> None:
-    assert _log(_upload(), bytes=25 * MIB, retries=1).reason == ""
+    assert _log(_upload(), bytes=25 * MIB, retries=1).failure is None
 
 
 def test_a_file_that_was_planned_whole_and_went_in_parts_is_invalid() -> None:
     whole = make_operation("upload", chunk_size=64 * MIB, concurrency=4)
     seen = _log(_upload(operation=whole), peak_in_flight=1)
-    assert seen.reason == "chunks of 5MiB, not of 20MiB"
+    assert seen.failure == _not_as_declared("chunks of 5MiB, not of 20MiB")
 
 
 def test_a_download_by_one_stream_is_one_plain_get() -> None:
     operation = make_operation("download", chunk_size=5 * MIB, concurrency=1)
     seen = Seen(operation=operation, log=RcloneLog(copied=1, bytes=20 * MIB), connections=1)
-    assert seen.reason == ""
+    assert seen.failure is None
     assert seen.effective is not None
     assert (seen.effective.chunk_size_bytes, seen.effective.concurrency) == (20 * MIB, 1)
     assert (seen.observed.chunks, seen.observed.peak_in_flight) == (1, 1)
@@ -157,8 +160,8 @@ def test_a_folder_may_have_all_streams_of_all_its_files_in_flight() -> None:
         overlap_s=3.0,
     )
     seen = Seen(operation=operation, log=log)
-    assert seen.reason == ""
-    assert _log(seen, peak_in_flight=9).reason == "5 streams a file, not 4"
+    assert seen.failure is None
+    assert _log(seen, peak_in_flight=9).failure == _not_as_declared("5 streams a file, not 4")
 
 
 @pytest.mark.parametrize(
@@ -169,68 +172,125 @@ def test_one_connection_counts_only_where_several_would_have_been_seen(
     samples: int, overlap_s: float, valid: bool
 ) -> None:
     seen = _log(_upload(connections=1, samples=samples), overlap_s=overlap_s)
-    assert (seen.reason == "") is valid
+    assert (seen.failure is None) is valid
 
 
 def test_connections_that_could_not_be_seen_are_no_reason() -> None:
     seen = _upload(connections=0)
-    assert (seen.reason, seen.observed.connections) == ("", None)
+    assert (seen.failure, seen.observed.connections) == (None, None)
 
 
 def test_http2_shares_a_connection_and_must_be_offered() -> None:
     operation = make_operation("upload", chunk_size=5 * MIB, concurrency=4, http2=True)
     offered = _upload(operation=operation, connections=1, offers_http2=True)
-    assert offered.reason == ""
+    assert offered.failure is None
     refused = _upload(operation=operation, connections=4, offers_http2=False)
-    assert refused.reason == "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
+    assert refused.failure == _not_as_declared(
+        "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
+    )
 
 
 def test_a_step_without_payload_is_never_invalid() -> None:
     seen = Seen(operation=make_operation("list"), log=RcloneLog())
-    assert (seen.reason, seen.effective) == ("", None)
+    assert (seen.failure, seen.effective) == (None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """How a process ended, and what is said of it."""
+    """How a process ended, what is said of it, and what that comes to: status, code, text."""
 
     returncode: int = 0
     ended: Ended = "exit"
-    last_error: str = ""
-    expected: tuple[Status, str] = field(default=("ok", ""))
+    said: Mapping[str, Any] = field(default_factory=dict)
+    expected: tuple[Status, str, str]
 
 
 @pytest.mark.parametrize(
     "end",
     [
-        End(),
+        End(expected=("ok", "", "")),
         End(
             ended="timeout",
             returncode=-15,
-            expected=("timeout", "stopped after its time-out of 3 m 48 s"),
+            expected=("timeout", "timeout", "stopped after its time-out of 3 m 48 s"),
         ),
-        End(ended="stopped", returncode=-15, expected=("interrupted", "the run was stopped")),
-        End(returncode=-9, expected=("failed", "rclone was ended by signal 9")),
+        End(
+            ended="timeout",
+            returncode=-15,
+            said={"retries": 2, "trouble": "dial tcp 127.0.0.1:9: connect: connection refused"},
+            expected=(
+                "timeout",
+                "timeout",
+                "stopped after its time-out of 3 m 48 s; 2 requests were repeated, since "
+                "127.0.0.1:9 refuses connections",
+            ),
+        ),
+        End(
+            ended="stopped",
+            returncode=-15,
+            expected=("interrupted", "stopped", "the run was stopped"),
+        ),
+        End(
+            returncode=-9,
+            expected=("failed", "tool_crashed", "rclone was ended by signal 9 (SIGKILL)"),
+        ),
         End(
             returncode=7,
-            last_error="no  such\nbucket",
-            expected=("failed", "rclone exit code 7 (fatal error): no such bucket"),
+            said={"last_error": "no  such\nbucket"},
+            expected=("failed", "tool_failed", "rclone exit code 7 (fatal error): no such bucket"),
         ),
         End(
             returncode=3,
-            expected=("failed", "rclone exit code 3 (directory not found): it said nothing"),
+            expected=(
+                "failed",
+                "tool_failed",
+                "rclone exit code 3 (directory not found): it said nothing",
+            ),
         ),
-        End(returncode=99, expected=("failed", "rclone exit code 99 (unknown): it said nothing")),
+        End(
+            returncode=99,
+            expected=("failed", "tool_failed", "rclone exit code 99 (unknown): it said nothing"),
+        ),
         End(
             returncode=1,
-            last_error="x" * 500,
-            expected=("failed", f"rclone exit code 1 (other error): {'x' * 400}"),
+            said={"last_error": "x" * 500},
+            expected=("failed", "tool_failed", f"rclone exit code 1 (other error): {'x' * 400}"),
+        ),
+        End(
+            returncode=9,
+            expected=(
+                "failed",
+                "not_found",
+                "nothing was transferred: what was to be moved is not there",
+            ),
+        ),
+        End(
+            returncode=2,
+            said={"crash": "panic: index out of range"},
+            expected=("failed", "tool_crashed", "rclone crashed: panic: index out of range"),
         ),
     ],
 )
 def test_how_a_process_ended(end: End) -> None:
     ended = _exit(returncode=end.returncode, ended=end.ended)
-    assert evidence.judge_exit(ended, make_operation(), end.last_error) == end.expected
+    said = {"last_error": "", **end.said}
+    status, code, text = end.expected
+    expected = failure(code, text) if code else None
+    assert evidence.judge_exit(ended, make_operation(), **said) == (status, expected)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "said"),
+    [(2, {"crash": "fatal error: runtime: out of memory"}), (-9, {"starved": True})],
+)
+def test_a_tool_without_memory_says_what_it_may_have_held(
+    returncode: int, said: Mapping[str, Any]
+) -> None:
+    operation = make_operation("upload", chunk_size=5 * MIB, concurrency=4)
+    _, why = evidence.judge_exit(_exit(returncode=returncode), operation, "", **said)
+    assert why is not None
+    assert (why.code, why.owner) == ("out_of_memory", "node")
+    assert "chunk x concurrency x transfers is 5MiB x 4 x 1 = 20 MiB" in why.text
 
 
 @pytest.mark.parametrize(
@@ -260,16 +320,28 @@ def test_an_end_that_was_seen_late_is_no_number(
     duration_s: float, late_s: float, status: str
 ) -> None:
     ended = replace(_exit(), duration_s=duration_s, late_s=late_s)
-    got, reason = evidence.judge_exit(ended, make_operation(), "")
-    assert (got, "stood still" in reason) == (status, status == "invalid")
+    got, why = evidence.judge_exit(ended, make_operation(), "")
+    code = why.code if why else ""
+    assert (got, code) == (status, "late" if status == "invalid" else "")
 
 
-def test_the_last_line_of_a_plain_log_is_without_its_time(tmp_path: Path) -> None:
+def test_what_a_plain_log_says_is_without_its_time(tmp_path: Path) -> None:
     log = tmp_path / "tool.log"
     log.write_text("2026/11/22 12:00:00 NOTICE: one\n2026/11/22 12:00:01 ERROR : key : gone\n")
-    assert evidence.last_line(log) == "gone"
+    assert (
+        evidence.last_failure(log) == evidence.first_failure(log) == failure("tool_failed", "gone")
+    )
+    assert evidence.last_words(log) == "gone"
+    log.write_text("2026/11/22 12:00:00 NOTICE: one\n2026/11/22 12:00:01 NOTICE: two : three\n")
+    assert evidence.last_failure(log) == failure("tool_failed", "three")
+    assert evidence.first_failure(log) is None
     log.write_text("")
-    assert evidence.last_line(log) == ""
+    assert evidence.last_failure(log) is None
+    assert evidence.last_words(log) == ""
+
+
+def _not_as_declared(text: str) -> Failure:
+    return failure("not_as_declared", text)
 
 
 def _exit(*, returncode: int = 0, ended: Ended = "exit") -> Exit:

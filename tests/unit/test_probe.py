@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from hps import process
+from hps.catalog.failures import failure
 from hps.model import ProbeSettings, SecretRef, Target
 from hps.node.socket_bytes import SocketBytes
 from hps.probe import speedtest, target
-from hps.probe.link import Link, first_error
+from hps.probe.link import Link, first_failure
 from hps.probe.watch import Watch
 from hps.stop import SignalStop
 from hps.targets import remote_of
@@ -76,8 +77,9 @@ def test_a_run_that_is_stopped_is_no_measurement(s3_server: S3Server, tmp_path: 
         link.stop.take(15, None)
         rates = target.measure(link, ProbeSettings(), lambda *_, **__: None)
 
-    assert rates.upload.mbps.value is None
-    assert "the run was stopped" in rates.upload.mbps.reason
+    upload = rates.upload.mbps
+    assert (upload.value, upload.reason_code, upload.reason_owner) == (None, "stopped", "hps")
+    assert "the run was stopped" in upload.reason
 
 
 def test_a_complaint_of_the_tool_ends_the_watch(tmp_path: Path) -> None:
@@ -88,8 +90,7 @@ def test_a_complaint_of_the_tool_ends_the_watch(tmp_path: Path) -> None:
     complaint = {"level": "error", "msg": "it was\nrefused"}
     log.write_text(f"plain text\n{json.dumps(complaint)}\n")
     assert watch.is_set()
-    assert watch.trouble == "it was refused"
-    assert first_error(log) == "it was refused"
+    assert watch.trouble == first_failure(log) == failure("tool_failed", "it was refused")
 
 
 def test_heads_of_requests_are_no_payload_and_the_time_counts_from_the_first(
@@ -107,7 +108,9 @@ def test_heads_of_requests_are_no_payload_and_the_time_counts_from_the_first(
         moved.append(moved[-1] + 500)
         watch.sample(os.getpid())
     assert not watch.is_set()
-    assert watch.outcome(over).mbps.reason == "no payload moved in 9 s"
+    nothing = watch.outcome(over).mbps
+    assert nothing.reason == "no payload moved in 9 s"
+    assert (nothing.reason_code, nothing.reason_owner) == ("timeout", "target")
 
     for now_s in (108.5, 109.0, 110.0, 110.5):
         clock.append(now_s)
