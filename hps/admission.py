@@ -21,6 +21,7 @@ from hps.node.verdict import Check, Readings, Verdict, judge
 from hps.probe import speedtest, target
 from hps.probe.link import Link
 from hps.probe.rates import STOPPED, Rates, nothing
+from hps.record import reason_fields
 from hps.targets import address_of
 
 SWITCHED_OFF = "the probe is switched off"
@@ -68,11 +69,13 @@ class Decision:
     """Whether the experiment runs here, and on what grounds.
 
     `failure` is what keeps it from running that no node can help: it is not held against this one.
+    `away` is why a target can't be reached from here.
     """
 
     probed: Probed
     verdict: Verdict
     failure: Failure | None = None
+    away: Failure | None = None
 
     @property
     def rejected(self) -> bool:
@@ -87,7 +90,8 @@ class Decision:
 
     def as_data(self) -> dict[str, object]:
         """Its part of the run line."""
-        return {"probe": self.probed.as_data(), "verdict": asdict(self.verdict)}
+        data = {"probe": self.probed.as_data(), "verdict": asdict(self.verdict)}
+        return data if self.away is None else data | reason_fields(self.away)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,8 @@ def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Decision:
         unit="",
         outcome="fail",
         reason=why.reason,
+        reason_code=why.code,
+        reason_owner=why.owner,
     )
     verdict = Verdict(
         accepted=False, action=rules.on_reject, reasons=(f"reach: {why.reason}",), checks=(check,)
@@ -142,7 +148,7 @@ def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Decision:
         proxy=_proxy_to(candidate.target),
     )
     candidate.event("node_judged", accepted=False, action=verdict.action, reasons=[why.reason])
-    return Decision(probed=probed, verdict=verdict)
+    return Decision(probed=probed, verdict=verdict, away=why)
 
 
 def has_rules(rules: NodeRules) -> bool:

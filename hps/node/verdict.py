@@ -41,6 +41,8 @@ class Check:
     unit: str
     outcome: Outcome
     reason: str
+    reason_code: str = ""
+    reason_owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
