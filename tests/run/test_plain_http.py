@@ -28,8 +28,11 @@ def test_single_objects_and_results_arrive_over_plain_http(
 ) -> None:
     folder = f"plain-http-{provider}"
     target = target_text("s3", moto_server.endpoint, moto_server.bucket, folder=folder)
+    target = target.replace("provider: other", f"provider: {provider}")
+    if provider == "aws":  # which takes no such key
+        target = target.replace("    force_path_style: true\n", "")
     spec = tmp_path / "plain.yaml"
-    spec.write_text(_SPEC.format(target=target.replace("provider: other", f"provider: {provider}")))
+    spec.write_text(_SPEC.format(target=target))
     ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(moto_server))
     assert ran.code == 0, ran.err
     assert {record["status"] for record in ran.results()} == {"ok"}
