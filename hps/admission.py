@@ -90,7 +90,10 @@ class Decision:
 
     def as_data(self) -> dict[str, object]:
         """Its part of the run line."""
-        data = {"probe": self.probed.as_data(), "verdict": asdict(self.verdict)}
+        data: dict[str, object] = {
+            "probe": self.probed.as_data(),
+            "verdict": asdict(self.verdict),
+        }
         return data if self.away is None else data | reason_fields(self.away)
 
 
