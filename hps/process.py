@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -71,19 +72,21 @@ class Guard:
     """The handle on the guard process: what to end and remove should this process die."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # targets are checked side by side
         self._told: dict[tuple[str, int | str], None] = {}
         self._start()
 
     def tell(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
         """Pass one line on. Raises `HpsError` where the guard is gone, and no other can be had."""
-        self._told[word, value] = None
-        if word == "forget":
-            self._told = {one: None for one in self._told if one[1] != value}
-        try:
-            self._write([(word, value)])
-        except BrokenPipeError:  # it was killed: another one is told everything
-            self.close()
-            self._start()
+        with self._lock:
+            self._told[word, value] = None
+            if word == "forget":
+                self._told = {one: None for one in self._told if one[1] != value}
+            try:
+                self._write([(word, value)])
+            except BrokenPipeError:  # it was killed: another one is told everything
+                self.close()
+                self._start()
 
     def forget(self, pid: int) -> None:
         """This process has ended; a guard that is gone has nothing to forget."""

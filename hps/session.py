@@ -153,6 +153,10 @@ class _Session:
             event = self.listener.event
             waiting = Waiting(most_s=self.options.wait_s, sleep=self.stop.wait, event=event)
             self.preflight = check_targets(self.plan, run_id, self.tools, self.stop, waiting)
+        for one in self.preflight.checked:
+            if one.left and one.failure is None:
+                why = "the check was not given the time"
+                self.listener.event("clean_up_failed", what="check", key=one.left, reason=why)
         away = self.preflight.away
         if away is not None:
             place, told = self.plan.spec.results.target, "results are kept here, and sent later"

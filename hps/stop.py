@@ -19,6 +19,16 @@ LATEST_S = 25.0
 _TOO_SLOW = b"hps: stopping took too long; the next run puts in order what this one has left\n"
 
 
+class _Never:
+    """A stop that never comes."""
+
+    def is_set(self) -> bool:
+        return False
+
+
+NEVER = _Never()
+
+
 class SignalStop:
     """The flag. The first signal sets it; a second one ends the process at once.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,17 +17,19 @@ from pathlib import Path
 from hps import process
 from hps.catalog.failures import Failure, failure, of_system
 from hps.model import Target
-from hps.probe.endpoint import NOTHING_HEARD, Heard, ask
+from hps.probe.endpoint import Heard, ask_beside
 from hps.probe.link import Link
 from hps.record import reason_fields
+from hps.stop import NEVER
 from hps.targets.own import OwnFolder
 from hps.tools import rclone, rclone_log
 from hps.tools.why import explain
 
 # The names of the calls, in the order in which they are shown.
 CALLS = ("write", "read", "list", "multipart", "delete")
-# A check of all targets together ends after so long.
+# The check of a target ends after so long; targets are checked side by side.
 MOST_S = 10.0
+_MOST_AT_ONCE = 8
 _PAUSE_S = 2.0
 _NAME = "check"
 _OBJECT = "object.bin"
@@ -35,7 +37,11 @@ _UPLOAD = "upload.bin"
 _CONTENT_BYTES = 32
 # Amazon's servers, and those that do as they do, refuse a request that is further off.
 _MOST_SKEW_S = 900.0
+# After these a server may have the object all the same.
+_PERHAPS_WRITTEN = {"timeout", "connection_lost", "stopped"}
+_DELETE_S = 4.0
 _DENIALS = {"bad_credentials", "no_permission", "clock_skew"}
+_OVER = failure("timeout", "the time for the check was over")
 _CHANGED = failure("corrupted", "what was read is not what had been written")
 _OTHER = failure(
     "bad_endpoint",
@@ -56,13 +62,15 @@ class Tried:
 class Checked:
     """What a target was found to be. `clock_offset_s`: how far its clock is ahead of this one.
 
-    `left` names what could not be deleted again; empty: nothing is left.
+    `left` names what could not be deleted again; empty: nothing is left. `whole` is False where the
+    time was over before all had been tried.
     """
 
     target: str
     calls: tuple[Tried, ...]
     clock_offset_s: float | None = None
     left: str = ""
+    whole: bool = True
 
     @property
     def failure(self) -> Failure | None:
@@ -98,34 +106,37 @@ class Waiting:
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
-    """A check that is going on, until `ends_s` at most."""
+    """A check that is going on; what it has written is deleted after `ends_s`, too."""
 
     link: Link
     multipart: bool
     ends_s: float
     tried: list[Tried] = field(default_factory=list)
+    over: bool = False
 
     def run(self) -> None:
         """All calls, as far as the ones before let them make sense."""
-        folder = self.link.scratch / _NAME
-        folder.mkdir(exist_ok=True)
-        written = folder / _OBJECT
+        written = self.link.scratch / _OBJECT
         written.write_bytes(os.urandom(_CONTENT_BYTES))
         remote, key = self.link.remote, f"{self.link.key}/{_OBJECT}"
+        listed = False
         wrote = self._try("write", rclone.put_whole(remote, str(written), key))
-        if wrote is not None and wrote.code != "no_permission":
-            return
-        listed = self._try("list", rclone.list_files(remote, self.link.key)) is None
-        if wrote is not None:
-            return
-        self._read(written, key, listed=listed)
-        if self.multipart:
+        if wrote is None or wrote.code == "no_permission":
+            listed = self._try("list", rclone.list_files(remote, self.link.key)) is None
+        if wrote is None:
+            self._read(written, key, listed=listed)
+        if wrote is None and self.multipart:
             self._begin_and_abort(written)
-        own = OwnFolder(self.link.key)
-        self._try(
-            "delete",
-            rclone.delete(remote, own) if listed else rclone.delete_file(remote, own, _OBJECT),
-        )
+        if wrote is None or wrote.code in _PERHAPS_WRITTEN:
+            self._delete(by_list=wrote is None and listed)
+
+    def _delete(self, *, by_list: bool) -> None:
+        """Also where the time is over, or the run was stopped: nothing is to be left."""
+        remote, own = self.link.remote, OwnFolder(self.link.key)
+        call = rclone.delete(remote, own) if by_list else rclone.delete_file(remote, own, _OBJECT)
+        self.ends_s = max(self.ends_s, time.monotonic() + _DELETE_S)
+        self.link = replace(self.link, stop=NEVER)
+        self._try("delete", call)
 
     def _read(self, written: Path, key: str, *, listed: bool) -> None:
         """By way of the list where there is one: of a single object rclone asks more."""
@@ -163,10 +174,20 @@ class _Check:
         call: rclone.Invocation,
         judge: Callable[[process.Exit], Failure | None] | None = None,
     ) -> Failure | None:
-        """Run a call; `judge` says why it did not go well, where its exit code alone does not."""
+        """Run a call; `judge` says why it did not go well, where its exit code alone does not.
+
+        A target that has answered before, and is slow, is not at fault where the time is over.
+        """
         start_s = time.monotonic()
+        answered = any(one.failure is None for one in self.tried)
+        if answered and start_s >= self.ends_s:
+            self.over = True
+            return _OVER
         timeout_s = max(0.1, self.ends_s - start_s)
         ended = self.link.run(call, timeout_s=timeout_s, name=_NAME, stop=self.link.stop)
+        if answered and ended.ended == "timeout":
+            self.over = True
+            return _OVER
         why = (judge or self._why)(ended)
         self.tried.append(Tried(name=name, duration_s=time.monotonic() - start_s, failure=why))
         return why
@@ -177,41 +198,53 @@ def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> Chec
 
     `ends_s` is when it ends at the latest (monotonic). Never raises for what the target is.
     """
-    trying = _Check(link=link, multipart=multipart, ends_s=ends_s)
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask, target, timeout_s=max(0.1, ends_s - time.monotonic()))
-        try:
-            trying.run()
-        except OSError as error:
-            why = of_system(error, link.scratch)
-            trying.tried.append(Tried(name="write", duration_s=0.0, failure=why))
-        heard = asked.result() if trying.tried[0].duration_s < MOST_S else NOTHING_HEARD
+    trying = _Check(link=link, multipart=multipart, ends_s=ends_s - _DELETE_S)
+    answer = ask_beside(target, timeout_s=max(0.1, ends_s - time.monotonic()))
+    try:
+        trying.run()
+    except OSError as error:
+        why = of_system(error, link.scratch)
+        trying.tried.append(Tried(name="write", duration_s=0.0, failure=why))
+    heard = answer(max(0.0, ends_s - time.monotonic()))
     return Checked(
         target=target.name,
         calls=tuple(_with_what_was_heard(one, heard) for one in trying.tried),
         clock_offset_s=heard.clock_offset_s,
         left=_left(trying),
+        whole=not trying.over,
     )
 
 
 def check_all(
     links: Mapping[str, tuple[Link, Target]],
     *,
-    multipart: Sequence[str],
+    multipart: Collection[str],
     waiting: Waiting,
-) -> Iterator[Checked]:
-    """Each target in turn, all within `MOST_S`; one that can't be reached is tried again.
+) -> tuple[Checked, ...]:
+    """The targets side by side, each within `MOST_S`; one that can't be reached is tried again.
 
     `multipart` names the targets that uploads in parts go to.
     """
+
+    def patiently(name: str) -> Checked:
+        link, target = links[name]
+        apart = link.scratch / f"{_NAME}-{name}"
+        apart.mkdir(exist_ok=True)
+        return _patiently(
+            replace(link, scratch=apart), target, waiting, multipart=name in multipart
+        )
+
+    with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
+        return tuple(pool.map(patiently, links))
+
+
+def _patiently(link: Link, target: Target, waiting: Waiting, *, multipart: bool) -> Checked:
     until_s = time.monotonic() + waiting.most_s
-    ends_s = time.monotonic() + MOST_S
-    for name, (link, target) in links.items():
-        checked = check(link, target, multipart=name in multipart, ends_s=ends_s)
-        while waiting.again(checked, until_s):
-            ends_s = time.monotonic() + MOST_S
-            checked = check(link, target, multipart=name in multipart, ends_s=ends_s)
-        yield checked
+    while True:
+        ends_s = time.monotonic() + MOST_S
+        checked = check(link, target, multipart=multipart, ends_s=ends_s)
+        if not waiting.again(checked, until_s):
+            return checked
 
 
 def _with_what_was_heard(tried: Tried, heard: Heard) -> Tried:
@@ -231,6 +264,8 @@ def _with_what_was_heard(tried: Tried, heard: Heard) -> Tried:
 
 
 def _left(trying: _Check) -> str:
-    ended = {one.name: one.failure for one in trying.tried}
-    not_gone = ended.get("delete") or ended.get("multipart")
-    return f"{trying.link.remote.path(trying.link.key)}/" if not_gone is not None else ""
+    went = {one.name: one.failure for one in trying.tried}
+    wrote = went.get("write", _OVER)
+    there = wrote is None or wrote.code in _PERHAPS_WRITTEN
+    not_gone = (there and went.get("delete", _OVER) is not None) or went.get("multipart")
+    return f"{trying.link.remote.path(trying.link.key)}/" if not_gone else ""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import queue
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -33,6 +37,26 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: object) -> None:
         return None
+
+
+def ask_beside(target: Target, *, timeout_s: float) -> Callable[[float], Heard]:
+    """`ask`, in a thread that is left behind if need be: an answer may come drop by drop.
+
+    The function returned waits so many seconds for what was heard.
+    """
+    answers: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+
+    def put() -> None:
+        answers.put(ask(target, timeout_s=timeout_s))
+
+    threading.Thread(target=put, name=f"ask {target.name}", daemon=True).start()
+
+    def heard(wait_s: float) -> Heard:
+        with suppress(queue.Empty):
+            return answers.get(timeout=wait_s)
+        return NOTHING_HEARD
+
+    return heard
 
 
 def ask(target: Target, *, timeout_s: float) -> Heard:

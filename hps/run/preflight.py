@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from hps.catalog.failures import Failure
 from hps.model import Plan
 from hps.probe.check import Checked, Waiting, check_all
-from hps.probe.link import Link
 from hps.stop import SignalStop
 from hps.surroundings import Tools
 from hps.targets.own import CHECK, run_folder
@@ -57,12 +56,13 @@ def check_targets(
     """
     used = used_targets(plan)
     names = dict.fromkeys((*used, plan.spec.results.target))
+    folder = run_folder(plan.spec.name, run_id).key
     links = {
-        name: (_link(plan, run_id, name, tools, stop), tools.targets[name])
-        for name in names
+        name: (tools.link(name, f"{folder}/{CHECK}{number}", stop), tools.targets[name])
+        for number, name in enumerate(names)
         if embedded or plan.spec.targets[name].provider != "embedded"
     }
-    return judge(tuple(check_all(links, multipart=_in_parts(plan), waiting=waiting)), used)
+    return judge(check_all(links, multipart=_in_parts(plan), waiting=waiting), used)
 
 
 def judge(checked: tuple[Checked, ...], used: Sequence[str]) -> Preflight:
@@ -79,13 +79,9 @@ def judge(checked: tuple[Checked, ...], used: Sequence[str]) -> Preflight:
     return Preflight(checked=checked, away=in_order[0][1] if in_order else None)
 
 
-def _link(plan: Plan, run_id: str, name: str, tools: Tools, stop: SignalStop) -> Link:
-    return tools.link(name, f"{run_folder(plan.spec.name, run_id).key}/{CHECK}", stop)
-
-
-def _in_parts(plan: Plan) -> tuple[str, ...]:
+def _in_parts(plan: Plan) -> frozenset[str]:
     """The targets that uploads in parts go to."""
-    return tuple(
+    return frozenset(
         operation.cell.knobs.target
         for operation in plan.operations
         if operation.direction == "up"

@@ -28,6 +28,7 @@ def as_data(checked: Sequence[Checked]) -> list[dict[str, object]]:
             "ok": one.failure is None,
             "clock_offset_s": one.clock_offset_s,
             "left": one.left,
+            "whole": one.whole,
             "calls": [
                 {
                     "name": call.name,
@@ -63,5 +64,7 @@ def _wrong(one: Checked) -> Iterator[str]:
                 subsequent_indent="  ",
                 break_long_words=False,
             )
+    if not one.whole:
+        yield f"! {one.target}: it answers slowly, and not all was tried in the time for it"
     if one.left:
         yield f"! {one.target}: what was written may still be at {one.left}"

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 # What stands for a run's id in a printed command.
 BY_HAND = "$RUN_ID"
 PROBE = "probe"
-CHECK = "check"
+CHECK = "check-"  # and a number, for several targets may be the same place
 # Older ids have 6 random digits.
 _RUN_ID = r"[0-9]{8}T[0-9]{9}Z-(?:[0-9a-f]{12}|[0-9a-f]{6})"
 _TRIAL_ID = r"[0-9a-f]{12}"
 _EXPERIMENT = r"[a-z0-9][a-z0-9._-]{0,62}"
 _FOLDER = re.compile(
     rf"data/(?P<experiment>{_EXPERIMENT})/(?P<run>{_RUN_ID}|{re.escape(BY_HAND)})"
-    rf"(?P<part>/(?:{_TRIAL_ID}|{PROBE}|{CHECK}))?",
+    rf"(?P<part>/(?:{_TRIAL_ID}|{PROBE}|{CHECK}[0-9]+))?",
     re.ASCII,
 )
 # The names of payloads, those of the probe, and those of the check of a target. rclone, too, reads
@@ -28,7 +28,7 @@ _FOLDER = re.compile(
 _PAYLOAD = r"(?:[0-9]/)?[0-9]+\.bin"
 _PROBED = r"(?:sent|read-[0-9]+)/(?:part-)?[0-9]+\.bin"
 _CHECKED = r"(?:object|upload)\.bin"
-_OF_A_RUN = (rf"{_TRIAL_ID}/{_PAYLOAD}", rf"{PROBE}/{_PROBED}", rf"{CHECK}/{_CHECKED}")
+_OF_A_RUN = (rf"{_TRIAL_ID}/{_PAYLOAD}", rf"{PROBE}/{_PROBED}", rf"{CHECK}[0-9]+/{_CHECKED}")
 _MADE = re.compile(rf"(?P<run>{_RUN_ID})/(?:{'|'.join(_OF_A_RUN)})", re.ASCII)
 
 
@@ -53,13 +53,15 @@ class OwnFolder:
 
     @property
     def part(self) -> str:
-        """The id of the trial, `probe` or `check`; empty: all that the run has."""
+        """The id of the trial, `probe` or `check-1`; empty: all that the run has."""
         return self.key.removeprefix(self.run_key).removeprefix("/")
 
     @property
     def made_patterns(self) -> tuple[str, ...]:
         """The names of what a run makes in this folder, as regular expressions."""
-        patterns = {"": _OF_A_RUN, PROBE: (_PROBED,), CHECK: (_CHECKED,)}
+        if self.part.startswith(CHECK):
+            return (_CHECKED,)
+        patterns = {"": _OF_A_RUN, PROBE: (_PROBED,)}
         return patterns.get(self.part, (_PAYLOAD,))
 
     def made(self, key: str) -> bool:

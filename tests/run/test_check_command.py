@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import pytest
+
 from tests.command import hps, keys_of, target_text, targets_yaml
 from tests.conftest import ProxyFor
-from tests.servers.faults import Rule
+from tests.servers.faults import Rule, Stall
 from tests.servers.mistakes import MISTAKES
 from tests.servers.s3_answers import refusal
 from tests.servers.s3_server import S3Server
@@ -114,7 +116,7 @@ def test_a_check_that_is_not_wanted_is_not_made(
     ran = hps("run", spec, "--output", tmp_path, "--no-check", env=keys_of(s3_server))
 
     assert ran.code == 0, ran.err
-    assert not [one for one in proxy.requests() if "/check/" in f"{one.key}{one.query}"]
+    assert not [one for one in proxy.requests() if "/check-" in f"{one.key}{one.query}"]
 
 
 def test_a_mistake_is_stored_where_the_results_target_takes_it(
@@ -161,3 +163,19 @@ def test_a_results_target_of_its_own_that_is_away_only_warns(
     records = [json.loads(line) for line in journal.read_text().splitlines()]
     assert [record.get("status") for record in records[1:]] == ["ok"] * 3
     assert list((tmp_path / "out").rglob("*.open"))
+
+
+@pytest.mark.parametrize(("seconds", "whole"), [(0.3, True), (2.0, False)])
+def test_a_target_that_answers_slowly_is_not_at_fault(
+    seconds: float, whole: bool, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
+) -> None:
+    slow = Rule(match=lambda _: True, action=Stall(seconds), times=None)
+    proxy = proxy_for(s3_server, rules=(slow,))
+    spec = _spec(tmp_path, proxy.endpoint, s3_server)
+
+    ran = hps("check", spec, "--format", "json", env=keys_of(s3_server))
+
+    found = next(one for one in json.loads(ran.out) if one["target"] == "s3")
+    assert (ran.code, found["ok"], found["whole"]) == (0, True, whole), ran.out
+    # What was written is deleted all the same, or it is said where it is.
+    assert found["left"] or found["calls"][-1]["name"] == "delete"
