@@ -169,7 +169,7 @@ def test_a_results_target_of_its_own_that_is_away_only_warns(
 def test_a_target_that_answers_slowly_is_not_at_fault(
     seconds: float, whole: bool, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
-    slow = Rule(match=lambda _: True, action=Stall(seconds), times=None)
+    slow = Rule(match=lambda _: True, action=Stall(seconds=seconds), times=None)
     proxy = proxy_for(s3_server, rules=(slow,))
     spec = _spec(tmp_path, proxy.endpoint, s3_server)
 
