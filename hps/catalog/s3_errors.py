@@ -77,6 +77,8 @@ _MEANINGS: Mapping[str, tuple[str, ...]] = {
         ),
         *("TooManyRequestsException", "RequestThrottled", "ProvisionedThroughputExceededException"),
     ),
+    # An answer of 200 may hold one, too.
+    "server_error": ("InternalError", "ServiceUnavailable"),
     "timeout": ("RequestTimeout", "RequestTimeoutException"),
     "corrupted": ("BadDigest", "XAmzContentSHA256Mismatch", "ContentSHA256Mismatch", "InvalidPart"),
     "truncated": ("IncompleteBody",),
@@ -145,6 +147,8 @@ def meaning(status: int, error: str, message: str = "", *, is_s3: bool = True) -
         return "bad_endpoint"
     if status in _BY_STATUS:
         return _BY_STATUS[status]
+    if status < 400:
+        return "bad_answer"
     return "server_error" if status >= 500 else "bad_request"
 
 

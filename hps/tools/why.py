@@ -203,7 +203,7 @@ _MACHINE: _Table = tuple(
     )
 )
 _LONGEST = 4000
-_OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '[^/']*/[^/']*/([\w-]+)/s3/")
+_OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '(?:[^/']*/){1,2}([\w-]+)/s3/")
 _CLOCK = "or this machine's clock is wrong"
 _NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
 # With these an S3 server says more than the status, unless it was asked by HEAD.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from hps.catalog.failures import KINDS
 from tests.command import Record
 from tests.conftest import ProxyFor
 from tests.faults.trials import MIB, SIZE, Swept, sweep, trial_of_request
@@ -30,6 +31,7 @@ NO_UPLOAD = ("failed", "skipped", "skipped", "skipped")
 NO_DOWNLOAD = ("ok", "failed", "skipped", "ok")
 LATE_UPLOAD = ("timeout", "skipped", "skipped", "skipped")
 LATE_DOWNLOAD = ("ok", "timeout", "skipped", "ok")
+_UNTRIED = {"ok", "skipped"}
 UNDELETED = ("ok", "ok", "ok", "failed")
 _HTML = b"<html><head><title>Welcome</title></head><body>Please log in</body></html>"
 _PAGE = Respond(status=200, body=_HTML, headers={"Content-Type": "text/html"})
@@ -89,9 +91,9 @@ def _any(_: RequestHead) -> bool:
 class Fault:
     """What the server does to one trial, and what must come of it.
 
-    `reason` stands in that of the first step that isn't ok, or `or_reason` does, where two parts
-    race. `retries` are those of the step that met the fault; None: only that they are no more than
-    the wire saw.
+    `reason` stands in that of the first step that isn't ok, and `code` is its code; or those with
+    `or_`, where two parts race. `retries` are those of the step that met the fault; None: only that
+    they are no more than the wire saw.
     """
 
     name: str
@@ -99,7 +101,9 @@ class Fault:
     action: Action
     once: bool = False
     statuses: tuple[str, str, str, str] = ALL_OK
+    code: str = ""
     reason: str = ""
+    or_code: str = ""
     or_reason: str = ""
     retries: int | None = None
 
@@ -118,11 +122,18 @@ def _fails(
     match: Callable[[RequestHead], bool],
     action: Action,
     statuses: tuple[str, str, str, str],
+    code: str,
     reason: str,
     retries: int | None = None,
 ) -> Fault:
     return Fault(
-        name=name, match=match, action=action, statuses=statuses, reason=reason, retries=retries
+        name=name,
+        match=match,
+        action=action,
+        statuses=statuses,
+        code=code,
+        reason=reason,
+        retries=retries,
     )
 
 
@@ -161,78 +172,84 @@ FAULTS = (
     # what lasts
     _fails(
         "403", _first_range, _error(403, "AccessDenied", "Access Denied"), NO_DOWNLOAD,
-        "the server answered 403 AccessDenied to GetObject: Access Denied", 0,
+        "no_permission", "the server answered 403 AccessDenied to GetObject: Access Denied", 0,
     ),
     _fails(
-        "404 to the data", _down, _error(404, "NoSuchKey"), NO_DOWNLOAD,
+        "404 to the data", _down, _error(404, "NoSuchKey"), NO_DOWNLOAD, "not_found",
         "the server says that the object is not there", 0,
     ),
     _fails(
-        "404 after the upload", _head, Respond(status=404), NO_UPLOAD,
+        "404 after the upload", _head, Respond(status=404), NO_UPLOAD, "not_found",
         "the server says that the object is not there", 0,
     ),
     _fails(
-        "403 without a body", _head, Respond(status=403), NO_UPLOAD,
+        "403 without a body", _head, Respond(status=403), NO_UPLOAD, "no_permission",
         "the server answered 403 Forbidden to HeadObject (the keys, their rights", 0,
     ),
     _fails(
         "400 with odd XML", _part_one, Respond(status=400, body=b"<Oops><a>"), NO_UPLOAD,
+        "bad_endpoint",
         "part 1: the server answered 400 to UploadPart: its text is none of S3's", 0,
     ),
     _fails(
-        "412", _up, _error(412, "PreconditionFailed"), NO_UPLOAD,
+        "412", _up, _error(412, "PreconditionFailed"), NO_UPLOAD, "bad_request",
         "the server answered 412 PreconditionFailed to UploadPart", 0,
     ),
     _fails(
-        "416", _down, _error(416, "InvalidRange"), NO_DOWNLOAD,
+        "416", _down, _error(416, "InvalidRange"), NO_DOWNLOAD, "bad_request",
         "the server answered 416 InvalidRange to GetObject", 0,
     ),
     _fails(
-        "507", _up, Respond(status=507, body=b"disk full"), NO_UPLOAD,
+        "507", _up, Respond(status=507, body=b"disk full"), NO_UPLOAD, "quota",
         "the server answered 507 InsufficientStorage to UploadPart", 0,
     ),
     _fails(
         "clock skew", _create, _error(403, "RequestTimeTooSkewed", "The difference is too large."),
-        NO_UPLOAD,
+        NO_UPLOAD, "clock_skew",
         "403 RequestTimeTooSkewed to CreateMultipartUpload: The difference is too large. "
-        "(is this machine's clock right?)",
+        "(set this machine's clock)",
     ),
     _fails(
         "a skewed Date", _any, Relabel(headers={"Date": "Mon, 01 Jan 2018 00:00:00 GMT"}),
-        NO_UPLOAD, "is this machine's clock right?",
+        NO_UPLOAD, "clock_skew", "(set this machine's clock)",
     ),
     _fails(
-        "304", _down, Respond(status=304), NO_DOWNLOAD,
+        "304", _down, Respond(status=304), NO_DOWNLOAD, "bad_answer",
         "the server answered 304 NotModified to GetObject", 0,
     ),
     _fails(
         "101", _part_one,
         Say(raw=b"HTTP/1.1 101 Other\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
-        NO_UPLOAD, "the server answered 101 SwitchingProtocols to UploadPart", 0,
+        NO_UPLOAD, "bad_answer", "the server answered 101 SwitchingProtocols to UploadPart", 0,
     ),
     # bytes
     # This server ends the upload at once, and part 2 may hear of that before part 1 of its digest.
     Fault(
         name="a flipped byte going up", match=_part_one, action=Flip(at=1000), statuses=NO_UPLOAD,
-        reason="part 1: the server answered 400 BadDigest to UploadPart",
+        code="corrupted", reason="part 1: the server answered 400 BadDigest to UploadPart",
+        or_code="not_found",
         or_reason="part 2: the server answered 404 NoSuchUpload to UploadPart", retries=0,
     ),
     _fails(
-        "a flipped byte coming down", _first_range, Flip(at=1000), NO_DOWNLOAD,
+        "a flipped byte coming down", _first_range, Flip(at=1000), NO_DOWNLOAD, "corrupted",
         "corrupted on its way: the md5 of what came is", 0,
     ),
     _fails(
         "another ETag for a part", _part_one, Relabel(headers={"ETag": f'"{"0" * 32}"'}), NO_UPLOAD,
-        "the server answered 400 InvalidPart to CompleteMultipartUpload", 0,
+        "corrupted", "the server answered 400 InvalidPart to CompleteMultipartUpload", 0,
     ),
     _fails(
-        "no ETag for a part", _part_one, Relabel(headers={"ETag": ""}), NO_UPLOAD, "has no ETag",
+        "no ETag for a part", _part_one, Relabel(headers={"ETag": ""}), NO_UPLOAD, "tool_failed",
+        "has no ETag",
     ),
     _fails(
-        "another size", _head, Relabel(headers={"Content-Length": "84"}), NO_UPLOAD,
+        "another size", _head, Relabel(headers={"Content-Length": "84"}), NO_UPLOAD, "truncated",
         "corrupted on its way: 84 bytes came, not 6291456",
     ),
-    _fails("HTTP/1.0", _down, _said("HTTP/1.0 200 OK"), NO_DOWNLOAD, "the server sent 1000 bytes"),
+    _fails(
+        "HTTP/1.0", _down, _said("HTTP/1.0 200 OK"), NO_DOWNLOAD, "truncated",
+        "the server sent 1000 bytes",
+    ),
     _fails(
         "no Content-Length", _first_range, _said("HTTP/1.1 206 Part\nConnection: close"),
         NO_DOWNLOAD, _SHORT,
@@ -243,91 +260,96 @@ FAULTS = (
             "HTTP/1.1 206 Part\nTransfer-Encoding: chunked",
             b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n",
         ),
-        NO_DOWNLOAD, _SHORT,
+        NO_DOWNLOAD, "truncated", _SHORT,
     ),
     _fails(
         "compressed", _first_range,
         _said("HTTP/1.1 206 Part\nContent-Encoding: gzip\nContent-Length: 1000"),
-        NO_DOWNLOAD, _SHORT,
+        NO_DOWNLOAD, "truncated", _SHORT,
     ),
     _fails(
         "all for a range", _first_range, Respond(status=200, body=bytes(SIZE)), NO_DOWNLOAD,
-        "the server sent 6291456 bytes for a range of 5242880",
+        "truncated", "the server sent 6291456 bytes for a range of 5242880",
     ),
     _fails(
         "more than it says", _first_range,
-        _said("HTTP/1.1 206 Part\nContent-Length: 1000", b"x" * 5 * MIB), NO_DOWNLOAD, _SHORT,
+        _said("HTTP/1.1 206 Part\nContent-Length: 1000", b"x" * 5 * MIB), NO_DOWNLOAD, "truncated",
+        _SHORT,
     ),
     _fails(
         "less than it says", _first_range, _said("HTTP/1.1 206 Part\nContent-Length: 99999999"),
-        NO_DOWNLOAD, "corrupted on its way: the md5 of what came is", 1,
+        NO_DOWNLOAD, "corrupted", "corrupted on its way: the md5 of what came is", 1,
     ),
     _fails(
         "less than nothing", _first_range, _said("HTTP/1.1 206 Part\nContent-Length: -5"),
-        NO_DOWNLOAD, 'GetObject: the answer is no proper HTTP: bad Content-Length "-5"',
+        NO_DOWNLOAD, "bad_answer",
+        'GetObject: the answer is no proper HTTP: bad Content-Length "-5"',
     ),
     _fails(
-        "no size", _head, _said('HTTP/1.1 200 OK\nConnection: close', b""), NO_UPLOAD,
+        "no size", _head, _said('HTTP/1.1 200 OK\nConnection: close', b""), NO_UPLOAD, "truncated",
         "corrupted on its way: 0 bytes came, not 6291456",
     ),
     # answers of something else
     _fails(
-        "a page for the upload's id", _create, _PAGE, NO_UPLOAD,
+        "a page for the upload's id", _create, _PAGE, NO_UPLOAD, "bad_endpoint",
         "the server's answer to CreateMultipartUpload is none of S3's",
     ),
     _fails(
-        "a page for the end of the upload", _complete, _PAGE, NO_UPLOAD,
+        "a page for the end of the upload", _complete, _PAGE, NO_UPLOAD, "not_found",
         "the server says that the object is not there",
     ),
     _fails(
-        "a page for the data", _down, _PAGE, NO_DOWNLOAD, f"the server sent {len(_HTML)} bytes",
+        "a page for the data", _down, _PAGE, NO_DOWNLOAD, "truncated",
+        f"the server sent {len(_HTML)} bytes",
     ),
     _fails(
-        "a page for the list", _list, _PAGE, UNDELETED,
+        "a page for the list", _list, _PAGE, UNDELETED, "not_found",
         "deleted 0 of 1 objects: the server lists no more", 0,
     ),
     _fails(
         "no server of the web", _create, Say(raw=b"\x15\x03\x01\x00\x02\x02"), NO_UPLOAD,
-        "CreateMultipartUpload: ",
+        "bad_endpoint", "CreateMultipartUpload: ",
     ),
     _fails(
         "leave to go on, and no more", _part_one,
         Say(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + b"HTTP/1.1 200 OK\r\n\r\n"),
-        NO_UPLOAD, "has no ETag",
+        NO_UPLOAD, "tool_failed", "has no ETag",
     ),
     _fails(
         "a list of what others have", _list, _names("tests/victim", "../x", "/", ""), UNDELETED,
-        "deleted 0 of 1 objects: the server lists no more", 0,
+        "not_found", "deleted 0 of 1 objects: the server lists no more", 0,
     ),
     _fails(
         "a list that is cut off", _list, Respond(status=200, body=b"<ListBucketResult><Contents>"),
-        UNDELETED, "the server answered 200 to ListObjects: its text is none of S3's",
+        UNDELETED, "bad_endpoint",
+        "the server answered 200 to ListObjects: its text is none of S3's",
     ),
     _fails(
         "redirects elsewhere", _down,
         Respond(status=307, headers={"Location": "http://storage.hps.invalid/x"}), NO_DOWNLOAD,
-        "GetObject: the name storage.hps.invalid ", 0,
+        "name_unknown", "GetObject: the name storage.hps.invalid ", 0,
     ),
     # what has no end but the time-out
     _fails(
-        "stalled", _down, Stall(seconds=600), LATE_DOWNLOAD, "stopped after its time-out of 6 s", 0
+        "stalled", _down, Stall(seconds=600), LATE_DOWNLOAD, "timeout",
+        "stopped after its time-out of 6 s", 0
     ),
     _fails(
-        "a byte a second up", _part_one, Drip(after_bytes=MIB, seconds=1), LATE_UPLOAD,
+        "a byte a second up", _part_one, Drip(after_bytes=MIB, seconds=1), LATE_UPLOAD, "timeout",
         "stopped after its time-out of 6 s", 0,
     ),
     _fails(
         "a byte a second down", _first_range, Drip(after_bytes=MIB, seconds=1), LATE_DOWNLOAD,
-        "stopped after its time-out of 6 s", 0,
+        "timeout", "stopped after its time-out of 6 s", 0,
     ),
     _fails(
         "answers early", _up,
         Say(raw=b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", early=True),
-        LATE_UPLOAD, "stopped after its time-out of 6 s; ",
+        LATE_UPLOAD, "timeout", "stopped after its time-out of 6 s; ",
     ),
     _fails(
         "redirects to itself", _head, Respond(status=307, headers={"Location": "?again"}),
-        NO_UPLOAD, "HeadObject: it was redirected 10 times, and no further",
+        NO_UPLOAD, "bad_endpoint", "HeadObject: it was redirected 10 times, and no further",
     ),
 )  # fmt: skip
 
@@ -352,15 +374,26 @@ def test_the_sweep_goes_on_to_its_end(swept: Swept) -> None:
 @pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.name for fault in FAULTS])
 def test_what_a_fault_comes_to(number: int, swept: Swept) -> None:
     fault, results = FAULTS[number], swept.trial(number)
-    first = next((result for result in results if result["status"] != "ok"), None)
-    reason = first["reason"] if first else ""
+    first = next((result for result in results if result["status"] != "ok"), results[0])
     if _answer_was_lost(swept, number):
-        fault = replace(fault, statuses=NO_UPLOAD, reason=_ENDED_TWICE, or_reason="", retries=None)
+        ended_twice = {"code": "not_found", "reason": _ENDED_TWICE, "or_reason": ""}
+        fault = replace(fault, statuses=NO_UPLOAD, retries=None, **ended_twice)
+    if fault.or_reason and fault.or_reason in first["reason"]:
+        fault = replace(fault, code=fault.or_code, reason=fault.or_reason)
 
     assert _statuses(results) == fault.statuses, [result["reason"] for result in results]
-    assert fault.reason in reason or (fault.or_reason and fault.or_reason in reason)
+    assert fault.reason in first["reason"]
+    assert first["reason_code"] == fault.code, first["reason"]
     if fault.retries is not None:
         assert sum(result["retries"] for result in results) == fault.retries
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.name for fault in FAULTS])
+def test_what_is_skipped_has_the_code_of_what_failed(number: int, swept: Swept) -> None:
+    results = swept.trial(number)
+    failed = {result["reason_code"] for result in results if result["status"] not in _UNTRIED}
+    skipped = {result["reason_code"] for result in results if result["status"] == "skipped"}
+    assert skipped <= failed
 
 
 @pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.name for fault in FAULTS])
@@ -371,6 +404,9 @@ def test_only_what_went_well_is_a_number_and_all_else_has_a_reason(
         moved = result["step"] in {"upload", "download"}
         assert (result["throughput_mbps"] is not None) == (result["status"] == "ok" and moved)
         assert (result["reason"] == "") == (result["status"] == "ok")
+        code = result["reason_code"]
+        assert (code == "") == (result["status"] == "ok")
+        assert result["reason_owner"] == (KINDS[code].owner if code else "")
         assert not [word for word in _RAW if word in result["reason"]]
         assert len(result["reason"]) < 500
         assert s3_server.secret_access_key not in str(result)

@@ -55,7 +55,7 @@ def _link(proxy: RecordingProxy, guard: Guard, rclone_path: str, folder: Path) -
     ("action", "timeout_s", "said", "tries"),
     [
         (Stall(seconds=600), 3.0, "it took more than 3 s", 1),
-        (Respond(status=403, body=b"<Error><Code>Other</Code></Error>"), 60.0, "answered 403", 3),
+        (Respond(status=400, body=b"<Error><Code>Other</Code></Error>"), 60.0, "answered 400", 3),
     ],
     ids=["hangs", "fails"],
 )

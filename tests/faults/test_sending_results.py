@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hps.catalog.failures import failure
 from hps.model import SecretRef, Target
 from hps.process import Guard
 from hps.store import daemon
@@ -174,7 +175,7 @@ def test_nothing_of_a_copy_that_was_given_up_goes_on(hanging: Sending) -> None:
 
     why = hanging.daemon.copy(hanging.journal, "run/x", timeout_s=_FOREVER_S, given_up=given_up)
 
-    assert why == "cut off, for the run was stopped"
+    assert why == failure("stopped", "cut off, for the run was stopped")
     _wait_for(lambda: not _connections_to(hanging.proxy))
 
 

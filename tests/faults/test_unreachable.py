@@ -77,13 +77,22 @@ def test_what_is_said_of_an_endpoint_that_cannot_be_used(
         }
         spec = tmp_path / "unreachable.yaml"
         spec.write_text(_SPEC.format(targets="\n".join(targets.values()), names=", ".join(targets)))
-        ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
+        arguments = (spec, "--no-check", "--output", tmp_path, "--format", "json")
+        ran = hps("run", *arguments, env=keys_of(s3_server))
 
     assert ran.code == 1, ran.err
     ended = {record["target"]: record for record in ran.results()}
     statuses = {name: record["status"] for name, record in ended.items()}
     assert statuses == dict.fromkeys(targets, "failed") | {"fine": "ok", "trusted": "ok"}
-    assert f"HeadObject: {closed} refuses connections" in ended["refused"]["reason"]
+    assert {name: record["reason_code"] for name, record in ended.items()} == {
+        "fine": "",
+        "trusted": "",
+        "refused": "refused",
+        "nameless": "name_unknown",
+        "misnamed": "tls",
+        "unknown_ca": "tls",
+    }
+    assert f"PutObject: {closed} refuses connections" in ended["refused"]["reason"]
     assert "storage.hps.invalid" in ended["nameless"]["reason"]
     assert "(DNS)" in ended["nameless"]["reason"]
     assert "the certificate is for 192.0.2.1, not for 127.0.0.1" in ended["misnamed"]["reason"]

@@ -103,7 +103,10 @@ def sweep(
     timeout: str = "6s",
     axes: str = "",
 ) -> Swept:
-    """Run a trial for each of `rules`, or `trials` of them; what comes of each."""
+    """Run a trial for each of `rules`, or `trials` of them; what comes of each.
+
+    The targets are not tried first, and no failure ends the sweep: the faults are for the trials.
+    """
     proxy = proxy or proxy_for(server, rules=TrialRules(rules).all())
     spec = folder / f"{name}.yaml"
     spec.write_text(
@@ -116,7 +119,9 @@ def sweep(
             axes=axes,
         )
     )
-    ran = hps("run", spec, "--output", folder / "out", "--format", "json", env=keys_of(server))
+    to_the_end = ("--no-check", "--max-equal-failures", "0")
+    arguments = (spec, "--output", folder / "out", "--format", "json", *to_the_end)
+    ran = hps("run", *arguments, env=keys_of(server))
     by_trial: dict[int, list[Record]] = {}
     for record in ran.results() if ran.out else []:
         by_trial.setdefault(record["repetition"], []).append(record)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hps.node.facts import collect, country_of, cpu_model, readings_of
-from hps.node.reading import Unknown
+from hps.node.reading import Unknown, unknown
 from hps.node.tcp import TcpFacts, read_tcp
 
 SECRET = "planted-secret-value"
@@ -35,7 +35,7 @@ def test_facts_of_this_machine_are_json(tmp_path: Path) -> None:
     assert stored["memory_bytes"] > 0
     assert stored["cpu_count"] >= 1
     assert stored["gpu"]["reason"] == "not looked for"
-    assert stored["disk"]["write_mb_per_s"] == {"value": None, "reason": "not measured"}
+    assert stored["disk"]["write_mb_per_s"] == asdict(unknown("not measured"))
     assert stored["missing"] == {}
 
 
