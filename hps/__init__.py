@@ -12,6 +12,7 @@ operation    one step of one trial, planned: it has a stable id
 measurement  what was observed while an operation ran
 result       operation + measurement + status; the stored record
 run          one node working through one plan; it has a run id
+failure      why something was not done: a code, an owner (experiment, node, target, tool, hps)
 tool         the program that moves the bytes: rclone first
 chunk, concurrency   part or range size; chunks of one file in flight
 transfers    files in flight at once
