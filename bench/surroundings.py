@@ -42,12 +42,16 @@ class Surroundings:
         self._payloads[shape] = self._payloads.get(shape) or self._make(shape)
         measurement = STEPS[operation.step.kind](operation, self.context)
         if measurement.status != "ok":
-            raise HpsError(f"{operation.step.kind} {measurement.status}: {measurement.reason}")
+            raise HpsError(f"{operation.step.kind} {measurement.status}: {_why(measurement)}")
         return measurement
 
     def _make(self, shape: Shape) -> Payload:
         places = self.context
         return payload.make(shape, Path(places.places.payload_root), places.binary, places.guard)
+
+
+def _why(measurement: Measurement) -> str:
+    return measurement.failure.reason if measurement.failure else ""
 
 
 @contextlib.contextmanager

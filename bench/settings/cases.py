@@ -88,13 +88,6 @@ class Case:
             for way in WAYS
         )
 
-    def most_mbps(self) -> float:
-        """About what its fastest setting has the link carry."""
-        most = max(setting.streams for setting in self.settings)
-        return max(
-            grid.expected_mbps(self.link, way, max(most, PUBLISHED_STREAMS[way])) for way in WAYS
-        )
-
 
 def short() -> list[Case]:
     """Two fast links, 64 MiB, few settings."""

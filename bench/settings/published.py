@@ -15,6 +15,7 @@ from bench.settings.cases import PUBLISHED_BYTES
 from hps import payload, process
 from hps.connections import ConnectionCounter
 from hps.model import SecretRef, Target
+from hps.record import utc_text
 from hps.targets import Remote, remote_of
 from hps.tools import rclone, rclone_log
 
@@ -66,6 +67,7 @@ class Published:
             "way": way,
             "setting": None,
             "mbps": size_bytes * 8 / 1e6 / ended.duration_s if good else None,
+            "started_at": utc_text(ended.started_at),
             "duration_s": ended.duration_s,
             "why": "" if good else f"{ended.ended} {ended.returncode}: {read.last_error[:200]}",
             "streams": read.peak_in_flight or 1,
