@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from hps.node.reading import unknown
 from tests.command import REPOSITORY, Ran, Record, hps, keys_of, targets_yaml
 from tests.run.throttled import throttled
 from tests.servers.rclone_client import remote_environment, run_rclone
@@ -42,9 +44,9 @@ def _spec(folder: Path, targets: str, rules: str) -> Path:
     return path
 
 
-def _run(folder: Path, targets: str, rules: str, env: dict[str, str]) -> Ran:
+def _run(folder: Path, targets: str, rules: str, env: dict[str, str], *how: str) -> Ran:
     spec = _spec(folder, targets, rules)
-    return hps("run", spec, "--output", folder / "out", "--format", "json", env=env)
+    return hps("run", spec, *how, "--output", folder / "out", "--format", "json", env=env)
 
 
 def _names(server: S3Server, folder: Path) -> list[str]:
@@ -127,29 +129,32 @@ def test_nothing_is_measured_that_nobody_asks_for(s3_server: S3Server, tmp_path:
     assert ran.code == 0, ran.err
     run = ran.records()[0]
     assert run["verdict"] == {"accepted": True, "action": "run", "reasons": [], "checks": []}
-    assert run["probe"]["upload_mbps"] == {"value": None, "reason": "not measured"}
+    assert run["probe"]["upload_mbps"] == asdict(unknown("not measured"))
     assert run["probe"]["rtt"]["reason"] == "not measured"
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_with_wrong_keys_the_rates_are_unknown_and_say_why(
-    times: int, s3_server: S3Server, tmp_path: Path
+@pytest.mark.parametrize("how", ["--check", "--no-check"])
+def test_wrong_keys_reject_no_node(
+    how: str, times: int, s3_server: S3Server, tmp_path: Path
 ) -> None:
-    """A rejected node ends in 3, also where the second pair of keys keeps its record away."""
+    """Whether the check finds them or the probe, and where they keep the record away, too."""
     targets = targets_yaml(s3_server.endpoint, s3_server)
     targets = targets.replace("TEST_SECRET", "OTHER_SECRET", times)
     env = {**keys_of(s3_server), "OTHER_SECRET": "wrong-" * 6}
 
-    ran = _run(tmp_path, targets, f"min_upload: 1Mbps, min_download: 1Mbps, {_PROBE_S3}", env)
+    rules = f"min_upload: 1Mbps, min_download: 1Mbps, {_PROBE_S3}"
+    ran = _run(tmp_path, targets, rules, env, how)
 
-    assert ran.code == 3, ran.err
-    (run,) = ran.records()
-    upload, download = _check(run, "min_upload"), _check(run, "min_download")
-    assert (upload["value"], upload["outcome"]) == (None, "unknown")
-    assert "SignatureDoesNotMatch" in upload["reason"]
-    assert "SignatureDoesNotMatch" in download["reason"]
+    assert ran.code == 2, ran.err
+    assert "SignatureDoesNotMatch" in ran.err.splitlines()[-1]
+    assert "rejected" not in ran.err
     assert "wrong-wrong" not in ran.out + ran.err
-    assert (times == 2) == ("the bucket lacks results" in ran.err)
+    (journal,) = (tmp_path / "out").rglob("*.jsonl")
+    (run,) = map(json.loads, journal.read_text().splitlines())
+    assert (run["status"], run["reason_code"]) == ("failed", "bad_credentials")
+    if times == 1:
+        assert _stored(s3_server, tmp_path) == [run]
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_probe(

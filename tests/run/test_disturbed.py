@@ -108,7 +108,7 @@ class _Site:
 
 
 def _was_held_up(result: Record) -> bool:
-    return result["status"] == "invalid" and "hps stood still" in str(result["reason"])
+    return result["status"] == "invalid" and result["reason_code"] == "late"
 
 
 @pytest.fixture
@@ -193,7 +193,8 @@ def test_without_its_rclone_the_sweep_goes_on_to_its_end(site: _Site, tmp_path: 
     assert ended.code == 1, ended.err
     results = site.results()
     assert len(results) == _OPERATIONS
-    assert any("cannot start" in result["reason"] for result in results)
+    missing = [result for result in results if result["reason_code"] == "tool_missing"]
+    assert any("cannot start" in result["reason"] for result in missing)
     statuses = {result["status"] for result in results if not _was_held_up(result)}
     assert statuses == {"ok", "failed", "skipped"}
     assert len(site.sent().splitlines()) == 1 + _OPERATIONS
@@ -219,7 +220,9 @@ def test_what_ends_while_the_runner_stands_still_is_no_number(site: _Site) -> No
         return bool(uploads)
 
     site.spec.write_text(site.spec.read_text().replace("size: 5MiB", "size: 50MiB"))
-    command = [sys.executable, "-m", "hps", "run", str(site.spec), "--output", str(site.output)]
+    # The check before a run uploads, too.
+    how = [str(site.spec), "--no-check", "--output", str(site.output)]
+    command = [sys.executable, "-m", "hps", "run", *how]
     with subprocess.Popen(command, env={**os.environ, **site.env}, cwd=REPOSITORY) as running:
         runner = psutil.Process(running.pid)
         _wait_until(uploading)

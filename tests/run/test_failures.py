@@ -41,7 +41,12 @@ def _is_data_get(head: RequestHead) -> bool:
 def _run(folder: Path, endpoint: str, server: S3Server, more: str = "") -> Ran:
     spec = folder / "failures.yaml"
     spec.write_text(_SPEC.format(targets=targets_yaml(endpoint, server), more=more))
-    return hps("run", spec, "--output", folder, "--format", "json", env=keys_of(server))
+    return _run_spec(spec, folder, server)
+
+
+def _run_spec(spec: Path, folder: Path, server: S3Server, *options: str) -> Ran:
+    arguments = (spec, *options, "--output", folder, "--format", "json")
+    return hps("run", *arguments, env=keys_of(server))
 
 
 def _endings(ran: Ran) -> list[tuple[int, str, str, str]]:
@@ -73,7 +78,10 @@ def test_a_refused_upload_is_failed_its_dependents_skipped_and_the_sweep_goes_on
     assert "exit code" in endings[0][3]
     assert "403" in endings[0][3]
     assert endings[1][3] == "its upload failed"
-    assert all(record["throughput_mbps"] is None for record in ran.results()[:4])
+    untried = ran.results()[:4]
+    assert all(record["throughput_mbps"] is None for record in untried)
+    assert {record["reason_code"] for record in untried} == {"no_permission"}
+    assert {record["reason_owner"] for record in untried} == {"experiment"}
 
 
 def test_a_transfer_that_hangs_ends_at_its_time_out(
@@ -99,11 +107,11 @@ def test_other_bytes_than_were_sent_are_caught_by_verify(
     path = tmp_path / "wrong.yaml"
     text = _SPEC.format(targets=targets_yaml(proxy.endpoint, s3_server), more="")
     path.write_text(text.replace("matrix: {chunk_size: [5MiB], concurrency: [1, 2]}", spec))
-    ran = hps("run", path, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
+    ran = _run_spec(path, tmp_path, s3_server, "--no-check")
 
     assert ran.code == 1, ran.err
     verify = next(record for record in ran.results() if record["step"] == "verify")
-    assert verify["status"] == "failed"
+    assert (verify["status"], verify["reason_code"]) == ("failed", "corrupted")
     assert verify["reason"] == "1 of 1 files differ: 0.bin has other content"
 
 
@@ -128,9 +136,10 @@ def test_results_that_cannot_be_sent_are_kept_and_end_in_exit_code_6(
     rest = rest.replace(s3_server.endpoint, "http://127.0.0.1:9", 1)
     spec.write_text(f"{head}  store:{rest}")
 
-    ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
+    ran = _run_spec(spec, tmp_path, s3_server, "--wait", "0s")
 
     assert ran.code == 6
+    assert "results_target_away" in ran.err
     assert "the bucket lacks results" in ran.err
     assert [record["status"] for record in ran.results()] == ["ok"] * 8
     assert len(list(tmp_path.rglob("*.jsonl"))) == 1
@@ -145,7 +154,7 @@ def test_nothing_of_the_run_but_its_results_stays_in_the_bucket(
     text = text.replace("steps: [upload, download, verify, delete]", "steps: [upload, download]")
     spec.write_text(text.replace("name: failures", "name: stays"))
 
-    ran = hps("run", spec, "--output", tmp_path, "--format", "json", env=keys_of(s3_server))
+    ran = _run_spec(spec, tmp_path, s3_server, "--no-check")
 
     assert [record["status"] for record in ran.results()] == ["ok", "failed"] * 2
     deleted = {request.key for request in proxy.requests() if request.method == "DELETE"}

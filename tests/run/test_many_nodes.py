@@ -38,6 +38,7 @@ _SAME, _NAMELESS = 50, 50
 _REAL = 12
 _PATIENCE_S = 280.0
 _OPERATIONS = 2
+_HOW = running.How(fresh=True, rerun=(), resume="", check=True, wait_s=0.0, most_equal_failures=3)
 _SPEC = """\
 api: hps/v1
 name: many-nodes
@@ -128,7 +129,7 @@ class _Simulated:
         bucket = BucketCopy(
             daemon=copies, folder=f"results/{Path(identity.path).parent}", report=self.told_why
         )
-        render = running.options_of(self.output, {}, fresh=True, rerun=(), resume="").render
+        render = running.options_of(self.output, {}, **_HOW).render
         with journal.Journal(path) as own:
             recorder = recording.Recorder(own, bucket, Scrubber({}), self)
             for line in self.lines:

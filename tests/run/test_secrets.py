@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.command import REPOSITORY, hps, targets_yaml
 from tests.servers.s3_server import S3Server
 
@@ -71,7 +73,10 @@ def test_a_good_run_shows_the_secret_nowhere(s3_server: S3Server, tmp_path: Path
     assert s3_server.access_key_id.encode() not in _files(tmp_path)
 
 
-def test_a_failing_run_does_not_show_it_either(s3_server: S3Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("how", "code"), [("--check", 2), ("--no-check", 6)])
+def test_a_failing_run_does_not_show_it_either(
+    how: str, code: int, s3_server: S3Server, tmp_path: Path
+) -> None:
     spec = tmp_path / "s.yaml"
     spec.write_text(_SPEC.format(targets=targets_yaml(s3_server.endpoint, s3_server)))
     wrong = f"wrong/+{secrets.token_hex(16)}"
@@ -79,12 +84,14 @@ def test_a_failing_run_does_not_show_it_either(s3_server: S3Server, tmp_path: Pa
     ran = hps(
         "run",
         spec,
+        how,
         "--output",
         tmp_path / "out",
         env={"TEST_KEY_ID": s3_server.access_key_id, "TEST_SECRET": wrong},
     )
 
-    assert ran.code == 6, ran.err  # the results can't be stored with this key either
+    assert ran.code == code, ran.err  # unchecked, the results can't be stored with this key either
+    assert "SignatureDoesNotMatch" in ran.err
     assert wrong not in ran.out + ran.err
     assert wrong.encode() not in _files(tmp_path)
 
