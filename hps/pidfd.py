@@ -1,14 +1,12 @@
-"""When a process ended: waiting for that through its pidfd, and what its output tells of it."""
+"""When a process ended: waiting for that through its pidfd."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import selectors
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 _STEP_S = 0.01
@@ -40,18 +38,6 @@ def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
             yield lambda seconds: _has_ended(process, selector, seconds)
     finally:
         os.close(descriptor)
-
-
-def silent_s(*paths: Path | None) -> float:
-    """Seconds since a process last wrote to its files: it was alive then.
-
-    Infinite where there is none to look at. By the wall clock, for that is what stamps files.
-    """
-    try:
-        written_s = max(path.stat().st_mtime for path in paths if path is not None)
-    except (OSError, ValueError):
-        return math.inf
-    return max(0.0, time.time() - written_s)
 
 
 def _has_ended(process: Child, selector: selectors.BaseSelector, seconds: float) -> bool:

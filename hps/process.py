@@ -23,6 +23,7 @@ from typing import Literal, Protocol
 
 from hps import guard, pidfd
 from hps.errors import HpsError, MachineError, MissingProgramError
+from hps.standstill import Looks
 
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
@@ -42,7 +43,8 @@ class Command:
 class Exit:
     """How a process ended. `duration_s` runs from before its start to its end.
 
-    `late_s`: its end came up to so much earlier, while this process stood still and did not see it.
+    `late_s`: so long this process stood still meanwhile, and saw nothing: not the end either, where
+    that came then. `stopped_s`: so long the process itself was seen stopped.
     """
 
     returncode: int
@@ -50,6 +52,7 @@ class Exit:
     started_at: datetime
     duration_s: float
     late_s: float = 0.0
+    stopped_s: float = 0.0
 
 
 class Stop(Protocol):
@@ -145,9 +148,9 @@ def run(
         process = _spawn(command, out, err)
         try:
             guard_process.tell("watch", process.pid)
-            ended, late_s = _wait(process, start_s, timeout_s, stop, sampler)
+            looks = Looks(process.pid)
+            ended = _wait(process, looks, start_s + timeout_s, stop, sampler)
             duration_s = time.monotonic() - start_s
-            late_s = min(late_s, pidfd.silent_s(stdout, stderr))
         finally:
             end_group(process)
             guard_process.forget(process.pid)
@@ -156,7 +159,8 @@ def run(
         ended=ended,
         started_at=started_at,
         duration_s=duration_s,
-        late_s=late_s,
+        late_s=looks.late_s,
+        stopped_s=looks.stopped_s,
     )
 
 
@@ -251,25 +255,25 @@ def _output(path: Path | None) -> Iterator[int]:
 
 def _wait(
     process: subprocess.Popen[bytes],
-    start_s: float,
-    timeout_s: float,
+    looks: Looks,
+    deadline_s: float,
     stop: Stop | None,
     sampler: Sampler | None,
-) -> tuple[Ended, float]:
-    """How it ended, and how late that was seen."""
-    alive_at_s, deadline_s = start_s, start_s + timeout_s
+) -> Ended:
     sample_at_s = math.inf if sampler is None else time.monotonic() + sampler.interval_s
     with pidfd.exit_waiter(process) as wait:
         while not wait(rest_s := _rest_s(deadline_s, sample_at_s)):
-            alive_at_s = time.monotonic()
+            looks.take(rest_s)
+            now_s = time.monotonic()
             if stop is not None and stop.is_set():
-                return "stopped", 0.0
-            if alive_at_s >= deadline_s:
-                return "timeout", 0.0
-            if sampler is not None and alive_at_s >= sample_at_s:
+                return "stopped"
+            if now_s >= deadline_s:
+                return "timeout"
+            if sampler is not None and now_s >= sample_at_s:
                 sampler.sample(process.pid)
                 sample_at_s = time.monotonic() + sampler.interval_s
-    return "exit", max(0.0, time.monotonic() - alive_at_s - rest_s)
+    looks.take(rest_s)
+    return "exit"
 
 
 def _rest_s(deadline_s: float, sample_at_s: float) -> float:

@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
     "disk_error": Kind("node", "look at the disk that holds this path"),
     "out_of_memory": Kind("node", "less in flight, or a larger limit"),
     "no_device": Kind("node"),
+    "tool_stopped": Kind("node", "who stops, freezes or debugs programs here?"),
     # The server, or the way to it.
     "throttled": Kind("target", "the server asks for fewer requests"),
     "server_error": Kind("target"),
@@ -68,7 +69,7 @@ KINDS: Mapping[str, Kind] = {
     "not_as_declared": Kind("tool"),
     # This program.
     "stopped": Kind("hps"),
-    "late": Kind("hps"),
+    "late": Kind("hps", "was this machine or its container asleep, frozen or moved?"),
     "bug": Kind("hps"),
 }
 

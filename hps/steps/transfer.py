@@ -113,8 +113,8 @@ def _judge_exit(
         behind=clean(log.behind),
         crash=clean(log.crash),
         starved=context.kernel_kills.more(),
-        retries=log.retries,
-        trouble=clean(log.trouble),
+        repeated=evidence.repeated(log.retries, clean(log.trouble)),
+        silent_s=log.silent_s,
     )
 
 

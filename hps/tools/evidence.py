@@ -26,9 +26,12 @@ from hps.units import format_size, format_time
 # takes that of a chunk which ends meanwhile.
 _ENOUGH_SAMPLES = 5
 _ENOUGH_OVERLAP_S = 1.0
-# So late the end of a tool may be seen. On a machine with much more to do than it can, waking up
-# and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is away for seconds.
+# So long may stand still who measures, or what is measured. On a machine with much more to do than
+# it can, waking up and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is
+# away for seconds. A tool that is not seen stopped may also wait for a disk that takes no more of
+# its log, and that is its own time.
 _LATE_S = 1.0
+_SILENT_S = 2.0
 _LATE_SHARE = 0.02
 _REASON_LENGTH = 400
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
@@ -57,23 +60,23 @@ def judge_exit(
     behind: str = "",
     crash: str = "",
     starved: bool = False,
-    retries: int = 0,
-    trouble: str = "",
+    repeated: str = "",
+    silent_s: float = 0.0,
 ) -> tuple[Status, Failure | None]:
     """Status and failure by how the process ended, before any evidence is looked at.
 
     `behind` tells more than the last error may, `crash` is what the program's runtime said as it
-    died; `starved`: the kernel has ended a process of this group. `retries` and `trouble` are what
-    the log says of repeated requests.
+    died; `starved`: the kernel has ended a process of this group. `repeated` is what
+    the log says of repeated requests, `silent_s` how long it says nothing though it should.
     """
+    stood = _stood_still(ended, silent_s)
     if ended.ended == "timeout":
         limit = f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
-        return "timeout", failure("timeout", limit + _repeated(retries, trouble))
+        return "timeout", stood or failure("timeout", limit + repeated)
     if ended.ended == "stopped":
         return "interrupted", failure("stopped", "the run was stopped")
     if ended.returncode == 0:
-        late = _why_late(ended)
-        return ("invalid", failure("late", late)) if late else ("ok", None)
+        return ("invalid", stood) if stood else ("ok", None)
     return "failed", died(ended, operation, crash, starved=starved) or _of_exit_code(
         ended.returncode, last_error, behind
     )
@@ -113,14 +116,21 @@ def _of_exit_code(code: int, last_error: str, behind: str) -> Failure:
     return why.told(f"rclone exit code {code} ({name}): {detail or 'it said nothing'}")
 
 
-def _why_late(ended: Exit) -> str:
-    """A runner that stood still doesn't know how long the tool took."""
-    if ended.late_s <= max(_LATE_S, _LATE_SHARE * ended.duration_s):
-        return ""
-    return f"hps stood still, and saw the end of the tool up to {ended.late_s:.2g} s late"
+def _stood_still(ended: Exit, silent_s: float) -> Failure | None:
+    """Why this took longer than what was measured would have."""
+    share_s = _LATE_SHARE * ended.duration_s
+    if ended.late_s > max(_LATE_S, share_s):
+        what = f"hps stood still for {ended.late_s:.2g} s while the tool was at work"
+        return failure("late", what)
+    if ended.stopped_s > max(_LATE_S, share_s):
+        return failure("tool_stopped", f"the tool was stopped for {ended.stopped_s:.2g} s")
+    if silent_s > max(_SILENT_S, share_s):
+        return failure("tool_stopped", f"the tool stood still for {silent_s:.2g} s, by its log")
+    return None
 
 
-def _repeated(retries: int, trouble: str) -> str:
+def repeated(retries: int, trouble: str) -> str:
+    """What to add where requests were repeated: how many, and what the last one was for."""
     if retries <= 0:
         return ""
     said = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"

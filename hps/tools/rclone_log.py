@@ -59,6 +59,7 @@ _BEHIND = re.compile(
 )
 _COUNTS = re.compile(r"and: failed to delete \d+ files$")
 _COPIED = re.compile(r"(?:Multi-thread )?Copied \(")
+_STATS_INTERVAL_S = 0.5  # `--stats`
 
 
 @dataclass(slots=True)
@@ -70,7 +71,8 @@ class RcloneLog:
     than one chunk (of whole files: more than one file) was in flight. `trouble` is what the last
     retry that says it was made for, `crash` what Go's runtime said as it ended the process.
     `behind` tells more than the last error where that is of a HEAD, whose answer has no text;
-    `not_aborted` why an upload that was given up is still there.
+    `not_aborted` why an upload that was given up is still there. `silent_s` is the longest time by
+    which a line came late, once files move: each half second has statistics.
     """
 
     chunks: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -89,6 +91,8 @@ class RcloneLog:
     trouble: str = ""
     deleted: int = 0
     overlap_s: float = 0.0
+    silent_s: float = 0.0
+    _said_at: datetime | None = None
     _overlaps_since: datetime | None = None
     _reopening: list[str] = field(default_factory=list)
     _in_flight: set[tuple[str, int]] = field(default_factory=set)
@@ -138,6 +142,8 @@ def _take_plain(log: RcloneLog, line: bytes) -> None:
 def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
     message = str(entry.get("msg", ""))
     stats = entry.get("stats")
+    if log._said_at is not None or isinstance(stats, dict) or message.startswith(_FILE_START):
+        _count_silence(log, _time(str(entry.get("time", ""))))
     if isinstance(stats, dict):
         _take_stats(log, stats, str(entry.get("time", "")))
     elif "chunk" in message:
@@ -222,6 +228,13 @@ def _count_overlap(log: RcloneLog, in_flight: int, at: datetime | None) -> None:
     if log._overlaps_since is not None and at is not None:
         log.overlap_s += (at - log._overlaps_since).total_seconds()
     log._overlaps_since = at if in_flight > 1 else None
+
+
+def _count_silence(log: RcloneLog, at: datetime | None) -> None:
+    if log._said_at is not None and at is not None:
+        late_s = (at - log._said_at).total_seconds() - _STATS_INTERVAL_S
+        log.silent_s = max(log.silent_s, late_s)
+    log._said_at = at or log._said_at
 
 
 def _time(text: str) -> datetime | None:

@@ -18,6 +18,7 @@ from hps.tools import evidence
 from hps.tools.rclone_log import RcloneLog
 from tests.unit.builders import MIB, make_operation
 
+_REFUSED = "dial tcp 127.0.0.1:9: connect: connection refused"
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
 
@@ -217,7 +218,7 @@ class End:
         End(
             ended="timeout",
             returncode=-15,
-            said={"retries": 2, "trouble": "dial tcp 127.0.0.1:9: connect: connection refused"},
+            said={"repeated": evidence.repeated(2, _REFUSED)},
             expected=(
                 "timeout",
                 "timeout",
@@ -316,13 +317,27 @@ def test_setup_lasts_until_the_first_payload(
     ("duration_s", "late_s", "status"),
     [(2.0, 1.0, "ok"), (2.0, 1.1, "invalid"), (99.0, 1.9, "ok"), (99.0, 2.0, "invalid")],
 )
-def test_an_end_that_was_seen_late_is_no_number(
-    duration_s: float, late_s: float, status: str
+@pytest.mark.parametrize(("what", "code"), [("late_s", "late"), ("stopped_s", "tool_stopped")])
+def test_what_stood_still_is_no_number(
+    what: str, code: str, duration_s: float, late_s: float, status: str
 ) -> None:
-    ended = replace(_exit(), duration_s=duration_s, late_s=late_s)
+    times: dict[str, Any] = {"duration_s": duration_s, what: late_s}
+    ended = replace(_exit(), **times)
     got, why = evidence.judge_exit(ended, make_operation(), "")
-    code = why.code if why else ""
-    assert (got, code) == (status, "late" if status == "invalid" else "")
+    assert (got, why.code if why else "") == (status, code if status == "invalid" else "")
+
+
+@pytest.mark.parametrize(("silent_s", "status"), [(2.0, "ok"), (2.1, "invalid")])
+def test_a_tool_that_said_nothing_stood_still(silent_s: float, status: str) -> None:
+    got, why = evidence.judge_exit(_exit(), make_operation(), "", silent_s=silent_s)
+    assert (got, why.code if why else "") == (status, "" if status == "ok" else "tool_stopped")
+
+
+def test_a_time_out_of_what_stood_still_is_not_the_targets_fault() -> None:
+    ended = replace(_exit(ended="timeout"), late_s=5.0)
+    status, why = evidence.judge_exit(ended, make_operation(), "")
+    assert why is not None
+    assert (status, why.code, why.owner) == ("timeout", "late", "hps")
 
 
 def test_what_a_plain_log_says_is_without_its_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,3 +121,13 @@ def test_chunks_of_different_sizes_have_no_size() -> None:
     assert (log.chunk_size_bytes, log.chunk_sizes()) == (None, (6, 5, 1))
     single = RcloneLog(chunks={("a", 1): 5, ("b", 1): 5})
     assert single.chunk_size_bytes == 5
+
+
+def test_how_long_a_log_was_silent_is_counted_once_files_move() -> None:
+    def line(second: int, message: str) -> bytes:
+        return json.dumps({"msg": message, "time": f"2026-11-22T12:00:{second:02}Z"}).encode()
+
+    slow = [line(0, "Version"), line(9, "Need to transfer - File not found at Destination")]
+    assert rclone_log.parse(slow).silent_s == 0
+    still = [*slow, line(10, "one"), line(15, "two"), line(16, "three")]
+    assert rclone_log.parse(still).silent_s == 4.5
