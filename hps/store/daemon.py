@@ -1,8 +1,8 @@
 """An rclone that waits beside a run to copy files to a bucket, reached through a Unix socket.
 
 Starting a process for each copy would hold up the next operation, or run beside it; this one
-answers in milliseconds and is idle while an operation is measured. Where it has died it is started
-again, a few times. API: https://rclone.org/rc/#operations-copyfile
+answers in milliseconds and is idle while an operation is measured. Where it has died, or answers
+nothing at all, another is started, a few times. API: https://rclone.org/rc/#operations-copyfile
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +28,15 @@ from hps.units import format_time
 
 _READY_TIMEOUT_S = 20.0
 _AGAIN_TIMEOUT_S = 5.0
+# A daemon that is alive answers this without asking the bucket.
+_CHEAPEST = "rc/noop"
+_CHEAPEST_TIMEOUT_S = 2.0
 _MOST_STARTS_AGAIN = 5
 _ANSWER_BYTES = 64 * 1024
 _POLL_S = 0.05
 # unix(7): 108 bytes with the one that ends it.
 _MOST_ADDRESS_BYTES = 107
+_HUNG = failure("tool_failed", "the rclone that sends results hung: another one goes on", hint="")
 
 Start = Callable[[float], AbstractContextManager[object]]
 
@@ -43,7 +47,7 @@ class _GoneError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class CopyDaemon:
-    """A running daemon for one remote. `starts_again` counts how often it had died."""
+    """A running daemon for one remote. `starts_again` counts how often it had died, or hung."""
 
     address: Path
     remote: Remote
@@ -64,20 +68,22 @@ class CopyDaemon:
         It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
         """
         end_s = time.monotonic() + timeout_s
+        # With a folder in place of the root, or without the slash at its end, rclone first asks
+        # the server whether it is a file, and goes on asking when the copy was given up.
+        root = f"{self.remote.path()}/"
         request = {
             "srcFs": str(source.parent.absolute()),
             "srcRemote": source.name,
-            # With a folder in place of the root, or without the slash at its end, rclone first asks
-            # the server whether it is a file, and goes on asking when the copy was given up.
-            "dstFs": f"{self.remote.path()}/",
+            "dstFs": root,
             "dstRemote": key,
             "_config": {"IgnoreTimes": True, "NoCheckDest": True, "DisableHTTP2": True},
         }
         while True:
             try:
-                return _ask(self.address, json.dumps(request), end_s, given_up)
+                return _ask(self.address, "operations/copyfile", request, end_s, given_up)
             except TimeoutError:
-                return failure("timeout", f"no answer within {format_time(timeout_s)}")
+                said = failure("timeout", f"no answer within {format_time(timeout_s)}")
+                return said if self._answers() else self._start_again() or _HUNG
             except InterruptedError:
                 return failure("stopped", "cut off, for the run was stopped")
             except _GoneError:
@@ -85,11 +91,22 @@ class CopyDaemon:
             if problem:
                 return problem
 
+    def _answers(self) -> bool:
+        """False for a daemon that hangs itself; where the bucket does, it answers."""
+        try:
+            end_s = time.monotonic() + _CHEAPEST_TIMEOUT_S
+            _ask(self.address, _CHEAPEST, {}, end_s, lambda: False)
+        except (TimeoutError, _GoneError):
+            return False
+        return True
+
     def _start_again(self) -> Failure | None:
         """Returns why it could not be started."""
         if self.starts_again == _MOST_STARTS_AGAIN:
             often = self.starts_again + 1
-            return failure("tool_crashed", f"the rclone that sends results died {often} times")
+            return failure(
+                "tool_crashed", f"the rclone that sends results died or hung {often} times"
+            )
         self.starts_again += 1
         self._running.close()
         try:
@@ -150,7 +167,13 @@ def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
     )
 
 
-def _ask(address: Path, request: str, end_s: float, given_up: Callable[[], bool]) -> Failure | None:
+def _ask(
+    address: Path,
+    call: str,
+    request: Mapping[str, object],
+    end_s: float,
+    given_up: Callable[[], bool],
+) -> Failure | None:
     """The error in the daemon's answer.
 
     Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
@@ -158,9 +181,8 @@ def _ask(address: Path, request: str, end_s: float, given_up: Callable[[], bool]
     """
     connection = _UnixConnection(address, timeout=_AGAIN_TIMEOUT_S)
     try:
-        connection.request(
-            "POST", "/operations/copyfile", request, {"Content-Type": "application/json"}
-        )
+        text, kind = json.dumps(request), {"Content-Type": "application/json"}
+        connection.request("POST", f"/{call}", text, kind)
         _wait(connection.sock, end_s, given_up)
         response = connection.getresponse()
         return _error(response.status, response.read(_ANSWER_BYTES))

@@ -174,7 +174,8 @@ def test_nothing_of_a_copy_that_was_given_up_goes_on(hanging: Sending) -> None:
 
     why = hanging.daemon.copy(hanging.journal, "run/x", timeout_s=_FOREVER_S, given_up=given_up)
 
-    assert why == "cut off, for the run was stopped"
+    assert why is not None
+    assert why.code == "stopped"
     _wait_for(lambda: not _connections_to(hanging.proxy))
 
 
@@ -223,7 +224,54 @@ def test_a_sender_that_dies_again_and_again_is_given_up(
         _kill_sender()
         why = sending.bucket.send_all([sending.journal], wait=lambda _: True)
 
-    assert why == "the rclone that sends results died 6 times"
+    assert why == "the rclone that sends results died or hung 6 times"
+
+
+def test_a_sender_that_hangs_is_replaced(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    """It is stopped, not dead: it takes calls and answers none, whatever the bucket does."""
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        (hung,) = _senders()
+        os.kill(hung.pid, signal.SIGSTOP)
+        sending.bucket.timeout_s = 1.0
+        sending.bucket.send_now_and_then(sending.journal)
+        sending.bucket.timeout_s = _PATIENCE_S
+        assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        assert sending.stored() == "one\n"
+
+        assert not hung.is_running()
+        assert len(_senders()) == 1
+
+    assert [name for name, _ in sending.reported] == [
+        "results_sender_restarted",
+        "results_delayed",
+    ]
+
+
+def test_a_sender_that_hangs_again_and_again_is_given_up(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        sending.daemon.starts_again = 5
+        (hung,) = _senders()
+        os.kill(hung.pid, signal.SIGSTOP)
+        sending.bucket.timeout_s = 1.0
+        why = sending.bucket.send_all([sending.journal], wait=lambda _: True)
+
+    assert why == "the rclone that sends results died or hung 6 times"
+
+
+def test_a_bucket_that_hangs_is_not_the_senders_fault(hanging: Sending) -> None:
+    hanging.bucket.timeout_s = 0.5
+    senders = _senders()
+
+    hanging.bucket.send_now_and_then(hanging.journal)
+
+    assert _senders() == senders
+    assert hanging.daemon.starts_again == 0
 
 
 def _senders() -> list[psutil.Process]:
