@@ -8,6 +8,7 @@ nothing at all, another is started, a few times. API: https://rclone.org/rc/#ope
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hps import process
 from hps.catalog.failures import Failure, failure
@@ -32,6 +34,15 @@ _AGAIN_TIMEOUT_S = 5.0
 _CHEAPEST = "rc/noop"
 _CHEAPEST_TIMEOUT_S = 2.0
 _MOST_STARTS_AGAIN = 5
+_MOST_SENT = 3
+_CONFIG = {
+    "IgnoreTimes": True,
+    "NoCheckDest": True,
+    "DisableHTTP2": True,
+    "IgnoreChecksum": True,
+    "IgnoreSize": True,
+}
+_LOOK = {"filesOnly": True, "showHash": True, "hashTypes": ["md5"], "noMimeType": True}
 _ANSWER_BYTES = 64 * 1024
 _POLL_S = 0.05
 # unix(7): 108 bytes with the one that ends it.
@@ -43,6 +54,14 @@ Start = Callable[[float], AbstractContextManager[object]]
 
 class _GoneError(Exception):
     """The daemon has died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What the daemon says; `failure` is its error."""
+
+    failure: Failure | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,19 +87,9 @@ class CopyDaemon:
         It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
         """
         end_s = time.monotonic() + timeout_s
-        # With a folder in place of the root, or without the slash at its end, rclone first asks
-        # the server whether it is a file, and goes on asking when the copy was given up.
-        root = f"{self.remote.path()}/"
-        request = {
-            "srcFs": str(source.parent.absolute()),
-            "srcRemote": source.name,
-            "dstFs": root,
-            "dstRemote": key,
-            "_config": {"IgnoreTimes": True, "NoCheckDest": True, "DisableHTTP2": True},
-        }
         while True:
             try:
-                return _ask(self.address, "operations/copyfile", request, end_s, given_up)
+                return self._sent_whole(source, key, end_s, given_up)
             except TimeoutError:
                 said = failure("timeout", f"no answer within {format_time(timeout_s)}")
                 return said if self._answers() else self._start_again() or _HUNG
@@ -90,6 +99,36 @@ class CopyDaemon:
                 problem = self._start_again()
             if problem:
                 return problem
+
+    def _sent_whole(
+        self, source: Path, key: str, end_s: float, given_up: Callable[[], bool]
+    ) -> Failure | None:
+        """Send a file until the server has it as it is here, a few times. Returns what went wrong.
+
+        The check is ours, since rclone removes what does not pass its own, and with that the
+        earlier copy. A server that compares what comes with its `Content-MD5` keeps that anyway.
+        """
+        # With a folder in place of the root, or without the slash at its end, rclone first asks
+        # the server whether it is a file, and goes on asking when the copy was given up.
+        root = f"{self.remote.path()}/"
+        send = {
+            "srcFs": str(source.parent.absolute()),
+            "srcRemote": source.name,
+            "dstFs": root,
+            "dstRemote": key,
+            "_config": _CONFIG,
+        }
+        look = {"fs": root, "remote": key, "opt": _LOOK, "_config": _CONFIG}
+        wrong = None
+        for _ in range(_MOST_SENT):
+            wrong = _ask(self.address, "operations/copyfile", send, end_s, given_up).failure
+            if wrong:
+                break
+            found = _ask(self.address, "operations/stat", look, end_s, given_up)
+            wrong = found.failure or _differs(source, found.data.get("item"))
+            if wrong is None or wrong.code != "corrupted":
+                break
+        return wrong
 
     def _answers(self) -> bool:
         """False for a daemon that hangs itself; where the bucket does, it answers."""
@@ -161,6 +200,8 @@ def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
         "--retries=1",
         "--low-level-retries=2",
         "--contimeout=10s",
+        # What came is looked at when it is sent.
+        "--s3-no-head",
         # A journal grows, and rclone would hold as much of it in memory.
         "--buffer-size=0",
         *certificate,
@@ -173,8 +214,8 @@ def _ask(
     request: Mapping[str, object],
     end_s: float,
     given_up: Callable[[], bool],
-) -> Failure | None:
-    """The error in the daemon's answer.
+) -> _Answer:
+    """The daemon's answer.
 
     Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
     connection before the answer has come makes rclone cancel the copy.
@@ -185,7 +226,7 @@ def _ask(
         connection.request("POST", f"/{call}", text, kind)
         _wait(connection.sock, end_s, given_up)
         response = connection.getresponse()
-        return _error(response.status, response.read(_ANSWER_BYTES))
+        return _answer(response.status, response.read(_ANSWER_BYTES))
     except (TimeoutError, InterruptedError):
         raise
     except (OSError, http.client.HTTPException) as error:
@@ -214,10 +255,23 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._address))
 
 
-def _error(status: int, body: bytes) -> Failure | None:
-    if status == http.client.OK:
-        return None
+def _answer(status: int, body: bytes) -> _Answer:
     try:
-        return explain(str(json.loads(body)["error"]))
+        data = json.loads(body)
+        wrong = None if status == http.client.OK else explain(str(data["error"]))
+        return _Answer(failure=wrong, data=data)
     except (ValueError, KeyError, TypeError):
-        return failure("tool_failed", f"rclone answered {status}")
+        return _Answer(failure=failure("tool_failed", f"rclone answered {status}"))
+
+
+def _differs(source: Path, item: object) -> Failure | None:
+    """Why what the server has is not this file; a checksum that it does not tell is none."""
+    found = item if isinstance(item, dict) else {}
+    size_bytes, hashes = found.get("Size"), found.get("Hashes") or {}
+    with source.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        here_bytes = stream.tell()
+    if size_bytes == here_bytes and hashes.get("md5") in {None, "", md5}:
+        return None
+    came = f"{size_bytes} bytes with the md5 {hashes.get('md5')}"
+    return failure("corrupted", f"the bucket has {came}, not {here_bytes} bytes with {md5}")
