@@ -98,7 +98,7 @@ class BucketCopy:
         key = f"{self.folder}/{path.name}"
         wrong = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up)
         if self.daemon.starts_again > started_again:
-            self.report("results_sender_restarted", "the rclone that sends results had died")
+            self.report("results_sender_restarted", "the rclone that sends results died, or hung")
         return wrong.reason if wrong else ""
 
     def _given_up(self) -> bool:

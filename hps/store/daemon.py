@@ -1,23 +1,25 @@
 """An rclone that waits beside a run to copy files to a bucket, reached through a Unix socket.
 
 Starting a process for each copy would hold up the next operation, or run beside it; this one
-answers in milliseconds and is idle while an operation is measured. Where it has died it is started
-again, a few times. API: https://rclone.org/rc/#operations-copyfile
+answers in milliseconds and is idle while an operation is measured. Where it has died, or answers
+nothing at all, another is started, a few times. API: https://rclone.org/rc/#operations-copyfile
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hps import process
 from hps.catalog.failures import Failure, failure
@@ -28,11 +30,24 @@ from hps.units import format_time
 
 _READY_TIMEOUT_S = 20.0
 _AGAIN_TIMEOUT_S = 5.0
+# A daemon that is alive answers this without asking the bucket.
+_CHEAPEST = "rc/noop"
+_CHEAPEST_TIMEOUT_S = 2.0
 _MOST_STARTS_AGAIN = 5
+_MOST_SENT = 3
+_CONFIG = {
+    "IgnoreTimes": True,
+    "NoCheckDest": True,
+    "DisableHTTP2": True,
+    "IgnoreChecksum": True,
+    "IgnoreSize": True,
+}
+_LOOK = {"filesOnly": True, "showHash": True, "hashTypes": ["md5"], "noMimeType": True}
 _ANSWER_BYTES = 64 * 1024
 _POLL_S = 0.05
 # unix(7): 108 bytes with the one that ends it.
 _MOST_ADDRESS_BYTES = 107
+_HUNG = failure("tool_failed", "the rclone that sends results hung: another one goes on", hint="")
 
 Start = Callable[[float], AbstractContextManager[object]]
 
@@ -41,9 +56,17 @@ class _GoneError(Exception):
     """The daemon has died."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What the daemon says; `failure` is its error."""
+
+    failure: Failure | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(slots=True, kw_only=True)
 class CopyDaemon:
-    """A running daemon for one remote. `starts_again` counts how often it had died."""
+    """A running daemon for one remote. `starts_again` counts how often it had died, or hung."""
 
     address: Path
     remote: Remote
@@ -64,20 +87,12 @@ class CopyDaemon:
         It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
         """
         end_s = time.monotonic() + timeout_s
-        request = {
-            "srcFs": str(source.parent.absolute()),
-            "srcRemote": source.name,
-            # With a folder in place of the root, or without the slash at its end, rclone first asks
-            # the server whether it is a file, and goes on asking when the copy was given up.
-            "dstFs": f"{self.remote.path()}/",
-            "dstRemote": key,
-            "_config": {"IgnoreTimes": True, "NoCheckDest": True, "DisableHTTP2": True},
-        }
         while True:
             try:
-                return _ask(self.address, json.dumps(request), end_s, given_up)
+                return self._sent_whole(source, key, end_s, given_up)
             except TimeoutError:
-                return failure("timeout", f"no answer within {format_time(timeout_s)}")
+                said = failure("timeout", f"no answer within {format_time(timeout_s)}")
+                return said if self._answers() else self._start_again() or _HUNG
             except InterruptedError:
                 return failure("stopped", "cut off, for the run was stopped")
             except _GoneError:
@@ -85,11 +100,52 @@ class CopyDaemon:
             if problem:
                 return problem
 
+    def _sent_whole(
+        self, source: Path, key: str, end_s: float, given_up: Callable[[], bool]
+    ) -> Failure | None:
+        """Send a file until the server has it as it is here, a few times. Returns what went wrong.
+
+        The check is ours, since rclone removes what does not pass its own, and with that the
+        earlier copy. A server that compares what comes with its `Content-MD5` keeps that anyway.
+        """
+        # With a folder in place of the root, or without the slash at its end, rclone first asks
+        # the server whether it is a file, and goes on asking when the copy was given up.
+        root = f"{self.remote.path()}/"
+        send = {
+            "srcFs": str(source.parent.absolute()),
+            "srcRemote": source.name,
+            "dstFs": root,
+            "dstRemote": key,
+            "_config": _CONFIG,
+        }
+        look = {"fs": root, "remote": key, "opt": _LOOK, "_config": _CONFIG}
+        wrong = None
+        for _ in range(_MOST_SENT):
+            wrong = _ask(self.address, "operations/copyfile", send, end_s, given_up).failure
+            if wrong:
+                break
+            found = _ask(self.address, "operations/stat", look, end_s, given_up)
+            wrong = found.failure or _differs(source, found.data.get("item"))
+            if wrong is None or wrong.code != "corrupted":
+                break
+        return wrong
+
+    def _answers(self) -> bool:
+        """False for a daemon that hangs itself; where the bucket does, it answers."""
+        try:
+            end_s = time.monotonic() + _CHEAPEST_TIMEOUT_S
+            _ask(self.address, _CHEAPEST, {}, end_s, lambda: False)
+        except (TimeoutError, _GoneError):
+            return False
+        return True
+
     def _start_again(self) -> Failure | None:
         """Returns why it could not be started."""
         if self.starts_again == _MOST_STARTS_AGAIN:
             often = self.starts_again + 1
-            return failure("tool_crashed", f"the rclone that sends results died {often} times")
+            return failure(
+                "tool_crashed", f"the rclone that sends results died or hung {often} times"
+            )
         self.starts_again += 1
         self._running.close()
         try:
@@ -144,26 +200,33 @@ def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
         "--retries=1",
         "--low-level-retries=2",
         "--contimeout=10s",
+        # What came is looked at when it is sent.
+        "--s3-no-head",
         # A journal grows, and rclone would hold as much of it in memory.
         "--buffer-size=0",
         *certificate,
     )
 
 
-def _ask(address: Path, request: str, end_s: float, given_up: Callable[[], bool]) -> Failure | None:
-    """The error in the daemon's answer.
+def _ask(
+    address: Path,
+    call: str,
+    request: Mapping[str, object],
+    end_s: float,
+    given_up: Callable[[], bool],
+) -> _Answer:
+    """The daemon's answer.
 
     Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
     connection before the answer has come makes rclone cancel the copy.
     """
     connection = _UnixConnection(address, timeout=_AGAIN_TIMEOUT_S)
     try:
-        connection.request(
-            "POST", "/operations/copyfile", request, {"Content-Type": "application/json"}
-        )
+        text, kind = json.dumps(request), {"Content-Type": "application/json"}
+        connection.request("POST", f"/{call}", text, kind)
         _wait(connection.sock, end_s, given_up)
         response = connection.getresponse()
-        return _error(response.status, response.read(_ANSWER_BYTES))
+        return _answer(response.status, response.read(_ANSWER_BYTES))
     except (TimeoutError, InterruptedError):
         raise
     except (OSError, http.client.HTTPException) as error:
@@ -192,10 +255,23 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._address))
 
 
-def _error(status: int, body: bytes) -> Failure | None:
-    if status == http.client.OK:
-        return None
+def _answer(status: int, body: bytes) -> _Answer:
     try:
-        return explain(str(json.loads(body)["error"]))
+        data = json.loads(body)
+        wrong = None if status == http.client.OK else explain(str(data["error"]))
+        return _Answer(failure=wrong, data=data)
     except (ValueError, KeyError, TypeError):
-        return failure("tool_failed", f"rclone answered {status}")
+        return _Answer(failure=failure("tool_failed", f"rclone answered {status}"))
+
+
+def _differs(source: Path, item: object) -> Failure | None:
+    """Why what the server has is not this file; a checksum that it does not tell is none."""
+    found = item if isinstance(item, dict) else {}
+    size_bytes, hashes = found.get("Size"), found.get("Hashes") or {}
+    with source.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        here_bytes = stream.tell()
+    if size_bytes == here_bytes and hashes.get("md5") in {None, "", md5}:
+        return None
+    came = f"{size_bytes} bytes with the md5 {hashes.get('md5')}"
+    return failure("corrupted", f"the bucket has {came}, not {here_bytes} bytes with {md5}")

@@ -20,7 +20,7 @@ from hps.store import daemon
 from hps.store.bucket import BucketCopy
 from hps.targets import Remote, remote_of
 from tests.conftest import ProxyFor
-from tests.servers.faults import Action, Reset, Respond, Rule, Stall
+from tests.servers.faults import Action, Flip, Relabel, Reset, Respond, Rule, Stall
 from tests.servers.proxy import RecordingProxy
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
@@ -79,17 +79,23 @@ SendingTo = Callable[[RecordingProxy], AbstractContextManager[Sending]]
 
 
 @pytest.fixture
-def sending_to(rclone_path: str, s3_server: S3Server, guard: Guard, tmp_path: Path) -> SendingTo:
+def server(s3_server: S3Server) -> S3Server:
+    """The server behind the proxy."""
+    return s3_server
+
+
+@pytest.fixture
+def sending_to(rclone_path: str, server: S3Server, guard: Guard, tmp_path: Path) -> SendingTo:
     """A sender to a proxy in front of the server."""
     scratch, folder = tmp_path / "scratch", tmp_path
     scratch.mkdir()
-    secrets = {"ID": s3_server.access_key_id, "SECRET": s3_server.secret_access_key}
+    secrets = {"ID": server.access_key_id, "SECRET": server.secret_access_key}
 
     @contextmanager
     def start(proxy: RecordingProxy) -> Iterator[Sending]:
-        remote = _remote(proxy.endpoint, s3_server)
+        remote = _remote(proxy.endpoint, server)
         with daemon.serve(remote, scratch, rclone_path, secrets, guard) as running:
-            yield Sending(running, proxy, s3_server, folder)
+            yield Sending(running, proxy, server, folder)
 
     return start
 
@@ -224,7 +230,90 @@ def test_a_sender_that_dies_again_and_again_is_given_up(
         _kill_sender()
         why = sending.bucket.send_all([sending.journal], wait=lambda _: True)
 
-    assert why == "the rclone that sends results died 6 times"
+    assert why == "the rclone that sends results died or hung 6 times"
+
+
+class TestChangedOnItsWay:
+    """A server that takes what does not fit its checksum, and tells the checksum of what came."""
+
+    @pytest.fixture
+    def server(self, moto_server: S3Server) -> S3Server:
+        return moto_server
+
+    @pytest.mark.parametrize("action", [Flip(), Flip(at=5)], ids=["first byte", "sixth byte"])
+    def test_it_is_sent_again_at_once(
+        self, action: Action, server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+    ) -> None:
+        proxy = proxy_for(server)
+        with sending_to(proxy) as sending:
+            sending.write("one\n")
+            assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+            proxy.rules.append(Rule(match=lambda head: head.method == "PUT", action=action))
+            sending.write("one\ntwo\n")
+            sending.bucket.send_now_and_then(sending.journal)
+            assert sending.stored() == "one\ntwo\n"
+
+        assert sending.reported == []
+
+    def test_a_server_that_tells_another_checksum_keeps_what_it_has(
+        self, server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+    ) -> None:
+        tag = Relabel(headers={"ETag": f'"{"0" * 32}"'})
+        rule = Rule(match=lambda head: head.method == "HEAD", action=tag, times=None)
+        proxy = proxy_for(server, rules=(rule,))
+        with sending_to(proxy) as sending:
+            sending.write("one\n")
+            why = sending.bucket.send_all([sending.journal], wait=lambda _: True)
+            assert sending.stored() == "one\n"
+
+        assert why.startswith("the bucket has 4 bytes with the md5 0000")
+
+
+def test_a_sender_that_hangs_is_replaced(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    """It is stopped, not dead: it takes calls and answers none, whatever the bucket does."""
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        (hung,) = _senders()
+        os.kill(hung.pid, signal.SIGSTOP)
+        sending.bucket.timeout_s = 1.0
+        sending.bucket.send_now_and_then(sending.journal)
+        sending.bucket.timeout_s = _PATIENCE_S
+        assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        assert sending.stored() == "one\n"
+
+        assert not hung.is_running()
+        assert len(_senders()) == 1
+
+    assert [name for name, _ in sending.reported] == [
+        "results_sender_restarted",
+        "results_delayed",
+    ]
+
+
+def test_a_sender_that_hangs_again_and_again_is_given_up(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        sending.daemon.starts_again = 5
+        (hung,) = _senders()
+        os.kill(hung.pid, signal.SIGSTOP)
+        sending.bucket.timeout_s = 1.0
+        why = sending.bucket.send_all([sending.journal], wait=lambda _: True)
+
+    assert why == "the rclone that sends results died or hung 6 times"
+
+
+def test_a_bucket_that_hangs_is_not_the_senders_fault(hanging: Sending) -> None:
+    hanging.bucket.timeout_s = 0.5
+    senders = _senders()
+
+    hanging.bucket.send_now_and_then(hanging.journal)
+
+    assert _senders() == senders
+    assert hanging.daemon.starts_again == 0
 
 
 def _senders() -> list[psutil.Process]:
