@@ -209,9 +209,7 @@ class _Trial:
         if done.status in {"ok", "invalid"}:
             text = f"its bytes are wrong: {measurement.failure.text if measurement.failure else ''}"
             why = failure("corrupted", text)
-            # Of two results tables take the one that began later.
-            now = replace(done, status="failed", failure=why, started_at=measurement.started_at)
-            yield download, done.status, now
+            yield download, done.status, replace(done, status="failed", failure=why)
 
     def _try(self, operation: Operation) -> Measurement:
         """Do it; what the machine refuses (a full disk, say) fails this operation, not the run."""

@@ -1,6 +1,7 @@
 """Many files of JSON lines as few large ones, since the database takes milliseconds for each file.
 
-Every line is put into an object beside the number of its file: `{"<mark>":7,"line":…}`.
+Every line is put into an object beside the numbers of its file and of itself, from 1:
+`{"<mark>":[7,1],"line":…}`.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ def written(files: Mapping[int, StoredFile], batch: Path, mark: str, seen: Seen)
     """
     with batch.open("wb") as out:
         for number, file in files.items():
-            head = b'{"%s":%d,"line":' % (mark.encode(), number)
+            head = b'{"%s":[%d,' % (mark.encode(), number)
             seen.lines[file.name] = 0
             for block in _blocks_of(file, seen):
-                marked = block.replace(b"\n", b"}\n" + head)
-                # To count line ends takes longer than to replace them.
-                seen.lines[file.name] += 1 + (len(marked) - len(block)) // (len(head) + 1)
-                out.write(b"%b%b}\n" % (head, marked))
+                lines = block.split(b"\n")
+                first = seen.lines[file.name] + 1
+                out.writelines(
+                    b'%b%d],"line":%b}\n' % (head, at, line) for at, line in enumerate(lines, first)
+                )
+                seen.lines[file.name] += len(lines)
                 if out.tell() >= _BATCH_BYTES:
                     yield from _full(out)
         yield from _full(out)

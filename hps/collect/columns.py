@@ -182,6 +182,7 @@ RESULTS: Mapping[str, str] = {
     "retries": "retries",
     "command": "command",
     "file": "file",
+    "line": "line",
 }
 TABLES: Mapping[str, Mapping[str, str]] = {"runs": RUNS, "results": RESULTS}
 NODES = """
@@ -213,7 +214,7 @@ FROM runs GROUP BY machine_id
 def no_lines() -> str:
     """A query with the columns of lines, and none of them."""
     columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in LINE.items())
-    return f"SELECT {columns}, NULL::VARCHAR AS file WHERE false"
+    return f"SELECT {columns}, NULL::VARCHAR AS file, NULL::BIGINT AS line WHERE false"
 
 
 def no_rows(table: str) -> str:

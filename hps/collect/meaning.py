@@ -93,6 +93,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "observed_bytes": "bytes that the tool counted, repeats included",
         "retries": "requests that were repeated",
         "command": "the tool's command line, without secrets",
+        "line": "its line in the file that the run stored it in; NULL in Parquet of older versions",
     },
     "nodes": {
         **_OF_ALL,

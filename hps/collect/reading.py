@@ -89,13 +89,16 @@ def _why(connection: Connection, batch: Path, mark: str, error: Exception) -> st
 
 
 def _lines(batch: Path, mark: str) -> str:
-    """Lines as rows; the number of the file is in `number`, and of bad lines all is NULL."""
+    """Lines as rows, and in `number` and `line` their file's number and their own.
+
+    Of bad lines all is NULL.
+    """
     keys = ", ".join(f'"{name}" {kind}' for name, kind in columns.LINE.items())
     return (
-        f"(SELECT number, unnest(line) FROM read_json({texts([batch])},"
+        f"(SELECT place[1] AS number, place[2] AS line, unnest(told) FROM read_json({texts([batch])},"
         " format='newline_delimited', compression='uncompressed', ignore_errors=true,"
         f" maximum_object_size={_LONGEST_LINE_BYTES},"
-        f" columns={{{text(mark)}: 'BIGINT', line: {text(f'STRUCT({keys})')}}}) t(number, line))"
+        f" columns={{{text(mark)}: 'BIGINT[]', line: {text(f'STRUCT({keys})')}}}) t(place, told))"
     )
 
 
@@ -129,14 +132,15 @@ def _rows(table: str, repeated: Sequence[str]) -> str:
     if table == "runs":
         return (
             f"SELECT DISTINCT ON (file, run_id) {columns.select(columns.RUNS)} FROM stage"
-            f" WHERE {columns.IS_RUN}"
+            f" WHERE {columns.IS_RUN} ORDER BY line"
         )
     rows = f"SELECT {columns.select(columns.RESULTS)} FROM stage WHERE {columns.IS_RESULT}"
     if not repeated:
         return rows
     repeats = f"list_contains({texts(repeated)}, file)"
-    # The last one counts, but what was interrupted never replaces what came to an end.
-    last = "ORDER BY status = 'interrupted', started_at DESC"
+    # The last line counts, whatever the clock said, but what was interrupted never replaces what
+    # came to an end.
+    last = "ORDER BY status = 'interrupted', line DESC"
     once = f"QUALIFY row_number() OVER (PARTITION BY file, run_id, operation_id {last}) = 1"
     return f"{rows} AND NOT {repeats} UNION ALL {rows} AND {repeats} {once}"
 

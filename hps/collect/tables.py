@@ -19,8 +19,9 @@ from hps.errors import MachineError
 if TYPE_CHECKING:
     from hps.collect.database import Connection
 
-# Of a run that is found in several files, the one with more lines counts.
-_FIRST = "lines DESC, file LIKE '%.parquet', file"
+# Of a run that is found in several files, the one with more operations counts, and of those with
+# as many the one that has the later line: there an operation has another result since.
+_FIRST = "lines DESC, last_line DESC, file LIKE '%.parquet', file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,8 @@ class _Sources:
             execute(f"CREATE VIEW stored.{table} AS {' UNION ALL '.join(queries)}")
         execute(
             "CREATE TABLE stored.places AS"
-            " SELECT run_id, file, count(*) AS lines FROM stored.results GROUP BY run_id, file"
+            " SELECT run_id, file, count(*) AS lines, max(line) AS last_line FROM stored.results"
+            " GROUP BY run_id, file"
         )
         execute(f"CREATE VIEW results AS {self._results()}")
         execute(f"CREATE VIEW runs AS {self._runs()}")

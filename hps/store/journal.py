@@ -119,7 +119,8 @@ def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object
     for number, record in enumerate(records):
         operation_id = record.get("operation_id")
         key = operation_id if isinstance(operation_id, str) else number
-        if key in kept and record.get("status") == "interrupted":
+        before = kept.get(key, record).get("status")
+        if record.get("status") == "interrupted" != before:
             continue
         kept.pop(key, None)
         kept[key] = record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,20 +67,85 @@ def test_lines_that_are_there_twice_count_once(tmp_path: Path) -> None:
 def test_of_an_operation_that_was_done_again_the_last_result_counts(tmp_path: Path) -> None:
     (path,) = write_fleet(tmp_path, nodes=1)
     run, result, *others = lines(path)
-    later = result | {"started_at": "2099-01-01T00:00:00.000000Z"}
-    failed = later | {"status": "failed", "reason": "lost", "throughput_mbps": None}
-    latest = later | {"started_at": "2099-01-02T00:00:00.000000Z"}
-    ended = latest | {"status": "interrupted", "reason": "ended", "throughput_mbps": None}
     resume = {
         "kind": "resume",
         **{key: run[key] for key in ("run_id", "machine_id", "experiment", "started_at")},
     }
-    write(path, run, failed, result, *others, resume, ended)
+    write(path, run, result, *others, resume, _lost(result), _ended(result))
 
-    query = f"SELECT status FROM results WHERE operation_id = '{result['operation_id']}'"
-    assert ask(query, tmp_path) == [("failed",)]
+    number = len(others) + 4
+    assert ask(_status_of(result), tmp_path) == [("failed", number)]
     assert one(_COUNT, tmp_path) == _PER_RUN
     assert skipped(tmp_path) == {}
+
+
+def _lost(result: dict[str, Any], at: str = "") -> dict[str, Any]:
+    """The same operation, found to be wrong, by a clock that says `at`."""
+    changed = {"status": "failed", "reason": "its bytes are wrong", "throughput_mbps": None}
+    return result | changed | ({"started_at": at} if at else {})
+
+
+def _ended(result: dict[str, Any]) -> dict[str, Any]:
+    """The same operation, in which the run was ended by a clock that is far ahead."""
+    changed = {"status": "interrupted", "reason": "ended", "throughput_mbps": None}
+    return result | changed | {"started_at": "2099-01-02T00:00:00.000000Z"}
+
+
+def _status_of(result: dict[str, Any]) -> str:
+    return f"SELECT status, line FROM results WHERE operation_id = '{result['operation_id']}'"
+
+
+@pytest.mark.parametrize(
+    "at", ["2001-01-01T00:00:00.000000Z", "", "2099-01-01T00:00:00.000000Z"], ids=str
+)
+@pytest.mark.parametrize("form", ["lines", "exported", "compacted again"])
+def test_the_last_line_counts_whatever_the_clock_says(tmp_path: Path, at: str, form: str) -> None:
+    (path,) = write_fleet(tmp_path / "lines", nodes=1)
+    run, result, *others = lines(path)
+    write(path, run, result, *others, _lost(result, at))
+    folder = tmp_path / "lines"
+    if form == "exported":
+        _exported(folder, tmp_path / "tables")
+        folder = tmp_path / "tables"
+    elif form == "compacted again":  # beside what was made before the last line was there
+        made = _exported(folder, tmp_path / "now")
+        write(path, run, result, *others)
+        _exported(folder, tmp_path / "a-before")
+        assert ask(_status_of(result), tmp_path / "a-before") == [("ok", 2)]
+        shutil.rmtree(folder)
+        assert all(made_one.is_file() for made_one in made)
+        folder = tmp_path
+    assert ask(_status_of(result), folder) == [("failed", len(others) + 3)]
+
+
+def test_of_two_copies_of_a_run_the_one_with_the_later_line_counts(tmp_path: Path) -> None:
+    (path,) = write_fleet(tmp_path / "b", nodes=1)
+    run, result, *others = lines(path)
+    write(tmp_path / "a" / path.name, run, result, *others)
+    write(path, run, result, *others, _lost(result, "2001-01-01T00:00:00.000000Z"))
+    assert ask(_status_of(result), tmp_path) == [("failed", len(others) + 3)]
+    assert ask("SELECT file FROM runs", tmp_path) == [(str(path),)]
+
+
+def test_blank_bad_and_long_lines_are_counted(tmp_path: Path) -> None:
+    (path,) = write_fleet(tmp_path, nodes=1)
+    texts = path.read_bytes().splitlines(keepends=True)
+    long = b'{"a": "' + b"x" * (17 * 1024**2) + b'"}\n'
+    path.write_bytes(texts[0] + b"\n{\n" + long + b"".join(texts[1:]).rstrip(b"\n"))
+    found = ask("SELECT line FROM results ORDER BY line", tmp_path)
+    assert [number for (number,) in found] == list(range(5, _PER_RUN + 5))
+
+
+def test_parquet_without_numbers_of_lines_is_read(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_fleet(source, nodes=2)
+    _, made = _exported(source, tmp_path / "tables")
+    older = tmp_path / "older.parquet"
+    with tables.opened([]) as opened:
+        query = f"SELECT * EXCLUDE line FROM '{made}'"
+        opened.connection.execute(f"COPY ({query}) TO '{older}' (FORMAT parquet)")
+    assert ask("SELECT count(*), count(line) FROM results", older) == [(2 * _PER_RUN, 0)]
+    assert one(f"{_COUNT} WHERE file LIKE '%.jsonl'", older, source) == 2 * _PER_RUN
 
 
 def test_parquet_beside_the_lines_it_was_made_of(tmp_path: Path) -> None:

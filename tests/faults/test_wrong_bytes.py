@@ -57,6 +57,7 @@ def test_a_download_that_verify_disproves_is_no_result(
     assert verify["reason"] == "1 of 1 files differ: 0.bin has other content"
     assert download["reason"] == f"its bytes are wrong: {verify['reason']}"
     assert download["throughput_mbps"] is None
+    assert download["started_at"] < verify["started_at"], "it began when it began"
 
     (path,) = (tmp_path / "out").rglob("*.jsonl")
     rows = {row.step: row for row in summarize(journal.settled(journal.read(path)))}
