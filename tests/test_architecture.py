@@ -17,7 +17,15 @@ from tests.command import REPOSITORY
 LAYERS = (
     ("hps.catalog", "hps.secrecy", "hps.spelling"),
     ("hps", "hps.errors", "hps.guard", "hps.model", "hps.scrub"),
-    ("hps.log", "hps.pidfd", "hps.prices", "hps.record", "hps.step_kinds", "hps.standstill", "hps.stop"),
+    (
+        "hps.log",
+        "hps.pidfd",
+        "hps.prices",
+        "hps.record",
+        "hps.step_kinds",
+        "hps.standstill",
+        "hps.stop",
+    ),
     ("hps.odd_values", "hps.temporary", "hps.units", "hps.wire"),
     ("hps.cells", "hps.extras", "hps.gates", "hps.node", "hps.orphans", "hps.process"),
     ("hps.analyze", "hps.connections", "hps.limit", "hps.plan", "hps.spec", "hps.targets"),
