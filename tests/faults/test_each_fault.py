@@ -376,8 +376,8 @@ def test_what_a_fault_comes_to(number: int, swept: Swept) -> None:
     fault, results = FAULTS[number], swept.trial(number)
     first = next((result for result in results if result["status"] != "ok"), results[0])
     if _answer_was_lost(swept, number):
-        ended_twice = {"code": "not_found", "reason": _ENDED_TWICE, "or_reason": ""}
-        fault = replace(fault, statuses=NO_UPLOAD, retries=None, **ended_twice)
+        fault = replace(fault, statuses=NO_UPLOAD, code="not_found", reason=_ENDED_TWICE)
+        fault = replace(fault, or_reason="", retries=None)
     if fault.or_reason and fault.or_reason in first["reason"]:
         fault = replace(fault, code=fault.or_code, reason=fault.or_reason)
 

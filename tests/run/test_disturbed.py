@@ -108,7 +108,7 @@ class _Site:
 
 
 def _was_held_up(result: Record) -> bool:
-    return result["status"] == "invalid" and result["reason_code"] == "late"
+    return (result["status"], result["reason_code"]) == ("invalid", "late")
 
 
 @pytest.fixture

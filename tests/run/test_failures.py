@@ -45,8 +45,8 @@ def _run(folder: Path, endpoint: str, server: S3Server, more: str = "") -> Ran:
 
 
 def _run_spec(spec: Path, folder: Path, server: S3Server, *options: str) -> Ran:
-    arguments = (spec, *options, "--output", folder, "--format", "json")
-    return hps("run", *arguments, env=keys_of(server))
+    where = ("--output", folder, "--format", "json")
+    return hps("run", spec, *options, *where, env=keys_of(server))
 
 
 def _endings(ran: Ran) -> list[tuple[int, str, str, str]]:
