@@ -36,6 +36,9 @@ KINDS: Mapping[str, Kind] = {
     "no_such_bucket": Kind("experiment", "make the bucket, or correct its name"),
     "wrong_region": Kind("experiment", "correct the region of the target"),
     "bad_endpoint": Kind("experiment", "correct the endpoint of the target"),
+    "bad_certificate": Kind(
+        "experiment", "name its authority in `ca_cert` of the target, or correct the endpoint"
+    ),
     "bad_proxy": Kind("experiment", "see to HTTP_PROXY and HTTPS_PROXY in the environment"),
     "bad_request": Kind("experiment", "the server takes no such request: look at the target"),
     "account_closed": Kind("experiment", "see to the account at the provider"),

@@ -13,14 +13,18 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hps import process
 from hps.catalog.failures import Failure, failure, of_system
+from hps.catalog.providers import owner_of
 from hps.model import Target
-from hps.probe.endpoint import Heard, ask_beside
+from hps.node.proxy import proxy_for
+from hps.probe.endpoint import Heard, ask_beside, speaks_tls
 from hps.probe.link import Link
 from hps.record import reason_fields
 from hps.stop import NEVER
+from hps.targets import address_of
 from hps.targets.own import OwnFolder
 from hps.tools import rclone, rclone_log
 from hps.tools.why import explain
@@ -40,6 +44,12 @@ _MOST_SKEW_S = 900.0
 # After these a server may have the object all the same.
 _PERHAPS_WRITTEN = {"timeout", "connection_lost", "stopped"}
 _DELETE_S = 4.0
+# What comes of the bucket's name in the host, where a server has its buckets in the path.
+_BY_STYLE = {"bad_endpoint", "bad_certificate", "no_such_bucket"}
+_WRITE_HTTPS = "write https:// in the endpoint of the target"
+_TLS_TIMEOUT_S = 2.0
+# Variables that name other certificates than the machine's.
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _DENIALS = {"bad_credentials", "no_permission", "clock_skew"}
 _OVER = failure("timeout", "the time for the check was over")
 _CHANGED = failure("corrupted", "what was read is not what had been written")
@@ -208,7 +218,7 @@ def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> Chec
     heard = answer(max(0.0, ends_s - time.monotonic()))
     return Checked(
         target=target.name,
-        calls=tuple(_with_what_was_heard(one, heard) for one in trying.tried),
+        calls=tuple(of_the_way(_with_what_was_heard(one, heard), target) for one in trying.tried),
         clock_offset_s=heard.clock_offset_s,
         left=_left(trying),
         whole=not trying.over,
@@ -252,6 +262,9 @@ def _with_what_was_heard(tried: Tried, heard: Heard) -> Tried:
     why = tried.failure
     if why is None:
         return tried
+    if heard.to_https:
+        text = f"{why.text}; the server sends those who come by plain HTTP on to HTTPS"
+        return replace(tried, failure=failure("bad_endpoint", text, hint=_WRITE_HTTPS))
     offset_s = heard.clock_offset_s
     if why.code in _DENIALS and offset_s is not None and abs(offset_s) > _MOST_SKEW_S:
         ahead = "behind" if offset_s > 0 else "ahead"
@@ -260,6 +273,31 @@ def _with_what_was_heard(tried: Tried, heard: Heard) -> Tried:
     if why.code == "wrong_region" and heard.region:
         hint = f"the bucket is in another region: {heard.region}"
         return replace(tried, failure=replace(why, hint=hint))
+    return tried
+
+
+def of_the_way(tried: Tried, target: Target) -> Tried:
+    """What the way to the target has to do with it: certificates, and plain HTTP to a port of TLS.
+
+    Nobody set up another authority for a provider's own host: somebody on the way is in between. A
+    wrong one for any other host, or with a proxy, is an operator's mistake.
+    """
+    why, address = tried.failure, str(address_of(target))
+    proxy = proxy_for(address, os.environ)
+    if why is None:
+        return tried
+    if why.code == "bad_certificate" and owner_of(address) is not None:
+        set_up = target.ca_cert or proxy or set(_AUTHORITIES) & set(os.environ)
+        if not set_up:
+            return replace(tried, failure=failure("tls", why.text))
+    if why.code in _BY_STYLE and target.force_path_style is False:
+        hint = f"{why.hint}; or set force_path_style: true, so that the bucket stands in the path"
+        return replace(tried, failure=replace(why, hint=hint))
+    plain = why.code == "connection_lost" and address.startswith("http:")
+    if plain and speaks_tls(proxy or urlsplit(address).netloc, timeout_s=_TLS_TIMEOUT_S):
+        text = f"{why.text}; {proxy or address} speaks HTTPS, not HTTP"
+        spoken = failure("bad_proxy", text) if proxy else failure("bad_endpoint", text)
+        return replace(tried, failure=spoken)
     return tried
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import queue
+import socket
 import ssl
 import threading
 import time
@@ -11,10 +13,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from hps.model import Target
 from hps.node.proxy import proxy_for
@@ -23,10 +25,14 @@ from hps.targets import address_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """The clock's offset in seconds, positive where the server's is ahead; the bucket's region."""
+    """The clock's offset in seconds, positive where the server's is ahead; the bucket's region.
+
+    `to_https`: the server sends those who come by plain HTTP on to HTTPS.
+    """
 
     clock_offset_s: float | None = None
     region: str = ""
+    to_https: bool = False
 
 
 NOTHING_HEARD = Heard()
@@ -75,9 +81,25 @@ def ask(target: Target, *, timeout_s: float) -> Heard:
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - http or https, checked
         sent_s = time.time()
         heads = _heads(opener, request, timeout_s)
-    except (OSError, ValueError, ssl.SSLError):
+    except (OSError, ValueError, http.client.HTTPException):
         return NOTHING_HEARD
-    return _read(heads, (sent_s + time.time()) / 2)
+    heard = _read(heads, (sent_s + time.time()) / 2)
+    sent_on = url.startswith("http:") and heads.get("Location", "").startswith("https:")
+    return replace(heard, to_https=sent_on)
+
+
+def speaks_tls(address: str, *, timeout_s: float) -> bool:
+    """True where `host:port` shakes hands as HTTPS does; nothing is asked there. Never raises."""
+    place = urlsplit(f"//{address}")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((str(place.hostname), place.port or 80), timeout_s) as way:
+            way.settimeout(timeout_s)
+            with context.wrap_socket(way, server_hostname=place.hostname):
+                return True
+    except (OSError, ValueError):
+        return False
 
 
 def _heads(

@@ -7,6 +7,7 @@ and nothing secret stands on a command line or on disk.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -101,13 +102,14 @@ def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, st
     """The whole environment of a child that talks to `remote`.
 
     `secrets` maps the names that specs use to values. Raises `HpsError` naming one that is unset,
-    or odd.
+    or odd, and for a `ca_cert` that is none.
     """
     env = {name: os.environ[name] for name in INHERITED if name in os.environ}
     env |= {"RCLONE_CONFIG": os.devnull, "TZ": "UTC", "LC_ALL": "C"}
     if remote is None:
         return env
     env |= remote.env
+    _check_ca_cert(remote)
     for name, reference in remote.secret_env.items():
         env[name] = _secret(reference, remote, secrets)
     return env
@@ -122,6 +124,19 @@ def _secret(reference: SecretRef, remote: Remote, secrets: Mapping[str, str]) ->
         )
     needed_by = f"target '{remote.name}'"
     return odd_values.checked(reference.env, value, is_key=True, needed_by=needed_by)
+
+
+def _check_ca_cert(remote: Remote) -> None:
+    if not remote.ca_cert:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=remote.ca_cert)
+    except OSError as error:  # an `SSLError` is one
+        isnt = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise HpsError(
+            f"target '{remote.name}': its ca_cert {remote.ca_cert}: {isnt}",
+            "name a file of certificates as text (PEM), by a path that this machine has",
+        ) from None
 
 
 def _can_not_trail(rclone_name: str, target: Target) -> bool:

@@ -56,8 +56,9 @@ _NETWORK: _Table = tuple(
     for pattern, code, words in (
         (r"Proxy Authentication Required", "bad_proxy", "the proxy wants a user and a password"),
         (
+            # The servers of names have answered: there is none. Where none answers, see below.
             r"lookup (\S+?)(?: on \S+)?: no such host",
-            "name_unknown",
+            "bad_endpoint",
             "the name {1} is not known (DNS)",
         ),
         (
@@ -82,24 +83,23 @@ _NETWORK: _Table = tuple(
         ),
         (
             r"certificate is valid for (.*), not (\S+)",
-            "tls",
+            "bad_certificate",
             "the certificate is for {1}, not for {2}",
         ),
         (
             r"certificate is not valid for any names.*",
-            "tls",
+            "bad_certificate",
             "the certificate is for no name at all",
         ),
         (
             r"cannot validate certificate for (\S+) because it doesn't contain any IP SANs",
-            "tls",
+            "bad_certificate",
             "the certificate is not for {1}",
         ),
         (
             r"certificate signed by unknown authority",
-            "tls",
-            "the certificate is signed by an authority that is not known here "
-            "(`ca_cert` of the target names one)",
+            "bad_certificate",
+            "the certificate is signed by an authority that is not known here",
         ),
         (
             r"certificate has expired or is not yet valid.*",
@@ -111,6 +111,11 @@ _NETWORK: _Table = tuple(
             r"server gave HTTP response to HTTPS client",
             "bad_endpoint",
             "the port speaks HTTP, not HTTPS",
+        ),
+        (
+            r"first record does not look like a TLS handshake",
+            "bad_endpoint",
+            "the port speaks no TLS, so not HTTPS",
         ),
         (
             # A provider's front that has no such host under its own name ends the handshake.
@@ -206,6 +211,7 @@ _LONGEST = 4000
 _OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '(?:[^/']*/){1,2}([\w-]+)/s3/")
 _CLOCK = "or this machine's clock is wrong"
 _NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
+_REFUSALS = {status.phrase.lower() for status in http.HTTPStatus if status >= 400}
 # With these an S3 server says more than the status, unless it was asked by HEAD.
 _NEVER_BARE = {200, 400, 403, 404, 405}
 _HEAD_HINTS: Mapping[int, tuple[str, str]] = {
@@ -281,7 +287,16 @@ def _in_place_of_text(status: int) -> tuple[str, str]:
 
 
 def _network(text: str) -> Failure | None:
-    return _first(_NETWORK, _URL.sub("", text), at_start=False)
+    sent = _URL.sub("", text)
+    _, at_proxy, rest = sent.partition("proxyconnect tcp: ")
+    if at_proxy:
+        found = _first(_NETWORK, rest, at_start=False)
+        return failure("bad_proxy", f"on the way to the proxy: {found.text if found else rest}")
+    found = _first(_NETWORK, sent, at_start=False)
+    # Go says no more of what a proxy answered to CONNECT.
+    if found is None and sent != text and sent.lower() in _REFUSALS:
+        return failure("bad_proxy", f"the proxy answered {sent}")
+    return found
 
 
 def _first(table: _Table, text: str, *, at_start: bool) -> Failure | None:

@@ -64,7 +64,7 @@ def _answer(what: str, status: int, rest: str, request: str = "") -> str:
         ),
         (
             _HEAD + 'Head "http://x.test/b": dial tcp: lookup x.test on 10.0.0.1:53: no such host',
-            "name_unknown",
+            "bad_endpoint",
             "HeadObject: the name x.test is not known (DNS)",
         ),
         (
@@ -76,7 +76,7 @@ def _answer(what: str, status: int, rest: str, request: str = "") -> str:
             _HEAD
             + 'Head "https://a.test/b": tls: failed to verify certificate: x509: certificate is '
             + "valid for b.test, not a.test",
-            "tls",
+            "bad_certificate",
             "HeadObject: the certificate is for b.test, not for a.test",
         ),
         (
@@ -95,6 +95,23 @@ def _answer(what: str, status: int, rest: str, request: str = "") -> str:
             _HEAD + 'Head "https://a.test/b": remote error: tls: handshake failure',
             "bad_endpoint",
             "HeadObject: TLS failed: handshake failure, as where the server has no such host",
+        ),
+        (
+            _HEAD + 'Head "https://a.test/b": tls: first record does not look like a TLS handshake',
+            "bad_endpoint",
+            "HeadObject: the port speaks no TLS, so not HTTPS",
+        ),
+        (
+            _HEAD
+            + 'Head "https://a.test/b": proxyconnect tcp: dial tcp 10.0.0.2:3128: connect: '
+            + "connection refused",
+            "bad_proxy",
+            "HeadObject: on the way to the proxy: 10.0.0.2:3128 refuses connections",
+        ),
+        (
+            _HEAD + 'Head "https://a.test/b": METHOD NOT ALLOWED',
+            "bad_proxy",
+            "HeadObject: the proxy answered METHOD NOT ALLOWED",
         ),
         (
             _HEAD + 'Head "http://a.test/b": EOF',
