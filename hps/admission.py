@@ -19,6 +19,7 @@ from hps.node.reading import Reading, Unknown, known, unknown
 from hps.node.rtt import Rtt, measure_all
 from hps.node.verdict import Check, Readings, Verdict, judge
 from hps.probe import speedtest, target
+from hps.probe.bounded import Bounded
 from hps.probe.link import Link
 from hps.probe.rates import STOPPED, Rates, nothing
 from hps.record import reason_fields
@@ -27,6 +28,8 @@ from hps.targets import address_of
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"
 _FETCH_TIMEOUT_S = 60.0
+# rclone: for the names of some hundred thousand objects.
+_FETCH_MOST_BYTES = 256 * 1024**2
 # rclone: the folder is not there.
 _NO_FOLDER = 3
 
@@ -226,10 +229,13 @@ def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
     Returns why that failed.
     """
     call = link.call("copy", link.place(), str(into), f"--include={wanted}")
-    ended = link.run(call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop)
+    bounded = Bounded(out=link.scratch / "fetch.out", most_bytes=_FETCH_MOST_BYTES)
+    ended = link.run(
+        call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop, sampler=bounded
+    )
     if ended.ended == "exit" and ended.returncode in {0, _NO_FOLDER}:
         return None
-    return link.why("fetch", ended)
+    return bounded.failure or link.why("fetch", ended)
 
 
 def _points(points: tuple[Point, ...]) -> list[list[float]]:

@@ -13,6 +13,7 @@ from typing import Any
 from hps import process, temporary
 from hps.collect.place import Place
 from hps.errors import MachineError
+from hps.probe.bounded import Bounded
 from hps.scrub import Scrubber
 from hps.source.workplace import printable
 from hps.tools import rclone
@@ -32,6 +33,7 @@ _FOR_GOOD = (
     "object not found",
 )
 _STALLED_S = 120.0
+_MOST_LISTED = 10_000_000
 _LONGEST_S = 24 * 3600.0
 _FLAGS = (
     "--use-server-modtime",  # any other would take a request for each file
@@ -94,7 +96,7 @@ def copy(place: Place, arguments: Sequence[str], watch: Watch, *, compare: str =
     """`rclone copy` with these arguments: a source, a destination, and filters.
 
     `compare` is how files that are on both sides are told to be the same. Raises `MachineError`
-    where nothing moves any more.
+    where nothing moves any more, and where the server's list has no end.
     """
     certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
     call = rclone.Invocation(
@@ -105,10 +107,19 @@ def copy(place: Place, arguments: Sequence[str], watch: Watch, *, compare: str =
         log = folder / "log"
         log.touch()
         reader = _Log(log, Scrubber(place.secrets), watch)
+        bounded = Bounded(out=log)
         ended = process.run(
-            command, timeout_s=_LONGEST_S, guard_process=guard, stderr=log, stop=reader
+            command,
+            timeout_s=_LONGEST_S,
+            guard_process=guard,
+            stderr=log,
+            stop=reader,
+            sampler=bounded,
         )
         reader.read()
+    if bounded.failure:
+        what = f"{place.name} cannot be read: {bounded.failure.reason}"
+        raise MachineError(what, "is it an S3 server that answers there?")
     if ended.ended != "exit":
         what = f"{place.name}: nothing has moved for {_STALLED_S:g} s"
         raise MachineError(what, "what is fetched stays; try again once the endpoint answers")
@@ -166,7 +177,8 @@ class _Log:
             files=stats["transfers"],
             files_total=stats["totalTransfers"],
             bytes=stats["bytes"],
-            listed=stats.get("listed", 0),
+            # Beyond that names alone are no progress: such a list has no end.
+            listed=min(stats.get("listed", 0), _MOST_LISTED),
             checked=stats["checks"],
         )
 
