@@ -79,6 +79,7 @@ def find(inputs: Sequence[Path], question: Question) -> Findings:
         sentences=sentences(comparisons),
         thresholds=collected.thresholds,
         never_began=collected.never_began,
+        baseline=collected.baseline.provenance if collected.baseline else None,
     )
 
 
@@ -91,9 +92,13 @@ def _collect(inputs: Sequence[Path], asked: Asked) -> _Collected:
             of_baseline = [dimensions.meets(condition) for condition in asked.baseline.conditions]
             baseline = _baseline(opened, places, asked, of_baseline)
             extra = [f"NOT ({' AND '.join(of_baseline)})"]
+            if asked.baseline.is_in_time:
+                extra.append(dimensions.began_after(baseline.provenance.last_run_at))
+        elif isinstance(asked.baseline, CellBaseline):
+            extra = _without_earlier(opened, places, asked, asked.baseline)
         selected = panels.select(opened.connection, places, asked, extra)
         if not selected.panels:
-            raise _no_data(opened, asked, inputs)
+            raise _no_data(opened, asked, inputs, baseline)
         return _read_out(opened, asked, selected, baseline)
 
 
@@ -107,7 +112,7 @@ def _read_out(
     hours, tenths = times.hours_and_tenths(connection)
     notes = (*selected.notes, *remarks.remarks(connection, asked, nodes))
     if baseline is not None:
-        notes += remarks.of_baseline(baseline.provenance, provenance)
+        notes = (*remarks.of_baseline(baseline.provenance, provenance), *notes)
     return _Collected(
         panels=selected.panels,
         notes=notes,
@@ -149,6 +154,19 @@ def _baseline(
     )
 
 
+def _without_earlier(
+    opened: Tables, places: Sequence[facts.Place], asked: Asked, cell: CellBaseline
+) -> list[str]:
+    """Conditions that leave out what was measured before a baseline that is a day, or a version."""
+    if not cell.in_time:
+        return []
+    of_cell = [dimensions.meets(condition) for condition in cell.in_time]
+    if not panels.select(opened.connection, places, asked, of_cell).panels:
+        return []
+    last = fleet.last_run_at(opened.connection)
+    return [f"(({' AND '.join(of_cell)}) OR {dimensions.began_after(last)})"]
+
+
 def _changes(collected: _Collected, asked: Asked) -> tuple[Change, ...]:
     if isinstance(asked.baseline, CellBaseline):
         if not changes.has_cell(collected.panels, asked.baseline.key):
@@ -160,7 +178,16 @@ def _changes(collected: _Collected, asked: Asked) -> tuple[Change, ...]:
     return changes.against_rows(collected.panels, collected.baseline.panels, asked.rule)
 
 
-def _no_data(opened: Tables, asked: Asked, inputs: Sequence[Path]) -> NoDataError:
+def _no_data(
+    opened: Tables, asked: Asked, inputs: Sequence[Path], baseline: _Baseline | None
+) -> NoDataError:
+    if baseline is not None and isinstance(asked.baseline, RowsBaseline):
+        last = baseline.provenance.last_run_at or "a time that is not known"
+        return NoDataError(
+            "--baseline: nothing is stored that could be held against it",
+            f"its last run began at {last}, and of a day, a run or a version only what began after"
+            " that counts as now",
+        )
     message, hint = remarks.nothing(opened.connection, asked)
     places = ", ".join(str(path) for path in inputs[:3])
     return NoDataError(f"{message} in {places}", hint)

@@ -257,7 +257,11 @@ class TimePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where the numbers come from; each tuple sorted, without repeats."""
+    """Where the numbers come from; each tuple sorted, without repeats.
+
+    `first_at` and `last_at` are when the first and the last result began, `first_run_at` and
+    `last_run_at` when the first and the last run did: a run is of the day on which it began.
+    """
 
     experiments: tuple[str, ...]
     specs: tuple[str, ...]
@@ -270,14 +274,17 @@ class Provenance:
     first_at: str
     last_at: str
     skipped_files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    run_ids: tuple[str, ...] = ()
+    first_run_at: str = ""
+    last_run_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """All that was found: what `hps compare` and `hps report` print and draw.
 
-    `changes` are against the baseline, where one is named. `sentences` say where the answers of
-    the strata differ. `thresholds` are the gates that each experiment's newest run declares.
+    `changes` are against the baseline, where one is named; what its numbers come from is in
+    `baseline`, unless it is a cell. `sentences` say where the answers of the strata differ. `thresholds` are the gates that each experiment's newest run declares.
     """
 
     by: tuple[str, ...]
@@ -293,3 +300,4 @@ class Findings:
     sentences: tuple[str, ...] = ()
     thresholds: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     never_began: tuple[NeverBegan, ...] = ()
+    baseline: Provenance | None = None

@@ -82,6 +82,8 @@ WHERE: Mapping[str, Kind] = MappingProxyType(
 STRATA = ("rtt", "bandwidth", "country", "gpu", "proxied")
 # What rows have that may be named as a baseline without being compared.
 ROWS = ("experiment", "spec", "commit", "date", "run", "tool_version")
+# Those of them that follow one another: of a baseline of these, now is what came after.
+IN_TIME = ("spec", "commit", "date", "run")
 
 _WORDS: Mapping[str, str] = MappingProxyType(
     {"rtt": "RTT", "gpu": "GPU", "http2": "HTTP/2", "tool_version": "tool version"}

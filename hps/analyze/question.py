@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from hps.analyze.comparison import Rule
-from hps.analyze.names import BY, CLASSES, ROWS, STRATA, WHERE, Kind, Value, key_value, known, parse
+from hps.analyze.names import (
+    BY,
+    CLASSES,
+    IN_TIME,
+    ROWS,
+    STRATA,
+    WHERE,
+    Kind,
+    Value,
+    key_value,
+    known,
+    parse,
+)
 from hps.errors import HpsError
 
 Operator = Literal["=", "!=", ">=", "<=", ">", "<"]
@@ -59,12 +71,26 @@ class CellBaseline:
 
     key: Mapping[str, str | int | bool]
 
+    @property
+    def in_time(self) -> tuple[Condition, ...]:
+        """What its rows have that others came before or after; empty: it has nothing to do with it.
+
+        Of the others those that came before are left out.
+        """
+        named = [(name, value) for name, value in self.key.items() if name in IN_TIME]
+        return tuple(condition(f"{name}={value}", "--baseline") for name, value in named)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsBaseline:
     """The rows that meet these conditions are the baseline of all others."""
 
     conditions: tuple[Condition, ...]
+
+    @property
+    def is_in_time(self) -> bool:
+        """True where the others are only those that came after."""
+        return any(condition.name in IN_TIME for condition in self.conditions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

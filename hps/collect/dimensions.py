@@ -108,5 +108,12 @@ def meets(condition: Condition) -> str:
     return any_of if condition.op == "=" else f"NOT {any_of}"
 
 
+def began_after(at: str) -> str:
+    """A condition on a result's run: it began after this time, UTC; empty: none did."""
+    if not at:
+        return "false"
+    return f"coalesce(f.started_at > TIMESTAMP {text(at.removesuffix('Z'))}, false)"
+
+
 def _literal(value: str | float | bool) -> str:
     return text(value) if isinstance(value, str) else repr(value).lower()

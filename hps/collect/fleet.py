@@ -49,6 +49,10 @@ SELECT list(DISTINCT n.spec_sha256), list(DISTINCT n.spec_source), list(DISTINCT
 FROM runs n JOIN facts f ON f.run_id = n.run_id AND f.machine_id = n.machine_id
 WHERE f.run_no IN (SELECT run_no FROM told)
 """
+_RUNS = """
+SELECT list(DISTINCT run_id), min(started_at), max(started_at) FROM facts
+WHERE run_no IN (SELECT run_no FROM told)
+"""
 _COUNTS = """
 SELECT count(DISTINCT run_no), count(DISTINCT node_no), count(*), min(started_at), max(started_at)
 FROM told WHERE NOT filled
@@ -120,6 +124,7 @@ def provenance(
     """Where the results in `told` come from."""
     (origins,) = connection.execute(_PROVENANCE).fetchall()
     (counts,) = connection.execute(_COUNTS).fetchall()
+    (runs,) = connection.execute(_RUNS).fetchall()
     tools = {f"{kind.values['tool']} {kind.values['tool_version']}".strip() for kind in kinds}
     return Provenance(
         experiments=tuple(sorted({str(kind.values["experiment"]) for kind in kinds})),
@@ -133,7 +138,16 @@ def provenance(
         first_at=_utc(counts[3]),
         last_at=_utc(counts[4]),
         skipped_files=dict(sorted(skipped.items())),
+        run_ids=_sorted(runs[0]),
+        first_run_at=_utc(runs[1]),
+        last_run_at=_utc(runs[2]),
     )
+
+
+def last_run_at(connection: Connection) -> str:
+    """When the last run began that has results in `told`."""
+    (runs,) = connection.execute(_RUNS).fetchall()
+    return _utc(runs[2])
 
 
 def thresholds(connection: Connection) -> dict[str, tuple[str, ...]]:

@@ -95,7 +95,8 @@ def _lines(batch: Path, mark: str) -> str:
     """
     keys = ", ".join(f'"{name}" {kind}' for name, kind in columns.LINE.items())
     return (
-        f"(SELECT place[1] AS number, place[2] AS line, unnest(told) FROM read_json({texts([batch])},"
+        "(SELECT place[1] AS number, place[2] AS line, unnest(told)"
+        f" FROM read_json({texts([batch])},"
         " format='newline_delimited', compression='uncompressed', ignore_errors=true,"
         f" maximum_object_size={_LONGEST_LINE_BYTES},"
         f" columns={{{text(mark)}: 'BIGINT[]', line: {text(f'STRUCT({keys})')}}}) t(place, told))"

@@ -19,6 +19,8 @@ SELECT n.experiment, count(DISTINCT n.spec_sha256) AS versions FROM runs n JOIN 
   ON f.run_id = n.run_id AND f.machine_id = n.machine_id
 WHERE f.run_no IN (SELECT run_no FROM told) GROUP BY n.experiment HAVING versions > 1 ORDER BY 1
 """
+# More ids of runs than these are not told in a line.
+_MOST_RUNS = 4
 _MEASURED = "SELECT DISTINCT machine_id FROM told JOIN names USING (node_no)"
 _PROXIED = """
 SELECT coalesce(proxied, false) AS proxied, count(DISTINCT node_no) FROM facts
@@ -60,9 +62,7 @@ def nothing(connection: Connection, asked: Asked) -> tuple[str, str]:
 
 
 def of_baseline(before: Provenance, now: Provenance) -> tuple[str, ...]:
-    """What the baseline is, and what of it differs."""
-    days = " to ".join(dict.fromkeys(at[:10] for at in (before.first_at, before.last_at) if at))
-    counted = f"{words.count(before.runs, 'run')} on {words.count(before.nodes, 'node')}"
+    """What the baseline is, and what is held against it; and what of them differs."""
     compared = (
         ("experiment", before.experiments, now.experiments),
         ("experiment file", _short(before.specs), _short(now.specs)),
@@ -71,7 +71,8 @@ def of_baseline(before: Provenance, now: Provenance) -> tuple[str, ...]:
         ("tool", before.tools, now.tools),
     )
     return (
-        f"the baseline: {counted}{f', {days}' if days else ''}",
+        f"the baseline: {_side(before)}",
+        f"now: {_side(now)}",
         *(
             f"{name}: {words.listed(old) or 'unknown'} in the baseline,"
             f" {words.listed(new) or 'unknown'} now"
@@ -79,6 +80,16 @@ def of_baseline(before: Provenance, now: Provenance) -> tuple[str, ...]:
             if old != new
         ),
     )
+
+
+def _side(known: Provenance) -> str:
+    """`2 runs on 1 node, 2026-11-01 to 2026-11-02 (…)`: the days on which they began, UTC."""
+    days = " to ".join(
+        dict.fromkeys(at[:10] for at in (known.first_run_at, known.last_run_at) if at)
+    )
+    counted = f"{words.count(known.runs, 'run')} on {words.count(known.nodes, 'node')}"
+    few = f" ({', '.join(known.run_ids)})" if len(known.run_ids) <= _MOST_RUNS else ""
+    return f"{counted}{f', {days}' if days else ''}{few}"
 
 
 def _versions(connection: Connection, asked: Asked) -> Iterator[str]:

@@ -59,7 +59,9 @@ _JUDGING = (
         "--baseline",
         metavar="NAME=VALUE|PATH",
         help="What to compare with: a cell (chunk_size=5MiB), an earlier time "
-        "(date=2026-11-01, commit=…, run=…), or results stored at a path.",
+        "(date=2026-11-01, commit=…, spec=…, run=…), or results stored at a path. Of an earlier "
+        "time only runs that began after the last run of the baseline count as now; a run is of "
+        "the day (UTC) on which it began.",
     ),
     click.option(
         "--min-effect",

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from hps.analyze.comparison import Change, Findings, Rule
+from hps.analyze.gates import Outcome, judge
 from hps.comparing import NoDataError
 from hps.errors import EXIT_NO_DATA, HpsError
+from hps.gates import parse
 from tests.collect.fleet import MIB, Cell, SimNode, grid, write_fleet
-from tests.compare.stored import Record, findings_of, medians, rewrite
+from tests.compare.stored import Record, findings_of, medians, results, rewrite
 
 CELLS = grid(chunk_size=["5MiB", "10MiB"], concurrency=[1, 4])
 THEN, NOW = datetime(2026, 1, 5, 9, tzinfo=UTC), datetime(2026, 2, 6, 9, tzinfo=UTC)
@@ -54,6 +56,7 @@ def test_each_cell_is_compared_with_itself_at_an_earlier_time(
     assert all(cell.statuses == {"ok": 120} for one in found.comparisons for cell in one.cells)
     assert (found.provenance.runs, found.provenance.nodes) == (40, 40)
     assert "the baseline: 40 runs on 40 nodes, 2026-01-05" in found.notes
+    assert "now: 40 runs on 40 nodes, 2026-02-06" in found.notes
     assert f"source: {OLD} in the baseline, {NEW} now" in found.notes
 
 
@@ -118,6 +121,102 @@ def test_changes_are_corrected_for_all_of_a_panel(tmp_path: Path) -> None:
         assert p is not None
         greatest = max(greatest, min(1.0, p * (4 - place)))
         assert adjusted == pytest.approx(greatest)
+
+
+# --- before and after ----------------------------------------------------------------------------
+
+OCTOBER, FIRST, EIGHTH = (
+    datetime(2026, month, day, 9, tzinfo=UTC) for month, day in ((10, 5), (11, 1), (11, 8))
+)
+
+
+def _commit(letter: str) -> str:
+    return f"git+https://example.com/e.git@{letter * 40}#fleet.yaml"
+
+
+def _three_times(folder: Path, nodes: int = 30) -> None:
+    """October 1.3 times as fast as 1 November, 8 November a fifth slower."""
+    for at, effect, letter in ((OCTOBER, 1.3, "a"), (FIRST, 1.0, "b"), (EIGHTH, 0.8, "c")):
+        settings: dict[str, Any] = {"started_at": at, "spec_source": _commit(letter)}
+        digest = letter * 64
+        write_fleet(
+            folder,
+            nodes,
+            CELLS,
+            effect=lambda node, cell, step, effect=effect: effect,
+            spec_sha256=digest,
+            **settings,
+        )
+
+
+def _regression(found: Findings) -> Outcome:
+    return judge(parse("regression<=5%"), found).outcome
+
+
+@pytest.mark.parametrize("baseline", ["date=2026-11-01", "commit=bbbb", "spec=bbbb"])
+def test_now_is_what_came_after_the_baseline(tmp_path: Path, baseline: str) -> None:
+    _three_times(tmp_path)
+    found = findings_of(tmp_path, baseline=baseline)
+    assert _regression(found) == "fail"
+    for change in found.changes:
+        assert change.ratio == pytest.approx(0.8, abs=0.06)
+        assert change.verdict == "slower"
+    assert found.notes[:2] == (
+        "the baseline: 30 runs on 30 nodes, 2026-11-01",
+        "now: 30 runs on 30 nodes, 2026-11-08",
+    )
+    assert found.baseline is not None
+    assert len(found.baseline.run_ids) == 30
+    assert {run_id[:8] for run_id in found.baseline.run_ids} == {"20261101"}
+    assert {run_id[:8] for run_id in found.provenance.run_ids} == {"20261108"}
+
+
+def test_after_a_run_is_what_began_later(tmp_path: Path) -> None:
+    _three_times(tmp_path, nodes=1)
+    (first,) = {line["run_id"] for line in results(tmp_path) if line["run_id"][:8] == "20261101"}
+    (last,) = {line["run_id"] for line in results(tmp_path) if line["run_id"][:8] == "20261108"}
+    found = findings_of(tmp_path, baseline=f"run={first}")
+    assert found.notes[:2] == (
+        f"the baseline: 1 run on 1 node, 2026-11-01 ({first})",
+        f"now: 1 run on 1 node, 2026-11-08 ({last})",
+    )
+
+
+@pytest.mark.parametrize("by", ["date", "commit"])
+def test_cells_that_are_older_than_their_baseline_are_left_out(tmp_path: Path, by: str) -> None:
+    _three_times(tmp_path)
+    named = {"date": "2026-11-01", "commit": "b" * 12}[by]
+    found = findings_of(tmp_path, by=(by, "concurrency"), baseline=f"{by}={named}")
+    later = {"date": "2026-11-08", "commit": "c" * 12}[by]
+    assert {change.key[by] for change in found.changes} == {later}
+    assert _regression(found) == "fail"
+
+
+def test_a_baseline_after_which_nothing_came_says_so(tmp_path: Path) -> None:
+    _three_times(tmp_path, nodes=4)
+    with pytest.raises(NoDataError, match="nothing is stored that could be held") as caught:
+        findings_of(tmp_path, baseline="date=2026-11-08")
+    assert "its last run began at 2026-11-08T" in (caught.value.hint or "")
+
+
+def test_a_run_is_of_the_day_on_which_it_began(tmp_path: Path) -> None:
+    late = datetime(2026, 11, 1, 23, tzinfo=UTC)
+    write_fleet(tmp_path, 20, CELLS, repetitions=40, started_at=late)
+    write_fleet(tmp_path, 20, CELLS, started_at=datetime(2026, 11, 2, 9, tzinfo=UTC))
+    assert any(line["started_at"].startswith("2026-11-02T00") for line in results(tmp_path))
+    found = findings_of(tmp_path, baseline="date=2026-11-01")
+    assert found.notes[:2] == (
+        "the baseline: 20 runs on 20 nodes, 2026-11-01",
+        "now: 20 runs on 20 nodes, 2026-11-02",
+    )
+    assert all(cell.statuses == {"ok": 60} for one in found.comparisons for cell in one.cells)
+
+
+def test_what_does_not_follow_in_time_is_held_against_all_else(tmp_path: Path) -> None:
+    for at, version in ((NOW, "1.75.2"), (THEN, "1.80.0")):
+        write_fleet(tmp_path, 20, CELLS, started_at=at, tool_version=version)
+    found = findings_of(tmp_path, baseline="tool_version=1.75.2")
+    assert found.notes[1] == "now: 20 runs on 20 nodes, 2026-01-05"
 
 
 # --- what may differ, and what may not -----------------------------------------------------------
