@@ -284,7 +284,8 @@ class Findings:
     """All that was found: what `hps compare` and `hps report` print and draw.
 
     `changes` are against the baseline, where one is named; what its numbers come from is in
-    `baseline`, unless it is a cell. `sentences` say where the answers of the strata differ. `thresholds` are the gates that each experiment's newest run declares.
+    `baseline`, unless it is a cell. `sentences` say where the answers of the strata differ.
+    `thresholds` are the gates that each experiment's newest run declares.
     """
 
     by: tuple[str, ...]
