@@ -209,7 +209,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """How bytes move on the wire: what a cell asks for, or what a tool made of it.
+    """How bytes move on the wire: what a cell asks for, or what that comes to.
 
     `concurrency` is chunks of one file in flight, `transfers` files in flight.
     """
@@ -267,6 +267,17 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A `Transfer` as the tool applied it; None where that can't be told."""
+
+    chunk_size_bytes: int
+    concurrency: int | None
+    transfers: int | None
+    http2: bool
+    checksum: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """The evidence of what really ran; None where nothing could be seen.
 
@@ -291,7 +302,7 @@ class Measurement:
     started_at: str = ""
     duration_s: float = 0.0
     setup_s: float | None = None
-    effective: Transfer | None = None
+    effective: Applied | None = None
     observed: Observed = field(default_factory=Observed)
     retries: int = 0
     tool_version: str = ""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from hps.catalog.failures import Failure
-from hps.model import Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
+from hps.model import Applied, Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
 
 FORMAT = 1
 # A thousand nodes that begin within the same millisecond: two alike in 2 of 1,000,000,000 cases.
@@ -167,7 +167,7 @@ def requested_fields(knobs: Knobs, requested: Transfer | None) -> Record:
     return asdict(knobs) | (asdict(requested) if requested is not None else {})
 
 
-def _transfer_fields(transfer: Transfer | None) -> Record | None:
+def _transfer_fields(transfer: Applied | None) -> Record | None:
     return None if transfer is None else asdict(transfer)
 
 

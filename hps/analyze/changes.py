@@ -14,7 +14,7 @@ import numpy as np
 from hps.analyze import stats
 from hps.analyze.cell_summary import has_values
 from hps.analyze.comparison import Change, Floats, Key, Panel, PanelCell, Rule
-from hps.analyze.names import ROWS, word
+from hps.analyze.names import ROWS, UNKNOWN, word
 from hps.analyze.stats import PairTest
 from hps.analyze.verdicts import are_same_units, compare_two, judge
 from hps.analyze.words import shown
@@ -173,7 +173,7 @@ def _why_not(cell: PanelCell, other: PanelCell | None) -> str:
     told = [
         f"effective {word(name)} {shown(other.effective.get(name, 'unknown'))}, not {shown(value)}"
         for name, value in cell.effective.items()
-        if value != other.effective.get(name)
+        if UNKNOWN not in {value, other.effective.get(name)} and value != other.effective.get(name)
     ]
     return f"the baseline ran with {', '.join(told)}" if told else ""
 

@@ -19,8 +19,9 @@ Record = Mapping[str, object]
 class Row:
     """One cell and step. Rates are Mbps, times seconds; None where nothing can be said.
 
-    `effective` and `observed` are those of the first `ok` result; `same_as` names the cell that
-    stands for this one, which then has no results of its own. `name` tells repeated steps apart.
+    `effective` has what the first `ok` result says of each setting, `observed` is that of the
+    first one. `same_as` names the cell that stands for this one, which then has no results of its
+    own. `name` tells repeated steps apart.
     """
 
     cell: Mapping[str, object]
@@ -85,11 +86,20 @@ def _row(group: Sequence[Record]) -> Row:
         median_mbps=median(rates) if rates else None,
         min_mbps=min(rates, default=None),
         max_mbps=max(rates, default=None),
-        effective=_mapping(first["effective"]),
+        effective=_told(_mapping(record["effective"]) for record in done or group[:1]),
         observed=_mapping(first["observed"]),
         retries=sum(int(str(record["retries"])) for record in group),
         reason=next((str(r["reason"]) for r in group if r["status"] != "ok"), ""),
     )
+
+
+def _told(settings: Iterable[Record | None]) -> Record | None:
+    """Each setting as the first result has it that tells it; None where none says anything."""
+    found: dict[str, object] = {}
+    for one in settings:
+        for name, value in (one or {}).items():
+            found[name] = value if found.get(name) is None else found[name]
+    return found or None
 
 
 def _merged_row(entry: Record) -> Row:

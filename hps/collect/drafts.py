@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hps.analyze.comparison import Key
-from hps.analyze.names import sort_key, stratum
+from hps.analyze.names import UNKNOWN, sort_key, stratum
 from hps.analyze.reasons import Reason, summed
 from hps.collect.kinds import APART, Kind, Value
 from hps.model import BOOLEAN_KNOBS
@@ -201,21 +201,28 @@ def _ran(kind: Kind, by: Sequence[str]) -> dict[str, Value]:
 
 
 def _torn(cell: Sequence[Kind], by: Sequence[str]) -> Iterator[str]:
-    """The names of what differs between the `ok` results of one cell."""
+    """The names of what differs between the `ok` results of one cell.
+
+    What can't be told of some of them is taken for what it is in the others.
+    """
     ran = [_ran(kind, by) for kind in cell if kind.effective is not None]
     for name in ran[0] if ran else ():
-        if len({one[name] for one in ran}) > 1:
+        if len({one[name] for one in ran} - {UNKNOWN}) > 1:
             yield name
 
 
 def _usual(cell: Sequence[Kind], torn: Sequence[str], by: Sequence[str]) -> Mapping[str, Value]:
-    """What most of a cell's `ok` results ran with."""
+    """What most of a cell's `ok` results ran with, of those that tell it."""
     counts: Counter[_Variant] = Counter()
     for kind in cell:
         if kind.effective is not None:
             ran = _values(_ran(kind, by), torn)
             counts[ran] += kind.ok
-    most = max(counts, key=lambda told: (counts[told], repr(told)), default=())
+    most = max(
+        counts,
+        key=lambda told: (UNKNOWN not in dict(told).values(), counts[told], repr(told)),
+        default=(),
+    )
     return dict(most)
 
 
@@ -231,7 +238,7 @@ def _variant(
     told = [
         name
         for name in torn
-        if ran[name] != usual[name] or (name in BOOLEAN_KNOBS and name not in by)
+        if ran[name] not in {usual[name], UNKNOWN} or (name in BOOLEAN_KNOBS and name not in by)
     ]
     return _values(ran, told)
 

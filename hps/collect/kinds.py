@@ -65,9 +65,9 @@ class Kind:
     """One kind. `number` is what its rows in the table `told` carry.
 
     `values` has a value of every name in `APART`, `--by` and `--strata`, as cells are named by it.
-    `effective` is None where nothing was `ok`. `filled`: these are the results of another cell,
-    `twin`, that stand for this one's. `statuses` counts the results by their status, `reasons`
-    those that are not ok and have a code.
+    `effective` is None where nothing was `ok`; in it, what can't be told is unknown. `filled`:
+    these are the results of another cell, `twin`, that stand for this one's. `statuses` counts the
+    results by their status, `reasons` those that are not ok and have a code.
     """
 
     number: int
@@ -186,7 +186,7 @@ def _results(connection: Connection) -> str:
 
 def _kind(names: Sequence[str], row: Mapping[str, Any]) -> Kind:
     effective = {knob: _shown(knob, row[f"effective_{knob}"]) for knob in KNOBS}
-    known = row["effective_concurrency"] is not None
+    known = row["effective_chunk_size"] is not None
     return Kind(
         number=row["number"],
         step=row["step"],

@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 LEGEND = (
     "chunk, streams: what the tool applied to one file; seen: the most chunks in flight at once;\n"
-    "conns: the most TCP connections with payload at once; blank: too quick to be seen;\n"
+    "conns: the most TCP connections with payload at once; blank: too quick to tell;\n"
     "rates: Mbps over the whole operation."
 )
 

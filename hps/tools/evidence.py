@@ -1,7 +1,8 @@
 """Declared is delivered: hold what was asked for against what rclone's log and sockets show.
 
 An operation whose knobs were not applied as requested is `invalid`, and never a number. A link so
-fast that fewer chunks than allowed are ever in flight is not: `observed` says it.
+fast that fewer chunks than allowed are ever in flight is not: `observed` says it, and what was
+applied is then unknown.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from hps.catalog.failures import Failure, failure
 from hps.connections import ConnectionCounter
-from hps.model import Observed, Operation, Status, Transfer
+from hps.model import Applied, Observed, Operation, Status, Transfer
 from hps.process import Exit
-from hps.tools import memory
+from hps.tools import memory, streams
 from hps.tools.rclone_log import RcloneLog
 from hps.tools.why import explain
 from hps.units import format_size, format_time
@@ -137,21 +137,18 @@ def repeated(retries: int, trouble: str) -> str:
     return f"{said}, since {explain(trouble).text[:_REASON_LENGTH]}" if trouble else said
 
 
-def effective(
-    log: RcloneLog, operation: Operation, *, offers_http2: bool | None
-) -> Transfer | None:
+def effective(log: RcloneLog, operation: Operation, *, offers_http2: bool | None) -> Applied | None:
     """The knobs as rclone applied them; None where the log shows no payload at all."""
     requested, planned = operation.requested, operation.effective
     if requested is None or planned is None or (not log.chunks and not log.copied):
         return None
     knobs = operation.cell.knobs
-    transfers = max(planned.transfers, log.peak_files)
-    return replace(
-        planned,
+    return Applied(
         chunk_size_bytes=_chunk_size(log, knobs.size_bytes),
-        concurrency=_concurrency(log, planned.concurrency, transfers),
-        transfers=transfers,
+        concurrency=_concurrency(log, planned.concurrency),
+        transfers=_proved(log.peak_files, planned.transfers),
         http2=requested.http2 and offers_http2 is not False,
+        checksum=planned.checksum,
     )
 
 
@@ -185,7 +182,7 @@ def setup_s(log: RcloneLog, operation: Operation, ended: Exit) -> float | None:
 
 
 def why_invalid(
-    log: RcloneLog, operation: Operation, effective: Transfer | None, observed: Observed
+    log: RcloneLog, operation: Operation, effective: Applied | None, observed: Observed
 ) -> Failure | None:
     """Why what happened is not what was asked for; None where it is."""
     asked = operation.effective
@@ -196,7 +193,7 @@ def why_invalid(
     checks = (
         _wrong_amount(log, operation),
         _wrong_chunks(log, asked, effective),
-        _wrong_streams(asked, effective),
+        _wrong_streams(log, asked, effective),
         _wrong_http(log, asked, effective, observed),
     )
     reasons = "; ".join(reason for reason in checks if reason)
@@ -236,12 +233,18 @@ def _chunk_size(log: RcloneLog, size_bytes: int) -> int:
     return log.chunk_size_bytes or log.chunk_sizes()[0]
 
 
-def _concurrency(log: RcloneLog, planned: int, transfers: int) -> int:
+def _concurrency(log: RcloneLog, planned: int) -> int | None:
     """A download's log names the streams; an upload's shows at least how many there were."""
     if not log.chunks:
         return 1
-    streams = log.streams if log.streams is not None else planned
-    return max(streams, -(-log.peak_in_flight // transfers))
+    if log.streams is not None:
+        return max(log.streams, log.peak_streams)
+    return _proved(log.peak_streams, planned)
+
+
+def _proved(seen: int, planned: int) -> int | None:
+    """As many at once as planned, or more, were seen; that there were fewer proves nothing."""
+    return max(1, seen) if max(1, seen) >= planned else None
 
 
 def _wrong_amount(log: RcloneLog, operation: Operation) -> str:
@@ -254,7 +257,7 @@ def _wrong_amount(log: RcloneLog, operation: Operation) -> str:
     return ""
 
 
-def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Transfer) -> str:
+def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
     if log.chunks and log.chunk_size_bytes is None:
         sizes = ", ".join(format_size(size) for size in log.chunk_sizes()[:4])
         return f"chunks of different sizes: {sizes}"
@@ -264,15 +267,20 @@ def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Transfer) -> str:
     return ""
 
 
-def _wrong_streams(asked: Transfer, effective: Transfer) -> str:
-    if effective.transfers != asked.transfers:
-        return f"{effective.transfers} files at once, not {asked.transfers}"
-    if effective.concurrency != asked.concurrency:
-        return f"{effective.concurrency} streams a file, not {asked.concurrency}"
+def _wrong_streams(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+    transfers, concurrency = effective.transfers, effective.concurrency
+    if transfers is None and streams.files_held_back(log, asked.transfers):
+        transfers = log.peak_files
+    if concurrency is None and streams.held_back(log, asked.concurrency):
+        concurrency = log.peak_streams
+    if transfers not in {asked.transfers, None}:
+        return f"{transfers} files at once, not {asked.transfers}"
+    if concurrency not in {asked.concurrency, None}:
+        return f"{concurrency} streams a file, not {asked.concurrency}"
     return ""
 
 
-def _wrong_http(log: RcloneLog, asked: Transfer, effective: Transfer, observed: Observed) -> str:
+def _wrong_http(log: RcloneLog, asked: Transfer, effective: Applied, observed: Observed) -> str:
     if asked.http2 and not effective.http2:
         return "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
     several = asked.concurrency * asked.transfers > 1 and log.overlap_s >= _ENOUGH_OVERLAP_S

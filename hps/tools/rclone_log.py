@@ -66,8 +66,10 @@ _STATS_INTERVAL_S = 0.5  # `--stats`
 class RcloneLog:
     """The facts of one log. Times are UTC; sizes are bytes.
 
-    `chunks` maps (object, chunk's number) to the chunk's size; `peak_files` is the most files that
-    rclone's half-second statistics saw in flight at once; `overlap_s` is for how long, in all, more
+    `chunks` maps (object, chunk's number) to the chunk's size; `starts` and `ends` say when;
+    `peak_streams` is the most of one file in flight at once. `peak_files` is the most files that
+    rclone's half-second statistics saw in flight at once; `held` how often these were the same as
+    half a second before although others waited; `overlap_s` is for how long, in all, more
     than one chunk (of whole files: more than one file) was in flight. `trouble` is what the last
     retry that says it was made for, `crash` what Go's runtime said as it ended the process.
     `behind` tells more than the last error where that is of a HEAD, whose answer has no text;
@@ -77,8 +79,12 @@ class RcloneLog:
 
     chunks: dict[tuple[str, int], int] = field(default_factory=dict)
     streams: int | None = None
+    starts: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    ends: dict[tuple[str, int], datetime] = field(default_factory=dict)
     peak_in_flight: int = 0
+    peak_streams: int = 0
     peak_files: int = 0
+    held: int = 0
     retries: int = 0
     copied: int = 0
     bytes: int | None = None
@@ -92,6 +98,8 @@ class RcloneLog:
     deleted: int = 0
     overlap_s: float = 0.0
     silent_s: float = 0.0
+    _files: frozenset[str] = frozenset()
+    _wanted: int = 0
     _said_at: datetime | None = None
     _overlaps_since: datetime | None = None
     _reopening: list[str] = field(default_factory=list)
@@ -148,8 +156,9 @@ def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
         _take_stats(log, stats, str(entry.get("time", "")))
     elif "chunk" in message:
         _take_chunk(log, message, str(entry.get("object", "")), str(entry.get("time", "")))
-    elif message.startswith(_FILE_START) and log.first_file_at is None:
-        log.first_file_at = _time(str(entry.get("time", "")))
+    elif message.startswith(_FILE_START):
+        log._wanted += 1
+        log.first_file_at = log.first_file_at or _time(str(entry.get("time", "")))
     elif _COPIED.match(message):
         log.copied += 1
     elif message == "Deleted":
@@ -188,9 +197,18 @@ def _take_stats(log: RcloneLog, stats: Mapping[str, object], time: str) -> None:
     transferring = stats.get("transferring")
     log.bytes = moved if isinstance(moved, int) else log.bytes
     files = len(transferring) if isinstance(transferring, list) else 0
+    _take_files(log, transferring if isinstance(transferring, list) else [])
     log.peak_files = max(log.peak_files, files)
     if not log.chunks and not log._in_flight:
         _count_overlap(log, files, _time(time))
+
+
+def _take_files(log: RcloneLog, transferring: list[object]) -> None:
+    names = frozenset(str(one.get("name")) for one in transferring if isinstance(one, dict))
+    waited = log._wanted - log.copied > len(names)
+    log.held += bool(names) and waited and names == log._files
+    # What only now came to wait may be taken up before the next look.
+    log._files = names if waited else frozenset()
 
 
 def _take_chunk(log: RcloneLog, message: str, name: str, time: str) -> None:
@@ -211,7 +229,11 @@ def _take_chunk(log: RcloneLog, message: str, name: str, time: str) -> None:
 def _start(log: RcloneLog, key: tuple[str, int], time: str) -> None:
     log._in_flight.add(key)
     log.peak_in_flight = max(log.peak_in_flight, len(log._in_flight))
+    of_file = sum(name == key[0] for name, _ in log._in_flight)
+    log.peak_streams = max(log.peak_streams, of_file)
     at = _time(time)
+    if at is not None:
+        log.starts[key] = at
     if log.first_chunk_at is None:
         log.first_chunk_at = at
         log.overlap_s, log._overlaps_since = 0.0, None  # files that wait were hashed, not moved
@@ -221,7 +243,10 @@ def _start(log: RcloneLog, key: tuple[str, int], time: str) -> None:
 def _finish(log: RcloneLog, key: tuple[str, int], size_bytes: int, time: str) -> None:
     log._in_flight.discard(key)
     log.chunks[key] = size_bytes
-    _count_overlap(log, len(log._in_flight), _time(time))
+    at = _time(time)
+    if at is not None:
+        log.ends[key] = at
+    _count_overlap(log, len(log._in_flight), at)
 
 
 def _count_overlap(log: RcloneLog, in_flight: int, at: datetime | None) -> None:

@@ -284,6 +284,19 @@ def test_other_effective_settings_have_no_counterpart(tmp_path: Path) -> None:
     assert _of(found, "upload", chunk_size="5MiB", concurrency=1).ratio is not None
 
 
+def test_unknown_effective_settings_are_no_others(tmp_path: Path) -> None:
+    _fleets(tmp_path, nodes=8)
+
+    def forget(line: Record) -> Record:
+        if line["started_at"].startswith("2026-02") and line["kind"] == "result":
+            line["effective"]["concurrency"] = None
+        return line
+
+    rewrite(tmp_path, forget)
+    found = findings_of(tmp_path, baseline="date=2026-01-05")
+    assert _of(found, "upload", chunk_size="5MiB", concurrency=4).ratio is not None
+
+
 def test_a_cell_that_is_new_or_failed_has_no_counterpart(tmp_path: Path) -> None:
     write_fleet(tmp_path / "old", 8, grid(concurrency=[1, 4]), started_at=THEN)
     write_fleet(tmp_path / "new", 8, grid(concurrency=[1, 4, 8]), started_at=NOW)

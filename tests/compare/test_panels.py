@@ -193,6 +193,24 @@ def test_two_targets_of_one_run_are_two_cells_each_at_its_own_place(tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize("untold", [2, 4, 6])
+def test_what_was_applied_and_is_unknown_tears_no_cell_apart(tmp_path: Path, untold: int) -> None:
+    paths = write_fleet(tmp_path, 6, CELLS)
+    quick = {path.parent.name for path in paths[:untold]}
+
+    def forget(line: Record) -> Record:
+        if line["kind"] == "result" and line["machine_id"] in quick and line["step"] == "upload":
+            line["effective"]["concurrency"] = None
+        return line
+
+    rewrite(tmp_path, forget)
+    panels = panels_of(tmp_path)
+    assert [panel.title for panel in panels] == ["upload", "download"]
+    upload = one(panels, "upload")
+    assert len(upload.units) == 6
+    assert cell_of(upload, chunk_size="5MiB", concurrency=4).statuses == {"ok": 12 * 6 // 4}
+
+
 def test_other_effective_settings_in_one_cell_are_panels_of_their_own(tmp_path: Path) -> None:
     paths = write_fleet(tmp_path, 6, CELLS)
     odd = {path.parent.name for path in paths[:2]}

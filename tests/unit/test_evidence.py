@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 
 from hps.catalog.failures import Failure, failure
 from hps.connections import ConnectionCounter
-from hps.model import Observed, Operation, Status, Transfer
+from hps.model import Applied, Observed, Operation, Status
 from hps.process import Ended, Exit
 from hps.tools import evidence
 from hps.tools.rclone_log import RcloneLog
@@ -33,7 +33,7 @@ class Seen:
     offers_http2: bool = False
 
     @property
-    def effective(self) -> Transfer | None:
+    def effective(self) -> Applied | None:
         return evidence.effective(self.log, self.operation, offers_http2=self.offers_http2)
 
     @property
@@ -54,7 +54,12 @@ def _upload(**changes: object) -> Seen:
     """20 MiB in 4 chunks of 5 MiB, all in flight at once for 3 s."""
     operation = make_operation("upload", chunk_size=5 * MIB, concurrency=4)
     log = RcloneLog(
-        chunks=_chunks(4, 5 * MIB), peak_in_flight=4, copied=1, bytes=20 * MIB, overlap_s=3.0
+        chunks=_chunks(4, 5 * MIB),
+        peak_in_flight=4,
+        peak_streams=4,
+        copied=1,
+        bytes=20 * MIB,
+        overlap_s=3.0,
     )
     return replace(Seen(operation=operation, log=log), **changes)  # type: ignore[arg-type]
 
@@ -65,6 +70,7 @@ def _download(**log: object) -> Seen:
         chunks=_chunks(4, 5 * MIB),
         streams=4,
         peak_in_flight=4,
+        peak_streams=4,
         copied=1,
         bytes=20 * MIB,
         overlap_s=3.0,
@@ -79,7 +85,9 @@ def _log(seen: Seen, **changes: object) -> Seen:
 def test_what_was_delivered_is_valid() -> None:
     seen = _upload()
     assert seen.failure is None
-    assert seen.effective == seen.operation.effective
+    assert seen.effective is not None
+    assert seen.operation.effective is not None
+    assert asdict(seen.effective) == asdict(seen.operation.effective)
     assert seen.observed == Observed(
         chunks=4,
         chunk_size_bytes=5 * MIB,
@@ -92,11 +100,11 @@ def test_what_was_delivered_is_valid() -> None:
 
 
 def test_a_link_too_fast_to_fill_all_streams_is_valid() -> None:
-    seen = _log(_upload(connections=1), peak_in_flight=1, overlap_s=0.0)
+    seen = _log(_upload(connections=1), peak_in_flight=1, peak_streams=1, overlap_s=0.0)
     assert seen.failure is None
     assert (seen.observed.peak_in_flight, seen.observed.connections) == (1, 1)
     assert seen.effective is not None
-    assert seen.effective.concurrency == 4
+    assert seen.effective.concurrency is None
 
 
 @pytest.mark.parametrize(
@@ -115,8 +123,8 @@ def test_a_link_too_fast_to_fill_all_streams_is_valid() -> None:
             _log(_upload(), chunks={}),
             "chunks of 20MiB, not of 5MiB; 1 streams a file, not 4",
         ),
-        (_log(_upload(), peak_in_flight=6), "6 streams a file, not 4"),
-        (_download(streams=2, peak_in_flight=2), "2 streams a file, not 4"),
+        (_log(_upload(), peak_in_flight=6, peak_streams=6), "6 streams a file, not 4"),
+        (_download(streams=2, peak_in_flight=2, peak_streams=2), "2 streams a file, not 4"),
         (_download(streams=16), "16 streams a file, not 4"),
         (_log(_upload(), peak_files=3), "3 files at once, not 1"),
         (_upload(connections=1), "one connection carried 4 streams"),
@@ -137,7 +145,7 @@ def test_a_retry_moves_more_bytes_than_the_payload_and_is_valid() -> None:
 
 def test_a_file_that_was_planned_whole_and_went_in_parts_is_invalid() -> None:
     whole = make_operation("upload", chunk_size=64 * MIB, concurrency=4)
-    seen = _log(_upload(operation=whole), peak_in_flight=1)
+    seen = _log(_upload(operation=whole), peak_in_flight=1, peak_streams=1)
     assert seen.failure == _not_as_declared("chunks of 5MiB, not of 20MiB")
 
 
@@ -155,6 +163,7 @@ def test_a_folder_may_have_all_streams_of_all_its_files_in_flight() -> None:
     log = RcloneLog(
         chunks=_chunks(4, 5 * MIB, "0", "1", "2"),
         peak_in_flight=8,
+        peak_streams=4,
         peak_files=2,
         copied=3,
         bytes=60 * MIB,
@@ -162,7 +171,13 @@ def test_a_folder_may_have_all_streams_of_all_its_files_in_flight() -> None:
     )
     seen = Seen(operation=operation, log=log)
     assert seen.failure is None
-    assert _log(seen, peak_in_flight=9).failure == _not_as_declared("5 streams a file, not 4")
+    assert seen.effective is not None
+    assert (seen.effective.concurrency, seen.effective.transfers) == (4, 2)
+    assert _log(seen, peak_streams=5).failure == _not_as_declared("5 streams a file, not 4")
+    quick = _log(seen, peak_files=1)
+    assert quick.effective is not None
+    assert (quick.failure, quick.effective.transfers) == (None, None)
+    assert _log(quick, held=2).failure == _not_as_declared("1 files at once, not 2")
 
 
 @pytest.mark.parametrize(

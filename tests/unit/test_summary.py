@@ -140,3 +140,12 @@ def test_repeated_steps_are_told_apart_and_none_hides_another() -> None:
         ("download#2", TWO, 2.0),
         ("download#2", FOUR, 3.0),
     ]
+
+
+def test_what_was_applied_is_told_by_the_first_result_that_can() -> None:
+    told = result_line()["effective"]
+    quick = result_line(effective={**told, "concurrency": None})
+    (row,) = summarize([quick, result_line()])
+    assert row.effective == told
+    (row,) = summarize([quick, quick])
+    assert row.effective == {**told, "concurrency": None}
