@@ -23,6 +23,7 @@ from hps.earlier import Task
 from hps.errors import HpsError, MachineError, MissingProgramError
 from hps.limit import LimitError
 from hps.model import Measurement, Operation, Status
+from hps.node import starvation
 from hps.probe.link import Link
 from hps.record import Record, RunIdentity, result_record, utc_text
 from hps.steps import STEPS, StepContext
@@ -213,9 +214,10 @@ class _Trial:
 
     def _try(self, operation: Operation) -> Measurement:
         """Do it; what the machine refuses (a full disk, say) fails this operation, not the run."""
-        started_at = utc_text(datetime.now(UTC))
+        started_at, before = utc_text(datetime.now(UTC)), starvation.look()
         try:
-            return STEPS[operation.step.kind](operation, self.context)
+            done = STEPS[operation.step.kind](operation, self.context)
+            return replace(done, disturbed=starvation.disturbed(before, starvation.look()))
         except LimitError as limit:
             why, status = limit.failure, limit.status
         except OSError as error:

@@ -295,7 +295,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What was observed while an operation ran. `failure` says why the status is not `ok`."""
+    """What was observed while an operation ran. `failure` says why the status is not `ok`.
+
+    `disturbed` has the figures of `hps.node.starvation` where the machine was short of CPU.
+    """
 
     status: Status
     failure: Failure | None = None
@@ -307,4 +310,5 @@ class Measurement:
     retries: int = 0
     tool_version: str = ""
     command: str | None = None
+    disturbed: Mapping[str, float | None] | None = None
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))

@@ -142,6 +142,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "observed": asdict(measurement.observed),
         "retries": measurement.retries,
         "command": measurement.command,
+        "disturbed": None if measurement.disturbed is None else dict(measurement.disturbed),
         **measurement.extra,
     }
 

@@ -75,6 +75,7 @@ WHERE: Mapping[str, Kind] = MappingProxyType(
         **BY,
         "step": "text",
         "accepted": "boolean",
+        "disturbed": "boolean",
         "reason_code": "text",
         "reason_owner": "owner",
     }

@@ -132,7 +132,7 @@ def read(question: Question) -> Asked:
 
 def condition(text: str, flag: str = "--where") -> Condition:
     """`rtt<50ms` -> `Condition`. Raises `HpsError`."""
-    match = _CONDITION.fullmatch(text)
+    match = _CONDITION.fullmatch(_spelled_out(text))
     if match is None:
         raise HpsError(
             f"{flag}: '{text[:60]}' is no condition", "expected NAME=VALUE, such as rtt<50ms"
@@ -147,6 +147,14 @@ def condition(text: str, flag: str = "--where") -> Condition:
     values = tuple(parse(flag, name, kind, word) for word in words)
     _check_classes(flag, name, op, values)
     return Condition(name=name, op=cast(Operator, op), values=values, text=text)
+
+
+def _spelled_out(text: str) -> str:
+    """`disturbed` and `not disturbed` as `disturbed=true` and `disturbed=false`."""
+    no, _, name = text.strip().rpartition(" ")
+    if WHERE.get(name) == "boolean" and no.strip() in {"", "not"}:
+        return f"{name}={'false' if no else 'true'}"
+    return text
 
 
 def _check_operator(flag: str, name: str, kind: Kind, op: str, words: Sequence[str]) -> None:

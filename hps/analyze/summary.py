@@ -20,8 +20,9 @@ class Row:
     """One cell and step. Rates are Mbps, times seconds; None where nothing can be said.
 
     `effective` has what the first `ok` result says of each setting, `observed` is that of the
-    first one. `same_as` names the cell that stands for this one, which then has no results of its
-    own. `name` tells repeated steps apart.
+    first one, `disturbed` counts those made while the machine was short of CPU. `same_as` names
+    the cell that stands for this one, which then has no results of its own. `name` tells repeated
+    steps apart.
     """
 
     cell: Mapping[str, object]
@@ -36,6 +37,7 @@ class Row:
     effective: Mapping[str, object] | None = None
     observed: Mapping[str, object] | None = None
     retries: int = 0
+    disturbed: int = 0
     same_as: Mapping[str, object] | None = None
     reason: str = ""
 
@@ -88,6 +90,7 @@ def _row(group: Sequence[Record]) -> Row:
         max_mbps=max(rates, default=None),
         effective=_told(_mapping(record["effective"]) for record in done or group[:1]),
         observed=_mapping(first["observed"]),
+        disturbed=sum(bool(record.get("disturbed")) for record in done),
         retries=sum(int(str(record["retries"])) for record in group),
         reason=next((str(r["reason"]) for r in group if r["status"] != "ok"), ""),
     )

@@ -67,6 +67,7 @@ LINE: Mapping[str, str] = {
     ),
     "retries": "BIGINT",
     "command": "VARCHAR",
+    "disturbed": ("STRUCT(cpu_waiting_share DOUBLE, throttled_share DOUBLE, steal_share DOUBLE)"),
 }
 
 _STARTED_AT = "TRY_CAST(started_at AS TIMESTAMP)"
@@ -183,6 +184,10 @@ RESULTS: Mapping[str, str] = {
     "command": "command",
     "file": "file",
     "line": "line",
+    "disturbed": "disturbed IS NOT NULL",
+    "cpu_waiting_share": "disturbed.cpu_waiting_share",
+    "throttled_share": "disturbed.throttled_share",
+    "steal_share": "disturbed.steal_share",
 }
 TABLES: Mapping[str, Mapping[str, str]] = {"runs": RUNS, "results": RESULTS}
 NODES = """

@@ -64,6 +64,7 @@ _SQL: Mapping[str, str] = MappingProxyType(
         "proxied": _or_unknown("f.proxied::VARCHAR"),
         "step": "r.step",
         "accepted": "coalesce(f.accepted, true)",
+        "disturbed": "coalesce(r.disturbed, false)",
         "reason_code": "coalesce(r.reason_code, '')",
         "reason_owner": "coalesce(r.reason_owner, '')",
     }

@@ -54,6 +54,7 @@ _RESULT = tuple(
         "effective_transfers",
         "effective_http2",
         "effective_checksum",
+        "disturbed",
     )
 )
 # Each knob of a transfer, and the column that has it.
@@ -91,7 +92,8 @@ class Kind:
 def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> tuple[Kind, ...]:
     """Put what is asked for in the table `told`, a row for each counted result of a transfer.
 
-    Its columns: kind, run_no, node_no, repetition, ok, mbps, duration_s, started_at, filled.
+    Its columns: kind, run_no, node_no, repetition, ok, mbps, duration_s, started_at, filled,
+    disturbed.
     `extra` are further conditions, as SQL.
     """
     names = tuple(dict.fromkeys((*APART, *asked.by, *asked.strata)))
@@ -101,13 +103,13 @@ def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> t
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW joined AS SELECT {named}, r.status, r.reason_code,"
         " r.reason_owner, f.run_no, f.node_no,"
-        " r.repetition, r.throughput_mbps AS mbps, r.duration_s, r.started_at"
+        " r.repetition, r.throughput_mbps AS mbps, r.duration_s, r.started_at, r.disturbed"
         f" {_joined(connection, asked, extra)}"
     )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE told AS SELECT hash({listed}) AS kind, run_no, node_no,"
         " repetition, status = 'ok' AND coalesce(mbps > 0, false) AS ok, mbps, duration_s,"
-        " started_at, filled FROM joined"
+        " started_at, filled, coalesce(disturbed, false) AS disturbed FROM joined"
     )
     rows = connection.execute(
         f"SELECT hash({listed}), list([status, reason_code, reason_owner, n::VARCHAR]), {listed}"

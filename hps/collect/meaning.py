@@ -94,6 +94,10 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "retries": "requests that were repeated",
         "command": "the tool's command line, without secrets",
         "line": "its line in the file that the run stored it in; NULL in Parquet of older versions",
+        "disturbed": "the machine was short of processor time meanwhile; false: not, or not stored",
+        "cpu_waiting_share": "where disturbed: of the time, some process waited for a processor",
+        "throttled_share": "where disturbed: of the time, held back by the container's limit",
+        "steal_share": "where disturbed: of the processors' time, kept by the host",
     },
     "nodes": {
         **_OF_ALL,

@@ -26,6 +26,7 @@ _PROXIED = """
 SELECT coalesce(proxied, false) AS proxied, count(DISTINCT node_no) FROM facts
 WHERE run_no IN (SELECT run_no FROM told) GROUP BY ALL
 """
+_DISTURBED = "SELECT count(*) FILTER (disturbed), count(*) FROM told WHERE ok AND NOT filled"
 _UNTOLD = "SELECT count(*) FROM facts WHERE NOT told AND run_no IN (SELECT run_no FROM told)"
 
 
@@ -39,6 +40,7 @@ def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) ->
         *_continued(connection, nodes),
         *_proxied(connection, asked),
         *_untold(connection),
+        *_disturbed(connection),
     )
 
 
@@ -133,6 +135,15 @@ def _untold(connection: Connection) -> Iterator[str]:
             yield (
                 f"{words.count(count, 'run')} without a first line: what"
                 f" {'it' if count == 1 else 'they'} ran on is unknown"
+            )
+
+
+def _disturbed(connection: Connection) -> Iterator[str]:
+    for disturbed, count in connection.execute(_DISTURBED).fetchall():
+        if disturbed:
+            yield (
+                f"{disturbed:,} of {words.count(count, 'measurement')} made while the machine was"
+                " short of processor time; leave them out with --where disturbed=false"
             )
 
 

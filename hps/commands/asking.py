@@ -50,8 +50,8 @@ _CELLS = (
         "--where",
         multiple=True,
         metavar="NAME=VALUE[,VALUE]",
-        help="Only results that meet it, such as 'rtt<50ms' or step=download; several are "
-        "joined by AND.",
+        help="Only results that meet it, such as 'rtt<50ms', step=download or "
+        "'not disturbed'; several are joined by AND.",
     ),
 )
 _JUDGING = (

@@ -42,6 +42,17 @@ def cpu_limit(root: Path = Path("/")) -> float | None:
     return min((share for share in map(_share, quotas) if share is not None), default=None)
 
 
+def throttled_s(root: Path = Path("/")) -> float | None:
+    """For how long a limit has held back this process' group, or one above it, the most of them.
+
+    All processors' times are summed. None where no group tells.
+    """
+    texts = "\n".join([*_values(root, "", "cpu.stat"), *_values(root, "cpu", "cpu.stat")])
+    times_s = [int(us) / 1e6 for us in re.findall(r"^throttled_usec (\d+)$", texts, re.MULTILINE)]
+    times_s += [int(ns) / 1e9 for ns in re.findall(r"^throttled_time (\d+)$", texts, re.MULTILINE)]
+    return max(times_s, default=None)
+
+
 def memory_total_bytes(root: Path = Path("/")) -> int | None:
     """The memory that this process can have: the host's, or less where a container's limit wins."""
     amounts = [_host_memory_bytes(root), memory_limit_bytes(root)]

@@ -87,7 +87,13 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         if row.same_as is not None and row.moves_payload
     ]
     wrong = [f"! {row.name} {cell_name(row.cell)}: {row.reason}" for row in rows if any(row.not_ok)]
-    return ["\n".join(lines) for lines in (merged, wrong) if lines]
+    starved = [
+        f"~ {row.name} {cell_name(row.cell)}: {row.disturbed} of {row.n} measured while the"
+        " machine was short of processor time"
+        for row in rows
+        if row.disturbed
+    ]
+    return ["\n".join(lines) for lines in (merged, wrong, starved) if lines]
 
 
 def _plain(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hps.analyze.summary import Row, failures, summarize
-from tests.unit.builders import result_line, run_line
+from tests.unit.builders import MIB, result_line, run_line
 
 TWO = {"concurrency": 2}
 FOUR = {"concurrency": 4}
@@ -143,9 +143,15 @@ def test_repeated_steps_are_told_apart_and_none_hides_another() -> None:
 
 
 def test_what_was_applied_is_told_by_the_first_result_that_can() -> None:
-    told = result_line()["effective"]
-    quick = result_line(effective={**told, "concurrency": None})
+    told = {"chunk_size_bytes": 5 * MIB, "concurrency": 4}
+    untold = {**told, "concurrency": None}
+    quick = result_line(effective=untold)
     (row,) = summarize([quick, result_line()])
     assert row.effective == told
     (row,) = summarize([quick, quick])
-    assert row.effective == {**told, "concurrency": None}
+    assert row.effective == untold
+
+
+def test_results_of_a_starved_machine_are_counted() -> None:
+    row = _row(result_line(), result_line(disturbed={"steal_share": 0.5}), result_line())
+    assert (row.n, row.disturbed) == (3, 1)
