@@ -27,11 +27,13 @@ from hps.salad_node import SaladNode
 from hps.scrub import Scrubber
 from hps.stop import on_signals
 from hps.store import journal
+from hps.surroundings import scrubber_of
 from hps.taking_up import Wish
 from hps.targets import remote_of
 
 _WORDS = (
-    "these secrets are words of the experiment's own text, and are not kept out of what is written"
+    "these secrets are words of the experiment's own text, or names by which results are found, "
+    "and are not kept out of what is written"
 )
 
 
@@ -202,7 +204,7 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) 
         for reference in remote_of(target).secret_env.values()
     }
     secrets = {name: env.get(name, "") for name in names}
-    scrubber = Scrubber(secrets, public=spec.text if spec else "")
+    scrubber = scrubber_of(spec, secrets, env) if spec else Scrubber(secrets)
     log.configure(style, scrubber)
     return scrubber
 
