@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import queue
 import ssl
@@ -75,7 +76,7 @@ def ask(target: Target, *, timeout_s: float) -> Heard:
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - http or https, checked
         sent_s = time.time()
         heads = _heads(opener, request, timeout_s)
-    except (OSError, ValueError, ssl.SSLError):
+    except (OSError, ValueError, ssl.SSLError, http.client.HTTPException):
         return NOTHING_HEARD
     return _read(heads, (sent_s + time.time()) / 2)
 
