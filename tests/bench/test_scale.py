@@ -29,9 +29,10 @@ def test_a_journal_is_appended_read_and_summarized(tmp_path: Path) -> None:
     result = {
         "kind": "result", "run_id": "20261122T101530123Z-5f3a9c04b7d1", "machine_id": "m",
         "experiment": "e", "spec_sha256": "", "started_at": "", "operation_id": "a",
-        "cell": {"concurrency": 1}, "repetition": 0, "warmup": False, "step": "upload", "step_index": 0, "tool": "rclone", "target": "local",
-        "status": "ok", "reason": "", "size_bytes": 1, "files": 1, "duration_s": 1.0, "retries": 0,
-        "throughput_mbps": 8e-6, "requested": {}, "effective": {}, "observed": {},
+        "cell": {"concurrency": 1}, "repetition": 0, "warmup": False, "step": "upload",
+        "step_index": 0, "tool": "rclone", "target": "local", "status": "ok", "reason": "",
+        "size_bytes": 1, "files": 1, "duration_s": 1.0, "retries": 0, "throughput_mbps": 8e-6,
+        "requested": {}, "effective": {}, "observed": {},
     }  # fmt: skip
     sample.write_text(json.dumps(result) + "\n")
     for part in ("append", "read", "summarize"):
