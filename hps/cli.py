@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"
+_OTHERS_WRITE = 0o022
 _format_option = partial(click.option, "--format", "style", default="text", show_default=True)
 
 
@@ -282,6 +283,8 @@ def _store_failure(checked: Checked) -> None:
 def main() -> None:
     """The program: runs a command, and turns what goes wrong into a text and an exit code."""
     streams.prepare()
+    # Whatever the umask: what is ours, others may read at most.
+    os.umask(os.umask(_OTHERS_WRITE) | _OTHERS_WRITE)
     # As process 1 of a container the kernel drops SIGTERM until somebody handles it.
     signal.signal(signal.SIGTERM, _end)
     complaint.catch_the_rest()

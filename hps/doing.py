@@ -24,7 +24,6 @@ from hps.record import (
 )
 from hps.recording import Listener
 from hps.run.preflight import Preflight
-from hps.scrub import Scrubber
 from hps.settling import Settler
 from hps.steps import Places, StepContext
 from hps.steps.context import Stop
@@ -120,8 +119,7 @@ class Work:
         results = self.plan.spec.results.target
         copy = recording.bucket_copy(results, self.folder, self.tools, self.listener, self.stop)
         with Journal(self.taken.journal) as journal, copy as bucket:
-            scrubber = Scrubber(self.tools.secrets, public=self.plan.spec.text)
-            recorder = recording.Recorder(journal, bucket, scrubber, self.listener)
+            recorder = recording.Recorder(journal, bucket, self.tools.scrubber, self.listener)
             self._take_over(recorder)
             decision = self._admit(recorder)
             tally = execute.Tally(left_behind=decision.runs)
@@ -203,7 +201,7 @@ class Work:
             self._tell(
                 operation_id=operation.operation_id,
                 operation_started_at=at,
-                if_interrupted=recorder.scrubber.data(record),
+                if_interrupted=recorder.scrubber.record(record),
             )
             self.listener.started(operation)
 
@@ -249,7 +247,7 @@ class Work:
             # Where no target could be reached, that was tried for long enough.
             most_s = None if self.preflight.failure is None else _AWAY_MOST_S
             return bucket.send_all([path], wait=self.stop.wait, most_s=most_s)
-        return recording.publish(path, bucket, self.settler.render, recorder.scrubber, self.stop)
+        return recording.publish(path, bucket, self.settler.render, self.stop)
 
     def _clean_up(self, tally: execute.Tally) -> bool:
         """Remove what may be left in buckets: after the results are sent, for those are dearer."""

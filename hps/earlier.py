@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps.errors import HpsError
 from hps.model import Operation, Plan
 from hps.record import Record
-from hps.store import journal
+from hps.store import journal, lines
 
 # What `--rerun` takes, and the statuses that each stands for.
 RERUN: Mapping[str, frozenset[str]] = {
@@ -18,7 +18,9 @@ RERUN: Mapping[str, frozenset[str]] = {
     "missing": frozenset(),
     "all": frozenset({"ok", "failed", "timeout", "skipped", "invalid"}),
 }
-_RESULT_HAS = ("operation_id", "status")
+# Which step was done, its place in the trial, and the cell.
+_What = tuple[str, int, Mapping[str, object]]
+Remark = Callable[[Path, str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +36,14 @@ class Earlier:
     """A run that began before: its first line, and the status of each operation that ended.
 
     `given_up` are those that a mistake of the experiment kept from being measured, where the run
-    left the rest for it.
+    left the rest for it. `did` says what each operation was.
     """
 
     journal: Path
     run: Record
     ended: Mapping[str, str]
     given_up: frozenset[str] = frozenset()
+    did: Mapping[str, _What] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -72,9 +75,10 @@ def tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Ta
     )
 
 
-def newest(plan: Plan, folders: Iterable[Path]) -> Earlier | None:
+def newest(plan: Plan, folders: Iterable[Path], remark: Remark | None = None) -> Earlier | None:
     """The newest run of this very plan that was not rejected. `folders` hold one machine's."""
-    found = [earlier for folder in folders for earlier in _all(folder) if _is_of(earlier, plan)]
+    every = (earlier for folder in folders for earlier in _all(folder, remark))
+    found = [earlier for earlier in every if _is_of(earlier, plan)]
     return max(found, key=lambda earlier: (earlier.run_id, len(earlier.ended)), default=None)
 
 
@@ -100,22 +104,26 @@ def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
     return best
 
 
-def _all(folder: Path) -> list[Earlier]:
-    found = (read(path) for path in sorted(folder.glob("*.jsonl")))
+def _all(folder: Path, remark: Remark | None = None) -> list[Earlier]:
+    found = (read(path, remark) for path in sorted(folder.glob("*.jsonl")))
     return [earlier for earlier in found if earlier is not None]
 
 
-def read(path: Path) -> Earlier | None:
-    """The run that a journal is of; None where that can't be read, or never got its first line."""
+def read(path: Path, remark: Remark | None = None) -> Earlier | None:
+    """The run that a journal is of; None where that can't be read, or never got its first line.
+
+    `remark` is told of lines that are none of ours.
+    """
     try:
-        records = journal.settled(journal.read(path))
-    except (HpsError, OSError):
+        found = lines.read(path)
+    except OSError:
         return None  # what can't be read proves nothing
-    if not records or records[0].get("kind") != "run" or records[0].get("run_id") != path.stem:
+    if found.remark and remark is not None:
+        remark(path, found.remark)
+    records = journal.settled(record for record in found.records if _is_of_run(record, path))
+    if not records or records[0]["kind"] != "run":
         return None
-    results = [record for record in records if record.get("kind") == "result"]
-    if not all(isinstance(r.get(name), str) for r in results for name in _RESULT_HAS):
-        return None  # a bucket may hold what we never wrote
+    results = [record for record in records if record["kind"] == "result"]
     ended = {
         str(record["operation_id"]): str(record["status"])
         for record in results
@@ -125,7 +133,26 @@ def read(path: Path) -> Earlier | None:
     resumed = [record for record in records if record.get("kind") == "resume"]
     if resumed:
         run["verdict"] = resumed[-1].get("verdict")
-    return Earlier(journal=path, run=run, ended=ended, given_up=_given_up(results))
+    return Earlier(
+        journal=path,
+        run=run,
+        ended=ended,
+        given_up=_given_up(results),
+        did={str(record["operation_id"]): _what(record) for record in results},
+    )
+
+
+def _is_of_run(record: Record, path: Path) -> bool:
+    """A journal is called like its run, and is in the folder of the machine that began it."""
+    if record["kind"] == "run" and record["machine_id"] != path.parent.name:
+        return False
+    return record["run_id"] == path.stem
+
+
+def _what(record: Mapping[str, object]) -> _What:
+    cell = record["cell"]
+    assert isinstance(cell, dict)  # noqa: S101 - `hps.store.lines` has looked
+    return str(record["step"]), int(str(record["step_index"])), cell
 
 
 def _given_up(results: Sequence[Mapping[str, object]]) -> frozenset[str]:
@@ -140,9 +167,20 @@ def _given_up(results: Sequence[Mapping[str, object]]) -> frozenset[str]:
 
 
 def _is_of(earlier: Earlier, plan: Plan) -> bool:
-    planned = {operation.operation_id for operation in plan.operations}
-    same = earlier.run.get("spec_sha256") == plan.spec.sha256 and set(earlier.ended) <= planned
+    """A journal that anybody may have put there counts only where it is of this very plan."""
+    planned = {operation.operation_id: operation for operation in plan.operations}
+    same = earlier.run["spec_sha256"] == plan.spec.sha256
+    same = same and earlier.run["experiment"] == plan.spec.name
+    same = same and all(
+        name in planned and _is_planned(what, planned[name]) for name, what in earlier.did.items()
+    )
     return same and not (_rejected(earlier.run) and not earlier.ended)
+
+
+def _is_planned(what: _What, operation: Operation) -> bool:
+    step, index, cell = what
+    same_step = step == operation.step.kind and index == operation.step_index
+    return same_step and cell == dict(operation.cell.axes)
 
 
 def _rejected(run: Record) -> bool:

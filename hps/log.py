@@ -30,7 +30,7 @@ def configure(style: Format, scrubber: Scrubber, stream: TextIO | None = None) -
     stamp = "%H:%M:%S" if readable else "iso"
 
     def scrub(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {key: scrubber.data(value) for key, value in event.items()}
+        return scrubber.event(event)
 
     structlog.configure(
         processors=[

@@ -28,6 +28,8 @@ from hps.standstill import Looks
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
 _STOP_INTERVAL_S = 0.25
+# All that a Python which looks into no environment needs: where its own library is.
+_OF_PYTHON = ("LD_LIBRARY_PATH",)
 Ended = Literal["exit", "timeout", "stopped"]
 
 
@@ -97,7 +99,8 @@ class Guard:
             self.tell("forget", pid)
 
     def _start(self) -> None:
-        command = Command(argv=(sys.executable, "-I", "-S", guard.__file__), env=os.environ)
+        env = {name: os.environ[name] for name in _OF_PYTHON if name in os.environ}
+        command = Command(argv=(sys.executable, "-I", "-S", guard.__file__), env=env)
         self._process = _spawn(command, subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE)
         try:
             self._write(self._told)

@@ -21,6 +21,7 @@ _WARNINGS = {
     "results_sender_restarted",
     "clean_up_failed",
     "deletion_cost_not_set",
+    "lines_passed_over",
     "node_leaving",
     "secrets_are_words",
 }

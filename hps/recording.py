@@ -44,7 +44,7 @@ class Recorder:
 
     def append(self, record: Record) -> None:
         """Store one record. Raises `NotStoredError`."""
-        clean = self.scrubber.fields(record)
+        clean = self.scrubber.record(record)
         self.keep()
         self.journal.append(clean)
         self.listener.stored(clean)
@@ -77,7 +77,6 @@ def publish(
     journal: Path,
     bucket: BucketCopy,
     render: Callable[[Path], Mapping[str, str]],
-    scrubber: Scrubber,
     stop: Stop,
     *,
     most_s: float | None = None,
@@ -91,7 +90,7 @@ def publish(
     try:
         for suffix, text in render(journal).items():
             path = journal.with_suffix(suffix)
-            path.write_text(scrubber.text(text), encoding="utf-8", newline="")
+            path.write_text(text, encoding="utf-8", newline="")
             paths.append(path)
     except OSError as error:
         not_stored = not_stored or f"no table could be written: {error}"

@@ -26,12 +26,14 @@ from hps.report import csv_text, table
 from hps.salad_node import SaladNode
 from hps.scrub import Scrubber
 from hps.stop import on_signals
-from hps.store import journal
+from hps.store import journal, lines
+from hps.surroundings import scrubber_of
 from hps.taking_up import Wish
 from hps.targets import remote_of
 
 _WORDS = (
-    "these secrets are words of the experiment's own text, and are not kept out of what is written"
+    "these secrets are words of the experiment's own text, or names by which results are found, "
+    "and are not kept out of what is written"
 )
 
 
@@ -75,7 +77,7 @@ class Ended:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
         if not isinstance(self.outcome, session.Outcome):
             return ""
-        records = journal.settled(journal.read(self.outcome.journal))
+        records = journal.settled(lines.read(self.outcome.journal).records)
         if style == "csv":
             return csv_text.render(records)
         if style == "json":
@@ -202,14 +204,14 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) 
         for reference in remote_of(target).secret_env.values()
     }
     secrets = {name: env.get(name, "") for name in names}
-    scrubber = Scrubber(secrets, public=spec.text if spec else "")
+    scrubber = scrubber_of(spec, secrets, env) if spec else Scrubber(secrets)
     log.configure(style, scrubber)
     return scrubber
 
 
 def _render(path: Path) -> Mapping[str, str]:
     """What is stored beside a journal: the CSV and the table."""
-    records = journal.settled(journal.read(path))
+    records = journal.settled(lines.read(path).records)
     return {".csv": csv_text.render(records), ".txt": table.render(summarize(records)) + "\n"}
 
 

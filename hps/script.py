@@ -58,7 +58,9 @@ def _by_hand(target: Target) -> Target:
 
 def _preparations(plan: Plan, places: Places) -> Iterator[str]:
     yield f"# {plan.spec.name}: {len(plan.operations)} operations"
-    yield "export RUN_ID=by-hand WORK=/tmp/hps-by-hand"
+    # Not in a place that is known: in /tmp somebody else might be there before.
+    yield 'WORK="$(mktemp -d)" || exit'
+    yield "export WORK RUN_ID=by-hand"
     embedded_ones = [t for t in plan.spec.targets.values() if t.provider == "embedded"]
     if embedded_ones:
         yield from _serve(embedded_ones)
@@ -75,10 +77,11 @@ def _preparations(plan: Plan, places: Places) -> Iterator[str]:
 def _serve(targets: list[Target]) -> Iterator[str]:
     key, secret = embedded.KEY_ID_ENV, embedded.SECRET_ENV
     yield f"# In another shell, with {key} and {secret} set to 16 characters or more:"
+    yield '#   SERVED="$(mktemp -d)"'
     for bucket in dict.fromkeys(target.bucket for target in targets):
-        yield f'#   mkdir -p "/tmp/hps-served/{bucket}"'
+        yield f'#   mkdir -p "$SERVED/{bucket}"'
     yield (
-        f'#   RCLONE_AUTH_KEY="\\"${key},${secret}\\"" rclone serve s3 /tmp/hps-served '
+        f'#   RCLONE_AUTH_KEY="\\"${key},${secret}\\"" rclone serve s3 "$SERVED" '
         f"--addr={_EMBEDDED_ADDRESS} --vfs-cache-mode=off"
     )
 

@@ -22,7 +22,6 @@ from hps.probe.check import Waiting
 from hps.record import RunIdentity, failed_record, new_run_id
 from hps.recording import Listener
 from hps.run.preflight import NOT_CHECKED, Preflight, check_targets
-from hps.scrub import Scrubber
 from hps.settling import Settler
 from hps.stop import SignalStop
 from hps.store import alive
@@ -172,7 +171,7 @@ class _Session:
         known = {"hps": __version__, "node": asdict(facts)}
         record = failed_record(identity, spec, why, started_at=self.started_at, facts=known)
         with Journal(path) as stored:
-            stored.append(Scrubber(tools.secrets, public=spec.text).fields(record))
+            stored.append(tools.scrubber.record(record))
         not_stored = self.unusable() or self._send_alone(path, home)
         if not not_stored:
             settling.end(path)

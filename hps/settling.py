@@ -15,7 +15,6 @@ from pathlib import Path
 from hps import earlier, leftovers, process, recording
 from hps.errors import NotStoredError
 from hps.model import Plan
-from hps.scrub import Scrubber
 from hps.stop import SignalStop
 from hps.store.journal import Journal
 from hps.surroundings import Tools
@@ -103,10 +102,7 @@ class Settler:
             return ""
         if theirs is not None and len(theirs.ended) > len(ours.ended):
             return ""  # another machine has gone on with this run
-        scrubber = Scrubber(self.tools.secrets, public=self.plan.spec.text)
-        wrong = recording.publish(
-            journal, bucket, self.render, scrubber, self.stop, most_s=_SEND_MOST_S
-        )
+        wrong = recording.publish(journal, bucket, self.render, self.stop, most_s=_SEND_MOST_S)
         if not wrong:
             self.listener.event("results_sent_later", run_id=journal.stem)
         return wrong

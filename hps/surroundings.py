@@ -10,7 +10,9 @@ from pathlib import Path
 from hps import odd_values, process, temporary
 from hps.errors import HpsError
 from hps.model import Spec, Target
+from hps.node.machine_id import machine_id
 from hps.probe.link import Link
+from hps.scrub import Scrubber
 from hps.targets import Remote, embedded, remote_of
 from hps.tools import rclone
 
@@ -25,6 +27,7 @@ class Tools:
     guard: process.Guard
     scratch: Path
     targets: Mapping[str, Target]
+    scrubber: Scrubber = field(repr=False)
 
     def remote(self, name: str) -> Remote:
         """The remote of the target of this name."""
@@ -56,15 +59,25 @@ def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
             name: stack.enter_context(_started(target, scratch, binary, keys, guard))
             for name, target in spec.targets.items()
         }
+        secrets = _secrets(targets, env, keys)
         tools = Tools(
             binary=binary,
             version=version,
-            secrets=_secrets(targets, env, keys),
+            secrets=secrets,
             guard=guard,
             scratch=scratch,
             targets=targets,
+            scrubber=scrubber_of(spec, secrets, env),
         )
         yield tools
+
+
+def scrubber_of(spec: Spec, secrets: Mapping[str, str], env: Mapping[str, str]) -> Scrubber:
+    """What keeps secrets out of what a run writes, and leaves that by which it is found."""
+    identities = {spec.name, machine_id(env)}
+    for target in spec.targets.values():
+        identities |= {target.name, target.bucket, target.folder, target.region or ""}
+    return Scrubber(secrets, public=spec.text, identities=identities)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from hps.earlier import Earlier, Task
 from hps.errors import HpsError, NotStoredError
 from hps.model import Measurement, Operation, Plan
 from hps.record import Record, RunIdentity, new_run_id, result_record
-from hps.store import alive, journal
+from hps.store import alive, journal, lines
 from hps.store.lock import RunLock
 from hps.targets.own import is_run_id
 
@@ -73,7 +73,7 @@ def take_up(
     """
     home = output / identity.experiment
     here = home / identity.machine_id
-    found = None if wish.fresh else _found(plan, wish, home, here, fetched)
+    found = None if wish.fresh else _found(plan, wish, home, here, fetched, event)
     if found is not None and alive.is_alive(found.run_id):
         _refuse(wish)
         event("earlier_run_at_work", run_id=found.run_id, reason="a new run begins")
@@ -134,7 +134,9 @@ def interrupted(lock: RunLock, path: Path) -> Record | None:
     None, too, where it has been stored before.
     """
     record = lock.before.get("if_interrupted")
-    if not isinstance(record, dict) or record.get("run_id") != path.stem:
+    if not isinstance(record, dict) or lines.why_bad(record) or record["kind"] != "result":
+        return None
+    if record["run_id"] != path.stem:
         return None
     return None if _has(path, record) else record
 
@@ -144,15 +146,20 @@ def _has(path: Path, record: Record) -> bool:
     return any(
         stored.get("operation_id") == record["operation_id"]
         and str(stored.get("started_at")) >= str(record["started_at"])
-        for stored in journal.read(path)
+        for stored in lines.read(path).records
     )
 
 
-def _found(plan: Plan, wish: Wish, home: Path, here: Path, fetched: Path) -> Earlier | None:
+def _found(
+    plan: Plan, wish: Wish, home: Path, here: Path, fetched: Path, event: admission.Event
+) -> Earlier | None:
+    def remark(path: Path, why: str) -> None:
+        event("lines_passed_over", path=f"{path.parent.name}/{path.name}", reason=why)
+
     if wish.run_id:
         folders = [folder for place in (home, fetched) for folder in place.glob("*/")]
         return earlier.named(wish.run_id, plan, folders)
-    return earlier.newest(plan, [here, fetched / here.name])
+    return earlier.newest(plan, [here, fetched / here.name], remark)
 
 
 def _new(

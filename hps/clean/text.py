@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tabulate import tabulate
@@ -17,6 +19,13 @@ _SOONER = (
     "what may be at work on another machine is kept until --older-than (24h) after it was last seen"
 )
 _ALIGN = ("left", "left", "right", "right", "right", "right", "left")
+
+
+def without_secrets(cleaned: Cleaned, clean: Callable[[str], str]) -> Cleaned:
+    """The same, with what servers said `clean`."""
+    left = (replace(one, failed=clean(one.failed)) for one in cleaned.left)
+    unknown = {name: clean(why) for name, why in cleaned.unknown.items()}
+    return replace(cleaned, left=tuple(left), unknown=unknown)
 
 
 def as_data(cleaned: Cleaned, experiment: str) -> dict[str, object]:

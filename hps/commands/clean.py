@@ -87,11 +87,12 @@ def clean(
     scrubber = configure_log(spec, env, log_style)
     with on_signals() as stop:
         cleaned = look_and_remove(spec, env, output, wish, stop, events().info)
+    cleaned = text.without_secrets(cleaned, scrubber.text)
     if style == "json":
         said = json.dumps(text.as_data(cleaned, spec.name), indent=1) + "\n"
     else:
-        said = text.render(cleaned, spec.name, _command(context), datetime.now(UTC))
-    answer(scrubber.text(said))
+        said = text.render(cleaned, spec.name, scrubber.text(_command(context)), datetime.now(UTC))
+    answer(said)
     context.exit(stop.exit_code if stop.is_set() else cleaned.code)
 
 

@@ -96,7 +96,7 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
         measure_disk=False,
         look_for_gpu=False,
     )
-    record = _record(failed, facts, datetime.now(UTC))
+    record = Scrubber(dict(secrets_in(env))).record(_record(failed, facts, datetime.now(UTC)))
     path = place.folder / f"{record['run_id']}.jsonl"
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     key = f"results/failed/{facts.machine_id}/{path.name}"

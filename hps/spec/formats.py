@@ -30,7 +30,7 @@ _NOTHING = re.compile(r"\s*0+(\.0+)?\s*[kKMGT]?\s*")
 _NEGATIVE = re.compile(r"\s*-\s*[0-9.]")
 _ENDPOINT_HINT = "http:// or https://, a host and perhaps a port, such as https://s3.example.org"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -93,8 +93,8 @@ def check_bucket(text: str) -> None:
     """The name of a bucket."""
     if not _BUCKET.fullmatch(text) or ".." in text:
         hint = (
-            "expected up to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit, "
-            "without '..'; folders have a key of their own"
+            "expected up to 63 small letters, digits, '.', '_' or '-', beginning with a letter or "
+            "digit, without '..'; folders have a key of their own"
         )
         raise FormatError("is not the name of a bucket", hint, "bad-name")
 

@@ -12,6 +12,9 @@ from hps.spec.targets_check import target_names
 from hps.spec.validate import Checked
 from hps.spec.wording import key_mark
 
+# Names of buckets are names of hosts, and those have no '_'; these take it all the same.
+_UNDERSCORES = frozenset({"gcs", "ceph", "other", "embedded"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Declared:
@@ -33,6 +36,7 @@ def check_providers(checked: Checked) -> Iterator[Problem]:
         if isinstance(provider, ScalarNode) and provider.value in PROVIDERS:
             target = _Declared(checked=checked, name=name, provider=provider)
             yield from _of_another(target)
+            yield from _odd_bucket(target)
             yield from _ignored_path_style(target)
             yield from _needless_quirks(target)
 
@@ -61,6 +65,18 @@ def _leaves_encoding_unsigned(target: _Declared) -> bool:
     quirks = target.key("quirks")
     switch = quirks.get("sign_accept_encoding") if isinstance(quirks, MapNode) else None
     return isinstance(switch, ScalarNode) and switch.value is False
+
+
+def _odd_bucket(target: _Declared) -> Iterator[Problem]:
+    bucket, provider = target.key("bucket"), str(target.provider.value)
+    if isinstance(bucket, ScalarNode) and "_" in str(bucket.value) and provider not in _UNDERSCORES:
+        yield problem_at(
+            bucket.mark,
+            f"the bucket of target '{target.name}' has '_' in its name, and provider '{provider}'"
+            " takes no such name",
+            rule="bad-name",
+            hint="write the bucket's name as the provider shows it, perhaps with '-'",
+        )
 
 
 def _ignored_path_style(target: _Declared) -> Iterator[Problem]:

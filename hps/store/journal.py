@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from hps.errors import HpsError, NotStoredError
+from hps.errors import NotStoredError
 from hps.store.lock import is_at
 
 # A journal that is not yet whole, beside its place.
@@ -125,19 +125,3 @@ def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object
         kept.pop(key, None)
         kept[key] = record
     return list(kept.values())
-
-
-def read(path: Path) -> Iterator[dict[str, object]]:
-    """The records of a journal; a last line that a kill cut off is passed over.
-
-    Raises `HpsError` naming file and line where any other line is not a JSON object.
-    """
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise HpsError(f"{path}:{number}: not JSON", "is this a file of results?") from error
-        if not isinstance(record, dict):
-            raise HpsError(f"{path}:{number}: not a JSON object", "is this a file of results?")
-        yield record

@@ -99,7 +99,7 @@ def told(text: bytes) -> dict[str, object]:
     """What a lock's holder has put down; nothing where that is empty, or no JSON object."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # empty, or cut off in the middle of a word
     return found if isinstance(found, dict) else {}
 

@@ -14,7 +14,7 @@ from hps.plan import expand
 from hps.report import plan_text
 from hps.source import address
 from hps.spec import Machine, SpecError, SpecText, as_data, load, to_github, to_text
-from hps.store import journal
+from hps.store import journal, lines
 from tests.fuzz.seeds import ENV, Input
 
 # A plan of so many operations is printed as a script too, and as data: of more the text itself
@@ -63,7 +63,7 @@ def feed_address(text: str) -> None:
 def feed_journal(path: Path) -> None:
     """A file of results, whole or not."""
     try:
-        journal.settled(journal.read(path))
+        journal.settled(lines.read(path).records)
         earlier.read(path)
     except HpsError as error:
         error.message.encode()

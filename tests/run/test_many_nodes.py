@@ -134,7 +134,7 @@ class _Simulated:
             recorder = recording.Recorder(own, bucket, Scrubber({}), self)
             for line in self.lines:
                 recorder.append({**line, **asdict(identity)})
-            return recording.publish(path, bucket, render, Scrubber({}), SignalStop())
+            return recording.publish(path, bucket, render, SignalStop())
 
     def store_all(self, spec: Spec, env: Mapping[str, str], nodes: Sequence[RunIdentity]) -> None:
         """Every node, several at once, each of those through a daemon of its own."""

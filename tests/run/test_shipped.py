@@ -50,18 +50,24 @@ def test_the_printed_commands_run_when_they_are_pasted(s3_server: S3Server, tmp_
     assert planned.code == 0, planned.err
     assert s3_server.secret_access_key not in planned.out
     rclone = Path(find_rclone())
-    script = planned.out.replace("WORK=/tmp/hps-by-hand", f"WORK={tmp_path}/work")
+    assert "/tmp" not in planned.out
+    (tmp_path / "work").mkdir()
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        env={"PATH": f"{rclone.parent}:/usr/bin:/bin", "HOME": str(tmp_path), **env},
+        ["bash", "-euo", "pipefail", "-c", planned.out],
+        env={
+            "TMPDIR": str(tmp_path / "work"),
+            "PATH": f"{rclone.parent}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            **env,
+        },
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    made = next((tmp_path / "work" / "payload").rglob("*.bin"))
-    came_back = next((tmp_path / "work" / "down").rglob("*.bin"))
+    made = next((tmp_path / "work").glob("*/payload/**/*.bin"))
+    came_back = next((tmp_path / "work").glob("*/down/**/*.bin"))
     assert made.read_bytes() == came_back.read_bytes()
 
 
@@ -111,7 +117,7 @@ def _rclone_out(server: S3Server, *arguments: str) -> str:
 def test_the_printed_embedded_server_can_be_started_as_printed(tmp_path: Path) -> None:
     planned = hps("plan", "experiments/quickstart.yaml", "--format", "commands")
     start = next(line for line in planned.out.splitlines() if "serve s3" in line)
-    command = start.lstrip("# ").replace("/tmp/hps-served", str(tmp_path)).replace(":8333", ":0")
+    command = start.lstrip("# ").replace("$SERVED", str(tmp_path)).replace(":8333", ":0")
     keys = {"HPS_EMBEDDED_KEY_ID": "k" * 20, "HPS_EMBEDDED_SECRET": "s" * 20}
     with subprocess.Popen(
         ["bash", "-c", f"exec timeout 60 env {command} --use-json-log"],

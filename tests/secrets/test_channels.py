@@ -79,7 +79,8 @@ class Stage:
         self, spec: Path, *, env: Mapping[str, str] | None = None, raw_logs: bool = True
     ) -> Seen:
         """`hps run`; and what is in the bucket afterwards."""
-        arguments = ("run", spec, "--output", self.folder / "out")
+        # Without the check, so that every channel of a run is tried.
+        arguments = ("run", spec, "--no-check", "--output", self.folder / "out")
         seen = watch(
             *arguments, env={**self.env, **(env or {})}, folder=self.folder, raw_logs=raw_logs
         )

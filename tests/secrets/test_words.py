@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
+import pytest
+
+from hps.targets.own import is_run_id
 from tests.command import Ran, hps, target_text
 from tests.servers.s3_server import S3Server
+from tests.test_result_schema import VALIDATOR
 
 _SPEC = """\
 api: hps/v1
@@ -50,3 +55,56 @@ def test_a_word_that_stands_nowhere_is_a_secret(moto_server: S3Server, tmp_path:
     assert "secrets_are_words" not in ran.err
     for word in keys.values():
         assert word not in journal.read_text() + ran.err + ran.out
+
+
+_EXPERIMENT = "test-run"
+_MACHINE = "node-of-2026-words"
+# What other programs call their settings, and what is in them.
+_AROUND = {
+    "PARTITION_KEY": "operation_id",
+    "SORT_KEY": "started_at",
+    "CACHE_KEY": _EXPERIMENT,
+    "SHARD_KEY": "throughput_mbps",
+    "FOREIGN_KEY": "reason_code",
+    "ROUTING_KEY": "interrupted",
+    "DEPLOY_KEY": _MACHINE,
+    "SALAD_MACHINE_ID": _MACHINE,
+}
+
+
+@pytest.mark.parametrize(
+    "words", [("2026", "kind"), ("rclone", "trial"), ("failed", "status"), ("run_id", "cell")]
+)
+def test_what_we_made_ourselves_stays_what_it_is(
+    moto_server: S3Server, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    folder = f"words/{words[0]}"
+    target = target_text("s3", moto_server.endpoint, moto_server.bucket, folder=folder)
+    (tmp_path / "s.yaml").write_text(_SPEC.format(target=target))
+    env = {**_AROUND, "TEST_KEY_ID": words[0], "TEST_SECRET": words[1]}
+
+    ran = hps("run", tmp_path / "s.yaml", "--output", tmp_path / "out", env=env)
+
+    assert ran.code == 0, ran.err
+    (journal,) = (tmp_path / "out" / _EXPERIMENT / _MACHINE).glob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        VALIDATOR.validate(line)
+        assert (line["run_id"], line["machine_id"]) == (journal.stem, _MACHINE)
+        assert line["experiment"] == _EXPERIMENT
+        assert is_run_id(line["run_id"])
+    with journal.with_suffix(".csv").open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert [row["operation_id"] for row in rows] == [line["operation_id"] for line in lines[1:]]
+    assert [row["started_at"] for row in rows] == [line["started_at"] for line in lines[1:]]
+    events = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    assert [e["status"] for e in events if e["event"] == "operation_done"] == ["ok"] * len(rows)
+    assert [e["run_id"] for e in events if e["event"] == "run_done"] == [journal.stem]
+    (told,) = [e for e in events if e["event"] == "secrets_are_words"]
+    assert {"CACHE_KEY", "DEPLOY_KEY"} <= set(told["names"])
+
+    # What was stored is found again, here and in the bucket.
+    for place in (tmp_path / "out", tmp_path / "elsewhere"):
+        again = hps("run", tmp_path / "s.yaml", "--output", place, env=env)
+        assert again.code == 0, again.err
+        assert f"in run {journal.stem};" in again.err

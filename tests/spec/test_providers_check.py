@@ -16,7 +16,7 @@ _SPEC = """\
 api: hps/v1
 name: hosts
 targets:
-  t: {{provider: {provider}, endpoint: "{endpoint}", bucket: b, {more}
+  t: {{provider: {provider}, endpoint: "{endpoint}", bucket: {bucket}, {more}
       access_key_id: {{env: A}}, secret_access_key: {{env: B}}}}
 data: {{size: 5MiB}}
 steps: [upload]
@@ -25,8 +25,8 @@ _R2 = "https://0123.eu.r2.cloudflarestorage.com"
 _GOOGLE = "https://storage.googleapis.com"
 
 
-def _text(provider: str, endpoint: str, more: str = "") -> str:
-    return _SPEC.format(provider=provider, endpoint=endpoint, more=more)
+def _text(provider: str, endpoint: str, more: str = "", bucket: str = "b") -> str:
+    return _SPEC.format(provider=provider, endpoint=endpoint, more=more, bucket=bucket)
 
 
 def _warnings(provider: str, endpoint: str, more: str = "") -> list[tuple[str, int, str]]:
@@ -114,3 +114,31 @@ def test_a_warning_is_told_and_stops_nothing(tmp_path: Path) -> None:
     assert github.out.startswith("::warning file=r2.yaml,line=4")
     planned = hps("plan", "r2.yaml", cwd=tmp_path)
     assert (planned.code, "warning" in planned.out, "warning" in planned.err) == (0, False, True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "bucket", "taken"),
+    [
+        ("cloudflare", "my_bucket", False),
+        ("minio", "my_bucket", False),
+        ("gcs", "my_bucket", True),
+        ("other", "my_bucket", True),
+        ("other", "My_Bucket", False),
+        ("gcs", "MyBucket", False),
+        ("cloudflare", "my-bucket.2", True),
+    ],
+)
+def test_names_of_buckets_are_those_that_the_provider_takes(
+    provider: str, bucket: str, taken: bool
+) -> None:
+    endpoint = {"cloudflare": _R2, "gcs": _GOOGLE}.get(provider, "http://127.0.0.1:9000")
+    text = _text(provider, endpoint, bucket=bucket)
+    source = SpecText(name="x.yaml", content=text.encode())
+    if taken:
+        load_and_warn(source, env={})
+        return
+    with pytest.raises(SpecError) as caught:
+        load_and_warn(source, env={})
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.rule) == (4, "bad-name")
+    assert problem.hint

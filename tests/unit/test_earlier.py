@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from hps import earlier
 from hps.errors import HpsError
-from hps.model import Plan
+from hps.model import Measurement, Plan, Status
 from hps.plan import expand
-from hps.record import new_run_id
+from hps.record import RunIdentity, new_run_id, result_record, run_record, utc_text
 from hps.spec import SpecText, load
-from hps.store.journal import Journal, read, settled
+from hps.store.journal import Journal, settled
 from hps.store.lock import RunLock
 
 _SPEC = b"""\
@@ -27,6 +29,7 @@ steps: [upload, download, verify, delete]
 """
 _RUN = "20261122T101530123Z-5f3a9c"
 _LATER = "20261122T111530123Z-5f3a9c"
+_AT = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +41,19 @@ def _write(
     folder: Path, plan: Plan, run_id: str, statuses: Iterable[str], **run: object
 ) -> earlier.Earlier | None:
     """A journal with these results, and the newest run then."""
-    first = {
-        "kind": "run",
-        "run_id": run_id,
-        "spec_sha256": plan.spec.sha256,
-        "operations": len(plan.operations),
-        "verdict": {"accepted": True, "action": "run"},
-        **run,
-    }
+    identity = RunIdentity(
+        run_id=run_id,
+        machine_id=folder.name,
+        experiment=plan.spec.name,
+        spec_sha256=plan.spec.sha256,
+    )
+    verdict = {"verdict": {"accepted": True, "action": "run"}}
+    first = run_record(identity, plan, started_at=_AT, facts=verdict) | run
     with Journal(folder / f"{run_id}.jsonl") as journal:
         journal.append(first)
         for operation, status in zip(plan.operations, statuses, strict=False):
-            name = operation.operation_id
-            journal.append({"kind": "result", "operation_id": name, "status": status})
+            done = Measurement(status=cast("Status", status), started_at=utc_text(_AT))
+            journal.append(result_record(identity, operation, done))
     return earlier.newest(plan, [folder])
 
 
@@ -117,13 +120,55 @@ def test_foreign_and_empty_files_are_passed_over(plan: Plan, tmp_path: Path) -> 
     assert earlier.newest(plan, [tmp_path, tmp_path / "missing"]) is None
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [{"machine_id": "another"}, {"experiment": "another"}, {"spec_sha256": "0" * 64}],
+)
+def test_a_journal_that_is_not_of_this_machine_and_plan_counts_for_nothing(
+    forged: dict[str, object], plan: Plan, tmp_path: Path
+) -> None:
+    assert _write(tmp_path, plan, _RUN, ["ok"] * 4) is not None
+    (tmp_path / f"{_RUN}.jsonl").unlink()
+    assert _write(tmp_path, plan, _RUN, ["ok"] * 4, **forged) is None
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"cell": {"concurrency": 2}}, {"step": "delete"}, {"step_index": 3}, {"operation_id": "0"}],
+)
+def test_operations_are_those_of_the_plan(
+    forged: dict[str, object], plan: Plan, tmp_path: Path
+) -> None:
+    _write(tmp_path, plan, _RUN, ["ok"])
+    path = tmp_path / f"{_RUN}.jsonl"
+    first, result = path.read_text().splitlines()
+    path.write_text(f"{first}\n{json.dumps(json.loads(result) | forged)}\n")
+    assert earlier.newest(plan, [tmp_path]) is None
+
+
+def test_lines_that_are_none_of_ours_are_named_and_the_others_count(
+    plan: Plan, tmp_path: Path
+) -> None:
+    _write(tmp_path, plan, _RUN, ["ok", "ok"])
+    path = tmp_path / f"{_RUN}.jsonl"
+    first, *results = path.read_text().splitlines()
+    path.write_text("\n".join([first, "[1]", *results, '{"kind": "result"}', ""]))
+    told: list[tuple[Path, str]] = []
+
+    found = earlier.newest(plan, [tmp_path], lambda path, why: told.append((path, why)))
+
+    assert found is not None
+    assert len(found.ended) == 2
+    assert told == [(path, "line 2 is not a JSON object; line 5 lacks run_id")]
+
+
 @pytest.mark.parametrize("torn", [b"", b"{", b'{"a": "' + b"x" * 200_000])
 def test_a_torn_line_is_cut_off_when_a_journal_is_opened_again(torn: bytes, tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     path.write_bytes(b'{"n": 1}\n' + torn)
     with Journal(path) as journal:
         journal.append({"n": 2})
-    assert [record["n"] for record in read(path)] == [1, 2]
+    assert path.read_bytes() == b'{"n": 1}\n{"n":2}\n'
 
 
 def test_the_last_result_counts_unless_it_was_interrupted() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.errors import EXIT_NOT_STORED, HpsError, NotStoredError
-from hps.store import journal
+from hps.errors import EXIT_NOT_STORED, NotStoredError
 from hps.store.journal import Journal
 
 RECORDS: list[dict[str, object]] = [
@@ -25,9 +24,13 @@ def _written(path: Path) -> Path:
     return path
 
 
+def _read(path: Path) -> list[object]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
 def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
     path = _written(tmp_path / "made/on/the/way.jsonl")
-    assert list(journal.read(path)) == RECORDS
+    assert _read(path) == RECORDS
     assert path.read_bytes().count(b"\n") == len(RECORDS)
     assert "ä" in path.read_text(encoding="utf-8")
 
@@ -37,37 +40,20 @@ def test_each_record_is_on_disk_before_the_next(tmp_path: Path) -> None:
     with Journal(path) as opened:
         for number, record in enumerate(RECORDS, 1):
             opened.append(record)
-            assert len(list(journal.read(path))) == number
+            assert len(_read(path)) == number
 
 
 def test_a_second_opening_appends(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     _written(path)
-    assert list(journal.read(_written(path))) == RECORDS * 2
+    assert _read(_written(path)) == RECORDS * 2
 
 
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_a_last_line_that_was_cut_off_is_passed_over(cut: int, tmp_path: Path) -> None:
     path = _written(tmp_path / "j.jsonl")
     path.write_bytes(path.read_bytes()[:-cut])
-    assert list(journal.read(path)) == RECORDS[:1]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [(b'{"torn": ', "not JSON"), (b"\xff\xfe", "not JSON"), (b"[1]", "not a JSON object")],
-)
-def test_any_other_broken_line_is_an_error_with_its_place(
-    line: bytes, message: str, tmp_path: Path
-) -> None:
-    path = _written(tmp_path / "j.jsonl")
-    path.write_bytes(path.read_bytes() + line + b"\n" + json.dumps({"after": 1}).encode() + b"\n")
-    read = journal.read(path)
-    assert [next(read), next(read)] == RECORDS
-    with pytest.raises(HpsError) as caught:
-        next(read)
-    assert caught.value.message == f"{path}:3: {message}"
-    assert caught.value.hint == "is this a file of results?"
+    assert _read(path) == RECORDS[:1]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
