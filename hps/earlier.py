@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,6 @@ RERUN: Mapping[str, frozenset[str]] = {
     "missing": frozenset(),
     "all": frozenset({"ok", "failed", "timeout", "skipped", "invalid"}),
 }
-_RESULT_HAS = ("operation_id", "status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +74,15 @@ def tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Ta
 
 def newest(plan: Plan, folders: Iterable[Path]) -> Earlier | None:
     """The newest run of this very plan that was not rejected. `folders` hold one machine's."""
-    found = [earlier for folder in folders for earlier in _all(folder) if _is_of(earlier, plan)]
-    return max(found, key=lambda earlier: (earlier.run_id, len(earlier.ended)), default=None)
+    for earlier in _from_the_newest(folders):
+        if _is_of(earlier, plan):
+            return earlier
+    return None
 
 
 def changed(plan: Plan, folder: Path) -> str:
     """The id of the newest run where it is unfinished, and of another version of the experiment."""
-    last = max(_all(folder), key=lambda earlier: earlier.run_id, default=None)
+    last = next(_from_the_newest([folder]), None)
     if last is None or _rejected(last.run) or last.run.get("spec_sha256") == plan.spec.sha256:
         return ""
     planned = last.run.get("operations")
@@ -89,53 +91,83 @@ def changed(plan: Plan, folder: Path) -> str:
 
 def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
     """The run of this id. Raises `HpsError` where there is none, or one of another plan."""
-    found = [e for folder in folders for e in _all(folder) if e.run_id == run_id]
-    if not found:
+    best = next(_from_the_newest(folders, f"{run_id}.jsonl"), None)
+    if best is None:
         hint = "see `hps results list`; without --resume the newest run of this machine goes on"
         raise HpsError(f"there is no run {run_id} of {plan.spec.name}", hint)
-    best = max(found, key=lambda earlier: len(earlier.ended))
     if not _is_of(best, plan):
         hint = "resume it with the file, --set and variables that it began with, or begin a new run"
         raise HpsError(f"run {run_id} is of another version of {plan.spec.name}", hint)
     return best
 
 
-def _all(folder: Path) -> list[Earlier]:
-    found = (read(path) for path in sorted(folder.glob("*.jsonl")))
-    return [earlier for earlier in found if earlier is not None]
+def _from_the_newest(folders: Iterable[Path], names: str = "*.jsonl") -> Iterator[Earlier]:
+    """Runs as they are asked for: a folder may hold more journals than can be held at once.
+
+    Of a run that is in several folders the one that got furthest comes first.
+    """
+    paths: dict[str, list[Path]] = {}
+    for folder in folders:
+        for path in folder.glob(names):
+            paths.setdefault(path.stem, []).append(path)
+    for run_id in sorted(paths, reverse=True):
+        found = [earlier for path in paths[run_id] if (earlier := read(path)) is not None]
+        yield from sorted(found, key=lambda earlier: len(earlier.ended), reverse=True)
 
 
 def read(path: Path) -> Earlier | None:
     """The run that a journal is of; None where that can't be read, or never got its first line."""
     try:
-        records = journal.settled(journal.read(path))
+        return _read(path, journal.read(path))
     except (HpsError, OSError):
         return None  # what can't be read proves nothing
-    if not records or records[0].get("kind") != "run" or records[0].get("run_id") != path.stem:
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Last:
+    """What is kept of an operation's result: a run may have a hundred thousand."""
+
+    status: str
+    of_the_experiment: bool
+    given_up: bool
+
+
+def _read(path: Path, records: Iterator[Record]) -> Earlier | None:
+    run = next(records, None)
+    if run is None or run.get("kind") != "run" or run.get("run_id") != path.stem:
         return None
-    results = [record for record in records if record.get("kind") == "result"]
-    if not all(isinstance(r.get(name), str) for r in results for name in _RESULT_HAS):
-        return None  # a bucket may hold what we never wrote
-    ended = {
-        str(record["operation_id"]): str(record["status"])
-        for record in results
-        if record["status"] != "interrupted"
-    }
-    run = dict(records[0])
-    resumed = [record for record in records if record.get("kind") == "resume"]
-    if resumed:
-        run["verdict"] = resumed[-1].get("verdict")
+    results: dict[str, _Last] = {}
+    for record in records:
+        if record.get("kind") == "resume":
+            run = {**run, "verdict": record.get("verdict")}
+        if record.get("kind") == "result" and not _add(results, record):
+            return None  # a bucket may hold what we never wrote
+    ended = {name: one.status for name, one in results.items() if one.status != "interrupted"}
     return Earlier(journal=path, run=run, ended=ended, given_up=_given_up(results))
 
 
-def _given_up(results: Sequence[Mapping[str, object]]) -> frozenset[str]:
+def _add(results: dict[str, _Last], record: Record) -> bool:
+    """Keep what is needed of the last result of an operation, as `journal.settled` has it."""
+    name, status = record.get("operation_id"), record.get("status")
+    if not (isinstance(name, str) and isinstance(status, str)):
+        return False
+    if name not in results or status != "interrupted":
+        results[name] = _Last(
+            status=sys.intern(status),
+            of_the_experiment=record.get("reason_owner") == "experiment",
+            given_up=bool(record.get("given_up")),
+        )
+    return True
+
+
+def _given_up(results: Mapping[str, _Last]) -> frozenset[str]:
     """Those that failed, or were not tried, for a mistake that may have been mended since."""
-    if not any(record.get("given_up") for record in results):
+    if not any(one.given_up for one in results.values()):
         return frozenset()
     return frozenset(
-        str(record["operation_id"])
-        for record in results
-        if record["status"] in {"failed", "skipped"} and record.get("reason_owner") == "experiment"
+        name
+        for name, one in results.items()
+        if one.status in {"failed", "skipped"} and one.of_the_experiment
     )
 
 

@@ -132,12 +132,15 @@ def read(path: Path) -> Iterator[dict[str, object]]:
 
     Raises `HpsError` naming file and line where any other line is not a JSON object.
     """
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise HpsError(f"{path}:{number}: not JSON", "is this a file of results?") from error
-        if not isinstance(record, dict):
-            raise HpsError(f"{path}:{number}: not a JSON object", "is this a file of results?")
-        yield record
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                what = f"{path}:{number}: not JSON"
+                raise HpsError(what, "is this a file of results?") from error
+            if not isinstance(record, dict):
+                raise HpsError(f"{path}:{number}: not a JSON object", "is this a file of results?")
+            yield record
