@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps.errors import HpsError
 from hps.model import Operation, Plan
 from hps.record import Record
-from hps.store import journal, lines
+from hps.store import lines
 
 # What `--rerun` takes, and the statuses that each stands for.
 RERUN: Mapping[str, frozenset[str]] = {
@@ -18,8 +20,8 @@ RERUN: Mapping[str, frozenset[str]] = {
     "missing": frozenset(),
     "all": frozenset({"ok", "failed", "timeout", "skipped", "invalid"}),
 }
-# Which step was done, its place in the trial, and the cell.
-_What = tuple[str, int, Mapping[str, object]]
+# Which step was done, its place in the trial, and the cell, as one text.
+_What = str
 Remark = Callable[[Path, str], object]
 
 
@@ -77,14 +79,15 @@ def tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Ta
 
 def newest(plan: Plan, folders: Iterable[Path], remark: Remark | None = None) -> Earlier | None:
     """The newest run of this very plan that was not rejected. `folders` hold one machine's."""
-    every = (earlier for folder in folders for earlier in _all(folder, remark))
-    found = [earlier for earlier in every if _is_of(earlier, plan)]
-    return max(found, key=lambda earlier: (earlier.run_id, len(earlier.ended)), default=None)
+    for earlier in _from_the_newest(folders, remark=remark):
+        if _is_of(earlier, plan):
+            return earlier
+    return None
 
 
 def changed(plan: Plan, folder: Path) -> str:
     """The id of the newest run where it is unfinished, and of another version of the experiment."""
-    last = max(_all(folder), key=lambda earlier: earlier.run_id, default=None)
+    last = next(_from_the_newest([folder]), None)
     if last is None or _rejected(last.run) or last.run.get("spec_sha256") == plan.spec.sha256:
         return ""
     planned = last.run.get("operations")
@@ -93,20 +96,30 @@ def changed(plan: Plan, folder: Path) -> str:
 
 def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
     """The run of this id. Raises `HpsError` where there is none, or one of another plan."""
-    found = [e for folder in folders for e in _all(folder) if e.run_id == run_id]
-    if not found:
+    best = next(_from_the_newest(folders, f"{run_id}.jsonl"), None)
+    if best is None:
         hint = "see `hps results list`; without --resume the newest run of this machine goes on"
         raise HpsError(f"there is no run {run_id} of {plan.spec.name}", hint)
-    best = max(found, key=lambda earlier: len(earlier.ended))
     if not _is_of(best, plan):
         hint = "resume it with the file, --set and variables that it began with, or begin a new run"
         raise HpsError(f"run {run_id} is of another version of {plan.spec.name}", hint)
     return best
 
 
-def _all(folder: Path, remark: Remark | None = None) -> list[Earlier]:
-    found = (read(path, remark) for path in sorted(folder.glob("*.jsonl")))
-    return [earlier for earlier in found if earlier is not None]
+def _from_the_newest(
+    folders: Iterable[Path], names: str = "*.jsonl", remark: Remark | None = None
+) -> Iterator[Earlier]:
+    """Runs as they are asked for: a folder may hold more journals than can be held at once.
+
+    Of a run that is in several folders the one that got furthest comes first.
+    """
+    paths: dict[str, list[Path]] = {}
+    for folder in folders:
+        for path in folder.glob(names):
+            paths.setdefault(path.stem, []).append(path)
+    for run_id in sorted(paths, reverse=True):
+        found = [earlier for path in paths[run_id] if (earlier := read(path, remark))]
+        yield from sorted(found, key=lambda earlier: len(earlier.ended), reverse=True)
 
 
 def read(path: Path, remark: Remark | None = None) -> Earlier | None:
@@ -114,32 +127,14 @@ def read(path: Path, remark: Remark | None = None) -> Earlier | None:
 
     `remark` is told of lines that are none of ours.
     """
+    bad: dict[int, str] = {}
     try:
-        found = lines.read(path)
+        found = _read(path, (one for one in lines.each(path, bad) if _is_of_run(one, path)))
     except OSError:
         return None  # what can't be read proves nothing
-    if found.remark and remark is not None:
-        remark(path, found.remark)
-    records = journal.settled(record for record in found.records if _is_of_run(record, path))
-    if not records or records[0]["kind"] != "run":
-        return None
-    results = [record for record in records if record["kind"] == "result"]
-    ended = {
-        str(record["operation_id"]): str(record["status"])
-        for record in results
-        if record["status"] != "interrupted"
-    }
-    run = dict(records[0])
-    resumed = [record for record in records if record.get("kind") == "resume"]
-    if resumed:
-        run["verdict"] = resumed[-1].get("verdict")
-    return Earlier(
-        journal=path,
-        run=run,
-        ended=ended,
-        given_up=_given_up(results),
-        did={str(record["operation_id"]): _what(record) for record in results},
-    )
+    if bad and remark is not None:
+        remark(path, lines.remark(bad))
+    return found
 
 
 def _is_of_run(record: Record, path: Path) -> bool:
@@ -149,20 +144,59 @@ def _is_of_run(record: Record, path: Path) -> bool:
     return record["run_id"] == path.stem
 
 
-def _what(record: Mapping[str, object]) -> _What:
-    cell = record["cell"]
-    assert isinstance(cell, dict)  # noqa: S101 - `hps.store.lines` has looked
-    return str(record["step"]), int(str(record["step_index"])), cell
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Last:
+    """What is kept of an operation's result: a run may have a hundred thousand."""
+
+    status: str
+    of_the_experiment: bool
+    given_up: bool
+    what: _What
 
 
-def _given_up(results: Sequence[Mapping[str, object]]) -> frozenset[str]:
+def _read(path: Path, records: Iterator[Record]) -> Earlier | None:
+    run = next(records, None)
+    if run is None or run["kind"] != "run":
+        return None
+    results: dict[str, _Last] = {}
+    for record in records:
+        if record["kind"] == "resume":
+            run = {**run, "verdict": record.get("verdict")}
+        if record["kind"] == "result":
+            _add(results, record)
+    return Earlier(
+        journal=path,
+        run=run,
+        ended={name: one.status for name, one in results.items() if one.status != "interrupted"},
+        given_up=_given_up(results),
+        did={name: one.what for name, one in results.items()},
+    )
+
+
+def _what(step: object, step_index: object, cell: object) -> _What:
+    return sys.intern(json.dumps([step, step_index, cell], sort_keys=True))
+
+
+def _add(results: dict[str, _Last], record: Record) -> None:
+    """Keep what is needed of the last result of an operation, as `journal.settled` has it."""
+    name, status = str(record["operation_id"]), str(record["status"])
+    if name not in results or status != "interrupted":
+        results[name] = _Last(
+            status=sys.intern(status),
+            of_the_experiment=record.get("reason_owner") == "experiment",
+            given_up=bool(record.get("given_up")),
+            what=_what(record["step"], record["step_index"], record["cell"]),
+        )
+
+
+def _given_up(results: Mapping[str, _Last]) -> frozenset[str]:
     """Those that failed, or were not tried, for a mistake that may have been mended since."""
-    if not any(record.get("given_up") for record in results):
+    if not any(one.given_up for one in results.values()):
         return frozenset()
     return frozenset(
-        str(record["operation_id"])
-        for record in results
-        if record["status"] in {"failed", "skipped"} and record.get("reason_owner") == "experiment"
+        name
+        for name, one in results.items()
+        if one.status in {"failed", "skipped"} and one.of_the_experiment
     )
 
 
@@ -178,9 +212,8 @@ def _is_of(earlier: Earlier, plan: Plan) -> bool:
 
 
 def _is_planned(what: _What, operation: Operation) -> bool:
-    step, index, cell = what
-    same_step = step == operation.step.kind and index == operation.step_index
-    return same_step and cell == dict(operation.cell.axes)
+    cell = dict(operation.cell.axes)
+    return what == _what(operation.step.kind, operation.step_index, cell)
 
 
 def _rejected(run: Record) -> bool:

@@ -26,7 +26,7 @@ from hps.report import csv_text, table
 from hps.salad_node import SaladNode
 from hps.scrub import Scrubber
 from hps.stop import on_signals
-from hps.store import journal, lines
+from hps.store import journal
 from hps.surroundings import scrubber_of
 from hps.taking_up import Wish
 from hps.targets import remote_of
@@ -77,7 +77,7 @@ class Ended:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
         if not isinstance(self.outcome, session.Outcome):
             return ""
-        records = journal.settled(lines.read(self.outcome.journal).records)
+        records = journal.Settled(self.outcome.journal)
         if style == "csv":
             return csv_text.render(records)
         if style == "json":
@@ -211,7 +211,7 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) 
 
 def _render(path: Path) -> Mapping[str, str]:
     """What is stored beside a journal: the CSV and the table."""
-    records = journal.settled(lines.read(path).records)
+    records = journal.Settled(path)
     return {".csv": csv_text.render(records), ".txt": table.render(summarize(records)) + "\n"}
 
 

@@ -6,6 +6,7 @@ this machine's journals, on disk and in the bucket -> the newest of this plan ->
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,12 @@ from hps.record import Record, RunIdentity, new_run_id, result_record
 from hps.store import alive, journal, lines
 from hps.store.lock import RunLock
 from hps.targets.own import is_run_id
+from hps.units import format_time
+
+# A run at work stores a line after each operation. A journal that is in the bucket alone, and
+# younger, may be that of a second container with the same machine id: what both of them sent
+# under one name would be lost.
+_SILENT_S = 15 * 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +81,10 @@ def take_up(
     home = output / identity.experiment
     here = home / identity.machine_id
     found = None if wish.fresh else _found(plan, wish, home, here, fetched, event)
-    if found is not None and alive.is_alive(found.run_id):
-        _refuse(wish)
-        event("earlier_run_at_work", run_id=found.run_id, reason="a new run begins")
+    at_work = _why_at_work(found, fetched) if found is not None and found.left(plan) else ""
+    if found is not None and at_work:
+        _refuse(wish, at_work)
+        event("earlier_run_at_work", run_id=found.run_id, reason=f"{at_work}; a new run begins")
         found = None
     if found is None:
         return _new(plan, identity, here, fetched, event)
@@ -93,10 +101,30 @@ def take_up(
     )
 
 
-def _refuse(wish: Wish) -> None:
+def _why_at_work(found: Earlier, fetched: Path) -> str:
+    """Why a run may be at work, and must not be gone on with; empty where it has ended.
+
+    On another machine it shows by its journal in the bucket alone. One that is on this disk was
+    begun here, or taken up here, and whoever works on it holds its lock.
+    """
+    if alive.is_alive(found.run_id):
+        return "it is at work on this machine"
+    if not found.journal.is_relative_to(fetched):
+        return ""
+    age_s = abs(time.time() - found.journal.stat().st_mtime)  # that of its last line
+    if age_s >= _SILENT_S:
+        return ""
+    age, silent = format_time(round(age_s)), format_time(_SILENT_S)
+    return (
+        f"it may be at work on another machine, for its journal in the bucket is {age} old, "
+        f"less than {silent}"
+    )
+
+
+def _refuse(wish: Wish, at_work: str) -> None:
     if wish.run_id or wish.rerun:
-        hint = "wait for its end, or name another run with --resume"
-        raise HpsError("the run to go on with is at work on this machine", hint)
+        hint = "wait for its end, name another run with --resume, or begin a new one with --fresh"
+        raise HpsError(f"the run can't go on: {at_work}", hint)
 
 
 def restore(taken: TakenUp) -> None:
@@ -146,7 +174,7 @@ def _has(path: Path, record: Record) -> bool:
     return any(
         stored.get("operation_id") == record["operation_id"]
         and str(stored.get("started_at")) >= str(record["started_at"])
-        for stored in lines.read(path).records
+        for stored in lines.each(path)
     )
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 
 def render(records: Iterable[Mapping[str, object]]) -> str:
-    """A header, and a line for every record of `kind: result`; lines end as RFC 4180 wants."""
-    flat = [_flatten(record) for record in records if record["kind"] == "result"]
+    """A header, and a line for every record of `kind: result`; lines end as RFC 4180 wants.
+
+    It goes through the records twice and keeps none.
+    """
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=_columns(flat), restval="", extrasaction="ignore")
+    columns = _columns(_flat(records))
+    writer = csv.DictWriter(out, fieldnames=columns, restval="", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(_flat(records))
     return out.getvalue()
+
+
+def _flat(records: Iterable[Mapping[str, object]]) -> Iterator[dict[str, object]]:
+    return (_flatten(record) for record in records if record["kind"] == "result")
 
 
 def _columns(flat: Iterable[Mapping[str, object]]) -> list[str]:

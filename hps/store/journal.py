@@ -6,16 +6,19 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from hps.errors import NotStoredError
+from hps.store import lines
 from hps.store.lock import is_at
 
 # A journal that is not yet whole, beside its place.
 PUT_BACK = ".restored"
 _BLOCK_BYTES = 64 * 1024
+_TOLD_APART_BY = ("operation_id", "status")
 
 
 class Journal:
@@ -125,3 +128,21 @@ def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object
         kept.pop(key, None)
         kept[key] = record
     return list(kept.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The `settled` records of a journal, read from the disk each time: never all at once."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[Mapping[str, object]]:
+        names = (
+            {name: record.get(name) for name in _TOLD_APART_BY} for record in lines.each(self.path)
+        )
+        kept = {record["number"] for record in settled(_numbered(names))}
+        return (record for number, record in enumerate(lines.each(self.path)) if number in kept)
+
+
+def _numbered(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
+    return ({**record, "number": number} for number, record in enumerate(records))

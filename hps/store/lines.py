@@ -7,7 +7,7 @@ later has its type, so that whoever uses it need not ask.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -33,21 +33,37 @@ class Lines:
     @property
     def remark(self) -> str:
         """What was passed over; empty: nothing."""
-        told = [f"line {number} {why}" for number, why in self.bad.items()]
-        more = len(told) - _SHOWN
-        return "; ".join([*told[:_SHOWN], f"and {more} more"] if more > 0 else told)
+        return remark(self.bad)
+
+
+def remark(bad: Mapping[int, str]) -> str:
+    """Why lines were passed over, by their number; empty: none was."""
+    told = [f"line {number} {why}" for number, why in list(bad.items())[:_SHOWN]]
+    more = len(bad) - _SHOWN
+    return "; ".join([*told, f"and {more} more"] if more > 0 else told)
 
 
 def read(path: Path) -> Lines:
     """The lines of a journal; a last one that a kill cut off is passed over. Raises `OSError`."""
-    records, bad = [], {}
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        record = parsed(line)
-        if isinstance(record, str):
-            bad[number] = record
-        else:
-            records.append(record)
-    return Lines(records=tuple(records), bad=bad)
+    bad: dict[int, str] = {}
+    return Lines(records=tuple(each(path, bad)), bad=bad)
+
+
+def each(path: Path, bad: dict[int, str] | None = None) -> Iterator[Record]:
+    """The same, a line at a time; why others are none is put into `bad`, by their number."""
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.endswith(b"\n"):
+                    return
+                record = parsed(line)
+                if not isinstance(record, str):
+                    yield record
+                elif bad is not None:
+                    bad[number] = record
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a read that fails does not say of what
+        raise
 
 
 def parsed(line: bytes) -> Record | str:

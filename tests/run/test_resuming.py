@@ -104,6 +104,20 @@ class _Site:
         )
         return [name for name in listed.stdout.splitlines() if f"/{self.name}/" in name]
 
+    def sent_journals(self) -> list[str]:
+        return [name for name in self.objects() if name.endswith(".jsonl")]
+
+    def stored(self, name: str) -> str:
+        """What the bucket has of an object of this experiment."""
+        source = f"T:{self.server.bucket}/tests/{name}"
+        return run_rclone(["cat", source], env=remote_environment(self.server)).stdout
+
+    def make_old(self, name: str) -> None:
+        """As if nobody had written to a journal for months."""
+        place = f"T:{self.server.bucket}/tests/{name}"
+        arguments = ["touch", "--timestamp", "2026-01-01T00:00:00", place]
+        run_rclone(arguments, env=remote_environment(self.server))
+
     def has(self, results: int) -> Callable[[], bool]:
         """True once that many results are on disk and the next operation is under way."""
 
@@ -259,17 +273,40 @@ def test_what_was_finished_is_left_alone(site: _Site) -> None:
 
 @pytest.mark.parametrize("machine", ["machine-1", ""])
 def test_a_wiped_disk_is_made_up_for_by_the_bucket(machine: str, site: _Site) -> None:
+    """Once the journal there is old enough: before, somebody else may be at work on that run."""
     site.env["SALAD_MACHINE_ID"] = machine
     site.killed(site.has(4))
-    copied = site.objects()
+    copied = site.sent_journals()
+    for name in copied:
+        site.make_old(name)
     shutil.rmtree(site.output)
 
     ran = site.run()
 
     assert ran.code == 0, ran.err
-    if any(name.endswith(".jsonl") for name in copied):
+    if copied:
         assert "run_resumed" in ran.err
     _check_all_done(site)
+
+
+def test_a_run_that_only_the_bucket_knows_may_be_at_work_elsewhere(site: _Site) -> None:
+    """A second container with the same machine id: neither may send over what the other has."""
+    site.killed(lambda: site.has(1)() and bool(site.sent_journals()))
+    (first,) = site.sent_journals()
+    before = site.stored(first)
+    shutil.rmtree(site.output)
+
+    named = site.run("--resume", Path(first).stem)
+    ran = site.run()
+
+    assert named.code == 2
+    assert "it may be at work on another machine" in named.err
+    assert ran.code == 0, ran.err
+    assert "earlier_run_at_work" in ran.err
+    assert site.stored(first) == before
+    (journal,) = site.journals()
+    assert journal.stem != Path(first).stem
+    assert len(site.results()) == _OPERATIONS
 
 
 def test_a_torn_last_line_is_cut_off_and_that_operation_runs_again(site: _Site) -> None:
