@@ -41,7 +41,12 @@ class Lines:
 def read(path: Path) -> Lines:
     """The lines of a journal; a last one that a kill cut off is passed over. Raises `OSError`."""
     records, bad = [], {}
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a read that fails does not say of what
+        raise
+    for number, line in enumerate(text.split(b"\n")[:-1], 1):
         record = parsed(line)
         if isinstance(record, str):
             bad[number] = record
