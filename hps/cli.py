@@ -17,7 +17,7 @@ from hps import __version__
 from hps.commands import complaint, options, streams
 from hps.commands.answer import answer
 from hps.commands.lazy import LazyGroup
-from hps.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
+from hps.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
 
 if TYPE_CHECKING:
@@ -302,9 +302,8 @@ def main() -> None:
     except HpsError as error:
         complaint.tell_error(error)
         sys.exit(error.exit_code)
-    except Exception:
-        complaint.tell_bug()
-        sys.exit(EXIT_BUG)
+    except Exception as error:
+        sys.exit(complaint.tell_of(error))
 
 
 def _end(number: int, _: FrameType | None) -> None:

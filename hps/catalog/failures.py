@@ -125,6 +125,8 @@ def failure(code: str, text: str, *, hint: str | None = None, call: str = "") ->
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# What any look at a file may come to, wherever that is: no program can be meant to expect it.
+OF_A_DISK = frozenset({*_FULL, errno.EIO, errno.EROFS, errno.ESTALE})
 
 
 def of_system(error: OSError, place: Path | str) -> Failure:

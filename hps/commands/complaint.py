@@ -63,6 +63,20 @@ def tell_bug() -> None:
     tell(f"{traceback.format_exc()}{_BUG}")
 
 
+def tell_of(error: Exception) -> int:
+    """What nobody expected, and is being handled: a disk's fault or a bug. The exit code."""
+    from hps.catalog.failures import KINDS, OF_A_DISK, of_system
+    from hps.errors import EXIT_BUG, MachineError
+
+    if not (isinstance(error, OSError) and error.errno in OF_A_DISK):
+        tell_bug()
+        return EXIT_BUG
+    why = of_system(error, "a file that the system does not name")
+    machine = MachineError(why.text, KINDS[why.code].hint)
+    tell_error(machine)
+    return machine.exit_code
+
+
 def catch_the_rest() -> None:
     """Tracebacks that Python itself prints, of threads for example, are told like those above."""
     sys.excepthook = _told

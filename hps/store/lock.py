@@ -31,6 +31,7 @@ class RunLock:
             while not is_at(self._descriptor, self.path):  # its last holder has just removed it
                 os.close(self._descriptor)
                 self._descriptor = _opened(self.path)
+            self.before: Mapping[str, object] = told(os.pread(self._descriptor, MOST_BYTES, 0))
         except BlockingIOError:
             raise HpsError(
                 f"another run works in {folder}: {_holder(self.path)}",
@@ -41,7 +42,6 @@ class RunLock:
                 f"cannot write results to {folder}: {error.strerror}",
                 "name a folder that can be written with --output",
             ) from error
-        self.before: Mapping[str, object] = told(os.pread(self._descriptor, MOST_BYTES, 0))
 
     def tell(self, **fields: object) -> None:
         """Put down what goes on; it outlives this process, but not the machine.
