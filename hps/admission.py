@@ -119,7 +119,7 @@ def decide(rules: NodeRules, candidate: Candidate) -> Decision:
         download_mbps=probed.rates.download.mbps,
         rtt_s=_rtt_reading(probed.rtt),
     )
-    verdict, why = judge(rules, readings), _of_no_node(probed.rates)
+    verdict, why = judge(rules, readings), _of_no_node(candidate.target, probed.rates)
     if verdict.checks and why is None:
         candidate.event(
             "node_judged",
@@ -162,11 +162,12 @@ def has_rules(rules: NodeRules) -> bool:
     return rules.on_reject != "continue" and bool(judge(rules, Readings()).checks)
 
 
-def _of_no_node(rates: Rates) -> Failure | None:
+def _of_no_node(target: Target, rates: Rates) -> Failure | None:
     """Why nothing was measured, where that is neither the node's fault nor that of its way."""
     for reading in (rates.download.mbps, rates.upload.mbps):
         if reading.reason_code:
-            why = failure(reading.reason_code, reading.reason, hint="")
+            text = f"target '{target.name}': {reading.reason}"
+            why = failure(reading.reason_code, text, hint="")
             if not why.may_reject:
                 return why
     return None

@@ -153,8 +153,9 @@ class _Session:
             waiting = Waiting(most_s=self.options.wait_s, sleep=self.stop.wait, event=event)
             self.preflight = check_targets(self.plan, run_id, self.tools, self.stop, waiting)
         for one in self.preflight.checked:
-            if one.left and one.failure is None:
-                why = "the check was not given the time"
+            if one.left:
+                late = "the check was not given the time"
+                why = late if one.failure is None else one.failure.reason
                 self.listener.event("clean_up_failed", what="check", key=one.left, reason=why)
         away = self.preflight.away
         if away is not None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hps.catalog.failures import Failure
-from hps.model import Plan
+from hps.model import Plan, Spec
 from hps.probe.check import Checked, Waiting, check_all
 from hps.stop import SignalStop
 from hps.surroundings import Tools
@@ -33,12 +33,17 @@ NOT_CHECKED = Preflight()
 
 
 def used_targets(plan: Plan) -> tuple[str, ...]:
-    """The targets that operations use, in the order of the experiment.
-
-    Not one that is only probed: what comes of that is for the experiment's rules to say.
-    """
+    """The targets that operations use, in the order of the experiment."""
     names = {operation.cell.knobs.target for operation in plan.operations}
     return tuple(name for name in plan.spec.targets if name in names)
+
+
+def _probed(spec: Spec) -> tuple[str, ...]:
+    """The target that bandwidth is measured to, where it is asked for."""
+    rules = spec.node
+    asked = rules.min_upload_mbps is not None or rules.min_download_mbps is not None
+    ours = asked and rules.probe.method == "target"
+    return (rules.probe.target or spec.results.target,) if ours else ()
 
 
 def check_targets(
@@ -50,25 +55,27 @@ def check_targets(
     *,
     embedded: bool = False,
 ) -> Preflight:
-    """Check each target that the plan uses, and that of the results.
+    """Check each target that the plan uses, the one that is probed, and that of the results.
 
     `embedded` targets are this program's own: checked only where somebody wants to see it.
     """
     used = used_targets(plan)
-    names = dict.fromkeys((*used, plan.spec.results.target))
+    names = dict.fromkeys((*used, *_probed(plan.spec), plan.spec.results.target))
     folder = run_folder(plan.spec.name, run_id).key
     links = {
         name: (tools.link(name, f"{folder}/{CHECK}{number}", stop), tools.targets[name])
         for number, name in enumerate(names)
         if embedded or plan.spec.targets[name].provider != "embedded"
     }
-    return judge(check_all(links, multipart=_in_parts(plan), waiting=waiting), used)
+    checked = check_all(links, multipart=_in_parts(plan), waiting=waiting)
+    return judge(checked, used, plan.spec.results.target)
 
 
-def judge(checked: tuple[Checked, ...], used: Sequence[str]) -> Preflight:
+def judge(checked: tuple[Checked, ...], used: Sequence[str], results: str) -> Preflight:
     """What to make of the checks: a mistake anywhere comes first, then what is away.
 
-    Of a results' target that no data moves to, only a mistake keeps a run from beginning.
+    Of a target that no data moves to, only a mistake keeps a run from beginning: what a probe that
+    fails is worth is for the experiment's rules to say.
     """
     wrong = [(one.target, one.failure) for one in checked if one.failure is not None]
     in_order = sorted(wrong, key=lambda one: not one[1].is_of_the_experiment)
@@ -76,7 +83,8 @@ def judge(checked: tuple[Checked, ...], used: Sequence[str]) -> Preflight:
         if name in used or why.is_of_the_experiment:
             said = replace(why, text=f"target '{name}': {why.text}")
             return Preflight(checked=checked, failure=said, target=name)
-    return Preflight(checked=checked, away=in_order[0][1] if in_order else None)
+    away = next((why for name, why in wrong if name == results), None)
+    return Preflight(checked=checked, away=away)
 
 
 def _in_parts(plan: Plan) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tests.run.salad import salad_node
 from tests.servers.faults import Respond, Rule, Say
 from tests.servers.proxy import RecordingProxy
 from tests.servers.rclone_s3 import serve_s3
+from tests.servers.s3_answers import refusal
 from tests.servers.s3_server import S3Server
 
 _SPEC = """\
@@ -140,6 +142,61 @@ def test_what_is_no_http_at_all(s3_server: S3Server, proxy_for: ProxyFor, tmp_pa
     proxy = proxy_for(s3_server, rules=(Rule(match=lambda _: True, action=banner, times=None),))
     target = target_text("s3", proxy.endpoint, "bucket")
     _assert_not_held_against_the_node(tmp_path, proxy, target, {}, "bad_endpoint", "endpoint")
+
+
+_PROBED = """\
+api: hps/v1
+name: {name}
+targets:
+{targets}
+node: {{min_upload: 1Mbps, on_reject: reallocate, probe: {{target: probed, seconds: 1}}}}
+results: {{target: s3}}
+data: {{size: 10MiB}}
+matrix: {{target: [s3], chunk_size: [5MiB], concurrency: [1]}}
+steps: [upload, download, delete]
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_target_that_is_only_probed(
+    s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path, command: str
+) -> None:
+    good = target_text("s3", s3_server.endpoint, "bucket")
+    wrong = target_text("probed", s3_server.endpoint, "no-such")
+    spec = tmp_path / "probed.yaml"
+    spec.write_text(_PROBED.format(name=f"w-{tmp_path.name}"[:60], targets=f"{good}\n{wrong}"))
+    with salad_node(proxy_for(s3_server)) as node:
+        env = {**node.env(s3_server), "HPS_OUTPUT": str(tmp_path / "out")}
+        ran = hps(command, spec, env=env, cwd=tmp_path)
+        assert not node.service.asked.is_set()
+    assert ran.code == 2, ran.err
+    assert "404 NoSuchBucket" in ran.out + ran.err
+    assert "probe_started" not in ran.err
+
+
+def test_what_a_check_could_not_delete_is_told_by_a_run(
+    s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
+) -> None:
+    denied = refusal(403, "AccessDenied", "Access Denied")
+    rule = Rule(match=lambda head: head.method == "DELETE", action=denied, times=None)
+    proxy = proxy_for(s3_server, rules=(rule,))
+    spec = _spec(tmp_path, target_text("s3", proxy.endpoint, "bucket"))
+    ran = hps("run", spec, "--output", tmp_path / "out", env=keys_of(s3_server))
+    assert ran.code == 2, ran.err
+    events = [json.loads(line) for line in ran.err.splitlines() if line.startswith("{")]
+    (left,) = [one["key"] for one in events if one["event"] == "clean_up_failed"]
+    proxy.rules.clear()
+    cleaned = hps(
+        "clean",
+        spec,
+        "--older-than",
+        "0s",
+        "--yes",
+        "--output",
+        tmp_path / "out",
+        env=keys_of(s3_server),
+    )
+    assert "1 object" in cleaned.out, cleaned.out + cleaned.err + left
 
 
 @pytest.mark.parametrize("command", ["run", "check", "clean", "node"])
