@@ -134,11 +134,17 @@ class Settled:
     """The `settled` records of a journal, read from the disk each time: never all at once."""
 
     path: Path
+    kept: frozenset[object]
 
     def __iter__(self) -> Iterator[Mapping[str, object]]:
-        names = ({name: record.get(name) for name in _TOLD_APART_BY} for record in read(self.path))
-        kept = {record["number"] for record in settled(_numbered(names))}
-        return (record for number, record in enumerate(read(self.path)) if number in kept)
+        return (record for number, record in enumerate(read(self.path)) if number in self.kept)
+
+
+def read_settled(path: Path) -> Settled:
+    """Raises `HpsError`, now or later, as `read` does."""
+    names = ({name: record.get(name) for name in _TOLD_APART_BY} for record in read(path))
+    kept = frozenset(record["number"] for record in settled(_numbered(names)))
+    return Settled(path=path, kept=kept)
 
 
 def _numbered(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
