@@ -77,7 +77,7 @@ class Ended:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
         if not isinstance(self.outcome, session.Outcome):
             return ""
-        records = journal.Settled(self.outcome.journal)
+        records = journal.read_settled(self.outcome.journal)
         if style == "csv":
             return csv_text.render(records)
         if style == "json":
@@ -211,7 +211,7 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) 
 
 def _render(path: Path) -> Mapping[str, str]:
     """What is stored beside a journal: the CSV and the table."""
-    records = journal.Settled(path)
+    records = journal.read_settled(path)
     return {".csv": csv_text.render(records), ".txt": table.render(summarize(records)) + "\n"}
 
 

@@ -13,6 +13,8 @@ from statistics import median
 from hps.step_kinds import STEP_KINDS
 
 Record = Mapping[str, object]
+# What counts of every result: a run may have a hundred thousand.
+_OF_EACH = ("status", "throughput_mbps", "duration_s", "retries", "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +53,16 @@ def summarize(records: Iterable[Record]) -> tuple[Row, ...]:
     """The rows of a run's records (its run line and its result lines), by step, then cell."""
     run: Record = {}
     groups: dict[tuple[int, str, str], list[Record]] = {}
+    shown: set[tuple[int, str, str]] = set()  # by their first `ok` result
     for record in records:
         if record["kind"] == "run":
             run = record
         elif record["kind"] == "result" and not record["warmup"]:
-            groups.setdefault(_key(record), []).append(record)
+            key, ok = _key(record), record["status"] == "ok"
+            whole = key not in groups or (ok and key not in shown)
+            shown |= {key} if ok else set()
+            kept = record if whole else {name: record[name] for name in _OF_EACH}
+            groups.setdefault(key, []).append(kept)
     rows = {key: _row(group) for key, group in groups.items()}
     for entry in _list(run.get("merged")):
         rows.setdefault(_key(entry), _merged_row(entry))

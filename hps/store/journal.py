@@ -135,13 +135,19 @@ class Settled:
     """The `settled` records of a journal, read from the disk each time: never all at once."""
 
     path: Path
+    kept: frozenset[object]
 
     def __iter__(self) -> Iterator[Mapping[str, object]]:
-        names = (
-            {name: record.get(name) for name in _TOLD_APART_BY} for record in lines.each(self.path)
+        return (
+            record for number, record in enumerate(lines.each(self.path)) if number in self.kept
         )
-        kept = {record["number"] for record in settled(_numbered(names))}
-        return (record for number, record in enumerate(lines.each(self.path)) if number in kept)
+
+
+def read_settled(path: Path) -> Settled:
+    """Lines that are none of ours are passed over. Raises `OSError`, now or later."""
+    names = ({name: record.get(name) for name in _TOLD_APART_BY} for record in lines.each(path))
+    kept = frozenset(record["number"] for record in settled(_numbered(names)))
+    return Settled(path=path, kept=kept)
 
 
 def _numbered(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
