@@ -16,7 +16,8 @@ from hps.analyze.cell_summary import has_values
 from hps.analyze.comparison import Change, Floats, Key, Panel, PanelCell, Rule
 from hps.analyze.names import ROWS, UNKNOWN, word
 from hps.analyze.stats import PairTest
-from hps.analyze.verdicts import are_same_units, compare_two, judge
+from hps.analyze.together import Way, are_same_units, untested, way
+from hps.analyze.verdicts import compare_two, judge
 from hps.analyze.words import shown
 
 # A target counts by where it leads, which is told beside its name.
@@ -43,17 +44,18 @@ def _of_panel(panel: Panel, baseline: Sequence[Panel], rule: Rule) -> list[Chang
     cells = [cell for cell in panel.cells if cell.same_as is None]
     found, reason = _counterpart(panel, baseline)
     if found is None:
-        return _changes(panel, [(cell, _untested(reason)) for cell in cells], rule)
+        return _changes(panel, [(cell, untested(reason)) for cell in cells], rule)
     before = {_frozen(cell.key): cell for cell in found.cells}
     outcomes: list[_Outcome] = []
     for cell in cells:
         other = before.get(_frozen(cell.key))
         why = _why_not(cell, other) or _why_other_units(panel, found)
         if why or other is None:
-            outcomes.append((cell, _untested(why)))
+            outcomes.append((cell, untested(why)))
         else:
             a, b = _aligned(panel, cell, found, other)
-            outcomes.append((cell, _test(a, b, panel, rule, comparisons=len(cells))))
+            how = _how(a, b, panel, found)
+            outcomes.append((cell, _test(a, b, how, panel, rule, comparisons=len(cells))))
     return _changes(panel, outcomes, rule, notes=tuple(_differences(panel, found)))
 
 
@@ -64,16 +66,18 @@ def _within(panel: Panel, key: Key, rule: Rule) -> list[Change]:
     for cell in others:
         other = cells.get(_frozen({**cell.key, **key}))
         if other is None:
-            outcomes.append((cell, _untested("the baseline's cell has no results here")))
+            outcomes.append((cell, untested("the baseline's cell has no results here")))
         else:
-            test = _test(cell.mbps, other.mbps, panel, rule, comparisons=len(others))
+            how = way(cell, other, panel.units, panel.unit)
+            test = _test(cell.mbps, other.mbps, how, panel, rule, comparisons=len(others))
             outcomes.append((cell, test))
     return _changes(panel, outcomes, rule)
 
 
-def _test(a: Floats, b: Floats, panel: Panel, rule: Rule, *, comparisons: int) -> PairTest:
-    paired = are_same_units(a, b)
-    return compare_two(a, b, rule, paired=paired, comparisons=comparisons, unit=panel.unit)
+def _test(
+    a: Floats, b: Floats, how: Way, panel: Panel, rule: Rule, *, comparisons: int
+) -> PairTest:
+    return compare_two(a, b, rule, how=how, comparisons=comparisons, unit=panel.unit)
 
 
 def _changes(
@@ -103,11 +107,8 @@ def _change(
         n=test.n,
         reason=test.reason,
         notes=notes if test.n else (),
+        comparable=test.comparable,
     )
-
-
-def _untested(reason: str) -> PairTest:
-    return PairTest(ratio=None, interval=None, test="none", p=None, n=0, spread=None, reason=reason)
 
 
 # --- what may be held against each other ---------------------------------------------------------
@@ -155,14 +156,11 @@ def _told(panel: Panel, names: Sequence[str]) -> str:
 def _differences(panel: Panel, other: Panel) -> list[str]:
     """What differs between a panel and its counterpart all the same."""
     mine, theirs = _free(panel), _free(other)
-    lines = [
+    return [
         f"{word(name)}: {shown(theirs[name])} in the baseline, {shown(value)} now"
         for name, value in mine.items()
         if name in theirs and theirs[name] != value
     ]
-    if panel.unit == "repetition" and _nodes(panel) != _nodes(other):
-        lines.append("the baseline was measured on another node")
-    return lines
 
 
 def _why_not(cell: PanelCell, other: PanelCell | None) -> str:
@@ -184,6 +182,13 @@ def _why_other_units(panel: Panel, other: Panel) -> str:
     if panel.unit == "node":
         return "the baseline has one node and now there are several, of which it says nothing"
     return "there is one node now, and the baseline has several, of which it says nothing"
+
+
+def _how(a: Floats, b: Floats, panel: Panel, found: Panel) -> Way:
+    """Nodes with themselves; of one node its repetitions with those of another time."""
+    if panel.unit == "repetition" and _nodes(panel) == _nodes(found):
+        return "apart"
+    return "within" if are_same_units(a, b) else "other nodes"
 
 
 def _aligned(

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from hps.analyze import together
 from hps.analyze.cell_summary import has_values, summarize
-from hps.analyze.comparison import CellSummary, Comparison, Decision, Panel, Rule
+from hps.analyze.comparison import CellSummary, Comparison, Decision, Floats, Panel, Rule
 from hps.analyze.decide import Field, decide, no_data
 from hps.analyze.names import sort_key
 from hps.analyze.verdicts import Tested, compare_pairs
@@ -56,16 +57,16 @@ def _tested(
 ) -> Tested | None:
     if not places:
         return None
-    keep = None
+    cells, keep, levels = [panel.cells[place] for place in places], None, None
     if len(places) > MOST_CELLS_WITH_ALL_PAIRS:
-        keep = sorted({*_with_best(summaries), *_neighbours(summaries)})
-    return compare_pairs([panel.cells[place] for place in places], panel.unit, rule, keep)
+        levels = together.levels(np.stack([cell.mbps for cell in cells], axis=1))
+        keep = sorted({*_with_best(levels), *_neighbours(summaries)})
+    return compare_pairs(cells, panel.unit, panel.units, rule, keep, levels)
 
 
-def _with_best(summaries: Sequence[CellSummary]) -> Iterator[tuple[int, int]]:
-    medians = [summary.median_mbps or 0.0 for summary in summaries]
-    best = medians.index(max(medians))
-    for place in range(len(summaries)):
+def _with_best(levels: Floats) -> Iterator[tuple[int, int]]:
+    best = int(np.argmax(levels))
+    for place in range(len(levels)):
         if place != best:
             yield min(place, best), max(place, best)
 

@@ -142,7 +142,8 @@ class Pair:
     """Two cells compared: `ratio` is the rate in `a` over that in `b`.
 
     `test` is `Wilcoxon` (the same units in both), `Mann-Whitney` (others), or `none`, with the
-    `reason`. `p_adjusted` is corrected for all the pairs of the panel.
+    `reason`. Not `comparable`: too few nodes measured both, so that a difference could be theirs.
+    `p_adjusted` is corrected for all the pairs of the panel.
     """
 
     a: Key
@@ -156,6 +157,7 @@ class Pair:
     verdict: PairVerdict
     reason: str = ""
     needed: Needed | None = None
+    comparable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,8 @@ class Change:
 
     `key` is the cell, and `title`, `step` and `stratum` are those of its comparison. The baseline
     is the same cell measured at another time (`n` units in both, or in the smaller of two fleets),
-    or another cell of the panel. No `ratio`: the `reason` says why the cell has no counterpart.
+    or another cell of the panel. No `ratio`: the `reason` says why the cell has no counterpart,
+    or is not `comparable` with it.
     `p_adjusted` is corrected for all the changes with the same title and stratum. `notes` name
     what differs between the two all the same, such as the tool's version.
     """
@@ -214,6 +217,7 @@ class Change:
     n: int
     reason: str = ""
     notes: tuple[str, ...] = ()
+    comparable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from math import inf, log
 from hps.analyze import words
 from hps.analyze.comparison import CellSummary, Decision, Key, Needed, Pair, Unit
 from hps.analyze.names import UNKNOWN
+from hps.analyze.together import not_comparable
 from hps.analyze.verdicts import Tested, turned
 from hps.analyze.words import Naming
 from hps.units import parse_size_bytes
@@ -50,11 +51,11 @@ class Field:
         """How fast each cell is: the mean logarithm of its ratios to all others.
 
         Of units that are not in all cells the medians would compare the units, not the cells. Where
-        only some pairs were kept, the medians have to do.
+        only some pairs were kept, it is the levels of the cells within units.
         """
         count = len(self.summaries)
-        if len(self.tested.pairs) < count * (count - 1) / 2:
-            return [log(summary.median_mbps or 1.0) for summary in self.summaries]
+        if self.tested.levels is not None:
+            return [float(level) for level in self.tested.levels]
         sums = [0.0] * count
         for (a, b), pair in self.tested.pairs.items():
             gain = log(pair.ratio or 1.0)
@@ -101,7 +102,7 @@ def decide(field: Field) -> Decision:
     if len(field.summaries) == 1:
         text = "there is only one cell with results: nothing to compare it with"
         return Decision(kind="inconclusive", text=text)
-    return _winner(field) or _suffices(field) or _inconclusive(field)
+    return _untold(field) or _winner(field) or _suffices(field) or _inconclusive(field)
 
 
 def no_data(statuses: Sequence[tuple[str, int]]) -> Decision:
@@ -110,6 +111,24 @@ def no_data(statuses: Sequence[tuple[str, int]]) -> Decision:
     return Decision(
         kind="no data", text=f"no data: no operation was ok ({counts or 'none at all'})"
     )
+
+
+_TOGETHER = {"other nodes": "on the same nodes", "other runs": "in the same runs"}
+
+
+def _untold(field: Field) -> Decision | None:
+    """Where other nodes measured two cells, one of the others may be faster for its nodes alone."""
+    if not field.tested.untold:
+        return None
+    (a, b), *rest = field.tested.untold
+    cells, how = field.tested.cells, field.tested.ways[a, b]
+    found = not_comparable(cells[a].mbps, cells[b].mbps, how, field.unit)
+    more = f" and {words.count(len(rest), 'more pair')}" if rest else ""
+    text = (
+        f"{found.reason}: {field.name(a)} against {field.name(b)}{more};"
+        f" measure them {_TOGETHER[how]}, or leave cells out with --where"
+    )
+    return Decision(kind="inconclusive", text=text)
 
 
 def _winner(field: Field) -> Decision | None:

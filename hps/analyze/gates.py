@@ -187,6 +187,8 @@ def _regression(gate: Gate, change: Change) -> Place:
 
 def _loss(gate: Gate, change: Change) -> tuple[Outcome, str]:
     """Where the interval of the loss lies: below the bound, above it, or on both sides."""
+    if not change.comparable:
+        return "inconclusive", change.reason
     if change.ratio is None or math.isnan(change.ratio):
         return "no data", change.reason or "no counterpart in the baseline"
     interval = change.interval

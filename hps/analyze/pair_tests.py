@@ -36,7 +36,8 @@ class PairTest:
     `n` counts the units with a value in both cells, or those of the smaller sample where units
     differ. `spread` is the standard deviation of the logarithm of the ratio of one unit (of one
     unit of each sample where they differ); `needed` is asked with it. `test` is `none` where no
-    test was made, with the `reason`. None: too few units to say so.
+    test was made, with the `reason`. None: too few units to say so. Not `comparable`: the units
+    differ, and so would their rates.
     """
 
     ratio: float | None
@@ -47,6 +48,7 @@ class PairTest:
     spread: float | None
     reason: str = ""
     p_adjusted: float | None = None
+    comparable: bool = True
 
 
 def compare_paired(

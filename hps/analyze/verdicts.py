@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hps.analyze import stats
 from hps.analyze.comparison import (
@@ -20,6 +19,7 @@ from hps.analyze.comparison import (
     Unit,
 )
 from hps.analyze.stats import PairTest
+from hps.analyze.together import UNTOLD, Way, not_comparable, same_units, way
 
 # Values, over pairs and units, beyond which only the pairs that are kept are tested: seconds.
 _MOST_VALUES = 100_000_000
@@ -33,15 +33,16 @@ _TURNED: dict[PairVerdict, PairVerdict] = {"faster": "slower", "slower": "faster
 class Tested:
     """The pairs that are kept, by the places of their cells, and how they were tested.
 
-    `same` says of each two cells whether they were compared within units; `comparisons` counts
-    all pairs of the panel.
+    `comparisons` counts all pairs of the panel. `ways` has those, kept or not, that are not
+    compared within units. `levels` says how fast the cells are, where not all pairs are kept.
     """
 
     cells: Sequence[PanelCell]
     unit: Unit
     rule: Rule
     comparisons: int
-    same: NDArray[np.bool_]
+    ways: Mapping[tuple[int, int], Way]
+    levels: Floats | None
     pairs: dict[tuple[int, int], Pair]
     tests: dict[tuple[int, int], PairTest]
 
@@ -52,6 +53,11 @@ class Tested:
         pair = self.pairs.get((b, a))
         return None if pair is None else turned(pair)
 
+    @property
+    def untold(self) -> list[tuple[int, int]]:
+        """The pairs that can't be compared, since other units measured them."""
+        return [pair for pair, way in self.ways.items() if way in UNTOLD]
+
     def needed(self, a: int, b: int, power: float) -> Needed:
         """What would find the effect that was measured, or twice the least that matters."""
         return _needed(
@@ -61,19 +67,29 @@ class Tested:
             replace(self.rule, power=power),
             comparisons=self.comparisons,
             unit=self.unit,
-            paired=bool(self.same[a, b]),
+            paired=(min(a, b), max(a, b)) not in self.ways,
         )
 
 
 def compare_pairs(
     cells: Sequence[PanelCell],
     unit: Unit,
+    units: Sequence[str],
     rule: Rule,
     keep: Sequence[tuple[int, int]] | None = None,
+    levels: Floats | None = None,
 ) -> Tested:
-    """Every pair, corrected for all of them; only those in `keep` (None: all) are in the answer."""
+    """Every pair, corrected for all of them; only those in `keep` (None: all) are in the answer.
+
+    `units` are the names of the units, and `levels`, beside `keep`, those of the cells.
+    """
     family = list(combinations(range(len(cells)), 2))
-    tests, same = _tested(cells, family, keep, unit, rule)
+    matrix = np.stack([cell.mbps for cell in cells], axis=1)
+    same = same_units(matrix)
+    ways: dict[tuple[int, int], Way] = {
+        (i, j): way(cells[i], cells[j], units, unit) for i, j in family if not same[i, j]
+    }
+    tests = _tested(matrix, family, keep, ways, unit, rule)
     pairs = {
         (i, j): _pair(
             cells[i],
@@ -82,7 +98,7 @@ def compare_pairs(
             rule,
             comparisons=len(family),
             unit=unit,
-            paired=bool(same[i, j]),
+            paired=(i, j) not in ways,
         )
         for (i, j), test in tests.items()
     }
@@ -91,35 +107,34 @@ def compare_pairs(
         unit=unit,
         rule=rule,
         comparisons=len(family),
-        same=same,
+        ways=ways,
+        levels=levels,
         pairs=pairs,
         tests=tests,
     )
 
 
 def _tested(
-    cells: Sequence[PanelCell],
+    matrix: Floats,
     family: Sequence[tuple[int, int]],
     keep: Sequence[tuple[int, int]] | None,
+    ways: Mapping[tuple[int, int], Way],
     unit: Unit,
     rule: Rule,
-) -> tuple[dict[tuple[int, int], PairTest], NDArray[np.bool_]]:
+) -> dict[tuple[int, int], PairTest]:
     """The tests of the pairs that are kept, corrected for the whole family."""
-    matrix = np.stack([cell.mbps for cell in cells], axis=1)
-    same = _same_units(matrix)
     few = keep is not None and len(family) * len(matrix) > _MOST_VALUES
     chosen = list(keep) if keep is not None and few else family
-    tests = _tests(matrix, chosen, same, len(family), unit, rule)
+    tests = _tests(matrix, chosen, ways, len(family), unit, rule)
     # What is not tested counts as equal: it makes the correction stricter, never weaker.
     untested: list[float | None] = [1.0] * (len(family) - len(chosen))
     corrected = stats.adjust([*(test.p for test in tests), *untested])
     kept = set(family if keep is None else keep)
-    final = {
+    return {
         pair: replace(test, p_adjusted=p)
         for pair, test, p in zip(chosen, tests, corrected, strict=False)
         if pair in kept
     }
-    return final, same
 
 
 def judge(test: PairTest, rule: Rule) -> PairVerdict:
@@ -138,16 +153,13 @@ def judge(test: PairTest, rule: Rule) -> PairVerdict:
 
 
 def compare_two(
-    a: Floats, b: Floats, rule: Rule, *, paired: bool, comparisons: int, unit: Unit
+    a: Floats, b: Floats, rule: Rule, *, how: Way, comparisons: int, unit: Unit
 ) -> PairTest:
-    """One pair by the test that fits."""
-    compare = stats.compare_paired if paired else stats.compare_unpaired
+    """One pair by the test that fits, if there is one."""
+    if how in UNTOLD:
+        return not_comparable(a, b, how, unit)
+    compare = stats.compare_paired if how == "within" else stats.compare_unpaired
     return compare(a, b, rule, comparisons=comparisons, unit=unit)
-
-
-def are_same_units(a: Floats, b: Floats) -> bool:
-    """Whether to compare within units: unless that loses more than half of what either has."""
-    return bool(_same_units(np.stack([a, b], axis=1))[0, 1])
 
 
 def turned(pair: Pair) -> Pair:
@@ -165,31 +177,22 @@ def turned(pair: Pair) -> Pair:
     )
 
 
-def _same_units(matrix: Floats) -> NDArray[np.bool_]:
-    """`are_same_units` for each two cells, shape (cells, cells)."""
-    there = (~np.isnan(matrix)).astype(np.float64)
-    both = there.T @ there
-    fewest = np.minimum.outer(np.diag(both), np.diag(both))
-    same: NDArray[np.bool_] = (both > 0) & (2 * both >= fewest)
-    return same
-
-
 def _tests(
     matrix: Floats,
     pairs: Sequence[tuple[int, int]],
-    same: NDArray[np.bool_],
+    ways: Mapping[tuple[int, int], Way],
     comparisons: int,
     unit: Unit,
     rule: Rule,
 ) -> list[PairTest]:
-    if comparisons == len(pairs) and all(same[pair] for pair in pairs):
+    if comparisons == len(pairs) and not ways:
         return [test for _, _, test in stats.compare_all_paired(matrix, rule, unit=unit)]
     return [
         compare_two(
             matrix[:, i],
             matrix[:, j],
             rule,
-            paired=bool(same[i, j]),
+            how=ways.get((i, j), "within"),
             comparisons=comparisons,
             unit=unit,
         )
@@ -209,7 +212,7 @@ def _pair(
 ) -> Pair:
     verdict = judge(test, rule)
     needed = None
-    if verdict == "inconclusive":
+    if verdict == "inconclusive" and test.comparable:
         needed = _needed(a, b, test, rule, comparisons=comparisons, unit=unit, paired=paired)
     return Pair(
         a=a.key,
@@ -223,6 +226,7 @@ def _pair(
         verdict=verdict,
         reason=test.reason,
         needed=needed,
+        comparable=test.comparable,
     )
 
 

@@ -180,7 +180,7 @@ def _pair_row(pair: Pair, by: Sequence[str], *, named: bool) -> tuple[str, ...]:
         _spaced(number_text(pair.ratio), interval_text(pair.interval)),
         pair.test,
         p_text(pair.p_adjusted),
-        pair.verdict,
+        pair.verdict if pair.comparable else "can't be told",
     )
 
 
@@ -232,6 +232,7 @@ def _turned(pair: Pair) -> Pair:
         verdict=_OPPOSITE.get(pair.verdict, pair.verdict),  # type: ignore[arg-type]
         reason=pair.reason,
         needed=pair.needed,
+        comparable=pair.comparable,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hps.analyze.comparison import Change, Findings, Rule
-from hps.analyze.gates import Outcome, judge
+from hps.analyze.gates import Outcome, exit_code, judge
 from hps.comparing import NoDataError
 from hps.errors import EXIT_NO_DATA, HpsError
 from hps.gates import parse
@@ -79,7 +79,7 @@ def test_what_is_stored_at_a_path_is_the_baseline(tmp_path: Path) -> None:
     assert found.provenance.runs == 30
 
 
-def test_other_nodes_are_compared_unpaired(tmp_path: Path) -> None:
+def test_other_nodes_can_not_be_told_from_another_time(tmp_path: Path) -> None:
     def fast(chance: Any, number: int) -> SimNode:
         return SimNode(machine_id=f"new-{number}", download_mbps=chance.uniform(190, 210))
 
@@ -90,8 +90,12 @@ def test_other_nodes_are_compared_unpaired(tmp_path: Path) -> None:
     write_fleet(tmp_path / "new", 30, CELLS, started_at=NOW, draw=fast)
     found = findings_of(tmp_path / "new", baseline=str(tmp_path / "old"))
     change = _of(found, "download", chunk_size="5MiB", concurrency=4)
-    assert (change.verdict, change.n) == ("faster", 20)
-    assert change.ratio == pytest.approx(2.0, rel=0.1)
+    assert (change.verdict, change.n, change.ratio, change.p) == ("inconclusive", 0, None, None)
+    assert not change.comparable
+    assert change.reason == "can't be told: other nodes (0 nodes in both, of 30 and 20)"
+    result = judge(parse("regression<=5%"), found)
+    assert result.outcome == "inconclusive"
+    assert exit_code([result]) == EXIT_NO_DATA
 
 
 def test_another_cell_can_be_the_baseline(tmp_path: Path) -> None:
@@ -322,7 +326,8 @@ def test_of_one_node_repetitions_are_compared_with_repetitions(tmp_path: Path) -
     assert (change.verdict, change.n, change.notes) == ("slower", 20, ())
     write_fleet(tmp_path / "elsewhere", 1, CELLS, repetitions=20, seed=5, started_at=THEN)
     found = findings_of(tmp_path / "new", baseline=str(tmp_path / "elsewhere"))
-    assert found.changes[0].notes == ("the baseline was measured on another node",)
+    assert "can't be told: other nodes" in found.changes[0].reason
+    assert _regression(found) == "inconclusive"
 
 
 def test_one_node_is_not_compared_with_a_fleet(tmp_path: Path) -> None:
