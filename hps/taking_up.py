@@ -81,15 +81,15 @@ def take_up(
     home = output / identity.experiment
     here = home / identity.machine_id
     found = None if wish.fresh else _found(plan, wish, home, here, fetched, event)
-    at_work = _why_at_work(found, fetched) if found is not None and found.left(plan) else ""
+    rerun = ("failed",) if wish.once and not wish.rerun else wish.rerun
+    left = found.left(plan, rerun) if found is not None else ()
+    at_work = _why_at_work(found, fetched, writes=bool(left)) if found is not None else ""
     if found is not None and at_work:
         _refuse(wish, at_work)
         event("earlier_run_at_work", run_id=found.run_id, reason=f"{at_work}; a new run begins")
         found = None
     if found is None:
         return _new(plan, identity, here, fetched, event)
-    rerun = ("failed",) if wish.once and not wish.rerun else wish.rerun
-    left = found.left(plan, rerun)
     if not (left or wish.once or wish.rerun or wish.run_id):
         # A person who runs it again wants it measured.
         return _new(plan, identity, here, fetched, event)
@@ -101,7 +101,7 @@ def take_up(
     )
 
 
-def _why_at_work(found: Earlier, fetched: Path) -> str:
+def _why_at_work(found: Earlier, fetched: Path, *, writes: bool) -> str:
     """Why a run may be at work, and must not be gone on with; empty where it has ended.
 
     On another machine it shows by its journal in the bucket alone. One that is on this disk was
@@ -109,7 +109,7 @@ def _why_at_work(found: Earlier, fetched: Path) -> str:
     """
     if alive.is_alive(found.run_id):
         return "it is at work on this machine"
-    if not found.journal.is_relative_to(fetched):
+    if not (writes and found.journal.is_relative_to(fetched)):
         return ""
     age_s = abs(time.time() - found.journal.stat().st_mtime)  # that of its last line
     if age_s >= _SILENT_S:

@@ -14,7 +14,10 @@ from hps.step_kinds import STEP_KINDS
 
 Record = Mapping[str, object]
 # What counts of every result: a run may have a hundred thousand.
-_OF_EACH = ("status", "throughput_mbps", "duration_s", "retries", "reason")
+_OF_EACH = (
+    *("status", "throughput_mbps", "duration_s", "retries", "reason"),
+    *("effective", "disturbed"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ def summarize(records: Iterable[Record]) -> tuple[Row, ...]:
             key, ok = _key(record), record["status"] == "ok"
             whole = key not in groups or (ok and key not in shown)
             shown |= {key} if ok else set()
-            kept = record if whole else {name: record[name] for name in _OF_EACH}
+            kept = record if whole else {name: record.get(name) for name in _OF_EACH}
             groups.setdefault(key, []).append(kept)
     rows = {key: _row(group) for key, group in groups.items()}
     for entry in _list(run.get("merged")):
