@@ -76,10 +76,14 @@ class Stage:
         return path
 
     def run(
-        self, spec: Path, *, env: Mapping[str, str] | None = None, raw_logs: bool = True
+        self,
+        spec: Path,
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        raw_logs: bool = True,
     ) -> Seen:
         """`hps run`; and what is in the bucket afterwards."""
-        arguments = ("run", spec, "--output", self.folder / "out")
+        arguments = ("run", spec, *options, "--output", self.folder / "out")
         seen = watch(
             *arguments, env={**self.env, **(env or {})}, folder=self.folder, raw_logs=raw_logs
         )
@@ -126,32 +130,37 @@ def _journal(seen: Seen) -> str:
     return text
 
 
-def test_a_server_that_repeats_what_it_hears(stage: Stage) -> None:
-    seen = stage.run(stage.spec(stage.echo.endpoint), raw_logs=False)
-    assert seen.code == 1
+@pytest.mark.parametrize(("how", "code"), [("--check", 2), ("--no-check", 1)])
+def test_a_server_that_repeats_what_it_hears(how: str, code: int, stage: Stage) -> None:
+    seen = stage.run(stage.spec(stage.echo.endpoint), how, raw_logs=False)
+    assert seen.code == code
     assert "[PLANTED_ID]" in _journal(seen), "it was said, and taken away"
-    assert any(place.startswith("bucket") and place.endswith(".csv") for place in seen.places)
+    kind = ".jsonl" if how == "--check" else ".csv"
+    assert any(place.startswith("bucket") and place.endswith(kind) for place in seen.places)
     # What was stored is compared and reported by people with other keys, or none.
     for command in (("compare",), ("report", "--output", stage.folder / "report.html")):
         told = watch(*command, stage.folder / "out", env={}, folder=stage.folder)
         stage.check(told)
 
 
-def test_nobody_listens(stage: Stage) -> None:
+@pytest.mark.parametrize(("how", "code"), [("--wait=0s", 1), ("--no-check", 6)])
+def test_nobody_listens(how: str, code: int, stage: Stage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    seen = stage.run(stage.spec(f"http://127.0.0.1:{port}", store=f"http://127.0.0.1:{port}"))
-    assert seen.code == 6
+    seen = stage.run(stage.spec(f"http://127.0.0.1:{port}", store=f"http://127.0.0.1:{port}"), how)
+    assert seen.code == code
 
 
 def test_no_tls_where_it_is_expected(stage: Stage) -> None:
-    assert stage.run(stage.spec(stage.echo.endpoint.replace("http:", "https:"))).code == 1
+    spec = stage.spec(stage.echo.endpoint.replace("http:", "https:"))
+    for how, code in (("--check", 2), ("--no-check", 1)):
+        assert stage.run(spec, how).code == code
 
 
 def test_no_answer_in_time(stage: Stage, proxy_for: ProxyFor) -> None:
     stalls = Rule(match=lambda head: True, action=Stall(seconds=20))
     proxy = proxy_for(stage.server, rules=(stalls,))
-    seen = stage.run(stage.spec(proxy.endpoint, timeout="2s"))
+    seen = stage.run(stage.spec(proxy.endpoint, timeout="2s"), "--no-check")
     assert seen.code == 1
     assert '"status":"timeout"' in _journal(seen)
 
@@ -199,6 +208,7 @@ def test_a_bug_in_the_middle_of_a_run(stage: Stage) -> None:
     (stage.folder / "bug" / "sitecustomize.py").write_text(_BUG)
     seen = stage.run(
         stage.spec(stage.echo.endpoint),
+        "--no-check",
         env={"PYTHONPATH": str(stage.folder / "bug")},
         raw_logs=False,
     )
@@ -246,6 +256,7 @@ def test_a_platform_that_fails(stage: Stage) -> None:
     env = dict.fromkeys(("SALAD_MACHINE_ID", "SALAD_CONTAINER_GROUP_ID"), "../../x")
     seen = stage.run(
         stage.spec(stage.echo.endpoint),
+        "--no-check",
         env={**env, "HPS_METADATA_URL": stage.echo.endpoint},
         raw_logs=False,
     )
@@ -259,7 +270,7 @@ def test_a_proxy_with_a_password(stage: Stage) -> None:
     proxy = stage.planted.env["HTTP_PROXY"]
     spec = stage.spec("http://s3.example.invalid", timeout="5s")
     for value in (proxy, f"{proxy}:not a port"):
-        assert stage.run(spec, env={"HTTP_PROXY": value}).code == 1
+        assert stage.run(spec, env={"HTTP_PROXY": value}).code == 2
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "validate", "node"])
