@@ -106,7 +106,7 @@ def run(
             listener=Noting(listener),
             started_at=started_at,
         )
-        session.check(identity.run_id)
+        session.check(home / f"{identity.run_id}.jsonl")
         why = session.preflight.failure
         if why is not None and not _turns_down(plan.spec, why):
             _put_down(lock, home, besides=home)
@@ -146,12 +146,15 @@ class _Session:
     unread: str = ""
     preflight: Preflight = NOT_CHECKED
 
-    def check(self, run_id: str) -> None:
-        """Try the targets, unless that was not wanted."""
+    def check(self, journal: Path) -> None:
+        """Try the targets, unless that was not wanted; the next run removes what is left of it."""
         if self.options.check and not self.stop.is_set():
+            settling.begin(journal)
             event = self.listener.event
             waiting = Waiting(most_s=self.options.wait_s, sleep=self.stop.wait, event=event)
-            self.preflight = check_targets(self.plan, run_id, self.tools, self.stop, waiting)
+            self.preflight = check_targets(self.plan, journal.stem, self.tools, self.stop, waiting)
+            if not self.preflight.left:
+                settling.end(journal)
         for one in self.preflight.checked:
             if one.left:
                 late = "the check was not given the time"
@@ -174,7 +177,7 @@ class _Session:
         with Journal(path) as stored:
             stored.append(tools.scrubber.record(record))
         not_stored = self.unusable() or self._send_alone(path, home)
-        if not not_stored:
+        if not (not_stored or self.preflight.left):
             settling.end(path)
         return NotBegun(identity=identity, failure=why, not_stored=not_stored)
 

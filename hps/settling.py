@@ -123,7 +123,8 @@ class Settler:
         """Remove what a run left in its own folder of each target. True: nothing is left."""
         plan, operations = self.plan, self.plan.operations
         names = {operation.cell.knobs.target for operation in operations}
-        names.add(plan.spec.node.probe.target or plan.spec.results.target)
+        # The last one is checked before a run, also where no operation uses it.
+        names |= {plan.spec.node.probe.target or "", plan.spec.results.target} - {""}
         most_files = max((operation.cell.knobs.files for operation in operations), default=1)
         folder = run_folder(plan.spec.name, run_id)
         done = [

@@ -28,6 +28,11 @@ class Preflight:
     target: str = ""
     away: Failure | None = None
 
+    @property
+    def left(self) -> bool:
+        """True where something that was written to a target could not be deleted again."""
+        return any(one.left for one in self.checked)
+
 
 NOT_CHECKED = Preflight()
 

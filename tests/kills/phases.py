@@ -10,10 +10,11 @@ from typing import IO
 
 from tests.servers.http_head import RequestHead
 
-START, FETCH, PROBE, PAYLOAD, BETWEEN = "start-up", "fetch", "probe", "payload", "between"
+START, CHECK, FETCH, PROBE = "start-up", "check", "fetch", "probe"
+PAYLOAD, BETWEEN = "payload", "between"
 CLEAN_UP, PUBLISH, END = "clean-up", "publish", "end"
 STEPS = ("upload", "download", "verify", "pause", "delete")
-ALL = (START, FETCH, PROBE, PAYLOAD, *STEPS, BETWEEN, CLEAN_UP, PUBLISH, END)
+ALL = (START, CHECK, FETCH, PROBE, PAYLOAD, *STEPS, BETWEEN, CLEAN_UP, PUBLISH, END)
 _LOOK_S = 0.001  # verifying takes 5 ms
 _EVENTS = {"probe_started": PROBE, "making_payload": PAYLOAD, "run_done": END, "run_skipped": END}
 
@@ -41,9 +42,12 @@ class Phases:
 
     def look_at_request(self, head: RequestHead) -> bool:
         """The match of a rule that befalls no request."""
+        asked = f"/{head.path}/{head.query.get('prefix', '')}"
         if head.method == "GET" and "uploads" in head.query:
             self._enter(CLEAN_UP)
-        elif self.now == START and "/results/" in f"/{head.path}/{head.query.get('prefix', '')}":
+        elif self.now == START and "/check-" in asked:
+            self._enter(CHECK)
+        elif self.now in {START, CHECK} and "/results/" in asked:
             self._enter(FETCH)
         return False
 
@@ -65,7 +69,7 @@ class Phases:
             told = read_lock(self._lock)
             started = str(told.get("operation_started_at", ""))
             # At first it is what an earlier run was ended in.
-            if started != last and self.now not in {START, FETCH}:
+            if started != last and self.now not in {START, CHECK, FETCH}:
                 self._enter(self._steps.get(str(told.get("operation_id")), self.now))
             last = started
 

@@ -19,6 +19,7 @@ from tests.conftest import ProxyFor
 from tests.kills.phases import (
     ALL,
     BETWEEN,
+    CHECK,
     CLEAN_UP,
     END,
     FETCH,
@@ -47,6 +48,7 @@ _WITH_GUARD = 0.15
 # Phases that last longer than an operation, or shorter.
 _LASTS_S = {
     START: 0.8,
+    CHECK: 0.8,
     FETCH: 0.2,
     PROBE: 3.0,
     PAYLOAD: 0.2,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ProxyFor
-from tests.kills.phases import BETWEEN, FETCH, PAYLOAD, PROBE, PUBLISH, START, Phases
+from tests.kills.phases import BETWEEN, CHECK, FETCH, PAYLOAD, PROBE, PUBLISH, START, Phases
 from tests.kills.site import FILES, PATIENCE_S, Ended, Site
 from tests.servers.faults import Respond, Rule, Stall
 from tests.servers.http_head import RequestHead
@@ -23,7 +23,7 @@ from tests.servers.s3_server import S3Server
 
 _FOR_EVER_S = 600.0
 # Before the first operation there is no result.
-_NOTHING_DONE = {FETCH, PROBE, PAYLOAD}
+_NOTHING_DONE = {CHECK, FETCH, PROBE, PAYLOAD}
 # Without a bound it would take the time-outs of three files, each tried three times.
 _BOUND_S = 60.0
 
@@ -57,11 +57,13 @@ def _site(tmp_path: Path, server: S3Server, proxy: RecordingProxy, phase: str) -
     return Site(tmp_path / f"signals-{secrets.token_hex(4)}", server, proxy, phase)
 
 
-def _stopped_while_it_hangs(site: Site, phase: str, match: Callable[[RequestHead], bool]) -> Ended:
+def _stopped_while_it_hangs(
+    site: Site, phase: str, match: Callable[[RequestHead], bool], *options: str
+) -> Ended:
     """How a run ended that got a signal in this phase, while no such request is answered."""
     hangs = Rule(match=match, action=Stall(seconds=_FOR_EVER_S), times=None)
     sent = _Signal(phase)
-    ended = site.run(end=sent, rules=(hangs,))
+    ended = site.run(*options, end=sent, rules=(hangs,))
     assert ended.code == 143, ended.err
     assert time.monotonic() - sent.sent_s < _BOUND_S
     return ended
@@ -76,7 +78,8 @@ def _is_data(head: RequestHead) -> bool:
 
 
 @pytest.mark.parametrize(
-    "phase", [FETCH, PROBE, PAYLOAD, "upload", "download", "verify", "pause", BETWEEN, PUBLISH]
+    "phase",
+    [CHECK, FETCH, PROBE, PAYLOAD, "upload", "download", "verify", "pause", BETWEEN, PUBLISH],
 )
 def test_sigterm_stores_what_is_done_and_leaves_nothing(
     phase: str, server: S3Server, proxy_for: ProxyFor, tmp_path: Path
@@ -149,10 +152,22 @@ def test_a_target_that_hangs_does_not_hold_up_the_end(
 ) -> None:
     site = _site(tmp_path, server, proxy_for(server), "")
 
-    _stopped_while_it_hangs(site, "upload", _is_data)
+    _stopped_while_it_hangs(site, "upload", _is_data, "--no-check")
 
     site.check_sent()
     assert list(site.home.glob("*.open")), "what is left in the bucket is told to the next run"
+    assert site.run().code == 0
+    site.check(set())
+
+
+def test_a_check_that_hangs_does_not_hold_up_the_end(
+    server: S3Server, proxy_for: ProxyFor, tmp_path: Path
+) -> None:
+    site = _site(tmp_path, server, proxy_for(server), "")
+
+    _stopped_while_it_hangs(site, CHECK, _is_data)
+
+    site.check_machine()
     assert site.run().code == 0
     site.check(set())
 
@@ -163,7 +178,7 @@ def test_a_second_signal_ends_it_at_once(
     site = _site(tmp_path, server, proxy_for(server), "")
     hangs = Rule(match=lambda _: True, action=Stall(seconds=_FOR_EVER_S), times=None)
 
-    ended = site.run(end=_Signal(FETCH, twice=True), rules=(hangs,))
+    ended = site.run("--no-check", end=_Signal(FETCH, twice=True), rules=(hangs,))
 
     assert ended.code == 143, ended.err
     assert (site.home / ".lock").exists(), "it has put something in order before its end"
