@@ -107,9 +107,16 @@ def test_a_node_is_skipped_where_it_is_listed_and_in_the_bucket(tmp_path: Path) 
 
 
 def test_a_journal_is_seen_without_what_is_not_ok(tmp_path: Path) -> None:
+    of_all = {
+        "run_id": "20261122T101530123Z-5f3a9c04b7d1",
+        "machine_id": "fleet-1-000",
+        "experiment": "fleet",
+        "spec_sha256": "0" * 64,
+        "started_at": "2026-11-22T10:15:30.123000Z",
+    }
     run = {
         "kind": "run",
-        "machine_id": "fleet-1-000",
+        **of_all,
         "verdict": {"accepted": True},
         "probe": {
             "rtt": {"median_s": 0.0812},
@@ -117,14 +124,28 @@ def test_a_journal_is_seen_without_what_is_not_ok(tmp_path: Path) -> None:
             "download_mbps": {"value": None},
         },
     }
+    of_results: dict[str, object] = {
+        **of_all,
+        "kind": "result",
+        "warmup": False,
+        "reason": "",
+        "cell": {},
+        "effective": None,
+        "observed": None,
+        "duration_s": 1.0,
+        **dict.fromkeys(("step_index", "repetition", "retries"), 0),
+    }
     results = [
-        {"kind": "result", "operation_id": "a", "step": "upload", "status": "ok",
-         "warmup": False, "throughput_mbps": 99.0},
-        {"kind": "result", "operation_id": "b", "step": "download", "status": "invalid",
-         "warmup": False, "throughput_mbps": 150.0},
-    ]  # fmt: skip
+        {"operation_id": "a", "step": "upload", "status": "ok", "throughput_mbps": 99.0},
+        {"operation_id": "b", "step": "download", "status": "invalid", "throughput_mbps": 150.0},
+    ]
     path = tmp_path / "run.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in [run, *results]))
+    path.write_text(
+        "".join(
+            json.dumps(record) + "\n"
+            for record in [run, *({**of_results, **one} for one in results)]
+        )
+    )
     seen = see(path)
     assert seen.rtt_ms == pytest.approx(81.2)
     assert (seen.probe_up_mbps, seen.probe_down_mbps) == (120.0, None)
