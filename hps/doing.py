@@ -251,6 +251,8 @@ class Work:
 
     def _clean_up(self, tally: execute.Tally) -> bool:
         """Remove what may be left in buckets: after the results are sent, for those are dearer."""
+        if self.preflight.failure is not None:
+            return not self.preflight.left  # the next run looks: from here the target is away
         if not (tally.left_behind or self.listener.left_behind):
             return True
         self.listener.left_behind.clear()  # it is tried once more, and that includes all of it

@@ -245,6 +245,8 @@ class _Session:
             if not ((taken.tasks and journal == taken.journal) or alive.is_alive(journal.stem))
         ]
         looked = self.unread or not self.options.wish.run_id
+        if self.preflight.failure is not None:
+            earlier_runs = []  # from here a target is away: another start puts them in order
         lacking = self.settle(earlier_runs, home, again=not looked)
         if not taken.tasks:
             return Finished(run_id=taken.identity.run_id, not_stored=_said("", lacking))

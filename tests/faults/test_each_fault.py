@@ -327,7 +327,7 @@ FAULTS = (
     _fails(
         "redirects elsewhere", _down,
         Respond(status=307, headers={"Location": "http://storage.hps.invalid/x"}), NO_DOWNLOAD,
-        "name_unknown", "GetObject: the name storage.hps.invalid ", 0,
+        "bad_endpoint", "GetObject: the name storage.hps.invalid ", 0,
     ),
     # what has no end but the time-out
     _fails(

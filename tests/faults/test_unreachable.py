@@ -88,9 +88,9 @@ def test_what_is_said_of_an_endpoint_that_cannot_be_used(
         "fine": "",
         "trusted": "",
         "refused": "refused",
-        "nameless": "name_unknown",
-        "misnamed": "tls",
-        "unknown_ca": "tls",
+        "nameless": "bad_endpoint",
+        "misnamed": "bad_certificate",
+        "unknown_ca": "bad_certificate",
     }
     assert f"PutObject: {closed} refuses connections" in ended["refused"]["reason"]
     assert "storage.hps.invalid" in ended["nameless"]["reason"]

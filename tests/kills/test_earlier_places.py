@@ -17,6 +17,14 @@ from tests.servers.s3_server import S3Server
 
 RUN = "20260101T000000000Z-abcdef"
 _MACHINE = "machine-1"
+_RUN_LINE = {
+    "kind": "run",
+    "run_id": RUN,
+    "machine_id": _MACHINE,
+    "experiment": "places",
+    "spec_sha256": "0" * 64,
+    "started_at": "2026-01-01T00:00:00.000000Z",
+}
 _SPEC = """\
 api: hps/v1
 name: {name}
@@ -61,9 +69,8 @@ def test_what_may_be_left_in_a_target_of_then_is_told(site: _Site) -> None:
         "s3": site.place("now"),
         "old": site.place("then"),
         "local": {"provider": "embedded"},
-        "odd": [],
     }
-    run = {"kind": "run", "run_id": RUN, "spec_sha256": "0" * 64, "targets": targets}
+    run = {**_RUN_LINE, "targets": targets}
     site.journal.write_text(f"{json.dumps(run)}\n")
 
     ran = site.run()
@@ -96,7 +103,7 @@ def test_a_journal_that_is_spoilt_stays_as_it_is(line: bytes, site: _Site) -> No
 
 def test_a_sender_that_does_not_start_for_it_is_no_hindrance(site: _Site, tmp_path: Path) -> None:
     """What could not be sent before the run is sent after it."""
-    site.journal.write_text(f'{{"kind":"run","run_id":"{RUN}"}}\n')
+    site.journal.write_text(json.dumps(_RUN_LINE) + "\n")
     wrapper, real, tried = tmp_path / "rclone", shlex.quote(find_rclone()), tmp_path / "tried"
     first = f"[ -e {tried} ] || {{ touch {tried}; exit 1; }}"
     wrapper.write_text(f'#!/bin/sh\ncase "$1" in rcd) {first};; esac\nexec {real} "$@"\n')
@@ -112,7 +119,7 @@ def test_a_sender_that_does_not_start_for_it_is_no_hindrance(site: _Site, tmp_pa
 
 def test_one_that_another_process_goes_on_with_is_left_to_that(site: _Site) -> None:
     """With another output folder, it may have taken the run up from the bucket."""
-    site.journal.write_text(f'{{"kind":"run","run_id":"{RUN}"}}\n')
+    site.journal.write_text(json.dumps(_RUN_LINE) + "\n")
     place = f"T:{site.server.bucket}/now/data/{site.spec.parent.name}/{RUN}/0123456789ab/0.bin"
     env = remote_environment(site.server)
     run_rclone(["copyto", str(site.spec), place], env=env)

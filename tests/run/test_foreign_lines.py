@@ -63,7 +63,8 @@ def test_odd_lines_are_named_and_passed_over(
 
     again = _run(s3_server, tmp_path, output, *more)
 
-    assert again.code == 0, again.err
+    # What only the bucket knows, and is so young, may be at work elsewhere: it is not gone on with.
+    assert again.code == (2 if place == "bucket" and "--rerun" in more else 0), again.err
     if "--fresh" not in more:
         assert "line 2 lacks warmup; line 3 has no throughput_mbps that can be" in again.err
         assert journal.stem in again.err

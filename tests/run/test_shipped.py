@@ -98,7 +98,9 @@ def test_the_published_benchmark_runs_unchanged_with_its_own_variables(
     lines = _rclone_out(s3_server, "cat", f"{folder}/{Path(listed[0]).stem}.jsonl").splitlines()
     upload = next(r for r in map(json.loads, lines) if r.get("step") == "upload")
     assert upload["effective"]["chunk_size_bytes"] == 10 * 1024**2
-    assert upload["effective"]["concurrency"] == 10
+    # On loopback as many may not be seen in flight, and then nothing is told.
+    assert upload["requested"]["concurrency"] == 10
+    assert upload["effective"]["concurrency"] in {None, 10}
     left = _rclone_out(s3_server, "lsf", "-R", "--files-only", f"T:{s3_server.bucket}/published")
     assert all(name.startswith("results/") for name in left.split())
 
