@@ -42,7 +42,16 @@ def _run(
     spec = folder / "gpu.yaml"
     spec.write_text(f"api: hps/v1\nname: gpu\n{targets}{rest}")
     keys = keys_of(server) if server else {}
-    return hps("run", spec, "--output", folder, "--format", "json", env={**keys, **(env or {})})
+    return hps(
+        "run",
+        spec,
+        "--no-check",
+        "--output",
+        folder,
+        "--format",
+        "json",
+        env={**keys, **(env or {})},
+    )
 
 
 def test_load_brings_what_was_uploaded_or_downloaded_to_the_device(tmp_path: Path) -> None:
