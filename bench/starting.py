@@ -93,7 +93,9 @@ def _start() -> Start:
         env = {"PATH": "/usr/bin:/bin", "HOME": name, **keys_of(server)}
         start_s = time.monotonic()
         memory_mib = _run_to_its_end(spec, folder, env)
-        sent = [request for request in proxy.requests() if request.direction == "up"]
+        # The check before a run uploads, too; that is no payload.
+        seen = [request for request in proxy.requests() if request.direction == "up"]
+        sent = [request for request in seen if "/check-" not in request.key]
         first = {
             probe: min(
                 request.started_s for request in sent if ("/probe/" in f"/{request.key}") == probe
