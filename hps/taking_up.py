@@ -197,7 +197,7 @@ def _new(
     if other:
         event("experiment_changed", unfinished_run=other, reason="a new run begins")
     last = _last_id([here, fetched / here.name])
-    if last >= identity.run_id:  # the clock was set back
+    if last > identity.run_id:  # the clock was set back; its own mark is no earlier run
         identity = replace(identity, run_id=new_run_id(datetime.now(UTC), after=last))
     return TakenUp(
         identity=identity,
