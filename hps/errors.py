@@ -38,6 +38,10 @@ class MachineError(HpsError):
     exit_code = EXIT_OPERATION_FAILED
 
 
+class GuardError(HpsError):
+    """The process that ends and removes what this one leaves is gone, and no other can be had."""
+
+
 class MissingProgramError(HpsError):
     """A program that can't be started: it is not there, or none."""
 

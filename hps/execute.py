@@ -20,7 +20,7 @@ from pathlib import Path
 from hps import leftovers
 from hps.catalog.failures import Failure, failure, of_system
 from hps.earlier import Task
-from hps.errors import HpsError, MachineError, MissingProgramError
+from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.limit import LimitError
 from hps.model import Measurement, Operation, Status
 from hps.node import starvation
@@ -302,7 +302,11 @@ def _because_of(kind: str, status: Status, why: Failure | None) -> Failure:
     return replace(why, text=text, hint="") if why else failure("stopped", text)
 
 
-_OF_ERRORS = ((MissingProgramError, "tool_missing"), (MachineError, "disk_error"))
+_OF_ERRORS = (
+    (MissingProgramError, "tool_missing"),
+    (MachineError, "disk_error"),
+    (GuardError, "stopped"),
+)
 _ENDED: Mapping[Status, str] = {
     "failed": "failed",
     "timeout": "took too long",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hps import guard, pidfd
-from hps.errors import HpsError, MachineError, MissingProgramError
+from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.standstill import Looks
 
 TERMINATE_GRACE_S = 3.0
@@ -105,7 +105,7 @@ class Guard:
         try:
             self._write(self._told)
         except BrokenPipeError as error:
-            raise HpsError("the guard process has ended", "was it killed by hand?") from error
+            raise GuardError("the guard process has ended", "was it killed by hand?") from error
 
     def _write(self, told: Iterable[tuple[str, int | str]]) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe

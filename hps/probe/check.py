@@ -229,20 +229,21 @@ def check_all(
     links: Mapping[str, tuple[Link, Target]],
     *,
     multipart: Collection[str],
+    patient: Collection[str],
     waiting: Waiting,
 ) -> tuple[Checked, ...]:
-    """The targets side by side, each within `MOST_S`; one that can't be reached is tried again.
+    """The targets side by side, each within `MOST_S`.
 
-    `multipart` names the targets that uploads in parts go to.
+    `multipart` names the targets that uploads in parts go to, `patient` those that are tried again
+    where they can't be reached.
     """
 
     def patiently(name: str) -> Checked:
         link, target = links[name]
         apart = link.scratch / f"{_NAME}-{name}"
         apart.mkdir(exist_ok=True)
-        return _patiently(
-            replace(link, scratch=apart), target, waiting, multipart=name in multipart
-        )
+        own = waiting if name in patient else replace(waiting, most_s=0.0)
+        return _patiently(replace(link, scratch=apart), target, own, multipart=name in multipart)
 
     with ThreadPoolExecutor(_MOST_AT_ONCE) as pool:
         return tuple(pool.map(patiently, links))

@@ -22,6 +22,7 @@ _COLUMNS = (
     "min",
     "max Mbps",
 )
+_STARVED = "measured while the machine was short of processor time"
 LEGEND = (
     "chunk, streams: what the tool applied to one file; seen: the most chunks in flight at once;\n"
     "conns: the most TCP connections with payload at once; blank: too quick to tell;\n"
@@ -87,12 +88,9 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         if row.same_as is not None and row.moves_payload
     ]
     wrong = [f"! {row.name} {cell_name(row.cell)}: {row.reason}" for row in rows if any(row.not_ok)]
-    starved = [
-        f"~ {row.name} {cell_name(row.cell)}: {row.disturbed} of {row.n} measured while the"
-        " machine was short of processor time"
-        for row in rows
-        if row.disturbed
-    ]
+    disturbed = sum(row.disturbed for row in rows)
+    measured = sum(row.n for row in rows)
+    starved = [f"~ {disturbed} of {measured} {_STARVED}"] if disturbed else []
     return ["\n".join(lines) for lines in (merged, wrong, starved) if lines]
 
 

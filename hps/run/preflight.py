@@ -72,7 +72,7 @@ def check_targets(
         for number, name in enumerate(names)
         if embedded or plan.spec.targets[name].provider != "embedded"
     }
-    checked = check_all(links, multipart=_in_parts(plan), waiting=waiting)
+    checked = check_all(links, multipart=_in_parts(plan), patient=used, waiting=waiting)
     return judge(checked, used, plan.spec.results.target)
 
 

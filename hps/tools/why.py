@@ -213,7 +213,7 @@ _CLOCK = "or this machine's clock is wrong"
 _NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
 _REFUSALS = {status.phrase.lower() for status in http.HTTPStatus if status >= 400}
 # With these an S3 server says more than the status, unless it was asked by HEAD.
-_NEVER_BARE = {200, 400, 403, 404, 405}
+_NEVER_BARE = {400, 403, 404, 405}
 _HEAD_HINTS: Mapping[int, tuple[str, str]] = {
     301: ("wrong_region", "the bucket is in another region"),
     400: ("wrong_region", "the region is wrong, or the session has expired"),

@@ -321,7 +321,7 @@ FAULTS = (
     ),
     _fails(
         "a list that is cut off", _list, Respond(status=200, body=b"<ListBucketResult><Contents>"),
-        UNDELETED, "bad_endpoint",
+        UNDELETED, "bad_answer",
         "the server answered 200 to ListObjects: its text is none of S3's",
     ),
     _fails(

@@ -52,7 +52,7 @@ def test_what_a_starved_machine_measured_carries_it(tmp_path: Path) -> None:
     assert all(result["disturbed"]["cpu_waiting_share"] > 0.25 for result in results), results
     (run_id,) = {result["run_id"] for result in results}
     shown = hps("results", "show", run_id, "--input", output)
-    assert "2 of 2 measured while the machine was short of processor time" in shown.out, shown.err
+    assert "4 of 4 measured while the machine was short of processor time" in shown.out, shown.err
     compared = hps("compare", "--input", output, "--format", "json")
     assert "4 of 4 measurements made while the machine was short" in compared.out, compared.err
     for apart in ("not disturbed", "disturbed=false"):
