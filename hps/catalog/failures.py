@@ -20,7 +20,7 @@ OWNERS: tuple[Owner, ...] = ("experiment", "node", "target", "tool", "hps")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FailureKind:
     """Of a failure: who it belongs to, and what to do where its text does not say more."""
 
     owner: Owner
@@ -28,52 +28,56 @@ class Kind:
 
 
 # Every code there is. `reason_code` of a stored line is one of these.
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, FailureKind] = {
     # The file, the account, its keys and rights: the same on every node.
-    "bad_credentials": Kind("experiment", "check the access key's id and its secret"),
-    "expired_credentials": Kind("experiment", "get new keys, or a new session token"),
-    "no_permission": Kind("experiment", "give the key this right on the bucket"),
-    "no_such_bucket": Kind("experiment", "make the bucket, or correct its name"),
-    "wrong_region": Kind("experiment", "correct the region of the target"),
-    "bad_endpoint": Kind("experiment", "correct the endpoint of the target"),
-    "bad_certificate": Kind(
+    "bad_credentials": FailureKind("experiment", "check the access key's id and its secret"),
+    "expired_credentials": FailureKind("experiment", "get new keys, or a new session token"),
+    "no_permission": FailureKind("experiment", "give the key this right on the bucket"),
+    "no_such_bucket": FailureKind("experiment", "make the bucket, or correct its name"),
+    "wrong_region": FailureKind("experiment", "correct the region of the target"),
+    "bad_endpoint": FailureKind("experiment", "correct the endpoint of the target"),
+    "bad_certificate": FailureKind(
         "experiment", "name its authority in `ca_cert` of the target, or correct the endpoint"
     ),
-    "bad_proxy": Kind("experiment", "see to HTTP_PROXY and HTTPS_PROXY in the environment"),
-    "bad_request": Kind("experiment", "the server takes no such request: look at the target"),
-    "account_closed": Kind("experiment", "see to the account at the provider"),
-    "quota": Kind("experiment", "make room in the account, or raise its quota"),
-    "not_implemented": Kind("experiment", "this server can't do what the experiment asks for"),
-    "bad_experiment": Kind("experiment"),
+    "bad_proxy": FailureKind("experiment", "see to HTTP_PROXY and HTTPS_PROXY in the environment"),
+    "bad_request": FailureKind(
+        "experiment", "the server takes no such request: look at the target"
+    ),
+    "account_closed": FailureKind("experiment", "see to the account at the provider"),
+    "quota": FailureKind("experiment", "make room in the account, or raise its quota"),
+    "not_implemented": FailureKind(
+        "experiment", "this server can't do what the experiment asks for"
+    ),
+    "bad_experiment": FailureKind("experiment"),
     # This machine.
-    "clock_skew": Kind("node", "set this machine's clock"),
-    "disk_full": Kind("node", "make room, or name another folder in TMPDIR"),
-    "disk_error": Kind("node", "look at the disk that holds this path"),
-    "out_of_memory": Kind("node", "less in flight, or a larger limit"),
-    "no_device": Kind("node"),
-    "tool_stopped": Kind("node", "who stops, freezes or debugs programs here?"),
+    "clock_skew": FailureKind("node", "set this machine's clock"),
+    "disk_full": FailureKind("node", "make room, or name another folder in TMPDIR"),
+    "disk_error": FailureKind("node", "look at the disk that holds this path"),
+    "out_of_memory": FailureKind("node", "less in flight, or a larger limit"),
+    "no_device": FailureKind("node"),
+    "tool_stopped": FailureKind("node", "who stops, freezes or debugs programs here?"),
     # The server, or the way to it.
-    "throttled": Kind("target", "the server asks for fewer requests"),
-    "server_error": Kind("target"),
-    "refused": Kind("target"),
-    "unreachable": Kind("target"),
-    "name_unknown": Kind("target"),
-    "tls": Kind("target"),
-    "timeout": Kind("target"),
-    "connection_lost": Kind("target"),
-    "bad_answer": Kind("target", "is it an S3 server that answers there?"),
-    "truncated": Kind("target"),
-    "corrupted": Kind("target"),
-    "not_found": Kind("target"),
+    "throttled": FailureKind("target", "the server asks for fewer requests"),
+    "server_error": FailureKind("target"),
+    "refused": FailureKind("target"),
+    "unreachable": FailureKind("target"),
+    "name_unknown": FailureKind("target"),
+    "tls": FailureKind("target"),
+    "timeout": FailureKind("target"),
+    "connection_lost": FailureKind("target"),
+    "bad_answer": FailureKind("target", "is it an S3 server that answers there?"),
+    "truncated": FailureKind("target"),
+    "corrupted": FailureKind("target"),
+    "not_found": FailureKind("target"),
     # The program that moves the bytes.
-    "tool_crashed": Kind("tool"),
-    "tool_failed": Kind("tool"),
-    "tool_missing": Kind("tool"),
-    "not_as_declared": Kind("tool"),
+    "tool_crashed": FailureKind("tool"),
+    "tool_failed": FailureKind("tool"),
+    "tool_missing": FailureKind("tool"),
+    "not_as_declared": FailureKind("tool"),
     # This program.
-    "stopped": Kind("hps"),
-    "late": Kind("hps", "was this machine or its container asleep, frozen or moved?"),
-    "bug": Kind("hps"),
+    "stopped": FailureKind("hps"),
+    "late": FailureKind("hps", "was this machine or its container asleep, frozen or moved?"),
+    "bug": FailureKind("hps"),
 }
 
 

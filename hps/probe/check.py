@@ -69,7 +69,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class TargetCheck:
     """What a target was found to be. `clock_offset_s`: how far its clock is ahead of this one.
 
     `left` names what could not be deleted again; empty: nothing is left. `whole` is False where the
@@ -104,7 +104,7 @@ class Waiting:
     sleep: Callable[[float], bool]
     event: Callable[..., object] = field(repr=False)
 
-    def again(self, checked: Checked, until_s: float) -> bool:
+    def again(self, checked: TargetCheck, until_s: float) -> bool:
         """True, after a pause, where another try may do better."""
         why, left_s = checked.failure, until_s - time.monotonic()
         if why is None or why.owner != "target" or left_s <= 0:
@@ -203,7 +203,7 @@ class _Check:
         return why
 
 
-def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> Checked:
+def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> TargetCheck:
     """Try one target, in a folder that must be this check's own; at most ten requests.
 
     `ends_s` is when it ends at the latest (monotonic). Never raises for what the target is.
@@ -216,7 +216,7 @@ def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> Chec
         why = of_system(error, link.scratch)
         trying.tried.append(Tried(name="write", duration_s=0.0, failure=why))
     heard = answer(max(0.0, ends_s - time.monotonic()))
-    return Checked(
+    return TargetCheck(
         target=target.name,
         calls=tuple(of_the_way(_with_what_was_heard(one, heard), target) for one in trying.tried),
         clock_offset_s=heard.clock_offset_s,
@@ -231,14 +231,14 @@ def check_all(
     multipart: Collection[str],
     patient: Collection[str],
     waiting: Waiting,
-) -> tuple[Checked, ...]:
+) -> tuple[TargetCheck, ...]:
     """The targets side by side, each within `MOST_S`.
 
     `multipart` names the targets that uploads in parts go to, `patient` those that are tried again
     where they can't be reached.
     """
 
-    def patiently(name: str) -> Checked:
+    def patiently(name: str) -> TargetCheck:
         link, target = links[name]
         apart = link.scratch / f"{_NAME}-{name}"
         apart.mkdir(exist_ok=True)
@@ -249,7 +249,7 @@ def check_all(
         return tuple(pool.map(patiently, links))
 
 
-def _patiently(link: Link, target: Target, waiting: Waiting, *, multipart: bool) -> Checked:
+def _patiently(link: Link, target: Target, waiting: Waiting, *, multipart: bool) -> TargetCheck:
     until_s = time.monotonic() + waiting.most_s
     while True:
         ends_s = time.monotonic() + MOST_S

@@ -11,7 +11,7 @@ from hps.catalog.failures import Failure
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, EXIT_USAGE
 from hps.model import Spec
 from hps.plan import expand
-from hps.probe.check import Checked, Waiting
+from hps.probe.check import TargetCheck, Waiting
 from hps.run.preflight import check_targets
 from hps.running import configure_log
 from hps.scrub import Scrubber
@@ -23,7 +23,7 @@ from hps.surroundings import opened
 class CheckedTargets:
     """What each target was found to be, free of secrets, and the exit code that this comes to."""
 
-    checked: tuple[Checked, ...]
+    checked: tuple[TargetCheck, ...]
     code: int
 
 
@@ -40,14 +40,14 @@ def check_here(
     return CheckedTargets(checked=tuple(_clean(one, scrubber) for one in found.checked), code=code)
 
 
-def _code(checked: tuple[Checked, ...]) -> int:
+def _code(checked: tuple[TargetCheck, ...]) -> int:
     wrong = [one.failure for one in checked if one.failure is not None]
     if any(why.is_of_the_experiment for why in wrong):
         return EXIT_USAGE
     return EXIT_OPERATION_FAILED if wrong else EXIT_OK
 
 
-def _clean(one: Checked, scrubber: Scrubber) -> Checked:
+def _clean(one: TargetCheck, scrubber: Scrubber) -> TargetCheck:
     def clean(why: Failure | None) -> Failure | None:
         return None if why is None else why.told(scrubber.text(why.text))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from hps.catalog.failures import Failure
 from hps.model import Plan, Spec
-from hps.probe.check import Checked, Waiting, check_all
+from hps.probe.check import TargetCheck, Waiting, check_all
 from hps.stop import SignalStop
 from hps.surroundings import Tools
 from hps.targets.own import CHECK, run_folder
@@ -23,7 +23,7 @@ class Preflight:
     `failure`, of the target `target`, is what keeps the run from beginning; None: nothing does.
     """
 
-    checked: tuple[Checked, ...] = ()
+    checked: tuple[TargetCheck, ...] = ()
     failure: Failure | None = None
     target: str = ""
     away: Failure | None = None
@@ -76,7 +76,7 @@ def check_targets(
     return judge(checked, used, plan.spec.results.target)
 
 
-def judge(checked: tuple[Checked, ...], used: Sequence[str], results: str) -> Preflight:
+def judge(checked: tuple[TargetCheck, ...], used: Sequence[str], results: str) -> Preflight:
     """What to make of the checks: a mistake anywhere comes first, then what is away.
 
     Of a target that no data moves to, only a mistake keeps a run from beginning: what a probe that

@@ -7,12 +7,12 @@ from textwrap import wrap
 
 from tabulate import tabulate
 
-from hps.probe.check import CALLS, Checked
+from hps.probe.check import CALLS, TargetCheck
 
 _WIDTH = 78
 
 
-def render(checked: Sequence[Checked]) -> str:
+def render(checked: Sequence[TargetCheck]) -> str:
     """A line for each target, a column for each call, and below what is wrong and what to do."""
     rows = [[one.target, *_outcomes(one), _clock(one)] for one in checked]
     table = tabulate(rows, headers=["target", *CALLS, "clock"], disable_numparse=True)
@@ -20,7 +20,7 @@ def render(checked: Sequence[Checked]) -> str:
     return f"{table}\n\n{wrong or 'all is well'}\n"
 
 
-def as_data(checked: Sequence[Checked]) -> list[dict[str, object]]:
+def as_data(checked: Sequence[TargetCheck]) -> list[dict[str, object]]:
     """The same as JSON: an object a target; times in seconds."""
     return [
         {
@@ -46,16 +46,16 @@ def as_data(checked: Sequence[Checked]) -> list[dict[str, object]]:
     ]
 
 
-def _outcomes(one: Checked) -> Iterator[str]:
+def _outcomes(one: TargetCheck) -> Iterator[str]:
     tried = {call.name: "ok" if call.failure is None else "failed" for call in one.calls}
     yield from (tried.get(name, "-") for name in CALLS)
 
 
-def _clock(one: Checked) -> str:
+def _clock(one: TargetCheck) -> str:
     return "?" if one.clock_offset_s is None else f"{one.clock_offset_s:+.0f} s"
 
 
-def _wrong(one: Checked) -> Iterator[str]:
+def _wrong(one: TargetCheck) -> Iterator[str]:
     for call in one.calls:
         if call.failure is not None:
             yield from wrap(
