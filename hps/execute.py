@@ -107,7 +107,8 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
 class _EqualFailures:
     """Operations in a row that failed with one mistake: what comes after would fail the same way.
 
-    What was not tried, or has nothing to do with a target, tells nothing.
+    What was not tried, or has nothing to do with a target, tells nothing. What a server refuses of
+    one request, such as parts that are too small, is that of a cell, and others may do.
     """
 
     most: int
@@ -119,7 +120,8 @@ class _EqualFailures:
         why = measurement.failure
         if measurement.status == "skipped" or measurement.command is None:
             return None
-        if measurement.status != "failed" or why is None or not why.is_of_the_experiment:
+        of_all = why is not None and why.is_of_the_experiment and why.code not in _OF_A_CELL
+        if measurement.status != "failed" or why is None or not of_all:
             self.count = 0
             return None
         self.count = self.count + 1 if why.code == self.code else 1
@@ -302,6 +304,7 @@ def _because_of(kind: str, status: Status, why: Failure | None) -> Failure:
     return replace(why, text=text, hint="") if why else failure("stopped", text)
 
 
+_OF_A_CELL = {"bad_request", "not_implemented", "bad_experiment"}
 _OF_ERRORS = (
     (MissingProgramError, "tool_missing"),
     (MachineError, "disk_error"),

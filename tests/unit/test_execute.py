@@ -12,7 +12,7 @@ import pytest
 
 from hps import earlier, execute
 from hps.catalog.failures import failure
-from hps.errors import HpsError, MachineError, MissingProgramError
+from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.model import Measurement, Operation
 from hps.plan import expand
 from hps.process import Guard
@@ -95,6 +95,7 @@ def _perform(
             MissingProgramError("no rclone here", "get one"),
             *("no rclone here (get one)", "tool_missing", "tool"),
         ),
+        (GuardError("the guard is gone"), *("the guard is gone", "stopped", "hps")),
         (
             HpsError("no secret is set", "set it"),
             *("no secret is set (set it)", "bad_experiment", "experiment"),
@@ -130,6 +131,9 @@ def test_a_fault_of_the_machine_is_a_failed_result_and_the_run_goes_on(
         # Of two mistakes in turn, and of what is the server's fault, nobody knows what comes next.
         (("expired_credentials", "no_permission"), 3, 6),
         (("server_error",), 3, 6),
+        # What a server refuses of one cell, others may do.
+        (("bad_request",), 3, 6),
+        (("not_implemented",), 3, 6),
         (("expired_credentials", "expired_credentials", "server_error"), 3, 6),
     ],
 )
