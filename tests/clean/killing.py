@@ -51,7 +51,15 @@ def killed_in_the_middle(site: Site) -> str:
         running.wait(PATIENCE_S)
     # Its guard ends what it had started.
     wait_for(lambda: not _is_anyone_at(site.name))
+    wait_for(lambda: _is_quiet(site))
     return str(json.loads(_lock(site).read_text())["run_id"])
+
+
+def _is_quiet(site: Site) -> bool:
+    """True where nothing comes any more: a server may complete an upload that has been given up."""
+    before = site.bucket.names(), site.bucket.begun()
+    time.sleep(0.5)
+    return before == (site.bucket.names(), site.bucket.begun())
 
 
 def is_under_way(site: Site) -> bool:
