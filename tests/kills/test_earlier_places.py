@@ -76,7 +76,7 @@ def test_what_may_be_left_in_a_target_of_then_is_told(site: _Site) -> None:
     ran = site.run()
 
     assert ran.code == 0, ran.err
-    assert site.is_settled()
+    assert site.is_settled(), ran.err
     events = [line for line in ran.err.splitlines() if "earlier_run_elsewhere" in line]
     assert len(events) == 1, ran.err
     assert "old was another place" in events[0]
@@ -96,7 +96,7 @@ def test_a_journal_that_is_spoilt_stays_as_it_is(line: bytes, site: _Site) -> No
     ran = site.run()
 
     assert ran.code == 0, ran.err
-    assert site.is_settled()
+    assert site.is_settled(), ran.err
     assert site.journal.read_bytes() == text
     assert "earlier_run_unreadable" in ran.err
 
@@ -113,7 +113,7 @@ def test_a_sender_that_does_not_start_for_it_is_no_hindrance(site: _Site, tmp_pa
 
     assert tried.exists()
     assert ran.code == 0, ran.err
-    assert site.is_settled()
+    assert site.is_settled(), ran.err
     assert "results_sent_later" in ran.err
 
 
@@ -131,5 +131,5 @@ def test_one_that_another_process_goes_on_with_is_left_to_that(site: _Site) -> N
     assert run_rclone(["cat", place], env=env).stdout == site.spec.read_text()
 
     assert site.run("--fresh").code == 0
-    assert site.is_settled()
+    assert site.is_settled(), ran.err
     assert run_rclone(["cat", place], env=env, check=False).stdout == ""
