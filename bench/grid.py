@@ -12,6 +12,8 @@ from bench.link.settings import Way
 RTTS_MS: tuple[float, ...] = (10, 80, 150, 250)
 RATES_MBPS: tuple[tuple[float, float], ...] = ((20, 50), (130, 240), (300, 300))
 LOSSES_PERCENT: tuple[float, ...] = (0.0, 0.1)
+# How long the queue before the link is, in round trips: shallow, the textbook's, and bloated.
+QUEUES_RTTS: tuple[float, ...] = (0.5, 1.0, 2.5)
 
 MIB = 1024**2
 # What an IP packet of 1500 bytes carries: 20 bytes of IP, 20 of TCP and 12 of its time stamps less.
@@ -27,14 +29,19 @@ _BEGIN_S, _BEGIN_ROUND_TRIPS = 0.3, 10
 
 
 def make(
-    rtt_ms: float, rates_mbps: tuple[float, float], loss_percent: float, congestion: str = "cubic"
+    rtt_ms: float,
+    rates_mbps: tuple[float, float],
+    loss_percent: float,
+    congestion: str = "cubic",
+    queue_rtts: float | None = None,
 ) -> LinkSettings:
-    """One link; rates are those up and down."""
+    """One link; rates are those up and down, and a queue that isn't said holds one round trip."""
     return LinkSettings(
         rtt_s=rtt_ms / 1000,
         up_mbps=rates_mbps[0],
         down_mbps=rates_mbps[1],
         loss=loss_percent / 100,
+        queue_s=None if queue_rtts is None else queue_rtts * rtt_ms / 1000,
         congestion_control=congestion,
         receive_buffer_bytes=RECEIVE_BUFFER_BYTES,
         send_buffer_bytes=SEND_BUFFER_BYTES,
@@ -55,11 +62,16 @@ def links(
 
 
 def name_of(link: LinkSettings) -> str:
-    """`80 ms, 130/240 Mbps, loss 0.1 %, cubic`."""
+    """`80 ms, 130/240 Mbps, loss 0.1 %, cubic, queue 2.5 RTT`; the queue where it was said."""
     return (
         f"{1000 * link.rtt_s:g} ms, {link.up_mbps:g}/{link.down_mbps:g} Mbps, "
         f"loss {100 * link.loss:g} %, {link.congestion_control}"
-    )
+    ) + ("" if link.queue_s is None else f", queue {queue_rtts(link):g} RTT")
+
+
+def queue_rtts(link: LinkSettings) -> float:
+    """How many round trips the queue holds; one where nothing was said."""
+    return 1.0 if link.queue_s is None else round(link.queue_s / link.rtt_s, 6)
 
 
 def payload_mbps(link: LinkSettings, way: Way) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench import grid
+from bench.link import LinkSettings
 from bench.link.settings import WAYS
 from bench.settings import gain, table
 from bench.settings.cases import Setting
 
 Case = Mapping[str, Any]
-# Up and down, loss, congestion control, over HTTPS: all of a link but its distance.
-_Kind = tuple[float, float, float, str, bool]
+# Up and down, loss, congestion control, over HTTPS, queue: all of a link but its distance.
+_Kind = tuple[float, float, float, str, bool, float]
 NOTE = (
     "Mbps of the published commands → of ten chunks at once, as declared; how many times as fast "
     "that is, and how many times as fast the best setting of the sweep, with 95 % intervals, "
@@ -54,19 +56,20 @@ def _said(times: gain.Gain) -> str:
 def _kind(case: Case) -> _Kind:
     link = case["case"]["link"]
     rates = float(link["up_mbps"]), float(link["down_mbps"])
-    return (*rates, float(link["loss"]), link["congestion_control"], case["case"]["tls"])
+    shared = float(link["loss"]), link["congestion_control"], case["case"]["tls"]
+    return (*rates, *shared, grid.queue_rtts(LinkSettings(**link)))
 
 
 def _order(kind: _Kind) -> tuple[object, ...]:
     """By rates, HTTPS last, cubic before BBR."""
-    up_mbps, down_mbps, loss, congestion, tls = kind
-    return up_mbps, down_mbps, tls, congestion != "cubic", loss
+    up_mbps, down_mbps, loss, congestion, tls, queue_rtts = kind
+    return up_mbps, down_mbps, tls, congestion != "cubic", loss, queue_rtts
 
 
 def _words(kind: _Kind) -> str:
-    up_mbps, down_mbps, loss, congestion, tls = kind
+    up_mbps, down_mbps, loss, congestion, tls, queue_rtts = kind
     parts = [f"{up_mbps:g}/{down_mbps:g} Mbps", f"{100 * loss:g} % loss" if loss else "no loss"]
-    return ", ".join([*parts, congestion, *(["HTTPS"] if tls else [])])
+    return ", ".join([*parts, congestion, *(["HTTPS"] if tls else []), f"queue {queue_rtts:g} RTT"])
 
 
 def _rtt_ms(case: Case) -> float:

@@ -95,13 +95,18 @@ def short() -> list[Case]:
 
 
 def chosen(*, wide: bool = False) -> list[Case]:
-    """The published fleet's mean rates at every distance, and one link each for what else matters:
-    packets that are lost, BBR, HTTP/2."""
-    return [
-        *(make(grid.make(rtt_ms, FLEET_MBPS, 0.0), wide=wide) for rtt_ms in grid.RTTS_MS),
-        *(make(grid.make(80, FLEET_MBPS, 0.1, name), wide=wide) for name in ("cubic", "bbr")),
-        with_http2(grid.make(80, FLEET_MBPS, 0.0)),
+    """The published fleet's mean rates at every distance with every queue, and one link each for
+    what else matters: packets that are lost, BBR, HTTP/2."""
+    links = [
+        *(
+            grid.make(rtt_ms, FLEET_MBPS, 0.0, queue_rtts=queue_rtts)
+            for queue_rtts in grid.QUEUES_RTTS
+            for rtt_ms in grid.RTTS_MS
+        ),
+        *(grid.make(80, FLEET_MBPS, 0.1, name, queue_rtts=1.0) for name in ("bbr", "cubic")),
     ]
+    with_tls = with_http2(grid.make(80, FLEET_MBPS, 0.0, queue_rtts=1.0))
+    return [*(make(link, wide=wide) for link in links), with_tls]
 
 
 def whole_grid(*, wide: bool = False) -> list[Case]:
@@ -127,7 +132,7 @@ def make(link: LinkSettings, *, wide: bool = False) -> Case:
     One stream is left out where it would take too long: the published download has that already.
     """
     size_bytes = _size_bytes(link)
-    streams = (1, 2, 4, 8, 16, 32) if wide else (1, 4, 16)
+    streams = (1, 2, 4, 8, 16, 32) if wide else (1, 4)
     slow = _published_s(link, size_bytes) > _MOST_PUBLISHED_S
     settings = _sweep(size_bytes, streams[1:] if slow else streams, wide=wide)
     return Case(link=link, size_bytes=size_bytes, settings=settings)

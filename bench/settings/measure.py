@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ EXPERIMENT = "settings"
 PORT = 9000
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SLOWER = 8.0
-# Of a block in which the machine was busy.
-_TRIES = 3
 _BASE_TIMEOUT_S = 120.0
 _TEMPLATE = """\
 api: hps/v1
@@ -59,14 +56,84 @@ class Outside:
     ca_cert: Path | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """A case whose link is up and whose server runs; the journals of `hps` go below `output`."""
+
+    case: Case
+    bare: published.Published
+    outside: Outside
+    output: Path
+
+    def blocks(
+        self, count: int, seed: int, tries: int, tell: Callable[[str], None]
+    ) -> list[dict[str, Any]]:
+        """Every transfer of so many blocks, judged by what the machine had to spare."""
+        name, transfers = self.case.name, list[dict[str, Any]]()
+        with quiet.watching(self.bare.link.counters) as watch:
+            for block in range(count):
+                tell(f"{name}: block {block + 1} of {count}")
+                transfers += quiet.undisturbed(
+                    lambda attempt, block=block: self._block(block, f"{seed}-{block}-{attempt}"),
+                    watch,
+                    lambda block=block: tell(f"{name}: the machine was busy in block {block + 1}"),
+                    tries=tries,
+                )
+        return transfers
+
+    def _block(self, block: int, seed: str) -> list[dict[str, Any]]:
+        """The sweep in an order of its own, the published commands before or after it by chance."""
+        chance = random.Random(seed)
+        before, order_seed = chance.random() < 0.5, chance.randrange(2**31)
+        parts = [lambda: self.bare.run(block), lambda: self._sweep(order_seed)]
+        done = [one for part in parts[:: 1 if before else -1] for one in part()]
+        return [{"block": block, **one} for one in done]
+
+    def _sweep(self, seed: int) -> list[dict[str, Any]]:
+        case, scratch = self.case, self.bare.scratch
+        spec = scratch / "settings.yaml"
+        spec.write_text(spec_text(case, self.outside, seed), encoding="utf-8")
+        ran = run_hps(
+            self.bare.link,
+            spec,
+            output=self.output,
+            env={**self.outside.env, "TMPDIR": str(scratch), "SALAD_MACHINE_ID": case.machine_id},
+            scratch=scratch,
+            timeout_s=_timeout_s(case),
+        )
+        return [_transfer(record) for record in ran.moved()]
+
+
 def measure(
-    case: Case, *, blocks: int, seed: int, output: Path, tell: Callable[[str], None]
+    case: Case,
+    *,
+    blocks: int,
+    seed: int,
+    output: Path,
+    tell: Callable[[str], None],
+    tries: int = quiet.TRIES,
 ) -> dict[str, Any]:
     """Run a case; returns plain data, with one entry in `transfers` for each.
 
     The journals of `hps` go below `output`. Raises `HpsError` where it can't be run.
     """
     shutil.rmtree(output / EXPERIMENT / case.machine_id, ignore_errors=True)
+    with _bench(case, output) as bench:
+        transfers = bench.blocks(blocks, seed, tries, tell)
+        counters = bench.bare.link.counters()
+    ways = (counters.up, counters.down)
+    return {
+        "name": case.name,
+        "machine_id": case.machine_id,
+        "declared": asdict(case.declared),
+        "kernel_drops": sum(way.kernel_drops for way in ways),
+        "mean_late_s": max(way.mean_late_s for way in ways),
+        "transfers": transfers,
+    }
+
+
+@contextlib.contextmanager
+def _bench(case: Case, output: Path) -> Iterator[_Bench]:
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hps-settings-")))
         guard = stack.enter_context(process.Guard())
@@ -79,41 +146,9 @@ def measure(
             size_bytes=case.size_bytes,
             scratch=scratch,
             guard=guard,
-            timeout_s=_BASE_TIMEOUT_S + _SLOWER * case.block_s(),
+            timeout_s=_timeout_s(case),
         )
-        watch = stack.enter_context(quiet.watching())
-        transfers: list[dict[str, Any]] = []
-        for block in range(blocks):
-            tell(f"{case.name}: block {block + 1} of {blocks}")
-            for attempt in range(_TRIES):
-                order = f"{seed}-{block}-{attempt}"
-                done = list(_block(case, block, order, bare, outside, output))
-                watch.look()
-                judged = [judge(one, watch) for one in done]
-                if not any(one["void"] for one in judged):
-                    break
-                tell(f"{case.name}: the machine was busy; block {block + 1} is void")
-            transfers += judged
-        counters = link.counters()
-    ways = (counters.up, counters.down)
-    return {
-        "name": case.name,
-        "machine_id": case.machine_id,
-        "declared": asdict(case.declared),
-        "kernel_drops": sum(way.kernel_drops for way in ways),
-        "mean_late_s": max(way.mean_late_s for way in ways),
-        "transfers": transfers,
-    }
-
-
-def judge(transfer: dict[str, Any], watch: quiet.Watch) -> dict[str, Any]:
-    """The transfer with what the machine had to spare; `why` says where that was too little."""
-    start_s = datetime.fromisoformat(transfer["started_at"]).timestamp()
-    spare = watch.spare(start_s, start_s + transfer["duration_s"])
-    void = spare.why_void
-    why = transfer["why"] or void
-    mbps = None if void else transfer["mbps"]
-    return {**transfer, "mbps": mbps, "why": why, "void": bool(void), **asdict(spare)}
+        yield _Bench(case=case, bare=bare, outside=outside, output=output)
 
 
 def tell(text: str) -> None:
@@ -131,36 +166,12 @@ def spec_text(case: Case, outside: Outside, seed: int) -> str:
         concurrencies=", ".join(f"{one.streams}" for one in case.settings),
         http2=", ".join(str(one.http2).lower() for one in case.settings),
         seed=seed,
-        timeout_s=_BASE_TIMEOUT_S + _SLOWER * case.block_s(),
+        timeout_s=_timeout_s(case),
     )
 
 
-def _block(
-    case: Case,
-    block: int,
-    seed: str,
-    bare: published.Published,
-    outside: Outside,
-    output: Path,
-) -> Iterator[dict[str, Any]]:
-    """The sweep in an order of its own, the published commands before or after it by chance."""
-    chance = random.Random(seed)
-    before, order_seed = chance.random() < 0.5, chance.randrange(2**31)
-    spec = bare.scratch / "settings.yaml"
-    spec.write_text(spec_text(case, outside, order_seed), encoding="utf-8")
-    if before:
-        yield from ({"block": block, **done} for done in bare.run(block))
-    ran = run_hps(
-        bare.link,
-        spec,
-        output=output,
-        env={**outside.env, "TMPDIR": str(bare.scratch), "SALAD_MACHINE_ID": case.machine_id},
-        scratch=bare.scratch,
-        timeout_s=_BASE_TIMEOUT_S + _SLOWER * case.block_s(),
-    )
-    yield from ({"block": block, **_transfer(record)} for record in ran.moved())
-    if not before:
-        yield from ({"block": block, **done} for done in bare.run(block))
+def _timeout_s(case: Case) -> float:
+    return _BASE_TIMEOUT_S + _SLOWER * case.block_s()
 
 
 def _transfer(record: Record) -> dict[str, Any]:

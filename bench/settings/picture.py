@@ -1,4 +1,4 @@
-"""Measured cases -> throughput over concurrency by round-trip time, without loss and with."""
+"""Measured cases -> throughput over concurrency by round-trip time, a row for each queue."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import grid
 from bench.link.settings import Way
 from bench.settings import gain, table
-from bench.settings.cases import FLEET_MBPS, PUBLISHED_STREAMS, Setting
+from bench.settings.by_queue import is_plain, link_of
+from bench.settings.cases import PUBLISHED_STREAMS, Setting
 
 NAME = "throughput-by-rtt"
 _TITLES: Mapping[Way, str] = {"up": "Upload", "down": "Download"}
@@ -21,7 +23,7 @@ Row = dict[str, Any]
 
 def draw(measured: Sequence[Case], folder: Path) -> list[Path]:
     """Write `throughput-by-rtt.svg` and `.png` into a folder; nothing where there is no data."""
-    rows = [row for case in measured if _is_drawn(case) for row in _rows(case)]
+    rows = [row for case in measured if is_plain(case) for row in _rows(case)]
     if not rows:
         return []
     import vl_convert  # noqa: PLC0415 - slow to import
@@ -34,33 +36,21 @@ def draw(measured: Sequence[Case], folder: Path) -> list[Path]:
     return [svg, png]
 
 
-def _is_drawn(case: Case) -> bool:
-    """Links that differ in distance and loss alone: the fleet's rates, cubic, plain HTTP/1.1."""
-    link = case["case"]["link"]
-    if case["case"]["tls"] or link["congestion_control"] != "cubic":
-        return False
-    return (link["up_mbps"], link["down_mbps"]) == FLEET_MBPS
-
-
 def _rows(case: Case) -> Iterator[Row]:
     """For each number of streams the best of its chunk sizes, and the published commands."""
     link = case["case"]["link"]
-    name = f"{1000 * link['rtt_s']:g} ms"
+    name, queue = f"{1000 * link['rtt_s']:g} ms", grid.queue_rtts(link_of(case))
     of_rates = f"{link['up_mbps']:g} Mbps up, {link['down_mbps']:g} down"
     for way, title in _TITLES.items():
         found = table.rates(case, way)
         shared = {"rtt": name, "rtt_s": link["rtt_s"], "rates": of_rates,
-                  "loss": link["loss"], "panel": f"{title}, {_loss(link)}"}  # fmt: skip
+                  "queue": queue, "panel": f"{title}, queue {queue:g} RTT"}  # fmt: skip
         published = gain.mean(found[table.PUBLISHED])
         if published is not None:
             yield {**shared, "what": "published", "streams": PUBLISHED_STREAMS[way],
                    "mbps": round(published, 2)}  # fmt: skip
         for streams, mbps in sorted(_best_by_streams(case, way).items()):
             yield {**shared, "what": "hps", "streams": streams, "mbps": round(mbps, 2)}
-
-
-def _loss(link: Mapping[str, Any]) -> str:
-    return f"{100 * link['loss']:g} % loss" if link["loss"] else "no loss"
 
 
 def _best_by_streams(case: Case, way: str) -> dict[int, float]:
@@ -97,7 +87,9 @@ def _chart(rows: Sequence[Row]) -> dict[str, Any]:
         swept.mark_point(filled=True, size=60, opacity=1),
         published.mark_point(shape="diamond", size=190, strokeWidth=2.5, filled=False, opacity=1),
     ).properties(width=330, height=220)
-    panels = dict.fromkeys(row["panel"] for row in sorted(rows, key=lambda row: float(row["loss"])))
+    panels = dict.fromkeys(
+        row["panel"] for row in sorted(rows, key=lambda row: float(row["queue"]))
+    )
     titled = chart.facet(
         facet=altair.Facet("panel:N", title=None, sort=list(panels)),
         data=altair.InlineData(values=list(rows)),

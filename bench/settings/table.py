@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,21 +15,23 @@ from bench.settings.cases import MIB, Setting
 
 Case = Mapping[str, Any]
 PUBLISHED = "published"
+CORES = os.cpu_count() or 1
 _HEADERS = ("link", "", "MiB", "published ran", "Mbps", "declared ran", "Mbps", "times",
-            "best ran", "Mbps", "times the published")  # fmt: skip
+            "best ran", "Mbps", "times the published", "least idle")  # fmt: skip
 _HTTP_HEADERS = ("link", "", "setting", "HTTP/1.1, Mbps", "conns", "HTTP/2, Mbps", "conns",
                  "HTTP/1.1 over HTTP/2")  # fmt: skip
 _NOTE = (
     "Ran: streams in flight x chunk, as the log shows, and TCP connections where they were others. "
-    "Mbps: geometric means over {blocks} blocks, of the whole process. Times: ratios within "
-    "blocks, with 95 % intervals; the best setting of each block is that of the other blocks."
+    "Mbps: geometric means over {blocks} blocks (slowest to fastest), of the whole process. "
+    "Times: ratios within blocks, with 95 % intervals; the best setting of each block is that of "
+    "the other blocks. Least idle: of {cores} processors, during any of these transfers."
 )
 
 
 def text(measured: Sequence[Case]) -> str:
     """The gains, and HTTP/1.1 against HTTP/2 where it was measured."""
     rows = [row for case in measured for way in WAYS for row in _row(case, way)]
-    parts = [drawn(rows, _HEADERS), _NOTE.format(blocks=_blocks(measured)) + _late(measured)]
+    parts = [drawn(rows, _HEADERS), _note(measured)]
     http = [row for case in measured for way in WAYS for row in _http_rows(case, way)]
     if http:
         parts.append(drawn(http, _HTTP_HEADERS))
@@ -78,6 +81,7 @@ def _row(case: Case, way: str) -> Iterator[list[str]]:
         "" if best is None else _ran(case, way, best),
         "" if best is None else _mbps(found[best]),
         _times(gain.gain_of_best(found, published)),
+        _least_idle(case, way),
     ]
 
 
@@ -127,20 +131,24 @@ def _most_common(case: Case, way: str, name: str, what: str) -> str:
 
 
 def _mbps(found: gain.Rates) -> str:
-    mean = gain.mean(found)
-    return "" if mean is None else f"{mean:.1f}"
+    mean, known = gain.mean(found), [rate for rate in found if rate]
+    return "" if mean is None else f"{mean:.1f} ({min(known):.1f} to {max(known):.1f})"
 
 
 def _times(found: gain.Gain | None) -> str:
     return "" if found is None else found.text()
 
 
-def _late(measured: Sequence[Case]) -> str:
-    """Links at the same time share the processors: packets that left late would say so."""
-    late_s = [case["mean_late_s"] for case in measured if "mean_late_s" in case]
-    if not late_s:
-        return ""
-    return f" Packets left at most {1000 * max(late_s):.2f} ms late, as a mean of a link."
+def _least_idle(case: Case, way: str) -> str:
+    return f"{min(one['idle_cores'] for one in case['transfers'] if one['way'] == way):.2f}"
+
+
+def _note(measured: Sequence[Case]) -> str:
+    late_s = max(case["mean_late_s"] for case in measured)
+    return (
+        _NOTE.format(blocks=_blocks(measured), cores=CORES)
+        + f" Packets left at most {1000 * late_s:.2f} ms late, as a mean of a link."
+    )
 
 
 def _blocks(measured: Sequence[Case]) -> str:

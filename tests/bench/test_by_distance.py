@@ -45,9 +45,9 @@ def test_a_link_has_a_row_each_way_and_a_column_for_its_distance() -> None:
     head, _, *rows = _rows(text)
     assert head == ["link", "", "10 ms", "250 ms"]
     assert [row[:2] for row in rows[::2]] == [
-        ["130/240 Mbps, no loss, cubic", "up"],
-        ["130/240 Mbps, 0.1 % loss, cubic", "up"],
-        ["130/240 Mbps, no loss, cubic, HTTPS", "up"],
+        ["130/240 Mbps, no loss, cubic, queue 1 RTT", "up"],
+        ["130/240 Mbps, 0.1 % loss, cubic, queue 1 RTT", "up"],
+        ["130/240 Mbps, no loss, cubic, HTTPS, queue 1 RTT", "up"],
     ]
     assert rows[1][2].startswith("110 → 110<br>1.00 (")
     assert rows[1][3].startswith("10 → 20.1<br>**2.01 (")

@@ -69,6 +69,7 @@ def _transfer(block: int, way: str, setting: Setting | None, mbps: float | None)
         "chunk_bytes": 10 * MIB,
         "connections": 1 if setting and setting.http2 else streams,
         "retries": 0,
+        "idle_cores": 0.75,
     }
 
 
@@ -90,6 +91,7 @@ def _measured(*, http2: bool = False, failed: bool = False) -> dict[str, Any]:
         "name": case.name,
         "declared": {"chunk_bytes": 10 * MIB, "streams": 10, "http2": False},
         "kernel_drops": 0,
+        "mean_late_s": 0.0001,
         "transfers": transfers,
         "case": case.key(3, 0),
     }
@@ -102,11 +104,12 @@ def _cells(line: str) -> list[str]:
 def test_the_table_says_what_ran_and_what_it_gains() -> None:
     _, _, up, down, *_ = table.text([_measured()]).splitlines()
     assert _cells(up)[1:] == [
-        "up", "100", "4 x 10 MiB", "50.0", "10 x 10 MiB", "100.0", "2.00 (2.00 to 2.00)",
-        "10 x 10 MiB", "100.0", "2.00 (2.00 to 2.00)",
+        "up", "100", "4 x 10 MiB", "50.0 (50.0 to 50.0)",
+        "10 x 10 MiB", "100.0 (100.0 to 100.0)", "2.00 (2.00 to 2.00)",
+        "10 x 10 MiB", "100.0 (100.0 to 100.0)", "2.00 (2.00 to 2.00)", "0.75",
     ]  # fmt: skip
     assert _cells(down)[3] == "1 x 10 MiB"
-    assert _cells(down)[-1] == "4.00 (4.00 to 4.00)"
+    assert _cells(down)[-2] == "4.00 (4.00 to 4.00)"
     assert table.failures([_measured()]) == []
 
 
@@ -114,7 +117,10 @@ def test_http2_is_shown_beside_http1() -> None:
     text = table.text([_measured(http2=True)])
     assert "10 on 1 connection" not in text
     rows = [_cells(line) for line in text.splitlines() if "| 10 x 10 MiB | 100.0" in line]
-    assert rows[-1][2:] == ["10 x 10 MiB", "100.0", "10", "25.0", "1", "4.00 (4.00 to 4.00)"]
+    assert rows[-1][2:] == [
+        "10 x 10 MiB", "100.0 (100.0 to 100.0)", "10", "25.0 (25.0 to 25.0)", "1",
+        "4.00 (4.00 to 4.00)",
+    ]  # fmt: skip
 
 
 def test_a_setting_that_failed_is_told_and_is_not_the_best() -> None:

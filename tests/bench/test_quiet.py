@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from bench import quiet
-from bench.quiet import Look, Watch
-from bench.settings.measure import judge
+from bench.quiet import Look, Watch, judge
 
 _STARTED = "2026-11-22T10:00:00.000000Z"
 _AT_S = 1795341600.0
