@@ -151,14 +151,14 @@ def watching(link: Callable[[], Counters] | None = None) -> Iterator[Watch]:
 def judge(transfer: Transfer, watch: Watch) -> dict[str, Any]:
     """The transfer with what the machine had to spare; `why` says where that was too little.
 
-    A transfer is plain data: `started_at`, `duration_s`, `why`, and `mbps`, which a void one lacks.
+    A transfer is plain data: `started_at`, `duration_s`, `why`, and perhaps `mbps`, of which a void
+    one has None.
     """
     start_s = datetime.fromisoformat(transfer["started_at"]).timestamp()
     spare = watch.spare(start_s, start_s + transfer["duration_s"])
     void = spare.why_void
-    mbps = None if void else transfer["mbps"]
-    judged = {"mbps": mbps, "why": transfer["why"] or void, "void": bool(void)}
-    return {**transfer, **judged, **asdict(spare)}
+    judged = {**transfer, "why": transfer["why"] or void, "void": bool(void), **asdict(spare)}
+    return judged | {"mbps": None} if void and "mbps" in transfer else judged
 
 
 def undisturbed(

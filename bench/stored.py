@@ -12,10 +12,13 @@ Entry = Mapping[str, Any]
 
 
 class Stored:
-    """The entries of a file; an entry's `case` says what was measured, and counts once."""
+    """The entries of a file; an entry's `case` says what was measured, and counts once.
 
-    def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        self._path = path
+    `undisturbed`: one that a busy machine measured is not found again, see `bench.quiet`.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool = False, undisturbed: bool = False) -> None:
+        self._path, self._undisturbed = path, undisturbed
         path.parent.mkdir(parents=True, exist_ok=True)
         if fresh:
             path.unlink(missing_ok=True)
@@ -23,7 +26,8 @@ class Stored:
 
     def find(self, case: Entry) -> Entry | None:
         """What is stored of a case."""
-        return self._entries.get(_key(case))
+        entry = self._entries.get(_key(case))
+        return None if entry and self._undisturbed and is_void(entry) else entry
 
     def add(self, entry: Entry) -> None:
         """Keep it, on disk before anything else is done."""
@@ -34,6 +38,11 @@ class Stored:
             stream.flush()
             os.fsync(stream.fileno())
         self._entries[_key(entry["case"])] = json.loads(json.dumps(entry))
+
+
+def is_void(entry: Entry) -> bool:
+    """True where the whole, or one of its transfers, says that the machine was busy."""
+    return bool(entry.get("void")) or any(one.get("void") for one in entry.get("transfers", ()))
 
 
 def _key(case: Entry) -> str:

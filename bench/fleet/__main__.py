@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench import grid, leaving, written
+from bench import grid, leaving, quiet, written
 from bench.fleet import table
 from bench.fleet.bucket import Bucket
 from bench.fleet.draw import Node, draw
@@ -43,14 +43,22 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     bucket = Bucket(root=(folder / "bucket").absolute())
     nodes = draw(options.nodes, options.seed)
-    entries = _run_all(nodes, options.size, bucket, Stored(folder / "nodes.jsonl"))
+    quiet.check_before(options.write)
+    tries = quiet.TRIES if options.write else 1
+    stored = Stored(folder / "nodes.jsonl", undisturbed=options.write)
+    entries = _run_all(nodes, options.size, bucket, stored, tries)
     if not entries:
         return EXIT_OPERATION_FAILED
     gathered = gather(bucket, folder, _tell)
     text = f"{written.machine()}\n\n{table.text(nodes, entries, gathered.seen, options.size)}"
     print(f"{gathered.compared}\n\n## {HEADING}\n\n{text}")
     _tell(f"the page: {gathered.page}")
-    if options.write:
+    void = [entry for entry in entries if entry["void"]]
+    for entry in void:
+        _tell(f"{entry['machine_id']}: {entry['void']}")
+    if options.write and void:
+        _tell("nothing was published: run these again on a machine that does nothing else")
+    elif options.write:
         written.write(HEADING, text)
     good = len(entries) == len(nodes) and all(entry["outcome"] != "not ok" for entry in entries)
     return EXIT_OK if good else EXIT_OPERATION_FAILED
@@ -69,7 +77,7 @@ def find(case: Mapping[str, Any], bucket: Bucket, stored: Stored) -> Mapping[str
 
 
 def _run_all(
-    nodes: Sequence[Node], size_mib: int, bucket: Bucket, stored: Stored
+    nodes: Sequence[Node], size_mib: int, bucket: Bucket, stored: Stored, tries: int
 ) -> list[Mapping[str, Any]]:
     """The entries of all nodes that came to an end; one that did not leaves the others alone."""
     told = versions()
@@ -83,12 +91,21 @@ def _run_all(
     for node, case, entry in zip(nodes, cases, found, strict=True):
         if entry is None:
             _tell(f"{len(entries)}/{len(nodes)} nodes done, {left.text()}; {_name(node)}")
-            done = _run(node, size_mib, bucket)
+            done = _undisturbed(node, size_mib, bucket, tries)
             left.ended(node, done)
             if done is not None:
                 stored.add({"case": case, **done})
                 entries.append(done)
     return entries
+
+
+def _undisturbed(node: Node, size_mib: int, bucket: Bucket, tries: int) -> dict[str, Any] | None:
+    """Run again while a transfer of it is void and tries are left."""
+    for _ in range(tries):
+        done = _run(node, size_mib, bucket)
+        if done is None or not done["void"]:
+            break
+    return done
 
 
 def _run(node: Node, size_mib: int, bucket: Bucket) -> dict[str, Any] | None:
@@ -101,7 +118,7 @@ def _run(node: Node, size_mib: int, bucket: Bucket) -> dict[str, Any] | None:
         _tell(f"{node.machine_id} came to no end: {error}")
         bucket.forget(EXPERIMENT, node.machine_id)
         return None
-    _tell(f"  {done['outcome']} in {done['took_s']:.0f} s")
+    _tell(f"  {done['outcome']} in {done['took_s']:.0f} s{'; ' * bool(done['void'])}{done['void']}")
     return done
 
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import grid
+from bench import grid, quiet
 from bench.fleet.bucket import Bucket
 from bench.fleet.draw import Node
 from bench.link import Counters, Link
 from bench.node_run import REPOSITORY, RunError
 from hps.errors import EXIT_NODE_REJECTED, EXIT_OK, EXIT_OPERATION_FAILED
+from hps.store import journal, lines
 
 EXPERIMENT = "salad-r2-benchmark"
 SPEC = REPOSITORY / "experiments" / f"{EXPERIMENT}.yaml"
@@ -57,13 +58,26 @@ def measure(node: Node, size_mib: int, bucket: Bucket) -> dict[str, Any]:
         bucket.outside(link) as env,
     ):
         scratch = Path(name)
-        code = _run(node, size_mib, link, env, scratch)
+        with quiet.watching(link.counters) as watch:
+            code = _run(node, size_mib, link, env, scratch)
+            watch.look()
         stored = bucket.journals(EXPERIMENT, node.machine_id)
         if code not in OUTCOMES or not stored:
             raise RunError(code, _said(scratch))
-        health = _health(link.settle())
+        health = _health(link.settle()) | {"void": _void(stored[-1], watch)}
     took_s = round(time.monotonic() - started_s, 1)
     return {"machine_id": node.machine_id, "outcome": OUTCOMES[code], "took_s": took_s, **health}
+
+
+def _void(path: Path, watch: quiet.Watch) -> str:
+    """Why a transfer that the node stored says nothing of its link; empty where all do."""
+    moved = [
+        record
+        for record in journal.settled(lines.read(path).records)
+        if record["kind"] == "result" and record["step"] in {"upload", "download"}
+    ]
+    judged = [quiet.judge({**record, "why": ""}, watch) for record in moved]
+    return next((one["why"] for one in judged if one["void"]), "")
 
 
 def _run(node: Node, size_mib: int, link: Link, env: Mapping[str, str], scratch: Path) -> int:

@@ -115,6 +115,7 @@ def _counts(nodes: Sequence[Node], entries: Sequence[Mapping[str, Any]]) -> str:
     capped = sum(node.capped for node in nodes)
     dropped = sum(entry["kernel_drops"] > 0 for entry in entries)
     late = sum(entry["most_late_s"] > _LATE_S for entry in entries)
+    void = sum(bool(entry["void"]) for entry in entries)
     lines = [
         f"nodes drawn: {len(nodes)}, {capped} of them with a rate above {MOST_MBPS:g} Mbps, "
         f"which is cut to that",
@@ -123,7 +124,8 @@ def _counts(nodes: Sequence[Node], entries: Sequence[Mapping[str, Any]]) -> str:
         f"ran: {outcomes['ran']}; with an operation that is not ok: {outcomes['not ok']}; "
         f"without an end: {len(nodes) - len(entries)}",
         f"links that this machine was too slow for (packets dropped unseen): {dropped}; "
-        f"with packets more than {1000 * _LATE_S:.0f} ms late at some time: {late}",
+        f"with packets more than {1000 * _LATE_S:.0f} ms late at some time: {late}; "
+        f"void, since it had too little to spare during a transfer: {void}",
     ]
     return "\n".join(f"- {line}" for line in lines)
 

@@ -20,9 +20,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench import leaving, written
+from bench import leaving, quiet, written
 from bench.node_run import versions
-from bench.settings import by_distance, cases, picture, table
+from bench.settings import by_distance, by_queue, cases, picture, table
 from bench.settings.measure import EXPERIMENT, measure, tell
 from bench.stored import Stored
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
@@ -40,10 +40,12 @@ def main() -> int:
     chosen = _cases(options)
     if options.fresh:
         shutil.rmtree(options.output / EXPERIMENT, ignore_errors=True)
-    stored = Stored(options.output / _FILE, fresh=options.fresh)
+    again = options.write and not options.stored
+    stored = Stored(options.output / _FILE, fresh=options.fresh, undisturbed=again)
     told = versions()
     keys = {case: {**case.key(options.blocks, options.seed), **told} for case in chosen}
     missing = [case for case in chosen if stored.find(keys[case]) is None]
+    quiet.check_before(again and bool(missing))
     have = len(chosen) - len(missing)
     tell(f"{len(chosen)} links, {have} of them stored; {_left(missing, options)}")
     for case, entry in _measured([] if options.stored else missing, options):
@@ -72,7 +74,8 @@ def _measured(
 
 def _report(measured: Sequence[Any], links: int, options: argparse.Namespace) -> int:
     part = "" if len(measured) == links else f" {len(measured)} of {links} links are measured."
-    tables = [by_distance.text(measured), table.text(measured)] if measured else []
+    made = (by_queue, by_distance, table)
+    tables = [one.text(measured) for one in made] if measured else []
     text = "\n\n".join([f"{written.machine()}{part}", *filter(None, tables)])
     print(f"## {HEADING}\n\n{text}")
     failed = table.failures(measured)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bench import leaving, written
+from bench import leaving, quiet, written
 from bench.link import Link
 from bench.stored import Stored
 from bench.tools import cases, programs, table
@@ -40,17 +40,20 @@ def main() -> int:
     cases.check_terms(terms, sizes_bytes)
     chosen = cases.choose(options.links, sizes_bytes, options.blocks, everywhere=options.everywhere)
     _check_link(chosen)
+    quiet.check_before(options.write)
     venv = options.venv.absolute()
     programs.install(venv, _tell)
     installed = programs.find(venv, options.aws)
     found = _measure(chosen, terms, installed, options)
     text = f"{written.machine()}\n\n{table.text(found, installed.missing)}"
     print(f"## {HEADING}\n\n{text}")
-    if options.write:
-        written.write(HEADING, text)
     failed = list(found.failures())
+    if options.write and not failed:
+        written.write(HEADING, text)
     for line in failed:
         _tell(f"failed: {line}")
+    if options.write and failed:
+        _tell("nothing was published")
     return EXIT_OPERATION_FAILED if failed else EXIT_OK
 
 
@@ -60,13 +63,22 @@ def _measure(
     installed: programs.Programs,
     options: argparse.Namespace,
 ) -> Findings:
-    listed, stored = tools(installed), Stored(options.output, fresh=options.fresh)
+    listed = tools(installed)
+    stored = Stored(options.output, fresh=options.fresh, undisturbed=options.write)
     checks = check(listed, terms, _tell)
     measured = []
     for number, case in enumerate(chosen):
         left = _left(chosen[number:], terms, sum(tool.timed for tool in listed))
         _tell(f"{number + 1}/{len(chosen)} {case.name}, {left}")
-        blocks = compare(case, listed, terms, seed=options.seed, stored=stored, tell=_tell)
+        blocks = compare(
+            case,
+            listed,
+            terms,
+            seed=options.seed,
+            stored=stored,
+            tell=_tell,
+            tries=quiet.TRIES if options.write else 1,
+        )
         measured.append((case, blocks))
     return Findings(terms=terms, tools=listed, checks=checks, measured=measured)
 

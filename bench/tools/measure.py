@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import quiet
 from bench.link import LinkSettings
 from bench.stored import Stored
 from bench.tools import cases
@@ -53,28 +54,46 @@ def compare(
     seed: int,
     stored: Stored,
     tell: Tell,
+    tries: int = 1,
 ) -> list[dict[str, Any]]:
     """All blocks of a case, those that are stored already as they are; plain data."""
     told = versions(tools)
     keys = [{**case.key(terms, block, seed), "tools": told} for block in range(case.blocks)]
-    wanting = [number for number, key in enumerate(keys) if stored.find(key) is None]
+    found = {number: one for number, key in enumerate(keys) if (one := stored.find(key))}
+    wanting = [number for number in range(case.blocks) if number not in found]
     if wanting:
         timeout_s = _BASE_TIMEOUT_S + _SLOWER * case.transfer_s(terms)
         with open_mover(case.link, case.size_bytes, terms, tools[0], timeout_s) as mover:
             for block in wanting:
                 tell(f"{case.name}: block {block + 1} of {case.blocks}")
                 chosen = cases.order(list(told), case, block, seed)
-                entry = _block(mover, {tool.name: tool for tool in tools}, chosen)
-                stored.add({"case": keys[block], **entry})
-    return [dict(stored.find(key) or {}) for key in keys]
+                entry = _block(mover, {tool.name: tool for tool in tools}, chosen, tell, tries)
+                found[block] = {"case": keys[block], **entry}
+                stored.add(found[block])
+    return [dict(found[number]) for number in range(case.blocks)]
 
 
-def _block(mover: Mover, tools: dict[str, Tool], chosen: Sequence[str]) -> dict[str, Any]:
-    before = mover.place.kernel_drops()
-    transfers = []
-    for name in chosen:
-        moved = mover.both_ways(tools[name])
-        transfers += [{"tool": name, "way": way, **asdict(moved[way])} for way in moved]
+def _block(
+    mover: Mover, tools: dict[str, Tool], chosen: Sequence[str], tell: Tell, tries: int
+) -> dict[str, Any]:
+    """On loopback the tools take all that there is: nothing is void there."""
+    link, before = mover.place.link, mover.place.kernel_drops()
+
+    def once(_: int) -> list[dict[str, Any]]:
+        done = [(name, mover.both_ways(tools[name])) for name in chosen]
+        return [
+            {"tool": name, "way": way, **asdict(one)}
+            for name, moved in done
+            for way, one in moved.items()
+        ]
+
+    if link is None:
+        transfers = [{**one, "void": False} for one in once(0)]
+    else:
+        with quiet.watching(link.counters) as watch:
+            transfers = quiet.undisturbed(
+                once, watch, lambda: tell("it was busy here"), tries=tries
+            )
     return {"transfers": transfers, "kernel_drops": mover.place.kernel_drops() - before}
 
 

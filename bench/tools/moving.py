@@ -15,7 +15,7 @@ from bench.tools.seen import Seen, see
 from bench.tools.tool import Task, Terms, Tool, plain_environment
 from hps import payload, process
 from hps.errors import MachineError
-from hps.record import new_run_id
+from hps.record import new_run_id, utc_text
 from hps.scrub import Scrubber
 from hps.targets.own import OwnFolder, run_folder
 from hps.tools import rclone
@@ -31,6 +31,7 @@ _FETCHED = "fetched.bin"
 class Moved:
     """A transfer. `cpu_s` is the tool's own; `why` says how it failed, empty where it did not."""
 
+    started_at: str
     duration_s: float
     cpu_s: float
     seen: Seen
@@ -92,7 +93,13 @@ class Mover:
         seen = see(self.place.front.requests(), task.way, task.key)
         good = ended.ended == "exit" and ended.returncode == 0
         why = "" if good else f"{ended.ended} {ended.returncode}: {self._said()}"
-        return Moved(duration_s=ended.duration_s, cpu_s=cpu_s, seen=seen, why=why)
+        return Moved(
+            started_at=utc_text(ended.started_at),
+            duration_s=ended.duration_s,
+            cpu_s=cpu_s,
+            seen=seen,
+            why=why,
+        )
 
     def _run(self, command: process.Command, timeout_s: float) -> process.Exit:
         with self.place.inside():

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from bench import leaving, written
+from bench import leaving, quiet, written
 from bench.node_run import versions
 from bench.stored import Stored
 from bench.truth import cases, table
@@ -27,7 +29,8 @@ def main() -> int:
     """Measure what is not stored yet, print the tables, say what is off."""
     options = _options()
     chosen = cases.short() if options.short else cases.full()
-    stored = Stored(options.output, fresh=options.fresh)
+    quiet.check_before(options.write)
+    stored = Stored(options.output, fresh=options.fresh, undisturbed=options.write)
     told = versions()
     measured = []
     for number, case in enumerate(chosen, 1):
@@ -36,17 +39,29 @@ def main() -> int:
         state = "is stored" if entry else f"takes about {format_time(case.expected_s + 15)}"
         print(f"{number}/{len(chosen)} {case.name}: {state}", file=sys.stderr, flush=True)
         if entry is None:
-            entry = {**measure(case), "case": key}
+            entry = {**_undisturbed(case, quiet.TRIES if options.write else 1), "case": key}
             stored.add(entry)
         measured.append(entry)
     text = f"{written.machine()}\n\n{table.text(measured)}"
     print(f"## {HEADING}\n\n{text}")
-    if options.write:
+    off, void = table.what_is_off(measured), table.what_is_void(measured)
+    if options.write and not (off or void):
         written.write(HEADING, text)
-    off = table.what_is_off(measured)
-    for line in off:
-        print(f"off: {line}", file=sys.stderr)
-    return EXIT_OPERATION_FAILED if off else EXIT_OK
+    for line in (*(f"off: {one}" for one in off), *void):
+        print(line, file=sys.stderr)
+    if options.write and (off or void):
+        print("nothing was published", file=sys.stderr)
+    return EXIT_OPERATION_FAILED if off or void else EXIT_OK
+
+
+def _undisturbed(case: cases.Case, tries: int) -> Mapping[str, Any]:
+    """Measured again while a transfer of it is void and tries are left."""
+    for _ in range(tries):
+        entry = measure(case)
+        if not entry["void"]:
+            break
+        print(f"the machine was busy: {entry['void'][0]}", file=sys.stderr, flush=True)
+    return entry
 
 
 def _options() -> argparse.Namespace:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import grid
+from bench import grid, quiet
 from bench.link import Counters, Link
 from bench.link.settings import Way
 from bench.node_run import Ran, Record, run_hps
@@ -35,7 +35,7 @@ def measure(case: cases.Case) -> Mapping[str, Any]:
         scratch = Path(name)
         spec = scratch / "truth.yaml"
         spec.write_text(cases.spec_text(case, served.endpoint), encoding="utf-8")
-        with Watch(link, _VERBS) as watch:
+        with quiet.watching(link.counters) as busy, Watch(link, _VERBS) as watch:
             ran = run_hps(
                 link,
                 spec,
@@ -46,7 +46,8 @@ def measure(case: cases.Case) -> Mapping[str, Any]:
             )
         if watch.failure is not None:
             raise watch.failure
-        return _put_together(case, ran, watch, served) | _health(link.settle())
+            busy.look()
+        return _put_together(case, ran, watch, served) | _void(ran, busy) | _health(link.settle())
 
 
 def _put_together(
@@ -83,6 +84,15 @@ def _probe(reported: Record, watch: Watch) -> dict[str, Any]:
         way: see_probe(points[way], way, looks=watch.looks, lives=watch.lives) for way in points
     }
     return {"reported": reported, "carried_mbps": carried}
+
+
+def _void(ran: Ran, busy: quiet.Watch) -> dict[str, Any]:
+    """A line for each transfer during which this machine had too little to spare."""
+    judged = [quiet.judge({**record, "why": ""}, busy) for record in ran.moved()]
+    return {
+        "void": [f"{one['step']}: {one['why']}" for one in judged if one["void"]],
+        "least_idle_cores": min((one["idle_cores"] for one in judged), default=None),
+    }
 
 
 def _health(counters: Counters) -> dict[str, Any]:

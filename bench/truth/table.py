@@ -76,6 +76,11 @@ def what_is_off(measured: Sequence[Case]) -> list[str]:
     return [line for case in measured for line in _off(case)]
 
 
+def what_is_void(measured: Sequence[Case]) -> list[str]:
+    """A line for each transfer that this machine had too little time for."""
+    return [f"{case['name']}, {line}" for case in measured for line in case["void"]]
+
+
 def text(measured: Sequence[Case]) -> str:
     """Both tables, and the largest differences."""
     judged = [one for case in measured for one in judge(case)]
@@ -168,8 +173,14 @@ def _health(measured: Sequence[Case]) -> str:
     drops = sum(case["kernel_drops"] for case in measured)
     return (
         f"The links: {drops} packets dropped unseen; packets at most {late_ms:.2f} ms late on "
-        f"average over a case, one {most_ms:.1f} ms."
+        f"average over a case, one {most_ms:.1f} ms. {_idle(measured)}"
     )
+
+
+def _idle(measured: Sequence[Case]) -> str:
+    void, least = what_is_void(measured), [case["least_idle_cores"] for case in measured]
+    idle = min((one for one in least if one is not None), default=0.0)
+    return f"Of a processor {idle:.2f} were idle in every transfer; void: {len(void)}."
 
 
 def _probe_rows(case: Case) -> Iterator[list[str]]:

@@ -172,7 +172,7 @@ def test_the_table_has_the_means_the_line_and_the_counts() -> None:
         for node, down in zip(nodes[:7], downs, strict=True)
     }
     seen[nodes[7].machine_id] = _seen(nodes[7], None, None)
-    health = {"kernel_drops": 0, "most_late_s": 0.001}
+    health = {"kernel_drops": 0, "most_late_s": 0.001, "void": ""}
     entries = [{"outcome": "ran", **health}] * 7 + [{"outcome": "rejected", **health}]
     text = table.text(nodes, entries, seen, 20)
     row = next(line for line in text.splitlines() if line.startswith("| `hps`, 20 MiB"))

@@ -228,6 +228,8 @@ def _case(*, seen: Seen | None = SEEN, record: Mapping[str, Any] = RECORD) -> di
         "kernel_drops": 0,
         "mean_late_s": 0.0,
         "most_late_s": 0.0,
+        "void": [],
+        "least_idle_cores": 0.8,
     }
 
 
