@@ -20,7 +20,8 @@ from hps.tools.listed import Listed
 _LIST_TIMEOUT_S = 600.0
 _ASK_S = 60.0
 _NAME = "look"
-_JOURNAL = re.compile(r"[^/]+/(?P<run>[^/]+)\.jsonl")
+# The second part is that of a start which found the journal of another.
+_JOURNAL = re.compile(r"[^/]+/(?P<run>[^/.]+)(\.[0-9a-f]{8})?\.jsonl")
 
 
 @dataclass(slots=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hps.catalog.failures import Failure
 from hps.process import Stop
-from hps.store.daemon import CopyDaemon
+from hps.store.daemon import CopyDaemon, TakenError
+
+JOURNAL = ".jsonl"
 
 _LAST_TRIES = 3
 # What sending may take of a run, all in all, beyond what is saved before the first one.
@@ -26,6 +30,10 @@ class BucketCopy:
     Between operations sending takes at most a twentieth of the time: that is saved up, and what
     has been saved is the time-out of the next one. One that gave no answer in its time waits until
     twice as much is saved. Once `stop` is set, all sending together ends `stopped_s` later.
+
+    Two starts may go on with one run, each unseen by the other. None overwrites what another sent:
+    where a journal in the bucket is not how this one begins, all of the run that is sent from here
+    gets `beside` into its names.
     """
 
     daemon: CopyDaemon
@@ -35,6 +43,9 @@ class BucketCopy:
     timeout_s: float = 30.0
     stop: Stop | None = None
     stopped_s: float = 4.0
+    beside: str = field(default_factory=lambda: f".{secrets.token_hex(4)}")
+    _aside: set[str] = field(default_factory=set)
+    _doubtful: set[str] = field(default_factory=set)
     _next_s: float = field(default_factory=time.monotonic)
     _saved_s: float = _SAVED_AT_FIRST_S
     _saved_at_s: float = field(default_factory=time.monotonic)
@@ -95,11 +106,35 @@ class BucketCopy:
         if timeout_s <= 0 or self._given_up():
             return "there was no time left to send it"
         started_again = self.daemon.starts_again
-        key = f"{self.folder}/{path.name}"
-        wrong = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up)
+        try:
+            wrong = self._copy(path, timeout_s)
+        except TakenError:
+            taken = self._key(path)
+            self._aside.add(path.stem)
+            text = f"{taken} is what another start of this run stored, and is left alone"
+            self.report("results_of_another_start", f"{text}; ours go to {self._key(path)}")
+            wrong = self._copy(path, timeout_s)
         if self.daemon.starts_again > started_again:
             self.report("results_sender_restarted", "the rclone that sends results died, or hung")
         return wrong.reason if wrong else ""
+
+    def _key(self, path: Path) -> str:
+        aside = self.beside if path.stem in self._aside else ""
+        return f"{self.folder}/{path.stem}{aside}{path.suffix}"
+
+    def _copy(self, path: Path, timeout_s: float) -> Failure | None:
+        """Only journals grow at their ends, so only of these it shows who sent them.
+
+        What came otherwise than it was sent is ours, too.
+        """
+        key = self._key(path)
+        own = path.suffix != JOURNAL or key in self._doubtful
+        wrong = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up, own=own)
+        if wrong is not None and wrong.code == "corrupted":
+            self._doubtful.add(key)
+        elif wrong is None:
+            self._doubtful.discard(key)
+        return wrong
 
     def _given_up(self) -> bool:
         """True `stopped_s` after the stop was first seen."""

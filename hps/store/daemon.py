@@ -45,6 +45,7 @@ _CONFIG = {
 _LOOK = {"filesOnly": True, "showHash": True, "hashTypes": ["md5"], "noMimeType": True}
 _ANSWER_BYTES = 64 * 1024
 _POLL_S = 0.05
+_BLOCK_BYTES = 1024 * 1024
 # unix(7): 108 bytes with the one that ends it.
 _MOST_ADDRESS_BYTES = 107
 _HUNG = failure("tool_failed", "the rclone that sends results hung: another one goes on", hint="")
@@ -54,6 +55,10 @@ Start = Callable[[float], AbstractContextManager[object]]
 
 class _GoneError(Exception):
     """The daemon has died."""
+
+
+class TakenError(Exception):
+    """Under this key lies what somebody else has sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +86,19 @@ class CopyDaemon:
         *,
         timeout_s: float,
         given_up: Callable[[], bool] = lambda: False,
+        own: bool = True,
     ) -> Failure | None:
         """Copy a file to `key` under the remote's root. Returns why it failed.
 
         It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
+        What lies there already is replaced. Not `own`: only where the file begins with it, and
+        `TakenError` is raised else.
         """
         end_s = time.monotonic() + timeout_s
         while True:
             try:
+                if not own:
+                    self._check_own(source, key, end_s, given_up)
                 return self._sent_whole(source, key, end_s, given_up)
             except TimeoutError:
                 said = failure("timeout", f"no answer within {format_time(timeout_s)}")
@@ -118,17 +128,29 @@ class CopyDaemon:
             "dstRemote": key,
             "_config": _CONFIG,
         }
-        look = {"fs": root, "remote": key, "opt": _LOOK, "_config": _CONFIG}
         wrong = None
         for _ in range(_MOST_SENT):
             wrong = _ask(self.address, "operations/copyfile", send, end_s, given_up).failure
             if wrong:
                 break
-            found = _ask(self.address, "operations/stat", look, end_s, given_up)
+            found = self._look(key, end_s, given_up)
             wrong = found.failure or _differs(source, found.data.get("item"))
             if wrong is None or wrong.code != "corrupted":
                 break
         return wrong
+
+    def _check_own(
+        self, source: Path, key: str, end_s: float, given_up: Callable[[], bool]
+    ) -> None:
+        """Raises `TakenError`. What can't be looked at is left to the sending, which says why."""
+        item = self._look(key, end_s, given_up).data.get("item")
+        if isinstance(item, dict) and not _begins_with(source, item):
+            raise TakenError
+
+    def _look(self, key: str, end_s: float, given_up: Callable[[], bool]) -> _Answer:
+        """What the server has under a key, as `item`."""
+        look = {"fs": f"{self.remote.path()}/", "remote": key, "opt": _LOOK, "_config": _CONFIG}
+        return _ask(self.address, "operations/stat", look, end_s, given_up)
 
     def _answers(self) -> bool:
         """False for a daemon that hangs itself; where the bucket does, it answers."""
@@ -266,12 +288,34 @@ def _answer(status: int, body: bytes) -> _Answer:
 
 def _differs(source: Path, item: object) -> Failure | None:
     """Why what the server has is not this file; a checksum that it does not tell is none."""
-    found = item if isinstance(item, dict) else {}
-    size_bytes, hashes = found.get("Size"), found.get("Hashes") or {}
-    with source.open("rb") as stream:
-        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        here_bytes = stream.tell()
-    if size_bytes == here_bytes and hashes.get("md5") in {None, "", md5}:
+    size_bytes, told_md5 = _size_and_md5(item)
+    here_bytes = source.stat().st_size
+    md5 = _md5(source, here_bytes)
+    if size_bytes == here_bytes and told_md5 in {"", md5}:
         return None
-    came = f"{size_bytes} bytes with the md5 {hashes.get('md5')}"
+    came = f"{size_bytes} bytes with the md5 {told_md5}"
     return failure("corrupted", f"the bucket has {came}, not {here_bytes} bytes with {md5}")
+
+
+def _begins_with(source: Path, item: object) -> bool:
+    """True where what the server has is how this file begins: it was sent when that was shorter."""
+    size_bytes, told_md5 = _size_and_md5(item)
+    if not isinstance(size_bytes, int) or size_bytes > source.stat().st_size:
+        return False
+    return told_md5 in {"", _md5(source, size_bytes)}
+
+
+def _size_and_md5(item: object) -> tuple[object, object]:
+    found = item if isinstance(item, dict) else {}
+    hashes = found.get("Hashes")
+    return found.get("Size"), (hashes.get("md5") if isinstance(hashes, dict) else None) or ""
+
+
+def _md5(path: Path, first_bytes: int) -> str:
+    """Of so many bytes at the beginning of a file."""
+    digest, left_bytes = hashlib.md5(usedforsecurity=False), first_bytes
+    with path.open("rb") as stream:
+        while block := stream.read(min(left_bytes, _BLOCK_BYTES)):
+            digest.update(block)
+            left_bytes -= len(block)
+    return digest.hexdigest()

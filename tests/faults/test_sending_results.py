@@ -67,12 +67,17 @@ class Sending:
     def write(self, text: str) -> None:
         self.journal.write_text(text)
 
-    def stored(self) -> str:
-        return run_rclone(
-            ["cat", f"T:{self.server.bucket}/sent/run/{self.journal.name}"],
-            env=remote_environment(self.server),
-            check=False,
-        ).stdout
+    def stored(self, name: str = "") -> str:
+        place = f"T:{self.server.bucket}/sent/run/{name or self.journal.name}"
+        env = remote_environment(self.server)
+        return run_rclone(["cat", place], env=env, check=False).stdout
+
+    def store(self, text: str) -> None:
+        """As another machine does it that goes on with the same run."""
+        other = self.journal.with_name("other")
+        other.write_text(text)
+        place = f"T:{self.server.bucket}/sent/run/{self.journal.name}"
+        run_rclone(["copyto", str(other), place], env=remote_environment(self.server))
 
 
 SendingTo = Callable[[RecordingProxy], AbstractContextManager[Sending]]
@@ -342,3 +347,27 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen in time"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("theirs", ["one\nother\n", "one\ntwo\nthree\nfour\n", "o"])
+def test_what_another_start_of_the_run_sent_is_never_overwritten(
+    theirs: str, s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    """Their journal is no beginning of ours, unless they had stored less of the same lines."""
+    ours, table = "one\ntwo\nthree\n", "a,b\n"
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\ntwo\n")
+        sending.bucket.send_now_and_then(sending.journal)
+        sending.store(theirs)
+        sending.write(ours)
+        sending.journal.with_suffix(".csv").write_text(table)
+        paths = [sending.journal, sending.journal.with_suffix(".csv")]
+
+        assert sending.bucket.send_all(paths, wait=_never) == ""
+        assert sending.bucket.send_all(paths, wait=_never) == ""
+
+        aside = "" if theirs == "o" else sending.bucket.beside
+        assert sending.stored() == (theirs if aside else ours)
+        assert sending.stored(f"{sending.journal.stem}{aside}.jsonl") == ours
+        assert sending.stored(f"{sending.journal.stem}{aside}.csv") == table
+    assert [name for name, _ in sending.reported] == ["results_of_another_start"] * bool(aside)
