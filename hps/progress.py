@@ -18,6 +18,7 @@ from hps.units import format_rate
 _REFRESH_PER_S = 2
 _WARNINGS = {
     "results_delayed",
+    "results_of_another_start",
     "results_sender_restarted",
     "clean_up_failed",
     "deletion_cost_not_set",
