@@ -85,7 +85,7 @@ class _Bench:
         """The sweep in an order of its own, the published commands before or after it by chance."""
         chance = random.Random(seed)
         before, order_seed = chance.random() < 0.5, chance.randrange(2**31)
-        parts = [lambda: self.bare.run(block), lambda: self._sweep(order_seed)]
+        parts = [self.bare.run, lambda: self._sweep(order_seed)]
         done = [one for part in parts[:: 1 if before else -1] for one in part()]
         return [{"block": block, **one} for one in done]
 

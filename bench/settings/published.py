@@ -4,6 +4,7 @@ connections."""
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,15 +32,15 @@ class Published:
 
     link: Link
     remote: Remote
-    secrets: Mapping[str, str]
+    keys: Mapping[str, str]
     scratch: Path
     guard: process.Guard
     file: Path
     timeout_s: float
 
-    def run(self, block: int) -> list[dict[str, Any]]:
-        """Upload the file under a new name, then download it."""
-        key, local = f"published/{block}.bin", self.scratch / f"down-{block}.bin"
+    def run(self) -> list[dict[str, Any]]:
+        """Upload the file under a new name, for rclone passes over what is there; download it."""
+        key, local = f"published/{secrets.token_hex(6)}.bin", self.scratch / "down.bin"
         up = ("copyto", str(self.file), self.remote.path(key))
         down = ("copyto", self.remote.path(key), str(local))
         done = [self._measure("up", up), self._measure("down", down)]
@@ -55,7 +56,7 @@ class Published:
         log, counter = self.scratch / "published.log", ConnectionCounter()
         with self.link.inside():
             ended = process.run(
-                call.command(rclone.find_binary(os.environ), self.secrets),
+                call.command(rclone.find_binary(os.environ), self.keys),
                 timeout_s=self.timeout_s,
                 guard_process=self.guard,
                 stderr=log,
@@ -104,7 +105,7 @@ def make(
     return Published(
         link=link,
         remote=remote_of(target),
-        secrets=env,
+        keys=env,
         scratch=scratch,
         guard=guard,
         file=made.single_file,
