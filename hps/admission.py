@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hps.catalog.failures import Failure, failure
 from hps.model import NodeRules, ProbeSettings, Target
-from hps.node.bandwidth import Point
+from hps.node.bandwidth import RatePoint
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.proxy import proxy_for
 from hps.node.reading import Reading, Unknown, known, unknown
@@ -68,7 +68,7 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Admission:
     """Whether the experiment runs here, and on what grounds.
 
     `failure` is what keeps it from running that no node can help: it is not held against this one.
@@ -110,7 +110,7 @@ class Candidate:
     event: Event = field(repr=False)
 
 
-def decide(rules: NodeRules, candidate: Candidate) -> Decision:
+def decide(rules: NodeRules, candidate: Candidate) -> Admission:
     """Measure what the rules ask for, and judge. Never raises for a node that is no good."""
     probed = _probe(rules, candidate)
     readings = replace(
@@ -127,10 +127,10 @@ def decide(rules: NodeRules, candidate: Candidate) -> Decision:
             action=verdict.action,
             reasons=list(verdict.reasons),
         )
-    return Decision(probed=probed, verdict=verdict, failure=why)
+    return Admission(probed=probed, verdict=verdict, failure=why)
 
 
-def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Decision:
+def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Admission:
     """The verdict on a node from which a target can't be reached."""
     check = Check(
         name="reach",
@@ -154,7 +154,7 @@ def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Decision:
         proxy=_proxy_to(candidate.target),
     )
     candidate.event("node_judged", accepted=False, action=verdict.action, reasons=[why.reason])
-    return Decision(probed=probed, verdict=verdict, away=why)
+    return Admission(probed=probed, verdict=verdict, away=why)
 
 
 def has_rules(rules: NodeRules) -> bool:
@@ -239,7 +239,7 @@ def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
     return bounded.failure or link.why("fetch", ended)
 
 
-def _points(points: tuple[Point, ...]) -> list[list[float]]:
+def _points(points: tuple[RatePoint, ...]) -> list[list[float]]:
     """Seconds since the first look, and bytes since then."""
     if not points:
         return []

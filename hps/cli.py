@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hps.log import Format
     from hps.model import Spec
     from hps.running import How
-    from hps.validation import Checked
+    from hps.validation import CheckedFile
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"
@@ -265,7 +265,7 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     return checked.spec
 
 
-def _store_failure(checked: Checked) -> None:
+def _store_failure(checked: CheckedFile) -> None:
     """Somebody waits for this node's results: let the bucket say why there are none.
 
     That is so where a container was started with EXPERIMENT, and not where a FILE was named here.

@@ -141,7 +141,7 @@ def _stored_baseline(asked: Asked) -> _Baseline | None:
 
 
 def _baseline(
-    opened: Tables, places: Sequence[facts.Place], asked: Asked, conditions: Sequence[str]
+    opened: Tables, places: Sequence[facts.TargetPlace], asked: Asked, conditions: Sequence[str]
 ) -> _Baseline:
     selected = panels.select(opened.connection, places, asked, conditions)
     if not selected.panels:
@@ -155,7 +155,7 @@ def _baseline(
 
 
 def _without_earlier(
-    opened: Tables, places: Sequence[facts.Place], asked: Asked, cell: CellBaseline
+    opened: Tables, places: Sequence[facts.TargetPlace], asked: Asked, cell: CellBaseline
 ) -> list[str]:
     """Conditions that leave out what was measured before a baseline that is a day, or a version."""
     if not cell.in_time:

@@ -26,7 +26,7 @@ from hps.recording import Listener
 from hps.run.preflight import Preflight
 from hps.settling import Settler
 from hps.steps import Places, StepContext
-from hps.steps.context import Stop
+from hps.steps.context import RunStop
 from hps.stop import SignalStop
 from hps.store import alive
 from hps.store.journal import Journal
@@ -52,7 +52,7 @@ class Outcome:
     journal: Path
     tally: execute.Tally
     not_stored: str
-    decision: admission.Decision
+    decision: admission.Admission
     left_behind: tuple[str, ...] = ()
 
 
@@ -153,7 +153,7 @@ class Work:
         scratch = str(self.tools.scratch)
         self.lock.tell(run_id=self.taken.identity.run_id, scratch=scratch, **what)
 
-    def _admit(self, recorder: recording.Recorder) -> admission.Decision:
+    def _admit(self, recorder: recording.Recorder) -> admission.Admission:
         """Look at the node, judge it, and put down the line that a run begins or goes on with.
 
         What the run left in the buckets when it was ended is removed first.
@@ -181,7 +181,7 @@ class Work:
         event("run_resumed", **said, left=left, of=len(plan.operations))
         return decision
 
-    def _decide(self, facts: node_facts.NodeFacts) -> admission.Decision:
+    def _decide(self, facts: node_facts.NodeFacts) -> admission.Admission:
         """Of a node that can't reach a target there is nothing to measure."""
         spec, identity, why = self.plan.spec, self.taken.identity, self.preflight.failure
         if why is None:
@@ -265,9 +265,9 @@ def decide(
     identity: RunIdentity,
     facts: node_facts.NodeFacts,
     tools: Tools,
-    stop: Stop,
+    stop: RunStop,
     event: admission.Event,
-) -> admission.Decision:
+) -> admission.Admission:
     """Probe this node as the experiment says, and judge it."""
     name = spec.node.probe.target or spec.results.target
     return admission.decide(spec.node, _candidate(name, identity, facts, tools, stop, event))
@@ -278,7 +278,7 @@ def _candidate(
     identity: RunIdentity,
     facts: node_facts.NodeFacts,
     tools: Tools,
-    stop: Stop,
+    stop: RunStop,
     event: admission.Event,
 ) -> admission.Candidate:
     return admission.Candidate(

@@ -11,7 +11,7 @@ from typing import Protocol
 from hps.model import Operation
 from hps.record import Record
 from hps.scrub import Scrubber
-from hps.steps.context import Stop
+from hps.steps.context import RunStop
 from hps.store import daemon
 from hps.store.bucket import BucketCopy
 from hps.store.journal import Journal
@@ -58,7 +58,7 @@ class Recorder:
 
 @contextlib.contextmanager
 def bucket_copy(
-    target: str, folder: str, tools: Tools, listener: Listener, stop: Stop
+    target: str, folder: str, tools: Tools, listener: Listener, stop: RunStop
 ) -> Iterator[BucketCopy]:
     """What sends files to `folder` in the results' target, for the length of a `with` block."""
     remote = tools.remote(target)
@@ -77,7 +77,7 @@ def publish(
     journal: Path,
     bucket: BucketCopy,
     render: Callable[[Path], Mapping[str, str]],
-    stop: Stop,
+    stop: RunStop,
     *,
     most_s: float | None = None,
 ) -> str:

@@ -22,7 +22,7 @@ _EXPERIMENT = "EXPERIMENT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class CheckedFile:
     """One file: its experiment, perhaps with warnings, or its problems.
 
     `source` None: it could not be read.
@@ -46,7 +46,7 @@ def this_machine() -> specs.Machine:
 
 def check(
     name: str, overrides: Sequence[str], env: Mapping[str, str], machine: specs.Machine | None
-) -> Checked:
+) -> CheckedFile:
     """Read and check one file, wherever it is; `-` is standard input.
 
     Never raises for what is wrong with it.
@@ -56,12 +56,12 @@ def check(
     except HpsError as error:
         safe = specs.STDIN if name == _STDIN else visible(shown(name))
         problem = specs.Problem(file=safe, message=error.message, hint=error.hint, rule="file")
-        return Checked(name=safe, problems=(problem,))
+        return CheckedFile(name=safe, problems=(problem,))
     try:
         loaded = specs.load_and_warn(source, env=env, overrides=overrides, machine=machine)
     except specs.SpecError as error:
-        return Checked(name=source.name, source=source, problems=error.problems)
-    return Checked(name=source.name, source=source, spec=loaded.spec, problems=loaded.warnings)
+        return CheckedFile(name=source.name, source=source, problems=error.problems)
+    return CheckedFile(name=source.name, source=source, spec=loaded.spec, problems=loaded.warnings)
 
 
 def named(files: Sequence[str], otherwise: str | None) -> Sequence[str]:
@@ -79,13 +79,13 @@ def no_experiment(command: str) -> HpsError:
     )
 
 
-def nothing_given(error: HpsError) -> Checked:
+def nothing_given(error: HpsError) -> CheckedFile:
     """What stands for an experiment where none was named."""
     problem = specs.Problem(file="", message=error.message, hint=error.hint, rule="file")
-    return Checked(name="", problems=(problem,))
+    return CheckedFile(name="", problems=(problem,))
 
 
-def store_failure(checked: Checked, env: Mapping[str, str]) -> str:
+def store_failure(checked: CheckedFile, env: Mapping[str, str]) -> str:
     """Store that a run never began, if the environment says where. Returns what to tell of it."""
     if not failed_run.is_wanted(env):
         return ""
@@ -95,17 +95,17 @@ def store_failure(checked: Checked, env: Mapping[str, str]) -> str:
     return f"stored as {stored.place}" if stored.place else f"not stored: {stored.error}"
 
 
-def render(files: Sequence[Checked], style: str, *, terminal: bool) -> str:
+def render(files: Sequence[CheckedFile], style: str, *, terminal: bool) -> str:
     """The answer for standard output, in `text`, `json` or `github`, without any secret."""
     return Scrubber({}).text(_rendered(files, style, terminal))
 
 
-def explain(checked: Checked, *, terminal: bool) -> str:
+def explain(checked: CheckedFile, *, terminal: bool) -> str:
     """The problems of one file; on a terminal with the source line, a caret and colour."""
     return Scrubber({}).text(_explained(checked, terminal))
 
 
-def _rendered(files: Sequence[Checked], style: str, terminal: bool) -> str:
+def _rendered(files: Sequence[CheckedFile], style: str, terminal: bool) -> str:
     if style == "json":
         text = json.dumps(list(map(_data, files)), indent=2, ensure_ascii=False) + "\n"
         # The name of a file may hold bytes that are no text.
@@ -115,11 +115,11 @@ def _rendered(files: Sequence[Checked], style: str, terminal: bool) -> str:
     return "".join(_text(checked, terminal) for checked in files)
 
 
-def _explained(checked: Checked, terminal: bool) -> str:
+def _explained(checked: CheckedFile, terminal: bool) -> str:
     return specs.to_text(checked.problems, colour=terminal, with_source=terminal)
 
 
-def _text(checked: Checked, terminal: bool) -> str:
+def _text(checked: CheckedFile, terminal: bool) -> str:
     told = _explained(checked, terminal)
     if checked.spec is None:
         return told
@@ -128,7 +128,7 @@ def _text(checked: Checked, terminal: bool) -> str:
     return f"{told}{checked.name}: ok, {cells}, {_counted(len(plan.operations), 'operation')}\n"
 
 
-def _data(checked: Checked) -> dict[str, object]:
+def _data(checked: CheckedFile) -> dict[str, object]:
     """One file for programs; what is not known of one that is wrong is null."""
     spec = checked.spec
     plan = expand(spec) if spec is not None else None

@@ -150,13 +150,12 @@ def test_every_place_is_that_of_a_module() -> None:
     assert {name for layer in LAYERS for name in layer} <= set(_modules())
 
 
-@pytest.mark.parametrize("module", _modules())
-def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
-    layer, place = _place(module)
+def test_a_module_imports_only_what_stands_below_it() -> None:
     wrong = {
-        name
+        f"{module} imports {name}"
+        for module in _modules()
         for name in _own_imports(module)
-        if _place(name)[1] != place and _place(name)[0] >= layer
+        if _place(name)[1] != _place(module)[1] and _place(name)[0] >= _place(module)[0]
     }
     assert wrong == set()
 
@@ -345,39 +344,49 @@ def _is_key_of_one(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value in MESSAGES
 
 
-@pytest.mark.parametrize("module", _modules())
-def test_heavy_libraries_are_imported_inside_functions(module: str) -> None:
-    inside = {
-        node
-        for function in ast.walk(_tree(module))
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
-    wrong = [
+def test_heavy_libraries_are_imported_inside_functions() -> None:
+    assert {module: wrong for module in _modules() if (wrong := _heavy_outside(module))} == {}
+
+
+def _heavy_outside(module: str) -> list[str]:
+    inside = {node for function in _functions(module) for node in ast.walk(function)}
+    return [
         f"line {node.lineno}: {name}"
         for node in ast.walk(_tree(module))
         if isinstance(node, ast.Import | ast.ImportFrom) and node not in inside
         for name in _imported(node)
         if name.partition(".")[0] in HEAVY
     ]
-    assert wrong == []
 
 
-@pytest.mark.parametrize("module", _modules())
-def test_a_module_says_what_it_is_and_is_short(module: str) -> None:
-    assert ast.get_docstring(_tree(module))
-    assert len(_modules()[module].read_text(encoding="utf-8").splitlines()) < MOST_LINES
+def test_a_module_says_what_it_is_and_is_short() -> None:
+    assert [module for module in _modules() if not ast.get_docstring(_tree(module))] == []
+    sizes = {module: len(path.read_text().splitlines()) for module, path in _modules().items()}
+    assert {module: lines for module, lines in sizes.items() if lines >= MOST_LINES} == {}
 
 
-@pytest.mark.parametrize("module", _modules())
-def test_no_function_is_long(module: str) -> None:
+def test_no_function_is_long() -> None:
     long = {
-        f"{node.name}: {_lines(node)} lines"
-        for node in ast.walk(_tree(module))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and _lines(node) > MOST_LINES_OF_A_FUNCTION
+        f"{module}.{function.name}: {_lines(function)} lines"
+        for module in _modules()
+        for function in _functions(module)
+        if _lines(function) > MOST_LINES_OF_A_FUNCTION
     }
     assert long == set()
+
+
+def test_no_two_classes_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for module in _modules():
+        for node in ast.walk(_tree(module)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
+def _functions(module: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    nodes = ast.walk(_tree(module))
+    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -22,7 +22,7 @@ GIVEN = "--gate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class GatedCell:
     """One cell held against a gate. `value` is in the unit of the gate's bound; None: unknown."""
 
     title: str
@@ -45,7 +45,7 @@ class GateResult:
     source: str
     metric: Metric | None
     outcome: Outcome
-    where: tuple[Place, ...]
+    where: tuple[GatedCell, ...]
     reason: str
 
 
@@ -95,7 +95,7 @@ def _declared(text: str, findings: Findings, experiment: str) -> GateResult:
         )
 
 
-def _cells(gate: Gate, findings: Findings, experiment: str) -> Iterator[Place]:
+def _cells(gate: Gate, findings: Findings, experiment: str) -> Iterator[GatedCell]:
     for comparison in findings.comparisons:
         if not _is_about(gate, comparison) or not _is_of(experiment, comparison.shared):
             continue
@@ -118,10 +118,10 @@ def _is_of(experiment: str, key: Key) -> bool:
     return not experiment or key.get("experiment", experiment) == experiment
 
 
-def _place(gate: Gate, comparison: Comparison, cell: CellSummary) -> Place:
+def _place(gate: Gate, comparison: Comparison, cell: CellSummary) -> GatedCell:
     value = _VALUES[gate.metric, gate.stat](cell)
     known = value is not None and not math.isnan(value)
-    return Place(
+    return GatedCell(
         title=comparison.title,
         stratum=comparison.stratum,
         key=cell.key,
@@ -165,7 +165,7 @@ _VALUES: Mapping[tuple[Metric, str], Callable[[CellSummary], float | None]] = Ma
 )
 
 
-def _regressions(gate: Gate, findings: Findings, experiment: str) -> Iterator[Place]:
+def _regressions(gate: Gate, findings: Findings, experiment: str) -> Iterator[GatedCell]:
     shared = {(c.title, c.stratum, c.step): c.shared for c in findings.comparisons}
     for change in findings.changes:
         own = shared.get((change.title, change.stratum, change.step), {})
@@ -173,9 +173,9 @@ def _regressions(gate: Gate, findings: Findings, experiment: str) -> Iterator[Pl
             yield _regression(gate, change)
 
 
-def _regression(gate: Gate, change: Change) -> Place:
+def _regression(gate: Gate, change: Change) -> GatedCell:
     outcome, reason = _loss(gate, change)
-    return Place(
+    return GatedCell(
         title=change.title,
         stratum=change.stratum,
         key=change.key,
@@ -207,14 +207,14 @@ def _lost(ratio: float) -> float:
     return round(1 - ratio, 12)
 
 
-def _rank(gate: Gate, place: Place) -> tuple[int, float]:
+def _rank(gate: Gate, place: GatedCell) -> tuple[int, float]:
     """The worst outcome first, and among those with the same the value that is the worst."""
     rises = gate.op in {">=", ">"}
     value = place.value or 0.0
     return _WORST_FIRST.index(place.outcome), value if rises else -value
 
 
-def _reason(gate: Gate, outcome: Outcome, places: Sequence[Place]) -> str:
+def _reason(gate: Gate, outcome: Outcome, places: Sequence[GatedCell]) -> str:
     if not places:
         if gate.metric == "regression":
             return "there is no baseline to compare with: give --baseline"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from hps import removal
 from hps.clean import found, here, judging
-from hps.clean.found import Found
+from hps.clean.found import FoundOfRun
 from hps.clean.here import Here
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, MachineError
 from hps.model import Spec, Target
 from hps.node.machine_id import machine_id
-from hps.steps.context import Stop
+from hps.steps.context import RunStop
 from hps.store import alive
 from hps.surroundings import Tools, opened
 from hps.targets.own import experiment_folder, run_folder
@@ -28,7 +28,7 @@ Event = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class CleanWish:
     """What to do. `run_id` empty: about all runs. `remove` False: only list.
 
     Of a run that may be at work on another machine nothing is removed within `older_than_s` of its
@@ -79,7 +79,7 @@ class Cleaned:
 
 
 def clean(
-    spec: Spec, env: Mapping[str, str], output: Path, wish: Wish, stop: Stop, event: Event
+    spec: Spec, env: Mapping[str, str], output: Path, wish: CleanWish, stop: RunStop, event: Event
 ) -> Cleaned:
     """List what runs of an experiment left; with `wish.remove` remove what is no live run's.
 
@@ -104,9 +104,9 @@ class _Work:
     spec: Spec
     env: Mapping[str, str]
     output: Path
-    wish: Wish
+    wish: CleanWish
     tools: Tools
-    stop: Stop
+    stop: RunStop
 
     def done(self, names: list[str], event: Event) -> tuple[list[Left], dict[str, str]]:
         """What was found in these targets and became of it; and what could not be looked at."""
@@ -190,7 +190,7 @@ class _Work:
         ]
 
 
-def _left(target: str, run_id: str, has: Found) -> Left:
+def _left(target: str, run_id: str, has: FoundOfRun) -> Left:
     return Left(
         target=target,
         run_id=run_id,

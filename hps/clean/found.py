@@ -12,7 +12,7 @@ from hps import removal
 from hps.errors import MachineError
 from hps.probe.bounded import Bounded
 from hps.probe.link import Link
-from hps.steps.context import Stop
+from hps.steps.context import RunStop
 from hps.targets.own import is_run_id, run_that_made
 from hps.tools import listed, rclone
 from hps.tools.listed import Listed
@@ -25,7 +25,7 @@ _JOURNAL = re.compile(r"[^/]+/(?P<run>[^/.]+)(\.[0-9a-f]{8})?\.jsonl")
 
 
 @dataclass(slots=True)
-class Found:
+class FoundOfRun:
     """What one run has in one target. `newest` is when the latest of it came, where known."""
 
     objects: int = 0
@@ -45,7 +45,7 @@ class Found:
 class Looked:
     """What was found by run; and why uploads could not be looked for, or nothing."""
 
-    runs: dict[str, Found] = field(default_factory=dict)
+    runs: dict[str, FoundOfRun] = field(default_factory=dict)
     unknown: str = ""
 
 
@@ -54,12 +54,12 @@ def latest(moments: Iterable[datetime | None]) -> datetime | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
-def look(link: Link, stop: Stop) -> Looked:
+def look(link: Link, stop: RunStop) -> Looked:
     """Everything that runs made below the link's folder; nothing else is counted.
 
     The folder is that of an experiment. Raises `MachineError` where it can't be listed.
     """
-    runs: dict[str, Found] = {}
+    runs: dict[str, FoundOfRun] = {}
     for one in _objects(link, stop):
         _count(runs, one.key, one, upload=False)
     uploads, wrong = removal.unfinished(link, link.key, timeout_s=_LIST_TIMEOUT_S, stop=stop)
@@ -69,7 +69,7 @@ def look(link: Link, stop: Stop) -> Looked:
     return Looked(runs=runs, unknown=wrong.reason if wrong else "")
 
 
-def journals(link: Link, stop: Stop) -> dict[str, datetime]:
+def journals(link: Link, stop: RunStop) -> dict[str, datetime]:
     """When the journal of each run last came to the link's folder, which holds one per machine.
 
     Raises `MachineError` where it can't be listed.
@@ -82,13 +82,13 @@ def journals(link: Link, stop: Stop) -> dict[str, datetime]:
     return found
 
 
-def _count(runs: dict[str, Found], key: str, one: Listed, *, upload: bool) -> None:
+def _count(runs: dict[str, FoundOfRun], key: str, one: Listed, *, upload: bool) -> None:
     run_id = run_that_made(key)
     if run_id is not None:
-        runs.setdefault(run_id, Found()).add(one, upload=upload)
+        runs.setdefault(run_id, FoundOfRun()).add(one, upload=upload)
 
 
-def _objects(link: Link, stop: Stop) -> Iterator[Listed]:
+def _objects(link: Link, stop: RunStop) -> Iterator[Listed]:
     call = rclone.list_objects(link.remote, link.key)
     bounded = Bounded(out=link.scratch / f"{_NAME}.out")
     ended = link.run(call, timeout_s=_LIST_TIMEOUT_S, name=_NAME, stop=stop, sampler=bounded)
@@ -110,7 +110,7 @@ def _objects(link: Link, stop: Stop) -> Iterator[Listed]:
         _check_denies(link, stop)
 
 
-def _check_denies(link: Link, stop: Stop) -> None:
+def _check_denies(link: Link, stop: RunStop) -> None:
     """A login page or a console answers 200 to everything, which rclone reads as an empty list."""
     key = f"{link.key}/{uuid.uuid4().hex}"
     ended = link.run(rclone.look_for(link.remote, key), timeout_s=_ASK_S, name=_NAME, stop=stop)

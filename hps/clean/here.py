@@ -15,7 +15,7 @@ from hps.targets.own import is_run_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class EndedRun:
     """A run that is no more. `last` is when it last wrote here; its journal may be missing."""
 
     journal: Path
@@ -30,7 +30,7 @@ class Here:
     """
 
     live: frozenset[str] = frozenset()
-    ended: Mapping[str, Ended] = field(default_factory=dict)
+    ended: Mapping[str, EndedRun] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -53,16 +53,16 @@ def held(home: Path, machine: str) -> Iterator[Here]:
         yield Here(ended=_ended(own, killed))
 
 
-def _ended(lock_file: Path, killed: str) -> dict[str, Ended]:
+def _ended(lock_file: Path, killed: str) -> dict[str, EndedRun]:
     """The runs that have files beside the lock, and the one that held it when it was killed."""
-    ended: dict[str, Ended] = {}
+    ended: dict[str, EndedRun] = {}
     for path in (*lock_file.parent.glob("*.*"), lock_file):
         run_id = killed if path == lock_file else path.stem
         if is_run_id(run_id):
             last = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             before = ended[run_id].last if run_id in ended else last
             journal = lock_file.with_name(f"{run_id}.jsonl")
-            ended[run_id] = Ended(journal=journal, last=max(last, before))
+            ended[run_id] = EndedRun(journal=journal, last=max(last, before))
     return ended
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from hps import admission
 from hps.clean import found
-from hps.clean.here import Ended, Here
+from hps.clean.here import EndedRun, Here
 from hps.model import ResultsPlace
 from hps.probe.link import Link
-from hps.steps.context import Stop
+from hps.steps.context import RunStop
 from hps.store import alive
 from hps.surroundings import Tools
 
@@ -54,7 +54,7 @@ def signs(
     place: ResultsPlace,
     experiment: str,
     tools: Tools,
-    stop: Stop,
+    stop: RunStop,
 ) -> Signs:
     """What is known of runs here and in the bucket that has their results.
 
@@ -83,7 +83,7 @@ def began(run_id: str) -> datetime | None:
         return None  # of the right form, but no moment
 
 
-def _is_later(moment: datetime | None, ended: Ended) -> bool:
+def _is_later(moment: datetime | None, ended: EndedRun) -> bool:
     """True for what came so long after a run ended here that somebody may have gone on with it."""
     return moment is not None and moment > ended.last + _LATE
 

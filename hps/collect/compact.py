@@ -19,7 +19,7 @@ from hps.collect.columns import TABLES
 from hps.collect.database import text
 from hps.collect.index import Tell
 from hps.collect.listing import check_names, of_experiments
-from hps.collect.place import Place
+from hps.collect.place import BucketPlace
 from hps.collect.transfer import BY_CHECKSUM, Copied, Watch, copy
 from hps.errors import MachineError, NotStoredError
 
@@ -49,7 +49,7 @@ class Compacted:
 
 
 def compact(
-    place: Place, inputs: Sequence[Path], experiments: Sequence[str], watch: Watch, tell: Tell
+    place: BucketPlace, inputs: Sequence[Path], experiments: Sequence[str], watch: Watch, tell: Tell
 ) -> Compacted:
     """Write what `inputs` hold of these experiments (none named: all) to the bucket.
 
@@ -78,7 +78,7 @@ def compact(
     )
 
 
-def _fetch(place: Place, into: Path, watch: Watch) -> None:
+def _fetch(place: BucketPlace, into: Path, watch: Watch) -> None:
     source = place.remote.path(place.folder, FOLDER)
     filters = ("--filter=+ *.parquet", "--filter=- **")
     copied = copy(place, (f"{source}/", str(into), *filters), watch)
@@ -88,7 +88,7 @@ def _fetch(place: Place, into: Path, watch: Watch) -> None:
         raise MachineError(f"{source} cannot be read: {why}", hint)
 
 
-def _check_all_read(place: Place, before: Path, skipped: Mapping[str, str]) -> None:
+def _check_all_read(place: BucketPlace, before: Path, skipped: Mapping[str, str]) -> None:
     """What could not be read must not be replaced: its runs would be lost."""
     root = f"{before.resolve()}/"
     for path, why in skipped.items():
@@ -130,7 +130,7 @@ def _selected(connection: Connection, table: str) -> str:
     )
 
 
-def _send(place: Place, folder: Path, watch: Watch) -> Copied:
+def _send(place: BucketPlace, folder: Path, watch: Watch) -> Copied:
     destination = place.remote.path(place.folder, FOLDER)
     copied = copy(place, (str(folder), destination), watch, compare=BY_CHECKSUM)
     why = copied.error or next(iter(copied.failed.values()), "")

@@ -42,7 +42,7 @@ FROM (SELECT DISTINCT spec_sha256, step, step_index FROM results)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class TargetPlace:
     """Where a target leads, whatever it is called. Empty: the run does not say."""
 
     provider: str = ""
@@ -55,7 +55,7 @@ class Place:
         return " ".join(part for part in told if part) or UNKNOWN
 
 
-def prepare(connection: Connection) -> tuple[Place, ...]:
+def prepare(connection: Connection) -> tuple[TargetPlace, ...]:
     """Make the tables; the places are numbered as in the table `places`, from 0."""
     connection.execute(_FACTS)
     connection.execute(_STEPS)
@@ -63,8 +63,8 @@ def prepare(connection: Connection) -> tuple[Place, ...]:
     return _make_places(connection)
 
 
-def _make_places(connection: Connection) -> tuple[Place, ...]:
-    numbers: dict[Place, int] = {}
+def _make_places(connection: Connection) -> tuple[TargetPlace, ...]:
+    numbers: dict[TargetPlace, int] = {}
     rows: list[tuple[int, str, int]] = []
     distinct = "SELECT DISTINCT targets_no, targets::VARCHAR FROM facts WHERE targets IS NOT NULL"
     for targets_no, told in connection.execute(distinct).fetchall():
@@ -75,8 +75,8 @@ def _make_places(connection: Connection) -> tuple[Place, ...]:
     return tuple(numbers)
 
 
-def _place(target: Mapping[str, object]) -> Place:
-    return Place(
+def _place(target: Mapping[str, object]) -> TargetPlace:
+    return TargetPlace(
         **{
             name: str(target.get(name) or "")
             for name in ("provider", "endpoint", "region", "bucket")

@@ -43,7 +43,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundFiles:
     """The files of some inputs, each once; and those that can't be read, with the reason."""
 
     files: tuple[StoredFile, ...]
@@ -78,7 +78,7 @@ def stamp_of(path: Path) -> Stamp | None:
         return None
 
 
-def find(inputs: Sequence[Path]) -> Found:
+def find(inputs: Sequence[Path]) -> FoundFiles:
     """The files that `inputs` name, and those below the folders among them.
 
     Folders whose names begin with a dot are passed over, and links to folders are not followed.
@@ -87,7 +87,7 @@ def find(inputs: Sequence[Path]) -> Found:
     search = _Search()
     for given in inputs:
         search.look_at(given)
-    return Found(files=tuple(search.files.values()), skipped=search.skipped)
+    return FoundFiles(files=tuple(search.files.values()), skipped=search.skipped)
 
 
 class _Search:

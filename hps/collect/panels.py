@@ -16,7 +16,7 @@ from hps.analyze.question import Asked
 from hps.collect import facts, kinds, titles
 from hps.collect.costs import payload_bytes, requests_of
 from hps.collect.drafts import Draft, DraftCell, drafts
-from hps.collect.facts import Place
+from hps.collect.facts import TargetPlace
 from hps.collect.kinds import Kind
 from hps.errors import HpsError
 from hps.step_kinds import STEP_KINDS
@@ -63,7 +63,7 @@ class _Measured:
 
 
 def select(
-    connection: Connection, places: Sequence[Place], asked: Asked, extra: Sequence[str] = ()
+    connection: Connection, places: Sequence[TargetPlace], asked: Asked, extra: Sequence[str] = ()
 ) -> Selected:
     """Panels, in order, each followed by those of its strata; `extra` are conditions as SQL.
 
@@ -163,11 +163,11 @@ class _Numbers:
     unit: Unit
     names: Mapping[int, str]
 
-    def panel(self, draft: Draft, title: str, places: Sequence[Place]) -> Panel:
+    def panel(self, draft: Draft, title: str, places: Sequence[TargetPlace]) -> Panel:
         """The panel of a draft."""
         units = np.unique(self.measured.unit)
         step = STEP_KINDS.get(draft.step)
-        place = Place() if draft.place is None else places[draft.place]
+        place = TargetPlace() if draft.place is None else places[draft.place]
         return Panel(
             title=title,
             shared=_shared(draft, place),
@@ -185,7 +185,12 @@ class _Numbers:
         )
 
     def _cell(
-        self, number: int, cell: DraftCell, draft: Draft, units: Integers, places: Sequence[Place]
+        self,
+        number: int,
+        cell: DraftCell,
+        draft: Draft,
+        units: Integers,
+        places: Sequence[TargetPlace],
     ) -> PanelCell:
         rows = self.measured.cell == number
         at = np.searchsorted(units, self.measured.unit[rows])
@@ -223,7 +228,7 @@ class _Numbers:
             )
 
 
-def _shared(draft: Draft, place: Place) -> Key:
+def _shared(draft: Draft, place: TargetPlace) -> Key:
     """All that the cells of a panel have in common; where a target leads is told part by part."""
     told = {
         "step": titles.step_name(draft),

@@ -15,7 +15,7 @@ FOLDER = "results"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class BucketPlace:
     """The folder `<target's folder>/<folder>/` of a bucket, within reach of an rclone."""
 
     remote: Remote
@@ -29,12 +29,12 @@ class Place:
         return self.remote.path(self.folder)
 
 
-def well_known_place(name: str, folder: str | None, env: Mapping[str, str]) -> Place:
+def well_known_place(name: str, folder: str | None, env: Mapping[str, str]) -> BucketPlace:
     """Results in the bucket of `r2` or `s3`. Raises `HpsError` naming what is not set."""
     return _place(well_known.target(name, env), FOLDER if folder is None else folder, env)
 
 
-def place_of(spec: Spec, folder: str | None, env: Mapping[str, str]) -> Place:
+def place_of(spec: Spec, folder: str | None, env: Mapping[str, str]) -> BucketPlace:
     """Where an experiment stores its results. Raises `HpsError` where nobody else can reach it."""
     target = spec.targets[spec.results.target]
     if target.provider == "embedded":
@@ -45,10 +45,10 @@ def place_of(spec: Spec, folder: str | None, env: Mapping[str, str]) -> Place:
     return _place(target, spec.results.folder if folder is None else folder, env)
 
 
-def _place(target: Target, folder: str, env: Mapping[str, str]) -> Place:
+def _place(target: Target, folder: str, env: Mapping[str, str]) -> BucketPlace:
     remote = remote_of(target)
     names = (reference.env for reference in remote.secret_env.values())
-    return Place(
+    return BucketPlace(
         remote=remote,
         folder=folder.strip("/"),
         binary=rclone.find_binary(env),

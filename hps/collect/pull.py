@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps import temporary
-from hps.collect.place import Place
+from hps.collect.place import BucketPlace
 from hps.collect.transfer import PARTIAL, Copied, Watch, copy
 from hps.errors import HpsError, MachineError
 
@@ -35,7 +35,7 @@ class Pulled:
     missing: Mapping[str, str]
 
 
-def pull(place: Place, cache: Path, experiments: Sequence[str], watch: Watch) -> Pulled:
+def pull(place: BucketPlace, cache: Path, experiments: Sequence[str], watch: Watch) -> Pulled:
     """Fetch what `cache` lacks of these experiments (none named: all), and of failed runs.
 
     Raises `HpsError` for names that no experiment has, and for a folder that can't be written to;
@@ -109,7 +109,7 @@ def _filters(experiments: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"--filter={rule}" for rule in rules)
 
 
-def _check(place: Place, copied: Copied) -> None:
+def _check(place: BucketPlace, copied: Copied) -> None:
     if copied.nothing_there:
         hint = "check the bucket, and the folder (FOLDER, --folder)"
         raise MachineError(f"there is nothing at {place.name}", hint)

@@ -20,7 +20,7 @@ _HINT = "hps results views has the tables and their columns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class QueryAnswer:
     """The columns of an answer, and for each whether its values are JSON."""
 
     columns: tuple[str, ...]
@@ -37,7 +37,7 @@ class Answer:
             yield from rows
 
 
-def ask(tables: Tables, sql: str) -> Answer:
+def ask(tables: Tables, sql: str) -> QueryAnswer:
     """Answer one SELECT over the views. From then on no file but those of the views is read.
 
     Raises `HpsError` where it is something else, or is not understood.
@@ -48,7 +48,7 @@ def ask(tables: Tables, sql: str) -> Answer:
             raise HpsError("the query is not one SELECT", _HINT)
         cursor = tables.connection.execute(sql)
     described: Sequence[Any] = cursor.description or ()
-    return Answer(
+    return QueryAnswer(
         columns=tuple(str(column[0]) for column in described),
         is_json=tuple(str(column[1]) == "JSON" for column in described),
         cursor=cursor,

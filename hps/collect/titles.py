@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from hps.analyze.names import sort_key, word
 from hps.collect.drafts import PLACE, Draft
-from hps.collect.facts import Place
+from hps.collect.facts import TargetPlace
 from hps.collect.kinds import Value
 
 _MOST_LISTED = 8
@@ -23,7 +23,7 @@ _PLURALS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def title(draft: Draft, drafts: Sequence[Draft], places: Sequence[Place]) -> str:
+def title(draft: Draft, drafts: Sequence[Draft], places: Sequence[TargetPlace]) -> str:
     """A panel's step, and what tells it from the other panels of that step.
 
     The panels of its strata have the same title.
@@ -46,7 +46,7 @@ def step_name(draft: Draft) -> str:
     return draft.step if draft.step_no == 1 else f"{draft.step}#{draft.step_no}"
 
 
-def notes(drafts: Sequence[Draft], places: Sequence[Place]) -> tuple[str, ...]:
+def notes(drafts: Sequence[Draft], places: Sequence[TargetPlace]) -> tuple[str, ...]:
     """A line for each thing that keeps panels apart, and how to have it compared."""
     lines: dict[str, None] = {}
     for draft in drafts:
@@ -55,7 +55,7 @@ def notes(drafts: Sequence[Draft], places: Sequence[Place]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[Place]) -> Iterator[str]:
+def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[TargetPlace]) -> Iterator[str]:
     for name in draft.apart:
         values = {other.apart[name] for other in alike}
         if len(values) > 1:
@@ -88,7 +88,7 @@ def _has_one_name_for_several_places(alike: Sequence[Draft]) -> bool:
     return len(targets) > len({name for name, _ in targets})
 
 
-def _variant(draft: Draft, places: Sequence[Place]) -> list[str]:
+def _variant(draft: Draft, places: Sequence[TargetPlace]) -> list[str]:
     return [
         f"target at {_told(None if value == -1 else int(value), places)}"
         if name == PLACE
@@ -97,7 +97,7 @@ def _variant(draft: Draft, places: Sequence[Place]) -> list[str]:
     ]
 
 
-def _told(place: int | None, places: Sequence[Place]) -> str:
+def _told(place: int | None, places: Sequence[TargetPlace]) -> str:
     return "an unknown place" if place is None else str(places[place])
 
 

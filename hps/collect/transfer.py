@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hps import process, temporary
-from hps.collect.place import Place
+from hps.collect.place import BucketPlace
 from hps.errors import MachineError
 from hps.probe.bounded import Bounded
 from hps.scrub import Scrubber
@@ -92,7 +92,9 @@ BY_TIME = "--modify-window=2s"
 BY_CHECKSUM = "--checksum"
 
 
-def copy(place: Place, arguments: Sequence[str], watch: Watch, *, compare: str = BY_TIME) -> Copied:
+def copy(
+    place: BucketPlace, arguments: Sequence[str], watch: Watch, *, compare: str = BY_TIME
+) -> Copied:
     """`rclone copy` with these arguments: a source, a destination, and filters.
 
     `compare` is how files that are on both sides are told to be the same. Raises `MachineError`

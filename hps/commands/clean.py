@@ -16,7 +16,7 @@ from hps.commands.answer import answer
 from hps.errors import EXIT_USAGE, HpsError
 
 if TYPE_CHECKING:
-    from hps.clean.cleaning import Wish
+    from hps.clean.cleaning import CleanWish
     from hps.log import Format
     from hps.model import Spec
 
@@ -96,8 +96,8 @@ def clean(
     context.exit(stop.exit_code if stop.is_set() else cleaned.code)
 
 
-def _wish(chosen: _Chosen) -> Wish:
-    from hps.clean.cleaning import Wish
+def _wish(chosen: _Chosen) -> CleanWish:
+    from hps.clean.cleaning import CleanWish
     from hps.targets.own import is_run_id
     from hps.units import parse_time_s
 
@@ -109,7 +109,7 @@ def _wish(chosen: _Chosen) -> Wish:
         older_than_s = parse_time_s(chosen["older_than"])
     except HpsError as error:
         raise HpsError(f"--older-than: {error.message}", error.hint) from None
-    return Wish(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
+    return CleanWish(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
 
 
 def _spec(file: str | None, overrides: tuple[str, ...], env: dict[str, str]) -> Spec:

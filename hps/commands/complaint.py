@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hps.errors import HpsError
     from hps.model import Spec
-    from hps.validation import Checked
+    from hps.validation import CheckedFile
 
 _BUG = "hps: this is a bug of hps, not a mistake of yours; please report it\n"
 # Named by the experiment; those that their names give away are known anyway.
@@ -44,7 +44,7 @@ def tell_error(error: HpsError) -> None:
     tell(f"hps: {error.message}{hint}")
 
 
-def tell_problems(checked: Checked) -> None:
+def tell_problems(checked: CheckedFile) -> None:
     """Why a file is no experiment; on a terminal in colour."""
     from hps import validation
 

@@ -19,7 +19,7 @@ from hps.errors import HpsError
 from hps.extras import require_report
 
 if TYPE_CHECKING:
-    from hps.collect.query import Answer
+    from hps.collect.query import QueryAnswer
 
 _TABLES = ("results", "runs", "nodes")
 
@@ -145,7 +145,7 @@ def query(sql: str, inputs: tuple[Path, ...], style: str) -> None:
             answer(f"{results_text.answer(asked.columns, list(asked.rows()))}\n")
 
 
-def _print_csv(asked: Answer) -> None:
+def _print_csv(asked: QueryAnswer) -> None:
     from hps.report.plain import plain
 
     text = io.StringIO()
@@ -160,7 +160,7 @@ def _csv_value(value: object) -> object:
     return json.dumps(value) if isinstance(value, bool | list | dict) else value
 
 
-def _record(asked: Answer, row: Sequence[object]) -> Mapping[str, object]:
+def _record(asked: QueryAnswer, row: Sequence[object]) -> Mapping[str, object]:
     from hps.report.plain import from_json
 
     values = zip(asked.columns, row, asked.is_json, strict=True)

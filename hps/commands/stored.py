@@ -16,7 +16,7 @@ from hps.errors import HpsError
 from hps.extras import require_report
 
 if TYPE_CHECKING:
-    from hps.collect.place import Place
+    from hps.collect.place import BucketPlace
     from hps.collect.tables import Tables
     from hps.collect.transfer import Progress
     from hps.log import Format
@@ -54,7 +54,7 @@ def remark(text: str) -> None:
     complaint.tell(f"hps: {printable(text)}")
 
 
-def place(where: str | None, folder: str | None, env: Mapping[str, str]) -> Place:
+def place(where: str | None, folder: str | None, env: Mapping[str, str]) -> BucketPlace:
     """Where results are: `r2` or `s3`, or as the experiment file `where` says.
 
     None: the one whose variables are set. Raises `HpsError`.

@@ -19,7 +19,7 @@ LEAST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class RatePoint:
     """`bytes_total` bytes had moved by the time `t_s`."""
 
     t_s: float
@@ -34,7 +34,7 @@ class SteadyRate:
     7.5 % of their mean.
     """
 
-    points: list[Point] = field(default_factory=list)
+    points: list[RatePoint] = field(default_factory=list)
 
     def feed(self, t_s: float, bytes_total: int) -> None:
         """Add a point. Raises `ValueError` where time does not go on or bytes are taken back."""
@@ -42,7 +42,7 @@ class SteadyRate:
             t_s <= self.points[-1].t_s or bytes_total < self.points[-1].bytes_total
         ):
             raise ValueError(f"({t_s}, {bytes_total}) cannot follow {self.points[-1]}")
-        self.points.append(Point(t_s=t_s, bytes_total=bytes_total))
+        self.points.append(RatePoint(t_s=t_s, bytes_total=bytes_total))
 
     @property
     def steady(self) -> bool:
@@ -62,11 +62,11 @@ class SteadyRate:
         return _mbps(self.counted_from, self.points[-1])
 
     @property
-    def counted_from(self) -> Point:
+    def counted_from(self) -> RatePoint:
         """The point that the rate counts from; there has to be one."""
         return self.points[-_STEADY_RATES - 1] if self.steady else self._middle()
 
-    def _middle(self) -> Point:
+    def _middle(self) -> RatePoint:
         """The last point that leaves half of the time after it."""
         middle_s = (self.points[0].t_s + self.points[-1].t_s) / 2
         return [point for point in self.points if point.t_s <= middle_s][-1]
@@ -98,5 +98,5 @@ def _reading(rate: SteadyRate) -> Reading:
     return known(rate_mbps)
 
 
-def _mbps(before: Point, after: Point) -> float:
+def _mbps(before: RatePoint, after: RatePoint) -> float:
     return (after.bytes_total - before.bytes_total) * 8 / 1e6 / (after.t_s - before.t_s)

@@ -24,7 +24,7 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class MetadataAnswer:
     """How a request went. `detail` is a line for a person, `status_code` None where none came.
 
     `body` is the JSON object of a success that has one.
@@ -50,24 +50,26 @@ class MetadataClient:
     retry: bool = True
     sleep: Callable[[float], None] = time.sleep
 
-    def status(self) -> Answer:
+    def status(self) -> MetadataAnswer:
         """Whether the instance is started and ready: `body` has both as booleans."""
         answer = self._ask("GET", "/v1/status", expect=200)
         return _having(answer, {"ready": bool, "started": bool})
 
-    def reallocate(self, reason: str) -> Answer:
+    def reallocate(self, reason: str) -> MetadataAnswer:
         """Ask for another node. Only the first 1,000 characters of `reason` are sent."""
         return self._ask("POST", "/v1/reallocate", {"reason": trimmed(reason)}, expect=204)
 
-    def deletion_cost(self) -> Answer:
+    def deletion_cost(self) -> MetadataAnswer:
         """What deleting this instance costs, relative to others: `body["deletion_cost"]`."""
         answer = self._ask("GET", "/v1/deletion-cost", expect=200)
         return _having(answer, {"deletion_cost": int})
 
-    def set_deletion_cost(self, cost: int) -> Answer:
+    def set_deletion_cost(self, cost: int) -> MetadataAnswer:
         """Set what deleting this instance costs: the lowest go first. A signed 32-bit number."""
         if cost not in _INT32:
-            return Answer(ok=False, detail=f"a deletion cost of {cost} does not fit 32 bits")
+            return MetadataAnswer(
+                ok=False, detail=f"a deletion cost of {cost} does not fit 32 bits"
+            )
         return self._ask("PUT", "/v1/deletion-cost", {"deletion_cost": cost}, expect=204)
 
     def quick(self, timeout_s: float) -> MetadataClient:
@@ -76,7 +78,7 @@ class MetadataClient:
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, object] | None = None, *, expect: int
-    ) -> Answer:
+    ) -> MetadataAnswer:
         request = Request(
             url=self.base_url.rstrip("/") + path,
             method=method,
@@ -111,23 +113,23 @@ def _headers(body: Mapping[str, object] | None) -> dict[str, str]:
     return {"Metadata": "true", "Accept": "application/json, application/problem+json"} | json_type
 
 
-def _worth_another_try(answer: Answer) -> bool:
+def _worth_another_try(answer: MetadataAnswer) -> bool:
     code = answer.status_code
     return not answer.ok and (code is None or code == _TOO_MANY_REQUESTS or code >= 500)
 
 
-def _read(raw: Raw | NoAnswer, expect: int) -> Answer:
+def _read(raw: Raw | NoAnswer, expect: int) -> MetadataAnswer:
     if isinstance(raw, NoAnswer):
-        return Answer(ok=False, detail=raw.reason)
+        return MetadataAnswer(ok=False, detail=raw.reason)
     code, content = raw.status_code, _content(raw)
     if code != expect:
         said = content if isinstance(content, str) else _problem(content)
         name = http.client.responses.get(code, "")
         detail = f"answered {code} {name}".rstrip() + (f": {said}" if said else "")
-        return Answer(ok=False, detail=detail, status_code=code)
+        return MetadataAnswer(ok=False, detail=detail, status_code=code)
     if isinstance(content, str):
-        return Answer(ok=False, detail=f"answered {code}: {content}", status_code=code)
-    return Answer(ok=True, detail=f"answered {code}", status_code=code, body=content)
+        return MetadataAnswer(ok=False, detail=f"answered {code}: {content}", status_code=code)
+    return MetadataAnswer(ok=True, detail=f"answered {code}", status_code=code, body=content)
 
 
 def _content(raw: Raw) -> Mapping[str, object] | str:
@@ -150,11 +152,11 @@ def _problem(content: Mapping[str, object]) -> str:
     return "".join(character for character in line if character.isprintable())[:300]
 
 
-def _having(answer: Answer, types: Mapping[str, type]) -> Answer:
+def _having(answer: MetadataAnswer, types: Mapping[str, type]) -> MetadataAnswer:
     """The answer, as a failure where a success lacks what it has to hold."""
     # By exact type, since to Python true is a number.
     wrong = [name for name, kind in types.items() if type(answer.body.get(name)) is not kind]
     if not answer.ok or not wrong:
         return answer
     detail = f"{answer.detail} without a usable {', '.join(wrong)}"
-    return Answer(ok=False, detail=detail, status_code=answer.status_code)
+    return MetadataAnswer(ok=False, detail=detail, status_code=answer.status_code)

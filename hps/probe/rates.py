@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hps.catalog.failures import Failure, failure
-from hps.node.bandwidth import Point
+from hps.node.bandwidth import RatePoint
 from hps.node.reading import Reading, failed, unknown
 
 STOPPED = failure("stopped", "the run was stopped")
@@ -16,7 +16,7 @@ class Rate:
     """One direction: megabits a second, and the growing count of bytes behind it."""
 
     mbps: Reading
-    points: tuple[Point, ...] = ()
+    points: tuple[RatePoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hps.analyze.comparison import CellSummary, Change, Comparison, Findings, Interval, Key, Pair
-from hps.analyze.gates import GateResult, Outcome, Place
+from hps.analyze.gates import GatedCell, GateResult, Outcome
 from hps.gates import Metric
 from hps.gates import value_text as gate_value
 from hps.report.numbers import (
@@ -50,7 +50,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def heading(of: Comparison | Change | Place) -> str:
+def heading(of: Comparison | Change | GatedCell) -> str:
     """What a comparison is called: its title, and its stratum where the title has it not."""
     title, stratum = of.title, of.stratum
     return title if not stratum or stratum in title else f"{title}, {stratum}"
@@ -129,7 +129,7 @@ def worst(result: GateResult) -> str:
     return _place(result.metric, result.where[0]) if result.where else ""
 
 
-def _place(metric: Metric | None, place: Place) -> str:
+def _place(metric: Metric | None, place: GatedCell) -> str:
     value = place.reason or "unknown"
     if place.value is not None and metric is not None:
         value = gate_value(metric, place.value) + (f" ({place.reason})" if place.reason else "")

@@ -30,7 +30,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class PageTable:
     """All rows; `more` are those left out for want of room."""
 
     columns: tuple[Column, ...]
@@ -53,12 +53,12 @@ _NUMBERS = (
 )
 
 
-def table(findings: Findings) -> Table:
+def table(findings: Findings) -> PageTable:
     """Every cell, in the order of the comparisons; of each what it reached, took and cost."""
     by = findings.by
     total = sum(len(comparison.cells) for comparison in findings.comparisons)
     rows = _rows(findings.comparisons, by)
-    return Table(
+    return PageTable(
         columns=(
             Column(title="comparison", number=False),
             Column(title="nodes", number=False),

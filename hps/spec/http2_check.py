@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from hps.spec.nodes import ScalarNode, problem_at
 from hps.spec.problems import Problem
 from hps.spec.steps_check import PlacedStep
-from hps.spec.sweep import Point, Sweep
+from hps.spec.sweep import Sweep, SweepPoint
 from hps.spec.validate import Checked
 
 _KNOBS = frozenset({"target", "http2"})
@@ -45,7 +45,7 @@ def _is_named(sweep: Sweep, steps: tuple[PlacedStep, ...]) -> bool:
     return sweep.has_axis("http2") or any("http2" in one for one in (*settings, *values))
 
 
-def _wish(sweep: Sweep, point: Point, step: PlacedStep) -> _Wish | None:
+def _wish(sweep: Sweep, point: SweepPoint, step: PlacedStep) -> _Wish | None:
     """What a step asks for in a cell: its own setting wins over the cell's."""
     if "http2" not in step.kind.settings:
         return None

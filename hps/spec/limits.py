@@ -10,7 +10,7 @@ from hps.spec.nodes import ScalarNode, find, problem_at
 from hps.spec.problems import Problem
 from hps.spec.readings import near_part
 from hps.spec.steps_check import PlacedStep, setting_value
-from hps.spec.sweep import Point, Sweep, said
+from hps.spec.sweep import Sweep, SweepPoint, said
 from hps.spec.validate import Checked
 from hps.units import format_size
 from hps.wire import as_rclone_holds
@@ -22,7 +22,7 @@ _KNOBS = frozenset({"target", "size", "chunk_size"})
 class Upload:
     """One uploading step of one cell: its chunk size and where that is written, if it is."""
 
-    point: Point
+    point: SweepPoint
     step: PlacedStep
     chunk_bytes: int
     chunk_node: ScalarNode | None

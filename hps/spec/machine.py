@@ -10,7 +10,7 @@ from hps.spec.limits import Upload, uploads
 from hps.spec.nodes import ScalarNode, problem_at
 from hps.spec.problems import Problem
 from hps.spec.steps_check import PlacedStep, setting_value
-from hps.spec.sweep import Point, Sweep, said
+from hps.spec.sweep import Sweep, SweepPoint, said
 from hps.units import format_size_rounded
 
 _MEMORY_KNOBS = frozenset({"size", "files", "chunk_size", "concurrency", "transfers"})
@@ -100,7 +100,7 @@ def _check_disk(
     sweep: Sweep, steps: tuple[PlacedStep, ...], free_bytes: int, serves: bool
 ) -> Iterator[Problem]:
     """Each distinct payload is kept while the run lasts, with the copies of one trial."""
-    payloads: dict[tuple[object, ...], Point] = {}
+    payloads: dict[tuple[object, ...], SweepPoint] = {}
     for point in sweep.points(_DISK_KNOBS):
         knobs = point.cell.knobs
         payloads.setdefault((knobs.size_bytes, knobs.files, knobs.content, knobs.layout), point)
@@ -127,5 +127,5 @@ def _copies(steps: tuple[PlacedStep, ...], serves: bool) -> list[str]:
     return (["a downloaded copy"] if "down" in directions else []) + served
 
 
-def _payload_bytes(point: Point) -> int:
+def _payload_bytes(point: SweepPoint) -> int:
     return point.cell.knobs.size_bytes * point.cell.knobs.files

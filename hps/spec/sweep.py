@@ -17,7 +17,7 @@ from hps.spec.validate import Checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class SweepPoint:
     """A cell, and the entry of `include` that it comes from, if it does."""
 
     cell: Cell
@@ -66,16 +66,16 @@ class Sweep:
         """True where the knob varies."""
         return any(knob in axis.knobs for axis in self.axes)
 
-    def points(self, knobs: Collection[str]) -> Iterator[Point]:
+    def points(self, knobs: Collection[str]) -> Iterator[SweepPoint]:
         """Every cell, as far as these knobs tell cells apart."""
         matrix, data = self.matrix, self.data
         if not matrix.exclude:
             axes = tuple(axis for axis in matrix.axes if any(knob in knobs for knob in axis.knobs))
             matrix = Matrix(axes=axes)
         for values in _distinct(matrix, knobs):
-            yield Point(cell=make_cell(dict(values), data, self.target))
+            yield SweepPoint(cell=make_cell(dict(values), data, self.target))
         for entry in self.include:
-            yield Point(cell=make_cell(entry.as_values(), data, self.target), entry=entry)
+            yield SweepPoint(cell=make_cell(entry.as_values(), data, self.target), entry=entry)
 
     def place(self, knob: str, value: KnobValue, entry: PlacedEntry | None) -> ScalarNode | None:
         """Where a cell's value of a knob is written; None where it is a default."""

@@ -16,7 +16,7 @@ from hps.tools.memory import KernelKills
 from hps.tools.rclone import Invocation
 
 
-class Stop(process.Stop, Protocol):
+class RunStop(process.Stop, Protocol):
     """Set once everything should come to an end."""
 
     def wait(self, timeout: float) -> bool:
@@ -73,7 +73,7 @@ class StepContext:
     payloads: Mapping[Shape, Payload]
     scratch: Path
     guard: process.Guard
-    stop: Stop
+    stop: RunStop
     kernel_kills: KernelKills = field(default_factory=KernelKills)
 
     def payload(self, operation: Operation) -> Payload:

@@ -62,7 +62,7 @@ class TakenError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Reply:
     """What the daemon says; `failure` is its error."""
 
     failure: Failure | None = None
@@ -147,7 +147,7 @@ class CopyDaemon:
         if isinstance(item, dict) and not _begins_with(source, item):
             raise TakenError
 
-    def _look(self, key: str, end_s: float, given_up: Callable[[], bool]) -> _Answer:
+    def _look(self, key: str, end_s: float, given_up: Callable[[], bool]) -> _Reply:
         """What the server has under a key, as `item`."""
         look = {"fs": f"{self.remote.path()}/", "remote": key, "opt": _LOOK, "_config": _CONFIG}
         return _ask(self.address, "operations/stat", look, end_s, given_up)
@@ -236,7 +236,7 @@ def _ask(
     request: Mapping[str, object],
     end_s: float,
     given_up: Callable[[], bool],
-) -> _Answer:
+) -> _Reply:
     """The daemon's answer.
 
     Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
@@ -277,13 +277,13 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._address))
 
 
-def _answer(status: int, body: bytes) -> _Answer:
+def _answer(status: int, body: bytes) -> _Reply:
     try:
         data = json.loads(body)
         wrong = None if status == http.client.OK else explain(str(data["error"]))
-        return _Answer(failure=wrong, data=data)
+        return _Reply(failure=wrong, data=data)
     except (ValueError, KeyError, TypeError):
-        return _Answer(failure=failure("tool_failed", f"rclone answered {status}"))
+        return _Reply(failure=failure("tool_failed", f"rclone answered {status}"))
 
 
 def _differs(source: Path, item: object) -> Failure | None:

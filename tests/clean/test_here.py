@@ -70,7 +70,7 @@ def test_a_run_that_is_taken_up_before_its_turn_has_come_is_kept(tmp_path: Path)
         spec=cast(Any, None),
         env={},
         output=tmp_path,
-        wish=cleaning.Wish(older_than_s=0, remove=True),
+        wish=cleaning.CleanWish(older_than_s=0, remove=True),
         tools=cast(Any, None),
         stop=threading.Event(),
     )

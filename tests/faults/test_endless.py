@@ -11,7 +11,7 @@ import pytest
 
 from hps import admission
 from hps.collect import transfer
-from hps.collect.place import Place
+from hps.collect.place import BucketPlace
 from hps.collect.pull import pull
 from hps.errors import MachineError
 from hps.model import SecretRef, Target
@@ -87,7 +87,7 @@ def test_results_are_not_pulled_for_ever(
     endless: WebServer, rclone_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "Bounded", partial(Bounded, most_bytes=200 * 1024**2))
-    place = Place(
+    place = BucketPlace(
         folder="results",
         remote=remote_of(_target(endless.endpoint)),
         binary=rclone_path,

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,20 @@ class _Site:
 
     def killed(self, when: Callable[[], bool]) -> None:
         """Run, and SIGKILL it as soon as `when` is true."""
-        with (self.folder / "killed.err").open("wb") as err:
+        with self._running(when) as child:
+            child.send_signal(signal.SIGKILL)
+            child.wait(timeout=10)
+
+    def goes_on(self, when: Callable[[], bool]) -> tuple[int, str]:
+        """Run, let it go on once `when` is true, and return its code and what it said."""
+        with self._running(when) as child:
+            child.send_signal(signal.SIGCONT)
+            code = child.wait(timeout=_PATIENCE_S)
+        return code, (self.folder / "running.err").read_text()
+
+    @contextmanager
+    def _running(self, when: Callable[[], bool]) -> Iterator[subprocess.Popen[bytes]]:
+        with (self.folder / "running.err").open("wb") as err:
             child = subprocess.Popen(
                 [sys.executable, "-m", "hps", "run", str(self.spec), "--output", str(self.output)],
                 env={**os.environ, **self.env},
@@ -73,11 +87,12 @@ class _Site:
             deadline_s = time.monotonic() + _PATIENCE_S
             try:
                 while not when():
-                    assert child.poll() is None, (self.folder / "killed.err").read_text()
+                    assert child.poll() is None, (self.folder / "running.err").read_text()
                     assert time.monotonic() < deadline_s
                     time.sleep(0.005)
+                yield child
             finally:
-                child.send_signal(signal.SIGKILL)
+                child.kill()
                 child.wait(timeout=10)
 
     def hold(self) -> None:
@@ -307,6 +322,36 @@ def test_a_run_that_only_the_bucket_knows_may_be_at_work_elsewhere(site: _Site) 
     (journal,) = site.journals()
     assert journal.stem != Path(first).stem
     assert len(site.results()) == _OPERATIONS
+
+
+def test_what_another_host_stored_of_the_same_run_is_left_alone(site: _Site) -> None:
+    """Both have gone on with one run, each unseen by the other."""
+    foreign = b""
+
+    def other_host_has_gone_on() -> bool:
+        nonlocal foreign
+        if not site.has(1)() or not site.sent_journals():
+            return False
+        site.hold()
+        (first,) = site.sent_journals()
+        theirs = site.folder / "theirs"
+        foreign = site.stored(first).encode() + b'{"kind":"result","of":"another host"}\n'
+        theirs.write_bytes(foreign)
+        place = f"T:{site.server.bucket}/tests/{first}"
+        run_rclone(["copyto", str(theirs), place], env=remote_environment(site.server))
+        return True
+
+    code, said = site.goes_on(other_host_has_gone_on)
+
+    assert code == 0, said
+    assert "results_of_another_start" in said
+    (journal,) = site.journals()
+    aside, first = sorted(site.sent_journals(), key=lambda name: name.endswith(journal.name))
+    assert site.stored(first).encode() == foreign
+    assert site.stored(aside).encode() == journal.read_bytes()
+    assert len(site.results()) == _OPERATIONS
+    tables = {Path(name).name for name in site.objects()} - {journal.name, Path(aside).name}
+    assert tables == {Path(aside).with_suffix(suffix).name for suffix in (".csv", ".txt")}
 
 
 def test_a_torn_last_line_is_cut_off_and_that_operation_runs_again(site: _Site) -> None:
