@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from hps.node.metadata import Answer, MetadataClient
+from hps.node.metadata import MetadataAnswer, MetadataClient
 
 _NAMES = ("SALAD_MACHINE_ID", "SALAD_CONTAINER_GROUP_ID")
 
@@ -41,7 +41,7 @@ def leave(
     return f"{asked} ({answer.detail}); still here after {wait_s:g} s"
 
 
-def _is_there(answer: Answer) -> bool:
+def _is_there(answer: MetadataAnswer) -> bool:
     """An error of the service itself shows that it is there; 404 or HTML come from others."""
     code = answer.status_code
     return answer.ok or (code is not None and (code in {403, 429} or code >= 500))

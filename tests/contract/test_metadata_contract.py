@@ -13,7 +13,7 @@ pytest.importorskip("openapi_core", reason="openapi-core is not installed")
 
 from openapi_core import OpenAPI
 
-from hps.node.metadata import Answer, MetadataClient
+from hps.node.metadata import MetadataAnswer, MetadataClient
 from hps.node.salad import leave, on_salad
 
 from .imds_document import excerpt, published
@@ -54,7 +54,7 @@ def test_status(place: Place) -> None:
 
 def test_reallocate(place: Place) -> None:
     answer = place.client.reallocate("upload of 10 Mbps is less than 20 Mbps")
-    assert answer == Answer(ok=True, detail="answered 204", status_code=204)
+    assert answer == MetadataAnswer(ok=True, detail="answered 204", status_code=204)
     assert place.service.bodies == [{"reason": "upload of 10 Mbps is less than 20 Mbps"}]
 
 

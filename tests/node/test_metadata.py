@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from hps.node.metadata import Answer, MetadataClient, client_from, trimmed
+from hps.node.metadata import MetadataAnswer, MetadataClient, client_from, trimmed
 
 Talk = Callable[[socket.socket, threading.Event], None]
 OK_STATUS = (
@@ -74,7 +74,7 @@ def http(status: str, content_type: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def ask(talk: Talk, *, slept: list[float] | None = None, timeout_s: float = 5.0) -> Answer:
+def ask(talk: Talk, *, slept: list[float] | None = None, timeout_s: float = 5.0) -> MetadataAnswer:
     waits: list[float] = [] if slept is None else slept
     with serving(talk) as server:
         client = MetadataClient(base_url=server.url, answer_timeout_s=timeout_s, sleep=waits.append)
@@ -88,7 +88,7 @@ def test_an_answer_that_never_comes_is_tried_three_times() -> None:
         over.wait(30)
 
     answer = ask(keep_silent, slept=slept, timeout_s=0.05)
-    assert answer == Answer(ok=False, detail="no answer in 0.05 s")
+    assert answer == MetadataAnswer(ok=False, detail="no answer in 0.05 s")
     assert slept == [1.0, 2.0]
 
 
@@ -121,7 +121,7 @@ def test_nobody_listens() -> None:
         slept: list[float] = []
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         answer = MetadataClient(base_url=url, sleep=slept.append).reallocate("x")
-    assert answer == Answer(ok=False, detail="no connection: Connection refused")
+    assert answer == MetadataAnswer(ok=False, detail="no connection: Connection refused")
     assert slept == [1.0, 2.0]
 
 
