@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,19 @@ class _Bench:
             for block in range(count):
                 tell(f"{name}: block {block + 1} of {count}")
                 transfers += quiet.undisturbed(
-                    lambda attempt, block=block: self._block(block, f"{seed}-{block}-{attempt}"),
+                    partial(self._block, block, f"{seed}-{block}"),
                     watch,
-                    lambda block=block: tell(f"{name}: the machine was busy in block {block + 1}"),
+                    partial(tell, f"{name}: the machine was busy in block {block + 1}"),
                     tries=tries,
                 )
         return transfers
 
-    def _block(self, block: int, seed: str) -> list[dict[str, Any]]:
+    def _block(self, block: int, seed: str, attempt: int) -> list[dict[str, Any]]:
         """The sweep in an order of its own, the published commands before or after it by chance."""
-        chance = random.Random(seed)
+        chance = random.Random(f"{seed}-{attempt}")
         before, order_seed = chance.random() < 0.5, chance.randrange(2**31)
-        parts = [self.bare.run, lambda: self._sweep(order_seed)]
+        parts: list[Callable[[], list[dict[str, Any]]]]
+        parts = [self.bare.run, partial(self._sweep, order_seed)]
         done = [one for part in parts[:: 1 if before else -1] for one in part()]
         return [{"block": block, **one} for one in done]
 

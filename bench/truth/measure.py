@@ -44,9 +44,9 @@ def measure(case: cases.Case) -> Mapping[str, Any]:
                 scratch=scratch,
                 timeout_s=_BASE_TIMEOUT_S + _SLOWER * case.expected_s,
             )
+            busy.look()
         if watch.failure is not None:
             raise watch.failure
-            busy.look()
         return _put_together(case, ran, watch, served) | _void(ran, busy) | _health(link.settle())
 
 

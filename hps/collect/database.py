@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from hps.errors import MachineError
+
 # Characters that make the database take the name of a file for a pattern.
 PATTERN = re.compile(r"[*?\[\]{}\\]")
 _MEMORY = "1GiB"
@@ -44,7 +46,8 @@ class Connection(Protocol):
 def opened(spill: Path) -> Iterator[Connection]:
     """A database in memory; what does not fit goes to the folder `spill`.
 
-    It installs and loads nothing, and sees no variables of this program.
+    It installs and loads nothing, and sees no variables of this program. Raises `MachineError`
+    where a query of the block needs more memory than it is given, or more disk than there is.
     """
     import duckdb  # noqa: PLC0415
 
@@ -61,6 +64,12 @@ def opened(spill: Path) -> Iterator[Connection]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
         yield cast(Connection, connection)
+    except duckdb.OutOfMemoryException as error:
+        what = f"that takes more than {_MEMORY} of memory: {first_line(error)}"
+        raise MachineError(what, "choose fewer results, with --where or --input") from error
+    except duckdb.IOException as error:
+        what = f"the results could not be worked on: {first_line(error)}"
+        raise MachineError(what, "is there space in the temporary folder (TMPDIR)?") from error
     finally:
         connection.close()
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hps.collect import batches, tables
+from hps.collect import batches, database, tables
+from hps.errors import MachineError
 from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines, one, skipped, write
 
@@ -229,3 +230,15 @@ def test_whatever_a_line_holds_nothing_breaks(tmp_path: Path, good: Path, data: 
         assert counted == [(_PER_RUN,)]
         for table in ("runs", "results", "nodes"):
             execute(f"SELECT * FROM {table}").fetchall()
+
+
+def test_a_file_that_unpacks_to_more_than_there_is_memory_for_is_told_as_that(
+    tmp_path: Path,
+) -> None:
+    def unpack() -> None:
+        with database.opened(tmp_path) as connection:
+            connection.execute("SET memory_limit = '20MB'")
+            connection.execute("SELECT list(i) FROM range(20000000) t(i)").fetchall()
+
+    with pytest.raises(MachineError, match="more than 1GiB of memory"):
+        unpack()
