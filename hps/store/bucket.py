@@ -113,7 +113,8 @@ class BucketCopy:
             self._aside.add(path.stem)
             text = f"{taken} is what another start of this run stored, and is left alone"
             self.report("results_of_another_start", f"{text}; ours go to {self._key(path)}")
-            wrong = self._copy(path, timeout_s)
+            left_s = max(0.0, end_s - time.monotonic())
+            wrong = self._copy(path, min(self.timeout_s, left_s))
         if self.daemon.starts_again > started_again:
             self.report("results_sender_restarted", "the rclone that sends results died, or hung")
         return wrong.reason if wrong else ""
