@@ -260,6 +260,20 @@ class TestChangedOnItsWay:
 
         assert sending.reported == []
 
+    def test_what_came_changed_each_time_is_ours_all_the_same(
+        self, server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+    ) -> None:
+        changed = Rule(match=lambda head: head.method == "PUT", action=Flip(), times=3)
+        with sending_to(proxy_for(server, rules=(changed,))) as sending:
+            sending.write("one\n")
+            why = sending.bucket.send_all([sending.journal], wait=lambda _: True)
+            assert why.startswith("the bucket has 4 bytes with the md5")
+            sending.write("one\ntwo\n")
+            assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+            assert sending.stored() == "one\ntwo\n"
+
+        assert sending.reported == []
+
     def test_a_server_that_tells_another_checksum_keeps_what_it_has(
         self, server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
     ) -> None:
