@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from bench import quiet
 from bench.quiet import Look, Watch, judge
+from bench.stored import Stored
 
 _STARTED = "2026-11-22T10:00:00.000000Z"
 _AT_S = 1795341600.0
@@ -83,3 +85,34 @@ def test_a_machine_whose_processors_are_all_taken_is_seen() -> None:
             process.join()
 
     assert watch.spare(start_s, start_s + 3.0).why_void.startswith("void: ")
+
+
+def test_packets_that_leave_late_make_it_void() -> None:
+    first, last = _look(0.0, 0.0), replace(_look(10.0, 15.0), packets=100, late_s=0.2)
+
+    assert quiet.between(first, last).why_void == "void: packets left 2.0 ms late"
+    assert quiet.between(first, replace(last, packets=1000)).why_void == ""
+
+
+@pytest.mark.parametrize(("busy_tries", "done"), [(0, 1), (1, 2), (3, 3)])
+def test_a_block_is_measured_again_while_the_machine_is_busy(busy_tries: int, done: int) -> None:
+    watch, told, tried = Watch(), list[int](), list[int]()
+
+    def block(attempt: int) -> list[dict[str, Any]]:
+        tried.append(attempt)
+        idle_s = 1.0 if attempt < busy_tries else 15.0
+        watch.looks = [_look(0.0, 0.0), _look(10.0, idle_s)]
+        return [_transfer()]
+
+    (judged,) = quiet.undisturbed(block, watch, lambda: told.append(1))
+
+    assert (tried, len(told)) == (list(range(done)), min(busy_tries, 3))
+    assert judged["void"] is (busy_tries == 3)
+
+
+def test_what_is_void_is_measured_again_where_it_is_to_be_published(tmp_path: Path) -> None:
+    path, case = tmp_path / "stored.jsonl", {"link": 1}
+    Stored(path).add({"case": case, "transfers": [{"void": False}, {"void": True}]})
+
+    assert Stored(path).find(case) is not None
+    assert Stored(path, undisturbed=True).find(case) is None
