@@ -17,8 +17,6 @@ from hps.store.bucket import BucketCopy
 from hps.store.journal import Journal
 from hps.surroundings import Tools
 
-__all__ = ["BucketCopy", "Listener", "Recorder", "bucket_copy", "publish"]
-
 
 class Listener(Protocol):
     """Who watches a run: the events, and each operation as it starts and ends."""

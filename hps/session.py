@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hps import __version__, admission, earlier, orphans, recording, settling, taking_up
 from hps.catalog.failures import Failure
-from hps.doing import Noting, Outcome, Work, collect_facts, decide
+from hps.doing import Noting, Outcome, Work, collect_facts
 from hps.errors import HpsError
 from hps.model import Plan, Spec
 from hps.node.machine_id import machine_id
@@ -31,16 +31,6 @@ from hps.surroundings import Tools, opened
 from hps.taking_up import TakenUp, Wish
 from hps.targets.own import is_run_id
 
-__all__ = [
-    "Finished",
-    "NotBegun",
-    "Options",
-    "Outcome",
-    "collect_facts",
-    "decide",
-    "identify",
-    "run",
-]
 # That a run did not begin is worth no longer wait.
 _SEND_MOST_S = 10.0
 

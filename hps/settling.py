@@ -16,6 +16,7 @@ from hps import earlier, leftovers, process, recording
 from hps.errors import NotStoredError
 from hps.model import Plan
 from hps.stop import SignalStop
+from hps.store.bucket import BucketCopy
 from hps.store.journal import Journal
 from hps.surroundings import Tools
 from hps.targets.own import is_run_id, run_folder
@@ -85,7 +86,7 @@ class Settler:
                     end(journal)
         return lacking
 
-    def _send(self, journal: Path, bucket: recording.BucketCopy) -> str:
+    def _send(self, journal: Path, bucket: BucketCopy) -> str:
         """Returns why the bucket lacks results of this run, or nothing."""
         if self.stop.is_set():
             return "the run was stopped before they were sent"

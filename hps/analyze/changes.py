@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hps.analyze import stats
+from hps.analyze import pair_tests
 from hps.analyze.cell_summary import has_values
 from hps.analyze.comparison import Change, Floats, Key, Panel, PanelCell, Rule
 from hps.analyze.names import ROWS, UNKNOWN, word
-from hps.analyze.stats import PairTest
+from hps.analyze.pair_tests import PairTest
 from hps.analyze.together import Way, are_same_units, untested, way
 from hps.analyze.verdicts import compare_two, judge
 from hps.analyze.words import shown
@@ -84,7 +84,7 @@ def _changes(
     panel: Panel, outcomes: Sequence[_Outcome], rule: Rule, notes: tuple[str, ...] = ()
 ) -> list[Change]:
     """The outcomes of one panel, corrected for all of them."""
-    corrected = stats.adjust([test.p for _, test in outcomes])
+    corrected = pair_tests.adjust([test.p for _, test in outcomes])
     return [
         _change(panel, cell, replace(test, p_adjusted=p), rule, notes)
         for (cell, test), p in zip(outcomes, corrected, strict=True)

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hps.analyze import stats
+from hps.analyze import pair_tests, sample_sizes
 from hps.analyze.comparison import (
     Floats,
     Needed,
@@ -18,7 +18,7 @@ from hps.analyze.comparison import (
     Rule,
     Unit,
 )
-from hps.analyze.stats import PairTest
+from hps.analyze.pair_tests import PairTest
 from hps.analyze.together import UNTOLD, Way, not_comparable, same_units, way
 
 # Values, over pairs and units, beyond which only the pairs that are kept are tested: seconds.
@@ -128,7 +128,7 @@ def _tested(
     tests = _tests(matrix, chosen, ways, len(family), unit, rule)
     # What is not tested counts as equal: it makes the correction stricter, never weaker.
     untested: list[float | None] = [1.0] * (len(family) - len(chosen))
-    corrected = stats.adjust([*(test.p for test in tests), *untested])
+    corrected = pair_tests.adjust([*(test.p for test in tests), *untested])
     kept = set(family if keep is None else keep)
     return {
         pair: replace(test, p_adjusted=p)
@@ -158,7 +158,7 @@ def compare_two(
     """One pair by the test that fits, if there is one."""
     if how in UNTOLD:
         return not_comparable(a, b, how, unit)
-    compare = stats.compare_paired if how == "within" else stats.compare_unpaired
+    compare = pair_tests.compare_paired if how == "within" else pair_tests.compare_unpaired
     return compare(a, b, rule, comparisons=comparisons, unit=unit)
 
 
@@ -186,7 +186,7 @@ def _tests(
     rule: Rule,
 ) -> list[PairTest]:
     if comparisons == len(pairs) and not ways:
-        return [test for _, _, test in stats.compare_all_paired(matrix, rule, unit=unit)]
+        return [test for _, _, test in pair_tests.compare_all_paired(matrix, rule, unit=unit)]
     return [
         compare_two(
             matrix[:, i],
@@ -244,7 +244,7 @@ def _needed(
     # With too few for a test a spread is too vague to plan with: first get enough for one.
     spread = None if test.test == "none" else test.spread
     repetitions = np.concatenate([cell.repetitions[cell.repetitions > 0] for cell in (a, b)])
-    return stats.needed(
+    return sample_sizes.needed(
         spread,
         _spread_within(a, b) if unit == "node" else None,
         float(np.median(repetitions)) if len(repetitions) else 1.0,

@@ -10,7 +10,7 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from hps.analyze.comparison import Floats
-from hps.analyze.stats import PairTest, adjust, compare_all_paired, compare_unpaired
+from hps.analyze.pair_tests import PairTest, adjust, compare_all_paired, compare_unpaired
 from tests.analyze.fleets import RULE, at_most, panel
 
 FLEETS = 400

@@ -9,15 +9,8 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from hps.analyze.comparison import Floats, Needed
-from hps.analyze.stats import (
-    PairTest,
-    compare_all_paired,
-    compare_paired,
-    compare_unpaired,
-    needed,
-    smallest_n,
-    smallest_n_unpaired,
-)
+from hps.analyze.pair_tests import PairTest, compare_all_paired, compare_paired, compare_unpaired
+from hps.analyze.sample_sizes import needed, smallest_n, smallest_n_unpaired
 from tests.analyze.fleets import RULE, at_least, at_most, panel
 
 PILOT = 8

@@ -13,15 +13,14 @@ from numpy.random import default_rng
 from scipy import stats
 
 from hps.analyze.comparison import Floats, Interval
-from hps.analyze.stats import (
+from hps.analyze.pair_tests import (
     PairTest,
     adjust,
     compare_all_paired,
     compare_paired,
     compare_unpaired,
-    smallest_n,
-    smallest_n_unpaired,
 )
+from hps.analyze.sample_sizes import smallest_n, smallest_n_unpaired
 from tests.analyze.fleets import RULE
 
 SAME = Interval(low=1.0, high=1.0, level=0.95)

@@ -10,7 +10,7 @@ from numpy.random import default_rng
 from scipy import stats
 
 from hps.analyze.comparison import Floats, Interval
-from hps.analyze.stats import quantile, rate_interval
+from hps.analyze.intervals import quantile, rate_interval
 from tests.analyze.fleets import RULE, at_least
 
 TRIALS = 2000

@@ -11,7 +11,7 @@ from scipy import stats
 
 from hps.analyze.comparison import Floats
 from hps.analyze.intervals import ratio_interval, resampled_medians
-from hps.analyze.stats import compare_unpaired
+from hps.analyze.pair_tests import compare_unpaired
 from tests.analyze.fleets import POPULATIONS, RULE, at_least
 
 FLEETS = 2000
