@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from hps.tools import rclone
+from hps.tools.rclone import command
 from tests.collect.fleet import grid, write_fleet
 from tests.servers.rclone_client import remote_environment
 from tests.servers.rclone_s3 import find_rclone, serve_s3
@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
 def _heading(files: int, lines: int, size_mb: float) -> str:
     return (
         f"{files} files of {lines} lines, {size_mb:.0f} MB; rclone "
-        f"{rclone.read_version(find_rclone())}, Python {platform.python_version()}, "
+        f"{command.read_version(find_rclone())}, Python {platform.python_version()}, "
         f"{os.cpu_count()} CPUs, {datetime.now(UTC):%Y-%m-%d}"
     )
 
@@ -124,14 +124,14 @@ def _ours(server: S3Server, folder: Path, files: int) -> list[tuple[str, float]]
     pull = [*hps, "pull", "--from", "s3", "--cache", cache, "--format", "json"]
     query = [*hps, "query", _QUERY, "--input", cache]
     rows = []
-    for what, command in (
+    for what, arguments in (
         ("hps results pull, all new", pull),
         ("hps results pull, nothing new", pull),
         ("hps results query, the first: reads all lines", query),
         ("hps results query, the second", query),
     ):
         start_s = time.monotonic()
-        out = _run(command, env)
+        out = _run(arguments, env)
         rows.append((what, time.monotonic() - start_s))
         if what.endswith("all new") and json.loads(out)["new"] != files:
             raise RuntimeError(f"not all files were fetched: {out}")

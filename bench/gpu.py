@@ -27,7 +27,7 @@ from bench import written
 from bench.surroundings import Surroundings, surroundings
 from hps.errors import EXIT_NO_DATA, EXIT_OPERATION_FAILED, HpsError
 from hps.gpu import device, loading
-from hps.plan import expand
+from hps.plan.expand import expand
 from hps.spec import SpecText
 from hps.spec import load as load_spec
 from hps.units import format_size, parse_size_bytes

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.link import Link
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, HpsError
-from hps.tools import rclone
+from hps.tools.rclone import command
 
 Record = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -77,7 +77,7 @@ def run_hps(
 
 def versions() -> Mapping[str, str]:
     """What a stored measurement must have been made with to count again."""
-    return {"rclone": rclone.read_version(rclone.find_binary(os.environ))}
+    return {"rclone": command.read_version(command.find_binary(os.environ))}
 
 
 def target_yaml(name: str, endpoint: str, ca_cert: Path | None = None) -> str:

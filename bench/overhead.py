@@ -27,12 +27,14 @@ from statistics import median, quantiles
 from tabulate import tabulate
 
 from bench import leaving, quiet, starting, written
-from hps import payload, process
-from hps.connections import ConnectionCounter
+from hps.data import payload
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 from hps.model import Target, Transfer
-from hps.targets import embedded, remote_of
-from hps.tools import rclone
+from hps.process import process
+from hps.process.connections import ConnectionCounter
+from hps.targets import embedded
+from hps.targets.remote import remote_of
+from hps.tools.rclone import command
 from hps.units import format_size, parse_size_bytes
 
 MIB = 1024**2
@@ -94,7 +96,7 @@ def _commands(
     size_bytes: int, concurrency: int
 ) -> Iterator[tuple[dict[str, process.Command], process.Guard, Path]]:
     """An upload and a download exactly as `hps` builds them, against a server of their own."""
-    binary, keys = rclone.find_binary(os.environ), embedded.new_keys()
+    binary, keys = command.find_binary(os.environ), embedded.new_keys()
     transfer = Transfer(
         chunk_size_bytes=5 * MIB, concurrency=concurrency, transfers=4, http2=False, checksum=True
     )
@@ -105,7 +107,7 @@ def _commands(
         target = Target(name="local", provider="embedded")
         with embedded.serve(target, folder / "served", binary, keys, guard) as served:
             remote = remote_of(served)
-            up = rclone.upload(
+            up = command.upload(
                 remote,
                 str(made.single_file),
                 "bench/0.bin",
@@ -113,7 +115,7 @@ def _commands(
                 size_bytes=size_bytes,
                 folder=False,
             )
-            down = rclone.download(
+            down = command.download(
                 remote, "bench/0.bin", str(folder / "down.bin"), transfer, folder=False
             )
             yield (

@@ -49,7 +49,7 @@ def table() -> str:
     """Measured now, as Markdown."""
     bare_s = median(_took_s("-c", "pass") for _ in range(_REPETITIONS))
     version_s = median(_took_s("-m", "hps", "--version") for _ in range(_REPETITIONS))
-    runner_s = median(_took_s("-c", "import hps.running") for _ in range(_REPETITIONS))
+    runner_s = median(_took_s("-c", "import hps.cli.run") for _ in range(_REPETITIONS))
     starts = [_start() for _ in range(_RUNS)]
     rows = [
         ["Python alone, start to end", f"{1000 * bare_s:.0f} ms"],

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps import payload, process
+from hps.data import payload
+from hps.data.payload import Payload, Shape
 from hps.errors import HpsError
 from hps.model import Measurement, Operation, Target
-from hps.payload import Payload, Shape
-from hps.record import new_run_id
+from hps.process import process
+from hps.process.stop import on_signals
+from hps.results.record import new_run_id
+from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
-from hps.stop import on_signals
-from hps.targets import embedded, remote_of
-from hps.targets.own import run_folder
-from hps.tools import rclone
+from hps.targets import embedded
+from hps.targets.remote import remote_of
+from hps.tools.rclone import command
 
 TARGET = "local"
 
@@ -57,7 +59,7 @@ def _why(measurement: Measurement) -> str:
 @contextlib.contextmanager
 def surroundings(env: Mapping[str, str]) -> Iterator[Surroundings]:
     """Everything started for a `with` block; `env` may name an rclone in `HPS_RCLONE`."""
-    binary, keys = rclone.find_binary(env), embedded.new_keys()
+    binary, keys = command.find_binary(env), embedded.new_keys()
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(on_signals())
         guard = stack.enter_context(process.Guard())
@@ -69,7 +71,7 @@ def surroundings(env: Mapping[str, str]) -> Iterator[Surroundings]:
         payloads: dict[Shape, Payload] = {}
         context = StepContext(
             binary=binary,
-            tool_version=rclone.read_version(binary),
+            tool_version=command.read_version(binary),
             places=Places(
                 remotes={TARGET: remote_of(served)},
                 data_folder=run_folder("bench", new_run_id(datetime.now(UTC))).key,

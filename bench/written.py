@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import __version__
-from hps.tools import rclone
+from hps.tools.rclone import command
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 RAW = Path(__file__).with_name("raw")
@@ -29,7 +29,7 @@ def machine() -> str:
         f"{memory_bytes / 1024**3:.0f} GiB, {platform.machine()}, "
         f"{platform.system()} {platform.release().split('-')[0]}, "
         f"Python {platform.python_version()}, "
-        f"rclone {rclone.read_version(rclone.find_binary(os.environ))}, hps {__version__}."
+        f"rclone {command.read_version(command.find_binary(os.environ))}, hps {__version__}."
     )
 
 

@@ -1,6 +1,6 @@
 """`python -m hps` is `hps`."""
 
-from hps.cli import main
+from hps.cli.main import main
 
 if __name__ == "__main__":
     main()

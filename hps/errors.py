@@ -17,7 +17,7 @@ EXIT_TERMINATED = 143
 class HpsError(Exception):
     """A mistake that a person can mend: what is wrong, and what to do about it.
 
-    It is caught in `hps.cli` alone, printed as two lines, and ends in `exit_code`.
+    It is caught in `hps.cli.main` alone, printed as two lines, and ends in `exit_code`.
     """
 
     exit_code = EXIT_USAGE

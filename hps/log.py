@@ -13,7 +13,7 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-from hps.scrub import Scrubber
+from hps.redaction import Scrubber
 
 Format = Literal["auto", "json", "text"]
 

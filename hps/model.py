@@ -156,7 +156,7 @@ class ResultsPlace:
 class Spec:
     """One experiment, checked. `text` is the file as written, before any `${…}` was filled in.
 
-    `thresholds` are gates as `hps.gates` reads them, for whoever compares the results.
+    `thresholds` are gates as `hps.spec.gates` reads them, for whoever compares the results.
     """
 
     api: str

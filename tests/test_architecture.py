@@ -15,46 +15,74 @@ from tests.command import REPOSITORY
 # From the ground up. A module imports only what stands on lines above its own, and, within a
 # package, its neighbours. Every module has a place, by its own name or by that of its package.
 LAYERS = (
-    ("hps.catalog", "hps.secrecy", "hps.spelling"),
-    ("hps", "hps.errors", "hps.guard", "hps.model", "hps.scrub"),
+    ("hps.catalog", "hps.redaction", "hps.redaction"),
+    ("hps", "hps.errors", "hps.process.guard", "hps.model", "hps.redaction"),
     (
         "hps.log",
-        "hps.pidfd",
-        "hps.prices",
-        "hps.record",
-        "hps.step_kinds",
-        "hps.standstill",
-        "hps.stop",
+        "hps.process.process",
+        "hps.catalog.prices",
+        "hps.results.record",
+        "hps.catalog.steps",
+        "hps.process.process",
+        "hps.process.stop",
     ),
-    ("hps.odd_values", "hps.temporary", "hps.units", "hps.wire"),
-    ("hps.cells", "hps.extras", "hps.gates", "hps.node", "hps.orphans", "hps.process"),
-    ("hps.analyze", "hps.connections", "hps.limit", "hps.plan", "hps.spec", "hps.targets"),
-    ("hps.estimate", "hps.tools"),
-    ("hps.payload", "hps.probe", "hps.report", "hps.salad_node", "hps.source", "hps.store"),
-    ("hps.admission", "hps.collect", "hps.earlier", "hps.gpu", "hps.progress", "hps.removal"),
-    ("hps.leftovers", "hps.surroundings"),
+    ("hps.spec.odd_values", "hps.process.temporary", "hps.units", "hps.catalog.tools"),
+    (
+        "hps.plan.cells",
+        "hps.cli.output",
+        "hps.spec.gates",
+        "hps.node",
+        "hps.process.orphans",
+        "hps.process.process",
+    ),
+    (
+        "hps.analyze",
+        "hps.process.connections",
+        "hps.data.limit",
+        "hps.plan.expand",
+        "hps.spec",
+        "hps.targets.remote",
+    ),
+    ("hps.plan.estimate", "hps.tools"),
+    ("hps.data.payload", "hps.probe", "hps.report", "hps.node.salad", "hps.source", "hps.store"),
+    (
+        "hps.run.admission",
+        "hps.collect",
+        "hps.run.resume",
+        "hps.gpu",
+        "hps.cli.progress",
+        "hps.targets.cleanup",
+    ),
+    ("hps.targets.cleanup", "hps.run.environment"),
     ("hps.steps",),
-    ("hps.execute", "hps.recording", "hps.run", "hps.taking_up"),
-    ("hps.settling",),
-    ("hps.doing",),
-    ("hps.clean", "hps.comparing", "hps.script", "hps.session", "hps.validation"),
-    ("hps.running",),
-    ("hps.examining", "hps.run.examine"),
+    ("hps.run.execute", "hps.run.recorder", "hps.run", "hps.run.resume"),
+    ("hps.run.finish",),
+    ("hps.run.work",),
+    ("hps.clean", "hps.compare.comparing", "hps.steps.script", "hps.run.run", "hps.cli.validate"),
+    ("hps.cli.run",),
+    ("hps.cli.examine", "hps.cli.examine"),
     ("hps.commands",),
-    ("hps.cli",),
+    ("hps.cli.main",),
     ("hps.__main__",),
 )
 LEAVES = {
-    *("hps.catalog", "hps.cells", "hps.errors", "hps.gates", "hps.model", "hps.odd_values"),
-    *("hps.prices", "hps.secrecy", "hps.step_kinds", "hps.units", "hps.wire"),
+    *(
+        "hps.catalog",
+        "hps.plan.cells",
+        "hps.errors",
+        "hps.spec.gates",
+        "hps.model",
+        "hps.spec.odd_values",
+    ),
+    *("hps.catalog.prices", "hps.redaction", "hps.catalog.steps", "hps.units", "hps.catalog.tools"),
 }
 # Pure: no process, no network, no node. What each may know beyond the leaves.
 PURE: Mapping[str, set[str]] = {
     "hps.spec": set(),
-    "hps.plan": set(),
-    "hps.estimate": set(),
+    "hps.plan.expand": set(),
+    "hps.plan.estimate": set(),
     "hps.analyze": set(),
-    "hps.report": {"hps.analyze", "hps.estimate"},
+    "hps.report": {"hps.analyze", "hps.plan.estimate"},
 }
 # What makes rclone delete something.
 DELETING = {
@@ -62,8 +90,8 @@ DELETING = {
     *("move", "moveto", "sync", "bisync", "dedupe"),
 }
 NAMING_STEPS = {
-    *("hps.estimate", "hps.execute", "hps.probe.check", "hps.spec.steps_check"),
-    *("hps.step_kinds", "hps.steps"),
+    *("hps.plan.estimate", "hps.run.execute", "hps.node.probe.check", "hps.spec.checks"),
+    *("hps.catalog.steps", "hps.steps"),
 }
 # What messages are called, and what looks for words in a text.
 MESSAGES = {
@@ -82,8 +110,13 @@ SEARCHES_OF_SQL = re.compile(
 )
 # Those that read what servers, rclone or git say, and make codes or values of it.
 READ_A_TOOLS_WORDS = {
-    *("hps.catalog.s3_errors", "hps.tools.evidence", "hps.tools.rclone_log", "hps.tools.why"),
-    *("hps.collect.transfer", "hps.gpu.arrivals", "hps.source.git"),
+    *(
+        "hps.catalog.s3_errors",
+        "hps.tools.rclone.evidence",
+        "hps.tools.rclone.log",
+        "hps.tools.rclone.errors",
+    ),
+    *("hps.targets.copy", "hps.gpu.following", "hps.source.git"),
 }
 MOST_LINES = 600
 MOST_LINES_OF_A_FUNCTION = 35
@@ -109,7 +142,7 @@ def _tree(module: str) -> ast.Module:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """What an import statement names; `from hps import plan` names the module `hps.plan`."""
+    """What an import statement names; `from hps import plan` names the module `hps.plan.expand`."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -190,14 +223,14 @@ def test_no_import_goes_in_a_circle() -> None:
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        ("subprocess", {"hps.process"}),
+        ("subprocess", {"hps.process.process"}),
         ("multiprocessing", set()),
         ("pty", set()),
-        ("hps.cli", {"hps.__main__"}),
+        ("hps.cli.main", {"hps.__main__"}),
         (
             "click",
             {
-                "hps.cli",
+                "hps.cli.main",
                 *(f"hps.commands.{name}" for name in ("asking", "copying", "lazy", "options")),
                 *(
                     f"hps.commands.{name}"
@@ -205,9 +238,9 @@ def test_no_import_goes_in_a_circle() -> None:
                 ),
             },
         ),
-        ("duckdb", {"hps.collect.database"}),
+        ("duckdb", {"hps.results.database"}),
         ("altair", {"hps.report.pictures.chart"}),
-        ("rich", {"hps.progress"}),
+        ("rich", {"hps.cli.progress"}),
         ("structlog", {"hps.log"}),
     ],
 )
@@ -244,7 +277,8 @@ def test_what_deletes_in_a_bucket_is_built_in_one_place() -> None:
         f"{word} of a step" if module in NAMING_STEPS else word
         for module in _modules()
         for word in _texts(module)
-        if module != "hps.tools.rclone" and (word in DELETING or word.startswith("/operations/"))
+        if module != "hps.tools.rclone.command"
+        and (word in DELETING or word.startswith("/operations/"))
     }
     assert found <= allowed
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.link import Link
-from hps import process
-from hps.targets import child_env
-from hps.tools import rclone
+from hps.process import process
+from hps.targets.remote import child_env
+from hps.tools.rclone import command
 
 NAME, FOLDER = "hps", "fleet"
 # The same on every link: what a fleet's results have in common is the target.
@@ -84,7 +84,7 @@ class Bucket:
             }
 
     def _command(self, address: str) -> process.Command:
-        binary = rclone.find_binary(os.environ)
+        binary = command.find_binary(os.environ)
         argv = (binary, "serve", "s3", str(self.root), f"--addr={address}", "--vfs-cache-mode=off")
         # By environment and not by argument: everyone on the machine can read arguments.
         keys = f'"{self.key_id},{self.secret}"'

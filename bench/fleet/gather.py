@@ -14,7 +14,7 @@ from bench.fleet.bucket import Bucket
 from bench.fleet.measure import EXPERIMENT
 from bench.node_run import REPOSITORY
 from hps.errors import EXIT_NO_DATA, EXIT_OK, HpsError, MachineError
-from hps.store import journal, lines
+from hps.results import journal
 
 _TIMEOUT_S = 600.0
 
@@ -58,7 +58,7 @@ def gather(bucket: Bucket, folder: Path, tell: Callable[[str], None]) -> Gathere
 
 def see(path: Path) -> Seen:
     """Read one journal. Raises `HpsError` where it is none."""
-    records = journal.settled(lines.read(path).records)
+    records = journal.settled(journal.read(path).records)
     run = next((record for record in records if record["kind"] == "run"), None)
     if run is None:
         raise HpsError(f"{path}: does not say what was run")

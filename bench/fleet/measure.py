@@ -15,7 +15,7 @@ from bench.fleet.draw import Node
 from bench.link import Counters, Link
 from bench.node_run import REPOSITORY, RunError
 from hps.errors import EXIT_NODE_REJECTED, EXIT_OK, EXIT_OPERATION_FAILED
-from hps.store import journal, lines
+from hps.results import journal
 
 EXPERIMENT = "salad-r2-benchmark"
 SPEC = REPOSITORY / "experiments" / f"{EXPERIMENT}.yaml"
@@ -73,7 +73,7 @@ def _void(path: Path, watch: quiet.Watch) -> str:
     """Why a transfer that the node stored says nothing of its link; empty where all do."""
     moved = [
         record
-        for record in journal.settled(lines.read(path).records)
+        for record in journal.settled(journal.read(path).records)
         if record["kind"] == "result" and record["step"] in {"upload", "download"}
     ]
     judged = [quiet.judge({**record, "why": ""}, watch) for record in moved]

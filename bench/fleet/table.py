@@ -15,7 +15,7 @@ from bench import grid
 from bench.fleet.draw import LEAST_MBPS, MOST_MBPS, Node, published
 from bench.fleet.gather import Seen
 from bench.fleet.measure import LEAST_DOWN_MBPS, LEAST_UP_MBPS
-from hps.analyze import trend
+from hps.report.pictures import correlation
 
 Values = Sequence[float | None]
 _HEADERS = ("", "nodes", "RTT, ms", "download, Mbps", "upload, Mbps", "upload =", "r")
@@ -97,7 +97,7 @@ def _mean(values: Values) -> str:
 
 def _line(down: Values, up: Values) -> tuple[str, str]:
     """The fitted line, and r; dashes where there are too few nodes."""
-    fitted = trend.fit(np.array(down, dtype=float), np.array(up, dtype=float))
+    fitted = correlation.fit(np.array(down, dtype=float), np.array(up, dtype=float))
     if fitted is None:
         return "-", "-"
     quantile = float(stats.t.ppf((1 + _LEVEL) / 2, fitted.n - 2))

@@ -14,7 +14,7 @@ from types import FrameType
 from bench.link.errors import LinkError
 from bench.link.namespace import Namespace
 from hps.errors import HpsError
-from hps.process import end_group
+from hps.process.process import end_group
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOT_FOUND, _NOT_STARTED = 127, 126

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.link.link import Link
-from hps import process
-from hps.targets import child_env
-from hps.tools import rclone
+from hps.process import process
+from hps.targets.remote import child_env
+from hps.tools.rclone import command
 
 BUCKET, FOLDER = "hps", "link"
 _READY_TIMEOUT_S = 20.0
@@ -53,7 +53,7 @@ def serve_s3(link: Link) -> Iterator[Mapping[str, str]]:
 
 
 def _command(host: str, folder: Path, key_id: str, secret: str) -> process.Command:
-    binary = rclone.find_binary(os.environ)
+    binary = command.find_binary(os.environ)
     argv = (binary, "serve", "s3", str(folder), f"--addr={host}:0", "--vfs-cache-mode=off")
     # By environment and not by argument: everyone on the machine can read arguments.
     return process.Command(

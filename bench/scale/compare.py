@@ -20,8 +20,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bench import many_results
-from hps.collect.index import FOLDER as INDEX
 from hps.errors import MachineError
+from hps.results.index import FOLDER as INDEX
 
 _FEWEST = 1000
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.scale.costs import Cost, growth, peak_kib, tell, watched
-from hps.analyze.summary import summarize
+from hps.compare.summary import summarize
 from hps.errors import EXIT_OK, HpsError
 from hps.report import table
-from hps.store import journal, lines
+from hps.results import journal
 
 
 def journals(counts: Sequence[int], folder: Path) -> str:
@@ -75,13 +75,13 @@ def _append(path: Path, count: int, results: Sequence[Mapping[str, object]]) -> 
 
 
 def _read(path: Path, count: int, _: object) -> None:
-    read = sum(1 for _ in lines.read(path).records)
+    read = sum(1 for _ in journal.read(path).records)
     if read != count:
         raise HpsError(f"{count} results were stored and {read} read back")
 
 
 def _summarize(path: Path, count: int, _: object) -> None:
-    records = journal.settled(lines.read(path).records)
+    records = journal.settled(journal.read(path).records)
     if len(records) != count:
         raise HpsError(f"{count} results were stored and {len(records)} are left")
     table.render(summarize(records))

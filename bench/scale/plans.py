@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.scale.costs import Cost, growth, tell, watched
 from hps.errors import HpsError
-from hps.spec.cells_check import MAX_OPERATIONS
+from hps.spec.sweep import MAX_OPERATIONS
 
 # Starting Python is most of a short plan, and takes longer the first time.
 _SHORT, _SHORT_TIMES = 10_000, 3

@@ -19,7 +19,7 @@ from bench.link.s3 import serve_s3
 from bench.node_run import Record, run_hps, target_yaml
 from bench.settings import published, tls
 from bench.settings.cases import Case
-from hps import process
+from hps.process import process
 
 EXPERIMENT = "settings"
 # The same on every link: what a fleet's results have in common is the target.

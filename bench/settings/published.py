@@ -13,12 +13,14 @@ from typing import Any
 from bench.link import Link
 from bench.link.settings import Way
 from bench.settings.cases import PUBLISHED_BYTES
-from hps import payload, process
-from hps.connections import ConnectionCounter
+from hps.data import payload
 from hps.model import SecretRef, Target
-from hps.record import utc_text
-from hps.targets import Remote, remote_of
-from hps.tools import rclone, rclone_log
+from hps.process import process
+from hps.process.connections import ConnectionCounter
+from hps.results.record import utc_text
+from hps.targets.remote import Remote, remote_of
+from hps.tools.rclone import command
+from hps.tools.rclone import log as rclone_log
 
 FLAGS = ("--s3-chunk-size=10M", "--transfers=10")
 # For the log alone: what is moved and how does not change by it.
@@ -49,14 +51,14 @@ class Published:
 
     def _measure(self, way: Way, what: tuple[str, ...]) -> dict[str, Any]:
         size_bytes = self.file.stat().st_size
-        call = rclone.Invocation(
+        call = command.Invocation(
             args=(*what, *FLAGS, *_cutoff(way, size_bytes), *_LOGGED, *_ca(self.remote)),
             remote=self.remote,
         )
         log, counter = self.scratch / "published.log", ConnectionCounter()
         with self.link.inside():
             ended = process.run(
-                call.command(rclone.find_binary(os.environ), self.keys),
+                call.command(command.find_binary(os.environ), self.keys),
                 timeout_s=self.timeout_s,
                 guard_process=self.guard,
                 stderr=log,
@@ -90,7 +92,7 @@ def make(
 ) -> Published:
     """The commands with a file of random bytes, for a server as `bench.link.s3` describes it."""
     shape = payload.Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
-    made = payload.make(shape, scratch, rclone.find_binary(os.environ), guard)
+    made = payload.make(shape, scratch, command.find_binary(os.environ), guard)
     target = Target(
         name="s3",
         provider="other",

@@ -9,7 +9,7 @@ from bench.grid import MIB
 from bench.tools.programs import AWS_1, AWS_2, Program, Programs
 from bench.tools.tool import Task, Terms, Tool
 from hps.model import Transfer
-from hps.tools import rclone
+from hps.tools.rclone import command
 
 RCLONE = "rclone"
 _SCRIPTS = Path(__file__).with_name("scripts")
@@ -45,11 +45,11 @@ def _rclone(program: Program) -> Tool:
         local = str(task.file)
         if task.way == "up":
             size_bytes = task.file.stat().st_size
-            call = rclone.upload(
+            call = command.upload(
                 task.remote, local, task.key, transfer, size_bytes=size_bytes, folder=False
             )
         else:
-            call = rclone.download(task.remote, task.key, local, transfer, folder=False)
+            call = command.download(task.remote, task.key, local, transfer, folder=False)
         return (program.path, *call.args)
 
     return Tool(

@@ -18,8 +18,9 @@ from bench.tools import cases
 from bench.tools.moving import Mover
 from bench.tools.place import open_place
 from bench.tools.tool import Terms, Tool
-from hps import payload, process
-from hps.tools import rclone
+from hps.data import payload
+from hps.process import process
+from hps.tools.rclone import command
 
 Tell = Callable[[str], None]
 _IDLE_RUNS = 3
@@ -108,7 +109,7 @@ def open_mover(
         guard.tell("remove", str(scratch))
         place = stack.enter_context(open_place(link, scratch, guard))
         shape = payload.Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
-        made = payload.make(shape, scratch, rclone.find_binary(os.environ), guard)
+        made = payload.make(shape, scratch, command.find_binary(os.environ), guard)
         yield Mover(
             place=place,
             terms=terms,

@@ -13,12 +13,13 @@ from bench.link.settings import WAYS, Way
 from bench.tools.place import Place
 from bench.tools.seen import Seen, see
 from bench.tools.tool import Task, Terms, Tool, plain_environment
-from hps import payload, process
+from hps.data import payload
 from hps.errors import MachineError
-from hps.record import new_run_id, utc_text
-from hps.scrub import Scrubber
-from hps.targets.own import OwnFolder, run_folder
-from hps.tools import rclone
+from hps.process import process
+from hps.redaction import Scrubber
+from hps.results.record import new_run_id, utc_text
+from hps.run_folder import OwnFolder, run_folder
+from hps.tools.rclone import command
 
 _BRIEF_TIMEOUT_S = 120.0
 _MOST_SAID = 300
@@ -128,7 +129,7 @@ class Mover:
         return moved if moved.why or same else replace(moved, why="what came down differs")
 
     def _delete(self, task: Task, folder: str) -> None:
-        call = rclone.delete(task.remote, OwnFolder(folder))
+        call = command.delete(task.remote, OwnFolder(folder))
         binary = self.sender.idle[0]
         ended = self._run(
             replace(self.sender.command(task), argv=(binary, *call.args)), _BRIEF_TIMEOUT_S

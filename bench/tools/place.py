@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from bench.link import Link, LinkSettings
 from bench.link.s3 import serve_s3
 from bench.tools.front import Front
-from hps import process
 from hps.model import Target
+from hps.process import process
 from hps.targets import embedded
-from hps.tools import rclone
+from hps.tools.rclone import command
 from tests.servers.s3_server import S3Server
 
 _LOOPBACK = "127.0.0.1"
@@ -60,7 +60,7 @@ def open_place(
 @contextmanager
 def _on_loopback(folder: Path, guard: process.Guard) -> Iterator[Place]:
     keys, target = embedded.new_keys(), Target(name="local", provider="embedded")
-    binary = rclone.find_binary(os.environ)
+    binary = command.find_binary(os.environ)
     with (
         embedded.serve(target, folder / "served", binary, keys, guard) as served,
         _front(served.endpoint or "", _LOOPBACK) as front,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.tools.tool import plain_environment
-from hps import process
 from hps.errors import HpsError, MachineError
-from hps.tools import rclone
+from hps.process import process
+from hps.tools.rclone import command
 
 VENV = Path("build/bench/tools-venv")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -77,8 +77,8 @@ def find(venv: Path, aws: str | None) -> Programs:
 
     Raises `HpsError` where `aws` is none, and where there is no rclone.
     """
-    binary = rclone.find_binary(os.environ)
-    found = {"rclone": Program(path=binary, version=rclone.read_version(binary))}
+    binary = command.find_binary(os.environ)
+    found = {"rclone": Program(path=binary, version=command.read_version(binary))}
     missing: dict[str, str] = {}
     python = str(venv / "bin/python")
     for name, program in {

@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from hps import removal
-from hps.clean import found, here, judging
-from hps.clean.found import FoundOfRun
-from hps.clean.here import Here
+from hps.clean import candidates
+from hps.clean.candidates import FoundOfRun, Here
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, MachineError
 from hps.model import Spec, Target
 from hps.node.machine_id import machine_id
+from hps.results import lock
+from hps.run.environment import Tools, opened
+from hps.run_folder import experiment_folder, run_folder
 from hps.steps.context import RunStop
-from hps.store import alive
-from hps.surroundings import Tools, opened
-from hps.targets.own import experiment_folder, run_folder
+from hps.targets import cleanup
 
 _REMOVE_TIMEOUT_S = 600.0
 _STILL_THERE = "something of it is still there"
@@ -119,7 +118,7 @@ class _Work:
             unknown |= {name: wrong} if wrong else {}
         if not left:
             return left, unknown
-        with here.held(self.output / self.spec.name, machine_id(self.env)) as known:
+        with candidates.held(self.output / self.spec.name, machine_id(self.env)) as known:
             try:
                 judged = self._judged(left, known)
             except MachineError as error:
@@ -135,7 +134,7 @@ class _Work:
         """What is in a target, and why that is not known."""
         link = self.tools.link(name, experiment_folder(self.spec.name), self.stop)
         try:
-            looked = found.look(link, self.stop)
+            looked = candidates.look(link, self.stop)
         except MachineError as error:
             return [], error.message
         left = [
@@ -149,9 +148,9 @@ class _Work:
         """The same with the last sign of life of each run, and why it is kept."""
         newest: dict[str, datetime | None] = {}
         for one in left:  # a run may have something in several targets
-            newest[one.run_id] = found.latest((newest.get(one.run_id), one.seen))
+            newest[one.run_id] = candidates.latest((newest.get(one.run_id), one.seen))
         place, tools = self.spec.results, self.tools
-        signs = judging.signs(newest, known, place, self.spec.name, tools, self.stop)
+        signs = candidates.signs(newest, known, place, self.spec.name, tools, self.stop)
         judged = []
         for one in left:
             seen = signs.last(one.run_id, newest[one.run_id])
@@ -163,14 +162,14 @@ class _Work:
         """What became of it where it is not kept."""
         if one.kept or self.stop.is_set():
             return one
-        if alive.is_alive(one.run_id):  # it was taken up meanwhile
-            return replace(one, kept=judging.AT_WORK)
+        if lock.is_alive(one.run_id):  # it was taken up meanwhile
+            return replace(one, kept=candidates.AT_WORK)
         event("removing", target=one.target, run_id=one.run_id, objects=one.objects)
         folder = run_folder(self.spec.name, one.run_id)
         link = self.tools.link(one.target, folder.key, self.stop)
         wrongs = [
             remove(link, folder, timeout_s=_REMOVE_TIMEOUT_S, stop=self.stop)
-            for remove in (removal.abort_uploads, removal.delete_objects)
+            for remove in (cleanup.abort_uploads, cleanup.delete_objects)
         ]
         failed = next((wrong.reason for wrong in wrongs if wrong), "")
         return replace(one, removed=not failed, failed=failed)

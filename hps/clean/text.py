@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from tabulate import tabulate
 
+from hps.clean.candidates import PERHAPS_AT_WORK
 from hps.clean.cleaning import Cleaned, Left
-from hps.clean.judging import PERHAPS_AT_WORK
-from hps.record import utc_text
 from hps.report.results_text import printable
+from hps.results.record import utc_text
 from hps.units import format_size_rounded, format_time
 
 _COLUMNS = ("target", "run", "last seen", "objects", "size", "uploads", "")

@@ -7,19 +7,407 @@ data for scripts. The policy in the page's head keeps it from fetching anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hps.analyze.comparison import Findings
-from hps.analyze.gates import judge_all
-from hps.report import compare_tables, compare_words, page_answer, page_provenance, page_table
-from hps.report.pictures import chart, gallery, image
+from hps.compare import names, words
+from hps.compare.comparison import (
+    CellSummary,
+    Change,
+    Comparison,
+    Decision,
+    DecisionKind,
+    Findings,
+    Interval,
+    Key,
+    Pair,
+)
+from hps.compare.gates import judge_all
+from hps.report import answer, page_provenance, tables, values
+from hps.report.pictures import chart, gallery
 from hps.report.pictures.paint import PAGE
 from hps.report.pictures.picture import Gap, Picture, Section
+from hps.report.values import (
+    dollars_text,
+    interval_text,
+    number_text,
+    p_text,
+    percent_text,
+    plural,
+    value_text,
+)
+
+# -------------------------------------------------------------------------------------------------
+# The top of the page as values: the answers, and how sure they are.
+
+MOST_CARDS = 8
+MOST_CLASSES = 60
+MOST_NOTES = 40
+MOST_CHANGES = 200
+WORDS: Mapping[DecisionKind, str] = {
+    "winner": "Winner",
+    "suffices": "Suffices",
+    "inconclusive": "Inconclusive",
+    "no data": "No data",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One thing to set: `chunk size`, `10MiB`."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one comparison says. `kind` is a word for style sheets, `word` one for people."""
+
+    name: str
+    kind: str
+    word: str
+    settings: tuple[Setting, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surety:
+    """How sure that is, in columns of text; empty where nothing can be said."""
+
+    name: str
+    word: str
+    units: str
+    median: str
+    ahead: str
+    p: str
+    pairs: str
+    failed: str
+    needed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByClass:
+    """The answer for one class of nodes."""
+
+    name: str
+    stratum: str
+    word: str
+    kind: str
+    settings: str
+    median: str
+    units: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """One cell against its baseline, in columns of text."""
+
+    name: str
+    cell: str
+    ratio: str
+    p: str
+    verdict: str
+    units: str
+    notes: str
+
+
+def answers(findings: Findings) -> list[Answer]:
+    """A card for each comparison over all nodes, at most eight."""
+    return [_answer(comparison) for comparison in tables.main(findings)[:MOST_CARDS]]
+
+
+def sureties(findings: Findings) -> list[Surety]:
+    """A row for each of them."""
+    return [_surety(comparison) for comparison in tables.main(findings)[:MOST_CLASSES]]
+
+
+def changes(findings: Findings) -> list[Changed]:
+    """A row for each cell that has a baseline, or should have one; at most two hundred."""
+    return [_changed(change) for change in findings.changes[:MOST_CHANGES]]
+
+
+def _changed(change: Change) -> Changed:
+    known = change.ratio is not None
+    return Changed(
+        name=tables.full_name(change.title, change.stratum),
+        cell=values.phrase(change.key),
+        ratio=_faster(change.ratio, change.interval) if known else "",
+        p=p_text(change.p_adjusted),
+        verdict=change.verdict if known else "not compared",
+        units=f"{change.n:,}",
+        notes="; ".join(text for text in (change.reason, *change.notes) if text),
+    )
+
+
+def notes(findings: Findings) -> list[str]:
+    """What has to be known of all numbers, and of those of one comparison."""
+    own = (
+        f"{tables.name(comparison)}: {note}"
+        for comparison in tables.main(findings)
+        for note in (*comparison.notes, *_untested(comparison))
+    )
+    return [*findings.notes, *own][:MOST_NOTES]
+
+
+def _untested(comparison: Comparison) -> list[str]:
+    """Why pairs of cells were not tested."""
+    reasons = Counter(pair.reason for pair in comparison.pairs if pair.test == "none")
+    return [f"{plural(number, 'pair')} without a test: {why}" for why, number in reasons.items()]
+
+
+def classes(findings: Findings) -> list[ByClass]:
+    """A row for each comparison within a class of nodes, where there are others over all."""
+    main = tables.main(findings)
+    rest = [comparison for comparison in findings.comparisons if comparison not in main]
+    return [_by_class(comparison) for comparison in rest[:MOST_CLASSES]]
+
+
+def _answer(comparison: Comparison) -> Answer:
+    decision = comparison.decision
+    return Answer(
+        name=tables.name(comparison),
+        kind=decision.kind.replace(" ", "-"),
+        word=WORDS[decision.kind],
+        settings=tuple(_settings(decision.cell)),
+        text=_told(decision),
+    )
+
+
+def sentences(findings: Findings) -> list[str]:
+    """Where the answers of classes of nodes differ."""
+    return [_sentence(text) for text in findings.sentences]
+
+
+def _told(decision: Decision) -> str:
+    """The answer; that it is inconclusive is said beside it."""
+    return _sentence(decision.text.removeprefix(f"{decision.kind}: "))
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _settings(key: Key | None) -> list[Setting]:
+    return [
+        Setting(name=names.word(name), value=value_text(value))
+        for name, value in (key or {}).items()
+    ]
+
+
+def _surety(comparison: Comparison) -> Surety:
+    chosen = tables.best(comparison)
+    cell = tables.cell(comparison, chosen)
+    pair = _ahead(comparison, chosen)
+    verdicts = Counter(one.verdict for one in comparison.pairs)
+    counts = (f"{verdicts[word]} {word}" for word in ("alike", "inconclusive") if verdicts[word])
+    differ = verdicts["faster"] + verdicts["slower"]
+    return Surety(
+        name=tables.name(comparison),
+        word=WORDS[comparison.decision.kind],
+        units=plural(comparison.units, comparison.unit),
+        median=f"{number_text(cell.median_mbps)} Mbps {interval_text(cell.interval)}"
+        if cell is not None and cell.median_mbps is not None
+        else "",
+        ahead=_ahead_text(pair),
+        p="" if pair is None else p_text(pair.p_adjusted),
+        pairs=", ".join([f"{differ} differ", *counts]) if comparison.pairs else "",
+        failed=_failed(comparison),
+        needed=_needed(comparison),
+    )
+
+
+def _ahead(comparison: Comparison, chosen: Key | None) -> Pair | None:
+    """The chosen cell against the runner-up; else against the one nearest to it."""
+    pairs = [] if chosen is None else tables.against(comparison, chosen)
+    next_best = [pair for pair in pairs if pair.b == comparison.decision.runner_up]
+    known = [pair for pair in pairs if pair.ratio is not None]
+    nearest = sorted(known, key=lambda pair: pair.ratio or 0.0)
+    return next(iter([*next_best, *nearest]), None)
+
+
+def _ahead_text(pair: Pair | None) -> str:
+    if pair is None:
+        return ""
+    return pair.reason if pair.ratio is None else _faster(pair.ratio, pair.interval)
+
+
+def _faster(ratio: float | None, interval: Interval | None) -> str:
+    """`12 % faster [9 to 15 %]`."""
+    span = words.range_of(interval).partition(" interval ")[2]
+    return words.faster(ratio or 1.0) + (f" [{span}]" if span else "")
+
+
+def _failed(comparison: Comparison) -> str:
+    statuses: Counter[str] = Counter()
+    for cell in comparison.cells:
+        statuses.update({} if cell.same_as is not None else dict(cell.statuses))
+    total = sum(statuses.values()) - statuses["interrupted"]
+    bad = total - statuses["ok"]
+    return f"{bad:,} of {total:,} ({percent_text(bad / total)})" if total else ""
+
+
+def _needed(comparison: Comparison) -> str:
+    needed = comparison.decision.needed
+    return "" if needed is None else words.more(needed, comparison.unit).rstrip(",")
+
+
+def _by_class(comparison: Comparison) -> ByClass:
+    decision = comparison.decision
+    cell = tables.cell(comparison, decision.cell)
+    median = number_text(cell.median_mbps) if cell is not None else ""
+    return ByClass(
+        name=tables.full_name(comparison.title, ""),
+        stratum=comparison.stratum,
+        word=WORDS[decision.kind],
+        kind=decision.kind.replace(" ", "-"),
+        settings=_in_short(_settings(decision.cell)) or _told(decision),
+        median=f"{median} Mbps" if median else "",
+        units=plural(comparison.units, comparison.unit),
+    )
+
+
+def _in_short(settings: Sequence[Setting]) -> str:
+    return ", ".join(f"{one.name} {one.value}" for one in settings)
+
+
+# -------------------------------------------------------------------------------------------------
+# The table of the page as values: a row for each cell of each comparison.
+
+MOST_ROWS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One field: its text, and what it is sorted by (None: nothing is known, so it comes last)."""
+
+    text: str
+    rank: float | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """`number`: set to the right, with digits below one another."""
+
+    title: str
+    number: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageTable:
+    """All rows; `more` are those left out for want of room."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    more: int
+
+
+_NUMBERS = (
+    "median",
+    "from",
+    "to",
+    "p10",
+    "p90",
+    "n",
+    "failed",
+    "first done",
+    "last done",
+    "requests/GB",
+    "$/GB",
+)
+
+
+def table(findings: Findings) -> PageTable:
+    """Every cell, in the order of the comparisons; of each what it reached, took and cost."""
+    by = findings.by
+    total = sum(len(comparison.cells) for comparison in findings.comparisons)
+    rows = _rows(findings.comparisons, by)
+    return PageTable(
+        columns=(
+            Column(title="comparison", number=False),
+            Column(title="nodes", number=False),
+            *(Column(title=names.word(name), number=False) for name in by),
+            Column(title="verdict", number=False),
+            Column(title="ratio", number=True),
+            *(Column(title=title, number=True) for title in _NUMBERS),
+        ),
+        rows=tuple(row for _, row in zip(range(MOST_ROWS), rows, strict=False)),
+        more=max(0, total - MOST_ROWS),
+    )
+
+
+def _rows(comparisons: Sequence[Comparison], by: Sequence[str]) -> Iterator[tuple[Entry, ...]]:
+    for comparison in comparisons:
+        chosen = tables.best(comparison)
+        pairs = [] if chosen is None else tables.against(comparison, chosen)
+        facing = {values.phrase(pair.b): pair for pair in pairs}
+        for cell in tables.measured(comparison):
+            pair = facing.get(values.phrase(cell.key))
+            yield (
+                _text(tables.full_name(comparison.title, "")),
+                _text(comparison.stratum or "all"),
+                *(_key(cell, name) for name in by),
+                _text(_verdict(cell, pair, _word(comparison, cell, chosen))),
+                _number(1 / pair.ratio if pair is not None and pair.ratio else None),
+                *_numbers(cell),
+            )
+
+
+def _numbers(cell: CellSummary) -> Iterator[Entry]:
+    span = cell.interval
+    yield _number(cell.median_mbps)
+    yield _number(None if span is None else span.low)
+    yield _number(None if span is None else span.high)
+    yield _number(cell.p10_mbps)
+    yield _number(cell.p90_mbps)
+    yield Entry(text=f"{cell.units:,}", rank=cell.units)
+    yield Entry(text=percent_text(cell.failure_rate), rank=cell.failure_rate)
+    yield _number(cell.first_done_s)
+    yield _number(cell.last_done_s)
+    yield _number(cell.requests_per_gb)
+    yield Entry(text=dollars_text(cell.dollars_per_gb), rank=cell.dollars_per_gb)
+
+
+def _word(comparison: Comparison, cell: CellSummary, chosen: Key | None) -> str:
+    """What the cell is called that all others are compared with; empty for the others."""
+    if cell.key != chosen:
+        return ""
+    return "chosen" if comparison.decision.cell is not None else "highest median"
+
+
+def _verdict(cell: CellSummary, pair: Pair | None, chosen: str) -> str:
+    """Of this cell against the chosen one, the other way round than the pair says it."""
+    if cell.same_as is not None:
+        return f"measured as {values.phrase(cell.same_as)}"
+    if chosen or pair is None:
+        return chosen
+    turned = {"faster": "slower", "slower": "faster"}
+    return turned.get(pair.verdict, pair.verdict)
+
+
+def _key(cell: CellSummary, name: str) -> Entry:
+    value = cell.key.get(name)
+    if value is None:
+        return Entry(text="", rank=None)
+    number, word = names.sort_key(name, value)
+    return Entry(text=value_text(value), rank=word or number)
+
+
+def _text(text: str) -> Entry:
+    return Entry(text=text, rank=text or None)
+
+
+def _number(value: float | None) -> Entry:
+    return Entry(text=number_text(value), rank=value)
+
+
+# -------------------------------------------------------------------------------------------------
 
 SECTIONS: Mapping[Section, str] = {
     "settings": "Settings",
@@ -60,21 +448,21 @@ def render(findings: Findings, *, version: str, made_at: str) -> str:
     }
     return _template().render(
         findings=findings,
-        answers=page_answer.answers(findings),
-        sentences=page_answer.sentences(findings),
-        classes=page_answer.classes(findings),
-        changes=page_answer.changes(findings),
-        gates=compare_tables.gates(judge_all((), findings)),
-        changes_more=max(0, len(findings.changes) - page_answer.MOST_CHANGES),
-        sureties=page_answer.sureties(findings),
-        notes=page_answer.notes(findings),
-        certainty=compare_words.certainty(findings)[:1],
+        answers=answers(findings),
+        sentences=sentences(findings),
+        classes=classes(findings),
+        changes=changes(findings),
+        gates=tables.gates(judge_all((), findings)),
+        changes_more=max(0, len(findings.changes) - MOST_CHANGES),
+        sureties=sureties(findings),
+        notes=notes(findings),
+        certainty=answer.certainty(findings)[:1],
         chapters=_chapters(drawn, specs),
-        table=page_table.table(findings),
+        table=table(findings),
         facts=page_provenance.facts(findings),
         left_out=page_provenance.left_out(findings),
         specs=embedded(specs),
-        library=_script(image.library()),
+        library=_script(chart.library()),
         code=_script(_part("page.js")),
         style=_as_is(_part("page.css")),
         version=version,
@@ -141,5 +529,5 @@ def _figure(picture: Picture, spec: chart.Spec) -> Figure:
         note=picture.note,
         finding=picture.finding,
         least_width=picture.least_width,
-        svg=_as_is(image.svg(spec)),
+        svg=_as_is(chart.svg(spec)),
     )

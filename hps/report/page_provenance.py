@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hps.analyze import words
-from hps.analyze.comparison import Findings, FleetNode
-from hps.prices import PRICES
-from hps.report import compare_words, keys, panels
-from hps.report.numbers import plural
+from hps.catalog.prices import PRICES
+from hps.compare import words
+from hps.compare.comparison import Findings, FleetNode
+from hps.report import answer, tables, values
 from hps.report.pictures import admission
+from hps.report.values import plural
 
 MOST_VALUES = 20
 MOST_NODES = 200
@@ -74,7 +74,7 @@ def left_out(findings: Findings) -> LeftOut:
 def _prices(findings: Findings) -> Iterator[str]:
     """The price lists that dollars were counted by, each with its date."""
     priced = {
-        compare_words.provider(comparison)
+        answer.provider(comparison)
         for comparison in findings.comparisons
         if any(cell.dollars_per_gb is not None for cell in comparison.cells)
     }
@@ -90,7 +90,7 @@ def _in_common(findings: Findings) -> Iterator[str]:
     kinds = [comparison.shared for comparison in findings.comparisons]
     for name, value in kinds[0].items() if kinds else ():
         if all(name in other and other[name] == value for other in kinds):
-            yield keys.phrase({name: value})
+            yield values.phrase({name: value})
 
 
 def _sentences(findings: Findings) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _sentences(findings: Findings) -> Iterator[str]:
         )
         yield f"{plural(len(findings.rejected), 'node')} rejected: {why}."
     yield from (f"{words.never_began(one)}." for one in findings.never_began[:MOST_VALUES])
-    for comparison in panels.main(findings):
+    for comparison in tables.main(findings):
         statuses: Counter[str] = Counter()
         for cell in comparison.cells:
             statuses.update({} if cell.same_as is not None else dict(cell.statuses))
@@ -109,9 +109,9 @@ def _sentences(findings: Findings) -> Iterator[str]:
         )
         if bad:
             total = plural(sum(statuses.values()), "result")
-            known = words.reasons(panels.reasons([comparison]))
+            known = words.reasons(tables.reasons([comparison]))
             by_reason = f" By reason: {known}." if known else ""
-            yield f"{panels.name(comparison)}: {bad} of {total}, without a rate.{by_reason}"
+            yield f"{tables.name(comparison)}: {bad} of {total}, without a rate.{by_reason}"
     files = findings.provenance.skipped_files
     if files:
         yield f"{plural(len(files), 'file')} passed over, in whole or in part."

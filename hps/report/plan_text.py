@@ -8,12 +8,12 @@ from dataclasses import asdict
 
 from tabulate import tabulate
 
-from hps.estimate import Estimate
+from hps.catalog.prices import PRICES
+from hps.catalog.steps import STEP_KINDS
 from hps.model import Merged, NodeRules, Operation, Plan
-from hps.prices import PRICES
-from hps.report.numbers import dollars_text
+from hps.plan.estimate import Estimate
 from hps.report.table import cell_name
-from hps.step_kinds import STEP_KINDS
+from hps.report.values import dollars_text
 from hps.units import format_rate, format_size_rounded, format_time
 
 _MOST_MERGED = 12

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tabulate import tabulate
 
-from hps.analyze.reasons import fault
+from hps.compare.comparison import fault
 from hps.units import format_rate, format_size_rounded, format_time
 
 Row = Mapping[str, object]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from hps.analyze.summary import Row
+from hps.compare.summary import Row
 from hps.units import format_size
 
 _COLUMNS = (

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from hps.catalog.failures import Failure
 from hps.model import Plan, Spec
-from hps.probe.check import TargetCheck, Waiting, check_all
-from hps.stop import SignalStop
-from hps.surroundings import Tools
-from hps.targets.own import CHECK, run_folder
+from hps.node.probe.check import TargetCheck, Waiting, check_all
+from hps.process.stop import SignalStop
+from hps.run.environment import Tools
+from hps.run_folder import CHECK, run_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@
 - `git+https://host/repository.git@rev#folder/file.yaml`: a branch, a tag or a whole commit id, else
   the default branch; `git+file:///…` for a repository of this machine
 - `r2:folder/file.yaml`, `s3:folder/file.yaml`: below `FOLDER` in `BUCKET`, with the endpoint and
-  the keys from the environment, see `hps.source.well_known`
+  the keys from the environment, see `hps.targets.well_known`
 
 Each is read once, within a time-out, and no more of it than 1 MiB and a byte is kept. What came
 over a network is marked as not trusted: it may fill in, and take its secrets from, no variables but
-those in `hps.spec.trust`.
+those in `hps.spec.interpolate`.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from hps.errors import HpsError
-from hps.source.well_known import KNOWN
 from hps.spec.quote import quoted
+from hps.targets.well_known import KNOWN
 
 KINDS = (
     "a path, https://host/file.yaml, git+https://host/repository.git@rev#file.yaml, "

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from hps.catalog.failures import Failure
 from hps.errors import HpsError
-from hps.scrub import Scrubber
-from hps.source import well_known
+from hps.redaction import Scrubber
 from hps.source.address import BucketAddress
-from hps.source.workplace import Said, Workplace, opened
 from hps.spec.source import MAX_BYTES
-from hps.targets import Remote, remote_of
-from hps.tools import rclone
-from hps.tools.evidence import bare
-from hps.tools.why import explain
+from hps.targets import well_known
+from hps.targets.remote import Remote, remote_of
+from hps.targets.workplace import Said, Workplace, opened
+from hps.tools.rclone import command as rclone
+from hps.tools.rclone.errors import explain
+from hps.tools.rclone.evidence import bare
 
 TIMEOUT_S = 30.0
 

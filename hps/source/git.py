@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hps.errors import HpsError
-from hps.process import Command
+from hps.process.process import Command
 from hps.source.address import GitAddress
-from hps.source.workplace import Said, Workplace, opened, printable
 from hps.spec.source import MAX_BYTES
-from hps.targets import INHERITED
+from hps.targets.remote import INHERITED
+from hps.targets.workplace import Said, Workplace, opened, printable
 
 TIMEOUT_S = 60.0
 _REGULAR_FILES = {"100644", "100755"}

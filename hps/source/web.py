@@ -14,8 +14,8 @@ from urllib.parse import urljoin, urlsplit
 
 from hps.errors import HpsError
 from hps.source.address import WebAddress, is_loopback, web_address
-from hps.source.workplace import printable
 from hps.spec.source import MAX_BYTES
+from hps.targets.workplace import printable
 
 TIMEOUT_S = 30.0
 MAX_REDIRECTS = 5

@@ -1,11 +1,10 @@
 """YAML text -> `Spec`: read within bounds, filled in, checked, and explained where it is wrong."""
 
+from hps.spec.checks import Machine
 from hps.spec.load import load, load_and_warn
-from hps.spec.machine import Machine
-from hps.spec.problems import Problem, SpecError
-from hps.spec.render import as_data, to_github, to_text
+from hps.spec.problems import Problem, SpecError, as_data, to_github, to_text
 from hps.spec.schema import schema
-from hps.spec.secret_names import secret_env_names
+from hps.spec.secret_values import secret_env_names
 from hps.spec.source import STDIN, SpecText, read_file, read_stream
 
 __all__ = [

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from itertools import islice
 
 from hps.model import KNOBS, SIZE_KNOBS, Axis, KnobValue
-from hps.spec.nodes import (
+from hps.spec.problems import Problem
+from hps.spec.validate import Checked
+from hps.spec.wording import say
+from hps.spec.yaml_tree import (
+    KeyPath,
     ListNode,
     MapNode,
     Node,
-    Path,
     ScalarNode,
     as_count,
     as_mapping,
     as_scalar,
     problem_at,
 )
-from hps.spec.problems import Problem
-from hps.spec.validate import Checked
-from hps.spec.wording import say
 from hps.units import parse_size_bytes
 
 MAX_VALUES = 10_000
@@ -95,7 +95,7 @@ def read_entries(checked: Checked, which: str) -> tuple[PlacedEntry, ...]:
     node = entries.get(which) if isinstance(entries, MapNode) else None
     found = []
     for index, item in enumerate(node.items if isinstance(node, ListNode) else ()):
-        path: Path = ("matrix", which, index)
+        path: KeyPath = ("matrix", which, index)
         if isinstance(item, MapNode) and checked.is_good(path):
             values = {
                 str(key.value): placed(str(key.value), value)

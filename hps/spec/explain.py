@@ -2,26 +2,264 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
-from hps.model import KNOBS
-from hps.spec.advice import PROVIDER_NAMES, advice, unit
-from hps.spec.formats import FORMATS, FormatError
-from hps.spec.homes import home, owner
-from hps.spec.nodes import (
-    ListNode,
-    MapNode,
-    Node,
-    ScalarNode,
-    as_scalar,
-    problem_at,
-)
+from hps.catalog.providers import PROVIDERS
+from hps.catalog.steps import STEP_KINDS
+from hps.model import KNOBS, SIZE_KNOBS
+from hps.redaction import is_called_like_a_secret
+from hps.spec.formats import FORMATS, UNIT_FORMATS, FormatError
 from hps.spec.problems import Problem
 from hps.spec.quote import quoted, shown
-from hps.spec.violation import MATRIX_KEYS, RANGED, Violation, missing_keys, unknown_keys
-from hps.spec.wording import expected, key_mark, name_of, near, one_of, say, why
-from hps.step_kinds import STEP_KINDS
+from hps.spec.readings import bare, bare_text, readings
+from hps.spec.schema import (
+    MATRIX_KEYS,
+    RANGED,
+    Violation,
+    filled_in_schema,
+    missing_keys,
+    unknown_keys,
+)
+from hps.spec.secret_values import is_safe_env_name
+from hps.spec.wording import expected, key_mark, name_of, near, one_of, path_text, say, why
+from hps.spec.yaml_tree import KeyPath, ListNode, MapNode, Node, ScalarNode, as_scalar, problem_at
+from hps.units import spelled
+
+# -------------------------------------------------------------------------------------------------
+# What to write in place of a value of the wrong kind, where its shape tells what was meant.
+
+# What people call a provider, and its name here.
+PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        **{"r2": "cloudflare", "s3": "aws", "amazon": "aws", "b2": "backblaze"},
+        **{"google": "gcs", "gs": "gcs", "spaces": "digitalocean", "rgw": "ceph"},
+        "local": "embedded",
+    }
+)
+# The unit that a number alone most likely has.
+_FORMAT_UNITS: Mapping[str, str] = MappingProxyType(
+    {"hps-size": "MiB", "hps-rate": "Mbps", "hps-time": "s"}
+)
+# The format of what a key holds that a mapping was left out around.
+_KEY_FORMATS: Mapping[str, str] = MappingProxyType(
+    {"size": "hps-size", "timeout": "hps-time", "duration": "hps-time"}
+)
+# The key that a number, or else a word, stands for in place of a mapping.
+_KEYS: Mapping[KeyPath, tuple[str, str]] = MappingProxyType(
+    {
+        **{("steps", kind): ("timeout", "") for kind in STEP_KINDS},
+        ("steps", "pause"): ("duration", "duration"),
+        ("steps", "load"): ("timeout", "method"),
+        ("order",): ("seed", "kind"),
+        ("data",): ("size", ""),
+        ("node", "probe"): ("seconds", "method"),
+    }
+)
+# What stands in [ ] and { } without quotes.
+_WORD = re.compile(r"[A-Za-z0-9_./+-]{1,40}")
+_ITEM = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]{,39}")
+_MAX_ITEMS = 8
+
+
+def advice(violation: Violation) -> str:
+    """What to write instead; nothing where the shape tells nothing."""
+    node = violation.node
+    if isinstance(node, MapNode):
+        return _of_mapping(violation.path, node, str(violation.rules.get("format", "")))
+    if isinstance(node, ListNode):
+        return _of_list(violation.path)
+    if not isinstance(node, ScalarNode) or node.secret or node.value is None:
+        return ""
+    if node.value is False and "countries" in violation.path:
+        return 'write "NO", in quotes, for Norway: a program that reads YAML 1.1 makes false of NO'
+    if violation.rules.get("type") == "object":
+        return _as_mapping(violation, node)
+    return _as_list(violation, node)
+
+
+def unit(violation: Violation, node: ScalarNode) -> str:
+    """What to write for a number that lacks its unit; nothing where the parser says it."""
+    wanted, found = str(violation.rules.get("format")), bare(node)
+    if found is None or wanted not in UNIT_FORMATS:
+        return ""
+    texts = readings(violation.path, wanted, found)
+    if not node.filled_from and not node.unset:
+        return spelled(texts) if texts else ""
+    # What a variable holds is not shown.
+    number = f"{found.number:f}"
+    units = [text.removeprefix(number) for text in texts if text.startswith(number)]
+    whole = node.text.strip()
+    if not units or not whole.endswith(found.prefix):
+        return ""
+    return f"write {' or '.join(whole.removesuffix(found.prefix) + one for one in units)}"
+
+
+def _of_mapping(path: KeyPath, node: MapNode, wanted: str) -> str:
+    name = node.get("env")
+    if isinstance(name, ScalarNode) and node.names() == ("env",) and is_safe_env_name(name.text):
+        return _from_environment(name.text, wanted)
+    if _is_axis(path) and path[1] in RANGED and {"from", "to"} & set(node.names()):
+        return f"write {path[1]}: {{range: {{{_written(path, node)}}}}}"
+    return ""
+
+
+def _from_environment(name: str, wanted: str) -> str:
+    if is_called_like_a_secret(name):
+        return "only what a target takes as a secret is named by {env: …}"
+    one = _FORMAT_UNITS.get(wanted)
+    number = f", or ${{{name}}}{one} where it holds a number alone" if one else ""
+    return f"write ${{{name}}}{number}; {{env: …}} is for secrets"
+
+
+def _written(path: KeyPath, node: MapNode) -> str:
+    """A range's entries as they stand, where they are plain, with units where they lack them."""
+    words = [
+        (name, _with_unit((*path, "range", name), _axis_format(path), _word(value)))
+        for name, value in ((str(key.value), value) for key, value in node.entries)
+    ]
+    known = all(name and word for name, word in words)
+    return ", ".join(f"{name}: {word}" for name, word in words) if known else "from: …, to: …"
+
+
+def _of_list(path: KeyPath) -> str:
+    if path == ("targets",):
+        return "write each target as NAME: {provider: …}"
+    if path == ("matrix",):
+        return "write each axis as KNOB: [value, value]"
+    if path[-1] in KNOBS and path[0] in {"data", "steps"}:
+        return f"to vary it, write {path[-1]}: [value, value] under 'matrix'"
+    if path[-1] in KNOBS and path[1] in {"exclude", "include"}:
+        return "write an entry for each value"
+    return ""
+
+
+def _as_mapping(violation: Violation, node: ScalarNode) -> str:
+    """`order: shuffled` is meant as `order: {kind: shuffled}`."""
+    path, word = violation.path, _word(node)
+    key = _key_of(violation, word)
+    if not word or not key:
+        return ""
+    if path == ("targets",):
+        return f"write targets: {{NAME: {{provider: {word}}}}}"
+    if key == "provider":
+        word = PROVIDER_NAMES.get(word.lower(), word)
+    word = _with_unit((*path, key), _KEY_FORMATS.get(key, ""), word)
+    return f"write {path[-1]}: {{{key}: {word}}}"
+
+
+def _key_of(violation: Violation, word: str) -> str:
+    """The key that a single value most likely stands for."""
+    path = tuple(step for step in violation.path if isinstance(step, str))
+    if path[0] == "targets":
+        return "provider" if word.lower() in {*PROVIDERS, *PROVIDER_NAMES} else ""
+    if path == ("results",):
+        targets = violation.root.get("targets")
+        declared = targets.names() if isinstance(targets, MapNode) else ()
+        return "target" if word in declared else "folder"
+    of_number, of_word = _KEYS.get(path, ("", ""))
+    return of_number if word[:1].isdigit() else of_word
+
+
+def _as_list(violation: Violation, node: ScalarNode) -> str:
+    """`upload, download` is meant as `[upload, download]`; a variable never gives a list."""
+    path, is_list = violation.path, violation.rules.get("type") == "array"
+    if not is_list and not _is_axis(path[:2]):
+        return ""
+    if "${" in node.text:
+        several = isinstance(node.value, str) and re.search(r"[,\[\s]", node.value.strip())
+        return _no_list(path) if is_list or several else ""
+    text = node.text.strip().strip("[]")
+    # A blank may stand before a unit.
+    by = None if "," not in text and (is_list or "enum" in violation.rules) else ","
+    words = [word.strip() for word in text.split(by)]
+    many = is_list or (len(words) > 1 and _is_axis(path))
+    if not many or len(words) > _MAX_ITEMS or not all(map(_ITEM.fullmatch, words)):
+        return ""
+    wanted = _axis_format(path) if _is_axis(path) else ""
+    return f"write a list: [{', '.join(_with_unit(path, wanted, word) for word in words)}]"
+
+
+def _no_list(path: KeyPath) -> str:
+    key = path_text(path if isinstance(path[-1], str) else path[:-1])
+    return (
+        "a variable gives one value and never a list; write the list out, with a ${…} for each, "
+        f"or use --set {key}=[…]"
+    )
+
+
+def _with_unit(path: KeyPath, wanted: str, word: str) -> str:
+    """A word as it stands, or the likeliest that a number without its unit may mean."""
+    found = bare_text(word) if wanted else None
+    return next(iter(readings(path, wanted, found)), word) if found else word
+
+
+def _axis_format(path: KeyPath) -> str:
+    return "hps-size" if path[1] in SIZE_KNOBS else ""
+
+
+def _is_axis(path: KeyPath) -> bool:
+    return len(path) == 2 and path[0] == "matrix"
+
+
+def _word(node: Node) -> str:
+    """A value as written, where it can stand in braces as it is."""
+    if not isinstance(node, ScalarNode) or node.secret or not _WORD.fullmatch(node.text):
+        return ""
+    return node.text
+
+
+# -------------------------------------------------------------------------------------------------
+# Where a key belongs that stands in the wrong mapping.
+
+_TOP = "at the top level"
+_FEW = 2
+
+
+def home(key: str) -> str:
+    """`it belongs under 'data'`, for a key that the format knows somewhere; else nothing."""
+    places = _places().get(key, ())
+    if not places:
+        return ""
+    return f"it belongs {_TOP if _TOP in places else f'under {_either(places)}'}"
+
+
+def owner(setting: str) -> str:
+    """`it is a setting of 'load'`, for one that few kinds of step have; else nothing."""
+    kinds = [f"'{kind.name}'" for kind in STEP_KINDS.values() if setting in kind.settings]
+    return f"it is a setting of {_either(kinds)}" if 0 < len(kinds) <= _FEW else ""
+
+
+def _either(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+@cache
+def _places() -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for place, keys in _mappings():
+        for key in keys:
+            found.setdefault(key, []).append(place)
+    for kind in STEP_KINDS.values():
+        for key in kind.settings:
+            found.setdefault(key, ["a step"])
+    return {key: tuple(places) for key, places in found.items()}
+
+
+def _mappings() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    top = filled_in_schema()["properties"]
+    yield _TOP, top
+    for name in ("data", "matrix", "node", "order", "results"):
+        yield f"'{name}'", top[name]["properties"]
+    yield "'node.probe'", top["node"]["properties"]["probe"]["properties"]
+    yield "a target", top["targets"]["additionalProperties"]["properties"]
+
+
+# -------------------------------------------------------------------------------------------------
 
 _MAX_KEYS = 50
 # How alike a misspelt key is to the one that was meant; more so where it may be misplaced instead.

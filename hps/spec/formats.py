@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
-from hps import gates
 from hps.catalog.providers import NOT_AS_WRITTEN
 from hps.errors import HpsError, UnitError
+from hps.spec import gates
 from hps.units import (
     RATE_UNITS,
     SIZE_UNITS,
@@ -123,7 +123,7 @@ def check_folder(text: str) -> None:
 
 
 def check_gate(text: str) -> None:
-    """A gate, as `hps.gates` reads it."""
+    """A gate, as `hps.spec.gates` reads it."""
     try:
         gates.parse(text)
     except gates.GateError as error:

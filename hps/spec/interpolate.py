@@ -1,7 +1,4 @@
-"""`${NAME}`, `${NAME:-default}` and `${NAME:?message}` in values, filled in from the environment.
-
-`$${` stands for a literal `${`. An empty variable counts as unset for `:-` and `:?`, as in sh.
-"""
+"""The tree of an experiment with its variables filled in, and what that made of it."""
 
 from __future__ import annotations
 
@@ -10,11 +7,192 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from hps.spec import scalars
-from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
-from hps.spec.problems import Problem
+from hps.redaction import SECRET_PREFIX, VARIABLE_PREFIX, is_called_like_a_secret, may_name_secret
+from hps.spec import yaml_tree
+from hps.spec.odd_values import oddity
+from hps.spec.problems import OVERRIDE_PREFIX, Problem
 from hps.spec.quote import quoted
-from hps.spec.variables import Refusal, Refuse, odd_variable, tells_the_place
+from hps.spec.secret_values import SECRET_KEYS, hide_secrets, is_safe_env_name, is_secret_key
+from hps.spec.source import SpecText, decode, lines
+from hps.spec.yaml_tree import ListNode, MapNode, Mark, Node, ScalarNode, as_mapping, problem_at
+
+# -------------------------------------------------------------------------------------------------
+# Which variables of the environment an experiment that came over a network may use.
+#
+# Whatever is filled in can be sent to a server that the experiment names itself, and is stored
+# with the results: so it gets at the settings that the shipped experiments have, and at those that
+# somebody named for the purpose. A secret is never filled in. Signatures made with one go to the
+# server that the experiment names, which can't tell the secret from them; still only secrets that
+# are for storage may be named.
+
+VARIABLES = frozenset(
+    {
+        "AWS_ENDPOINT_URL",
+        "AWS_REGION",
+        "BUCKET",
+        "CLOUDFLARE_ENDPOINT_URL",
+        "CLOUDFLARE_REGION",
+        "DLSPEED",
+        "FOLDER",
+        "SIZE",
+        "ULSPEED",
+    }
+)
+_PATH_KEY = "ca_cert"
+_WHOLE_VARIABLE = re.compile(rf"\$\{{{VARIABLE_PREFIX}[A-Z0-9_]+(?::\?[^{{}}]*)?\}}")
+_SALAD = re.compile(r"SALAD_[A-Z_]+_(ID|NAME)")
+_TRUST_RULE = "variable-not-allowed"
+
+
+def may_fill_in(name: str) -> bool:
+    """True for variables that `${…}` of such an experiment may name."""
+    known = name in VARIABLES or _SALAD.fullmatch(name) is not None
+    return known or name.startswith(VARIABLE_PREFIX)
+
+
+def not_allowed(name: str, prefix: str) -> tuple[str, str, str]:
+    """Message, hint and rule of the problem that the variable `name` may not be used."""
+    message = f"an experiment from a network may not use the environment variable {name}"
+    hint = f"pass the value as {prefix}…, or run a copy of the file from a path that you trust"
+    return message, hint, _TRUST_RULE
+
+
+def check_paths(root: MapNode, file: str) -> Iterator[Problem]:
+    """A problem for each path of this machine in `file`.
+
+    Such an experiment can't read what it likes; a variable that was set for it may hold a path.
+    """
+    targets = root.get("targets")
+    for _, target in targets.entries if isinstance(targets, MapNode) else ():
+        node = target.get(_PATH_KEY) if isinstance(target, MapNode) else None
+        if not isinstance(node, ScalarNode) or node.mark.file != file:
+            continue
+        if not _WHOLE_VARIABLE.fullmatch(node.text):
+            message = "an experiment from a network may not name a file of this machine"
+            hint = f"write ${{{VARIABLE_PREFIX}CA_CERT}}, pass the path by it, or use --set"
+            yield problem_at(node.mark, message, rule="path-not-allowed", hint=hint)
+
+
+def check_secret_names(root: MapNode, file: str) -> Iterator[Problem]:
+    """A problem for each variable that a target in `file` may not take a secret from."""
+    targets = root.get("targets")
+    for _, target in targets.entries if isinstance(targets, MapNode) else ():
+        if isinstance(target, MapNode):
+            yield from (_problem(node) for node in _named(target) if _is_foreign(node, file))
+
+
+def _named(target: MapNode) -> Iterator[ScalarNode]:
+    for key in SECRET_KEYS:
+        reference = target.get(key)
+        name = reference.get("env") if isinstance(reference, MapNode) else None
+        if isinstance(name, ScalarNode) and not name.broken:
+            yield name
+
+
+def _is_foreign(node: ScalarNode, file: str) -> bool:
+    return node.mark.file == file and not may_name_secret(str(node.value))
+
+
+def _problem(node: ScalarNode) -> Problem:
+    shown = node.text if is_safe_env_name(node.text) else "that is named here"
+    message, hint, rule = not_allowed(shown, SECRET_PREFIX)
+    return problem_at(node.mark, message, rule=rule, hint=hint)
+
+
+# -------------------------------------------------------------------------------------------------
+# Which variables of the environment `${…}` may name, whoever wrote it.
+#
+# What is filled in is shown by plans and stored with results, so that no secret may be: neither a
+# variable that the experiment itself takes a secret from, nor one that is called like a secret.
+
+# They say where a run takes place, and not what it does.
+_PLACE_NAME = re.compile(
+    r"SALAD_[A-Z_]+_(?:ID|NAME)|HOSTNAME|(?:HOST|NODE|POD|MACHINE)_(?:ID|NAME)"
+)
+_RULE = "secret-filled-in"
+_ODD_RULE = "odd-variable"
+_SHOWN = "what is filled in is shown and stored with results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a variable may not be filled in, and what to do instead."""
+
+    message: str
+    hint: str
+    rule: str
+
+
+# Takes a variable's name, and whether it stands in the file (else in an override).
+Refuse = Callable[[str, bool], Refusal | None]
+
+
+def tells_the_place(name: str) -> bool:
+    """True for variables that differ between the machines of one experiment."""
+    return _PLACE_NAME.fullmatch(name) is not None
+
+
+def secret_nodes(node: Node) -> Iterator[ScalarNode]:
+    """Every `NAME` of an `{env: NAME}` below a key of a secret, misspelt ones too."""
+    if isinstance(node, ListNode):
+        for item in node.items:
+            yield from secret_nodes(item)
+    for key, value in node.entries if isinstance(node, MapNode) else ():
+        name = value.get("env") if isinstance(value, MapNode) else None
+        if is_secret_key(str(key.value)) and isinstance(name, ScalarNode):
+            yield name
+        else:
+            yield from secret_nodes(value)
+
+
+def refusing(secrets: Mapping[str, ScalarNode], *, trusted: bool) -> Refuse:
+    """What `${…}` may not name. `secrets`: the variables of secrets, and where each is named."""
+
+    def refuse(name: str, in_file: bool) -> Refusal | None:
+        if name in secrets:
+            return _holds_a_secret(name, secrets[name])
+        if is_called_like_a_secret(name):
+            return _is_called_like_one(name)
+        if in_file and not trusted and not may_fill_in(name):
+            message, hint, rule = not_allowed(name, VARIABLE_PREFIX)
+            return Refusal(message=message, hint=hint, rule=rule)
+        return None
+
+    return refuse
+
+
+def odd_variable(name: str, env: Mapping[str, str], *, is_key: bool = False) -> Refusal | None:
+    """Why a variable can't be meant as it is; None for an ordinary one, and for an unset one."""
+    odd = oddity(env.get(name, ""), is_key=is_key)
+    if odd is None:
+        return None
+    message = f"the environment variable {name} {odd.what}"
+    return Refusal(message=message, hint=odd.hint, rule=_ODD_RULE)
+
+
+def _holds_a_secret(name: str, node: ScalarNode) -> Refusal:
+    mark = node.mark
+    place = mark.file if mark.file.startswith(OVERRIDE_PREFIX) else f"line {mark.line}"
+    return Refusal(
+        message=f"the environment variable {name} holds a secret, and would be filled in here",
+        hint=f"{place} takes a secret from it, and {_SHOWN}; use another variable, or plain text",
+        rule=_RULE,
+    )
+
+
+def _is_called_like_one(name: str) -> Refusal:
+    return Refusal(
+        message=f"the environment variable {name} is called like a secret",
+        hint=f"{_SHOWN}; name a secret as {{env: {name}}} where a target takes it, and pass what "
+        f"is none by another name, such as {VARIABLE_PREFIX}…",
+        rule=_RULE,
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# `${NAME}`, `${NAME:-default}` and `${NAME:?message}` in values, filled in from the environment.
+#
+# `$${` stands for a literal `${`. An empty variable counts as unset for `:-` and `:?`, as in sh.
 
 MAX_FILLED_CHARACTERS = 1024**2
 # Of one value; more would say nothing new.
@@ -105,7 +283,7 @@ class Interpolator:
         self._told |= filling.told
         return replace(
             node,
-            value=scalars.resolve(text) if node.plain else text,
+            value=yaml_tree.resolve(text) if node.plain else text,
             filled_from=tuple(dict.fromkeys(filling.filled_from)),
             unset=tuple(dict.fromkeys(filling.unset)),
             filled=text,
@@ -208,3 +386,85 @@ def _malformed(rest: str, index: int) -> _Fault:
         after = rest[name.end() :].split("}", maxsplit=1)[0]
         message, hint = f"{quoted(after[:2])} after ${{{name[1]} is not understood", _FORMS
     return _Fault(index=index, length=2, message=message, hint=hint, rule="bad-interpolation")
+
+
+# -------------------------------------------------------------------------------------------------
+# Characters that no value may have, however it got them: by an escape, or from a variable.
+
+# Terminals obey control characters, and show text in another order after those for directions; a
+# lone surrogate stands for a byte that is no text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def check_characters(node: Node) -> Iterator[Problem]:
+    """A problem for each value and key below a node that holds such a character."""
+    if isinstance(node, ScalarNode):
+        yield from _check(node)
+    elif isinstance(node, ListNode):
+        for item in node.items:
+            yield from check_characters(item)
+    else:
+        for key, value in node.entries:
+            yield from _check(key)
+            yield from check_characters(value)
+
+
+def _check(node: ScalarNode) -> Iterator[Problem]:
+    found = _CONTROL.search(node.value) if isinstance(node.value, str) else None
+    if found is None:
+        return
+    name = f"U+{ord(found[0]):04X}"
+    what = f"this value holds a control character, {name}"
+    if node.filled_from:
+        what = f"{', '.join(node.filled_from)} holds a control character, {name}"
+    yield problem_at(node.mark, what, rule="control-character", hint="write plain text")
+
+
+# -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """A tree without any `${…}`. `told`: see `Interpolator.told`."""
+
+    root: MapNode
+    told: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+
+def fill_in(root: MapNode, source: SpecText, env: Mapping[str, str]) -> Filled:
+    """Every variable filled in, and a problem for each that may not be, or cannot."""
+    problems: list[Problem] = []
+    hidden = hide_secrets(root, problems)
+    text_lines = lines(decode(source))
+    quietly = Interpolator(env, source.name, text_lines)
+    secrets = _secrets(hidden, quietly)
+    problems.extend(_odd(secrets, env, trusted=source.trusted))
+    refuse = refusing(secrets, trusted=source.trusted)
+    interpolator = Interpolator(env, source.name, text_lines, refuse)
+    filled = as_mapping(interpolator.fill(hidden))
+    problems.extend(interpolator.problems)
+    problems.extend(check_characters(filled))
+    if not source.trusted:
+        problems.extend(check_secret_names(filled, source.name))
+        problems.extend(check_paths(filled, source.name))
+    return Filled(root=filled, told=interpolator.told, problems=tuple(problems))
+
+
+def _odd(
+    secrets: Mapping[str, ScalarNode], env: Mapping[str, str], *, trusted: bool
+) -> Iterator[Problem]:
+    """A problem for each secret that is set, and is none as it is.
+
+    Nothing is told of a variable that the experiment may not name.
+    """
+    for name, node in secrets.items():
+        odd = odd_variable(name, env, is_key=True)
+        if odd is not None and (trusted or may_name_secret(name)):
+            yield problem_at(node.mark, odd.message, rule=odd.rule, hint=odd.hint)
+
+
+def _secrets(root: Node, interpolator: Interpolator) -> dict[str, ScalarNode]:
+    """The variables that secrets are taken from; their names may be filled in themselves."""
+    filled = (interpolator.fill(node) for node in secret_nodes(root))
+    return {str(node.value): node for node in filled if isinstance(node, ScalarNode)}

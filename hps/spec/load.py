@@ -2,32 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
-from hps.model import Spec
-from hps.spec import nodes
-from hps.spec.build import build_node, build_order, build_results, build_targets
-from hps.spec.cells_check import check_cells, fits
-from hps.spec.compose import compose
-from hps.spec.digest import digest
-from hps.spec.excerpts import with_source_lines
-from hps.spec.filling import Filled, fill_in
-from hps.spec.http2_check import check_http2
-from hps.spec.limits import check_parts
-from hps.spec.machine import Machine, check_machine
-from hps.spec.nodes import MapNode, Node, problem_at, to_plain
+from hps.model import NodeRules, Order, ProbeSettings, ResultsPlace, SecretRef, Spec, Target
+from hps.spec import yaml_tree
+from hps.spec.checks import (
+    Machine,
+    PlacedStep,
+    check_http2,
+    check_machine,
+    check_order,
+    check_parts,
+    check_thresholds,
+    read_steps,
+)
+from hps.spec.formats import strip_slashes
+from hps.spec.interpolate import Filled, fill_in
 from hps.spec.overrides import apply_overrides
 from hps.spec.problems import Problem, SpecError, in_order
-from hps.spec.providers_check import check_providers
-from hps.spec.source import SpecText, decode
-from hps.spec.steps_check import PlacedStep, check_order, read_steps
-from hps.spec.sweep import Sweep, read_sweep
-from hps.spec.targets_check import check_targets
-from hps.spec.thresholds_check import check_thresholds
+from hps.spec.secret_values import mask_lines
+from hps.spec.source import SpecText, decode, lines
+from hps.spec.sweep import Sweep, check_cells, fits, read_sweep
+from hps.spec.targets import check_providers, check_targets
 from hps.spec.validate import Checked, check_schema
-from hps.units import parse_time_s
+from hps.spec.yaml_tree import MapNode, Node, compose, problem_at, to_plain
+from hps.units import parse_rate_mbps, parse_size_bytes, parse_time_s
+
+# -------------------------------------------------------------------------------------------------
+# A tree without problems -> the values of a `Spec`.
+
+_CREDENTIALS = ("access_key_id", "secret_access_key", "session_token")
+_PLAIN_TARGET_KEYS = ("provider", "bucket", "region", "force_path_style", "ca_cert")
+_PLAIN_NODE_KEYS = ("on_reject", "on_unknown", "on_complete")
+
+
+def build_targets(written: dict[str, Any]) -> MappingProxyType[str, Target]:
+    """Each declared target by its name."""
+    return MappingProxyType({name: _target(name, keys) for name, keys in written.items()})
+
+
+def build_node(written: dict[str, Any]) -> NodeRules:
+    """What a node must offer, in base units."""
+    values: dict[str, Any] = {key: written[key] for key in _PLAIN_NODE_KEYS if key in written}
+    for key in ("min_upload", "min_download"):
+        if key in written:
+            # 0 asks for nothing, and so nothing is probed for it.
+            values[f"{key}_mbps"] = parse_rate_mbps(written[key]) or None
+    for key in ("min_gpu_memory", "min_disk"):
+        if key in written:
+            values[f"{key}_bytes"] = parse_size_bytes(written[key])
+    if "max_rtt" in written:
+        values["max_rtt_s"] = parse_time_s(written["max_rtt"])
+    countries = tuple(written.get("countries", ()))
+    return NodeRules(countries=countries, probe=_probe(written.get("probe", {})), **values)
+
+
+def build_order(written: dict[str, Any]) -> Order:
+    """The order of trials."""
+    return Order(
+        kind=written.get("kind", Order().kind), seed=int(written.get("seed", Order().seed))
+    )
+
+
+def build_results(written: dict[str, Any], first_target: str) -> ResultsPlace:
+    """Where results go: to the first target, unless another is named."""
+    folder = strip_slashes(written.get("folder", "results"))
+    return ResultsPlace(target=written.get("target", first_target), folder=folder)
+
+
+def _target(name: str, written: dict[str, Any]) -> Target:
+    values: dict[str, Any] = {key: written[key] for key in _PLAIN_TARGET_KEYS if key in written}
+    for key in _CREDENTIALS:
+        if key in written:
+            values[key] = SecretRef(env=written[key]["env"])
+    if "endpoint" in written:
+        values["endpoint"] = written["endpoint"].rstrip("/")
+    if "quirks" in written:
+        values["quirks"] = tuple(written["quirks"].items())
+    return Target(name=name, folder=strip_slashes(written.get("folder", "")), **values)
+
+
+def _probe(written: dict[str, Any]) -> ProbeSettings:
+    default = ProbeSettings()
+    return ProbeSettings(
+        method=written.get("method", default.method),
+        target=written.get("target"),
+        duration_s=float(written.get("seconds", default.duration_s)),
+        connections=int(written.get("connections", default.connections)),
+        rtt_hosts=tuple(written.get("rtt_hosts", ())),
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# What tells one experiment from another: a digest of all that was declared, and of no secret.
+
+
+def digest(content: bytes, overrides: Sequence[str], told: Mapping[str, str]) -> str:
+    """SHA-256 of the file as written, of the overrides, and of what the environment filled in.
+
+    `told` holds the values that are not the defaults in the file: without overrides, and with every
+    default in place, the digest is that of the file.
+    """
+    whole = hashlib.sha256(content)
+    for override in overrides:
+        whole.update(b"\0" + override.encode(errors="surrogateescape"))
+    for name, value in sorted(told.items()):
+        # Neither arguments nor variables hold a NUL, so that nothing else makes the same bytes.
+        whole.update(b"\0\0" + f"{name}={value}".encode(errors="surrogateescape"))
+    return whole.hexdigest()
+
+
+# -------------------------------------------------------------------------------------------------
+# The lines that problems are shown with, as written but for secrets.
+
+
+def with_source_lines(problems: Iterable[Problem], source: SpecText) -> Iterator[Problem]:
+    """The same problems; those in the file with their line, in which secrets are masked."""
+    masked = _masked_lines(source)
+    for problem in problems:
+        if problem.file == source.name and problem.line <= len(masked):
+            yield replace(problem, source_line=masked[problem.line - 1])
+        else:
+            yield problem
+
+
+def _masked_lines(source: SpecText) -> list[str]:
+    try:
+        text = decode(source)
+    except SpecError:
+        # What is no text has no lines to show.
+        return []
+    return mask_lines(lines(text), compose(text, source.name).root)
+
+
+# -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +160,8 @@ def load(
     """The experiment, checked. With a machine, also whether that has the memory and the disk.
 
     `env` fills in `${…}`; secrets are only named in the experiment and need not be in it. A source
-    that is not trusted may use the variables of `hps.spec.trust` alone; overrides may use any. A
-    secret may be filled in by neither, see `hps.spec.variables`.
+    that is not trusted may use the variables of `interpolate` alone; overrides may use any.
+    A secret may be filled in by neither, see there.
     Raises `SpecError` with every problem of the file and of the overrides.
     """
     return load_and_warn(source, env=env, overrides=overrides, machine=machine).spec
@@ -125,7 +237,7 @@ def _has_embedded(checked: Checked) -> bool:
     entries = [target for _, target in targets.entries] if isinstance(targets, MapNode) else []
     providers = [entry.get("provider") for entry in entries if isinstance(entry, MapNode)]
     return any(
-        isinstance(node, nodes.ScalarNode) and node.value == "embedded" for node in providers
+        isinstance(node, yaml_tree.ScalarNode) and node.value == "embedded" for node in providers
     )
 
 
@@ -160,8 +272,8 @@ def _build(
     )
 
 
-def _start_of_file(file: str) -> nodes.Mark:
-    return nodes.Mark(file=file, line=1, column=1, end_line=1, end_column=2)
+def _start_of_file(file: str) -> yaml_tree.Mark:
+    return yaml_tree.Mark(file=file, line=1, column=1, end_line=1, end_column=2)
 
 
 def _empty(file: str) -> Problem:
@@ -170,9 +282,9 @@ def _empty(file: str) -> Problem:
 
 
 def _not_a_mapping(root: Node, file: str) -> Problem:
-    if isinstance(root, nodes.ScalarNode) and root.value is None:
+    if isinstance(root, yaml_tree.ScalarNode) and root.value is None:
         return _empty(file)
-    what = "a list" if isinstance(root, nodes.ListNode) else "a single value"
+    what = "a list" if isinstance(root, yaml_tree.ListNode) else "a single value"
     hint = "expected 'key: value' lines, beginning with api: hps/v1"
     return problem_at(
         root.mark, f"the file holds {what}, not a mapping", rule="not-a-mapping", hint=hint

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hps.spec.compose import compose
-from hps.spec.nodes import ListNode, MapNode, Mark, Node, ScalarNode, problem_at
 from hps.spec.problems import OVERRIDE_PREFIX, Problem, SpecError
 from hps.spec.quote import quoted, shown
 from hps.spec.secret_values import MASK, is_secret_key, mask_text
 from hps.spec.source import has_control
+from hps.spec.yaml_tree import ListNode, MapNode, Mark, Node, ScalarNode, compose, problem_at
 
 _FORM = "write --set key=value, such as --set data.size=50MiB or --set matrix.concurrency=[1,4]"
 _MAX_LENGTH = 10_000

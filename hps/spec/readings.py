@@ -9,18 +9,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from hps.catalog.providers import GIB, MIB
+from hps.catalog.steps import STEP_KINDS
+from hps.catalog.tools import as_rclone_holds
 from hps.model import KNOBS
 from hps.spec.formats import FORMATS, FormatError
-from hps.spec.nodes import Path, ScalarNode
-from hps.step_kinds import STEP_KINDS
-from hps.units import (
-    format_size,
-    parse_size_bytes,
-    rate_readings,
-    size_readings,
-    time_readings,
-)
-from hps.wire import as_rclone_holds
+from hps.spec.yaml_tree import KeyPath, ScalarNode
+from hps.units import format_size, parse_size_bytes, rate_readings, size_readings, time_readings
 
 LEAST_PART, MOST_PART = 5 * MIB, 5 * GIB
 _MOST = 2
@@ -54,7 +48,7 @@ def bare_text(text: str) -> Bare | None:
     return Bare(Decimal(found[1]), found[2]) if found else None
 
 
-def readings(path: Path, wanted: str, found: Bare) -> tuple[str, ...]:
+def readings(path: KeyPath, wanted: str, found: Bare) -> tuple[str, ...]:
     """What to write in place of a number, the likeliest first; nothing where nothing fits.
 
     `wanted` is the format of the value at `path`. Each of them is taken there.
@@ -72,7 +66,7 @@ def near_part(size_bytes: int) -> int:
     return min(MOST_PART, max(LEAST_PART, round(size_bytes / step) * step))
 
 
-def _key(path: Path) -> str:
+def _key(path: KeyPath) -> str:
     """The knob of an axis, also within a range or a list; else the key itself."""
     names = [step for step in path if isinstance(step, str)]
     known = [name for name in names if name in KNOBS]
@@ -104,7 +98,7 @@ def _is_taken(wanted: str, text: str) -> bool:
     return True
 
 
-def _is_of_parts(path: Path) -> bool:
+def _is_of_parts(path: KeyPath) -> bool:
     """True for chunks that may become the parts of an upload."""
     if path[0] != "steps":
         return True

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from hps.spec.nodes import ListNode, MapNode, Node, ScalarNode, problem_at, scalar_leaves
+from hps.model import Spec
 from hps.spec.problems import Problem
+from hps.spec.yaml_tree import ListNode, MapNode, Node, ScalarNode, problem_at, scalar_leaves
 
 SECRET_KEYS = ("access_key_id", "secret_access_key", "session_token")
 MASK = "***"
@@ -150,3 +151,18 @@ def _mask_line(line: str, found: re.Match[str] | None) -> str:
 def _is_safe_line(line: str) -> bool:
     named = _ENV_LINE.fullmatch(line)
     return not line.strip() or (named is not None and is_safe_env_name(named["name"]))
+
+
+# -------------------------------------------------------------------------------------------------
+# Which environment variables an experiment takes its secrets from.
+
+
+def secret_env_names(spec: Spec) -> tuple[str, ...]:
+    """The name of every variable that a target of the spec names, once each, in order."""
+    references = (
+        reference
+        for target in spec.targets.values()
+        for reference in (target.access_key_id, target.secret_access_key, target.session_token)
+        if reference is not None
+    )
+    return tuple(dict.fromkeys(reference.env for reference in references))

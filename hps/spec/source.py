@@ -27,7 +27,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 class SpecText:
     """The raw bytes of an experiment file, and the name that problems call it by.
 
-    One that came over a network is not `trusted`: see `hps.spec.trust`.
+    One that came over a network is not `trusted`: see `hps.spec.interpolate`.
     """
 
     name: str

@@ -8,14 +8,22 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hps.spec import scalars
+from hps.spec import yaml_tree
 from hps.spec.explain import EXPLAINERS
 from hps.spec.formats import FORMATS, FormatError
-from hps.spec.nodes import ListNode, MapNode, Node, Path, ScalarNode, find, problem_at, to_plain
 from hps.spec.problems import MAX_PROBLEMS, Problem
-from hps.spec.schema import filled_in_schema
-from hps.spec.violation import Violation, bad_paths, unknown_keys
+from hps.spec.schema import Violation, bad_paths, filled_in_schema, unknown_keys
 from hps.spec.wording import name_of, say
+from hps.spec.yaml_tree import (
+    KeyPath,
+    ListNode,
+    MapNode,
+    Node,
+    ScalarNode,
+    find,
+    problem_at,
+    to_plain,
+)
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, FormatChecker
@@ -34,10 +42,10 @@ class Checked:
 
     root: MapNode
     problems: tuple[Problem, ...]
-    bad: frozenset[Path]
+    bad: frozenset[KeyPath]
     cut: bool = False
 
-    def is_good(self, path: Path) -> bool:
+    def is_good(self, path: KeyPath) -> bool:
         """True where neither the value, nor anything in it or around it, has a problem."""
         return not self.cut and not any(
             one[: len(path)] == path or (one and path[: len(one)] == one) for one in self.bad
@@ -67,13 +75,13 @@ def check_schema(root: MapNode) -> Checked:
 def _numbers(leaf: ScalarNode) -> tuple[str, ...]:
     """The two numbers that a value is, by the version of YAML, or the one where it is also text."""
     text = leaf.text if leaf.filled is None else leaf.filled
-    return scalars.numbers_read(text) if leaf.plain and not leaf.secret else ()
+    return yaml_tree.numbers_read(text) if leaf.plain and not leaf.secret else ()
 
 
-def _read_twice(path: Path, leaf: ScalarNode) -> Problem:
+def _read_twice(path: KeyPath, leaf: ScalarNode) -> Problem:
     message = f"{name_of(path)} is {say(leaf)}, which YAML reads in two ways"
     if leaf.filled is None:
-        hint = f"{scalars.old_reading(leaf.text)}; write {' or '.join(_numbers(leaf))}"
+        hint = f"{yaml_tree.old_reading(leaf.text)}; write {' or '.join(_numbers(leaf))}"
     else:
         told = "YAML 1.1 reads it otherwise than YAML 1.2 (used here)"
         hint = f"{told}; write it in digits alone, without a zero before them"
@@ -121,7 +129,7 @@ def _violation(root: MapNode, error: ValidationError) -> Violation:
 
 def _telling(violations: list[Violation]) -> Iterator[Violation]:
     """Those that say something new: one mistake often breaks several rules."""
-    unknown: dict[Path, tuple[str, ...]] = {}
+    unknown: dict[KeyPath, tuple[str, ...]] = {}
     for one in violations:
         if one.keyword == "additionalProperties":
             unknown[one.path] = tuple(str(key.value) for key in unknown_keys(one))
@@ -135,7 +143,7 @@ def _telling(violations: list[Violation]) -> Iterator[Violation]:
         yield replace(violation, unknown=unknown.get(violation.path, ()))
 
 
-def _leaves(node: Node, path: Path) -> Iterator[tuple[Path, ScalarNode]]:
+def _leaves(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, ScalarNode]]:
     if isinstance(node, ScalarNode):
         yield path, node
     elif isinstance(node, ListNode):

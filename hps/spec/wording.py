@@ -7,23 +7,23 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from hps.spec import scalars
+from hps.spec import yaml_tree
 from hps.spec.formats import EXPECTED, UNIT_FORMATS
-from hps.spec.nodes import ListNode, MapNode, Mark, Node, Path, ScalarNode, child, find
 from hps.spec.quote import quoted, shown
+from hps.spec.yaml_tree import KeyPath, ListNode, MapNode, Mark, Node, ScalarNode, child, find
 
 _MAX_WORD = 64
 _MAX_CHOICES = 20
 _BARE_VARIABLE = re.compile(r"(?<!\$)\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
-def path_text(path: Path) -> str:
+def path_text(path: KeyPath) -> str:
     """`('matrix', 'concurrency', 2)` -> `matrix.concurrency[2]`."""
     parts = (f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path)
     return "".join(parts).removeprefix(".")
 
 
-def name_of(path: Path) -> str:
+def name_of(path: KeyPath) -> str:
     """A key by its path, in quotes."""
     return f"'{path_text(path)}'"
 
@@ -98,15 +98,15 @@ def why(node: Node | None, schema: dict[str, Any]) -> str:
         and not isinstance(node.value, str | None)
     ):
         return f'put it in quotes where text is meant: "{shown(node.text)}"'
-    if node.plain and not wants_text and scalars.is_too_large(node.text):
+    if node.plain and not wants_text and yaml_tree.is_too_large(node.text):
         return "no number here can be so large"
     if node.plain and "${" not in node.text:
         bare = _BARE_VARIABLE.search(node.text)
-        return f"write ${{{bare[1]}}} for a variable" if bare else scalars.old_reading(node.text)
+        return f"write ${{{bare[1]}}} for a variable" if bare else yaml_tree.old_reading(node.text)
     return ""
 
 
-def mark_of(root: Node, path: Path) -> Mark:
+def mark_of(root: Node, path: KeyPath) -> Mark:
     """Where to show a problem with a value: the value, or its key where it spans lines."""
     node = find(root, path)
     if node is not None and (node.mark.line == node.mark.end_line or not path):
@@ -114,7 +114,7 @@ def mark_of(root: Node, path: Path) -> Mark:
     return key_mark(root, path)
 
 
-def key_mark(root: Node, path: Path) -> Mark:
+def key_mark(root: Node, path: KeyPath) -> Mark:
     """Where a key stands; for an item of a list, or the whole file, where that begins."""
     if path:
         parent, last = find(root, path[:-1]), path[-1]
@@ -132,7 +132,7 @@ def _why_quoted(node: ScalarNode) -> str:
             "leave the quotes out; inside [ ] or { }, where it needs them, "
             "write the list or mapping on lines of its own instead"
         )
-    return "leave the quotes out" if scalars.resolve(node.text) != node.text else ""
+    return "leave the quotes out" if yaml_tree.resolve(node.text) != node.text else ""
 
 
 def _text(schema: dict[str, Any]) -> str:

@@ -7,40 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hps.steps import (
-    delete,
-    download,
-    download_to_gpu,
-    list_files,
-    load,
-    pause,
-    sync_down,
-    sync_up,
-    upload,
-    verify,
-)
+from hps.steps import download_to_gpu, load, objects, pause, transfer, verify
 from hps.steps.context import Call, Perform, Places, StepContext
 
 __all__ = ["CALLS", "STEPS", "Call", "Perform", "Places", "StepContext"]
 
 STEPS: Mapping[str, Perform] = {
-    "upload": upload.perform,
-    "download": download.perform,
-    "sync_up": sync_up.perform,
-    "sync_down": sync_down.perform,
+    "upload": transfer.upload,
+    "download": transfer.download,
+    "sync_up": transfer.sync_up,
+    "sync_down": transfer.sync_down,
     "verify": verify.perform,
-    "list": list_files.perform,
-    "delete": delete.perform,
+    "list": objects.list_objects,
+    "delete": objects.delete,
     "pause": pause.perform,
     "load": load.perform,
     "download_to_gpu": download_to_gpu.perform,
 }
 CALLS: Mapping[str, Call] = {
-    "upload": upload.call,
-    "download": download.call,
-    "sync_up": sync_up.call,
-    "sync_down": sync_down.call,
-    "list": list_files.call,
-    "delete": delete.call,
+    "upload": transfer.upload_call,
+    "download": transfer.download_call,
+    "sync_up": transfer.sync_up_call,
+    "sync_down": transfer.sync_down_call,
+    "list": objects.list_call,
+    "delete": objects.delete_call,
     "download_to_gpu": download_to_gpu.call,
 }

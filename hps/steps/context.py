@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from hps import process
+from hps.data.payload import Payload, Shape, shape_of
 from hps.model import Measurement, Operation
-from hps.payload import Payload, Shape, shape_of
-from hps.targets import Remote
-from hps.targets.own import OwnFolder
+from hps.process import process
+from hps.run_folder import OwnFolder
+from hps.targets.remote import Remote
 from hps.tools.memory import KernelKills
-from hps.tools.rclone import Invocation
+from hps.tools.rclone.command import Invocation
 
 
 class RunStop(process.Stop, Protocol):

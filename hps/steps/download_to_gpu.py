@@ -18,19 +18,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hps import process
 from hps.catalog.failures import failure
-from hps.connections import ConnectionCounter
-from hps.gpu import digest, ring
+from hps.data.limit import Limit
+from hps.gpu import loading, ring
 from hps.gpu.device import Device, gb_per_s
 from hps.gpu.following import Follower, Incoming
-from hps.gpu.measured import measured
-from hps.limit import Limit
+from hps.gpu.loading import measured
 from hps.model import Measurement, Operation
-from hps.steps import download
+from hps.process import process
+from hps.process.connections import ConnectionCounter
+from hps.steps import transfer
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import judge, needed, run_call
-from hps.tools import rclone
+from hps.tools.rclone import command
 
 _BUFFER_BYTES = 16 * 1024**2
 _BUFFERS = 3
@@ -57,9 +57,9 @@ class _Ended:
         }
 
 
-def call(operation: Operation, places: Places) -> rclone.Invocation:
+def call(operation: Operation, places: Places) -> command.Invocation:
     """As `download`, but to a folder of this step's own."""
-    return download.into(_local(operation, places), operation, places)
+    return transfer.into(_local(operation, places), operation, places)
 
 
 def perform(operation: Operation, context: StepContext) -> Measurement:
@@ -121,7 +121,7 @@ def _checked(
     if done.status != "ok":
         return done
     check = Limit(stop=context.stop).check
-    wrong = digest.difference(device, memory, context.payload(operation), check)
+    wrong = loading.difference(device, memory, context.payload(operation), check)
     return replace(done, status="failed", failure=failure("corrupted", wrong)) if wrong else done
 
 

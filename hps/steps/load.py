@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from hps.catalog.failures import failure
-from hps.gpu import digest, loading
+from hps.data.limit import Limit
+from hps.gpu import loading
 from hps.gpu.device import Device, gb_per_s
-from hps.gpu.measured import measured
-from hps.limit import Limit
+from hps.gpu.loading import measured
 from hps.model import Measurement, Operation
-from hps.record import utc_text
+from hps.results.record import utc_text
 from hps.steps.context import StepContext
 from hps.steps.transfer import needed
 
@@ -91,7 +91,7 @@ def _measure(
         opened.wait()
         duration_s = time.monotonic() - start_s
     check = Limit(stop=context.stop).check
-    wrong = digest.difference(opened, memory, context.payload(operation), check)
+    wrong = loading.difference(opened, memory, context.payload(operation), check)
     return Measurement(
         status="failed" if wrong else "ok",
         failure=failure("corrupted", wrong) if wrong else None,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from hps.catalog.failures import failure
 from hps.model import Measurement, Operation
-from hps.record import utc_text
+from hps.results.record import utc_text
 from hps.steps.context import StepContext
 
 

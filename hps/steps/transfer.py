@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from hps import process
 from hps.catalog.failures import Failure
-from hps.connections import ConnectionCounter
 from hps.model import Measurement, Operation, Status
-from hps.record import utc_text
-from hps.scrub import Scrubber
-from hps.steps.context import StepContext
-from hps.tools import evidence, rclone, rclone_log
+from hps.process import process
+from hps.process.connections import ConnectionCounter
+from hps.redaction import Scrubber
+from hps.results.record import utc_text
+from hps.steps.context import Places, StepContext
+from hps.tools.rclone import command, evidence
+from hps.tools.rclone import log as rclone_log
 
 T = TypeVar("T")
 
 
-def measure(call: rclone.Invocation, operation: Operation, context: StepContext) -> Measurement:
+def measure(call: command.Invocation, operation: Operation, context: StepContext) -> Measurement:
     """Run one transfer and judge it by the tool's log and the connections seen."""
     counter = ConnectionCounter()
     ended = run_call(call, operation, context, sampler=counter)
@@ -25,7 +26,7 @@ def measure(call: rclone.Invocation, operation: Operation, context: StepContext)
 
 
 def judge(
-    call: rclone.Invocation,
+    call: command.Invocation,
     ended: process.Exit,
     counter: ConnectionCounter,
     operation: Operation,
@@ -55,7 +56,7 @@ def judge(
 
 
 def run_call(
-    call: rclone.Invocation,
+    call: command.Invocation,
     operation: Operation,
     context: StepContext,
     *,
@@ -73,13 +74,13 @@ def run_call(
     )
 
 
-def told(call: rclone.Invocation) -> rclone.Invocation:
+def told(call: command.Invocation) -> command.Invocation:
     """The call with a log that tells of retries, as `measure_plain` reads it."""
-    return replace(call, args=(*call.args, *rclone.TOLD))
+    return replace(call, args=(*call.args, *command.TOLD))
 
 
 def measure_plain(
-    call: rclone.Invocation, operation: Operation, context: StepContext
+    call: command.Invocation, operation: Operation, context: StepContext
 ) -> Measurement:
     """Run a call that moves no payload and is `told`: only its time and its end count."""
     ended = run_call(call, operation, context)
@@ -123,3 +124,93 @@ def needed(value: T | None) -> T:
     if value is None:
         raise AssertionError("the plan left out what this step needs")
     return value
+
+
+# -------------------------------------------------------------------------------------------------
+# upload: the payload's file, or all its files, to the trial's folder in the bucket.
+
+
+def upload_call(operation: Operation, places: Places) -> command.Invocation:
+    """A single file is named, so that nothing is listed."""
+    source, key = places.payload(operation), places.key(operation)
+    name = places.single_name(operation)
+    return command.upload(
+        places.remote(operation),
+        f"{source}/{name}" if name else source,
+        f"{key}/{name}" if name else key,
+        needed(operation.requested),
+        size_bytes=operation.cell.knobs.size_bytes,
+        folder=name is None,
+    )
+
+
+def upload(operation: Operation, context: StepContext) -> Measurement:
+    """One rclone process."""
+    return measure(upload_call(operation, context.places), operation, context)
+
+
+# -------------------------------------------------------------------------------------------------
+# download: what the trial uploaded, back to a folder of the trial's own.
+
+
+def download_call(operation: Operation, places: Places) -> command.Invocation:
+    """To the trial's own folder."""
+    return into(places.local(operation), operation, places)
+
+
+def into(local: str, operation: Operation, places: Places) -> command.Invocation:
+    """To any folder. A single file is named, so that nothing is listed."""
+    key, name = places.key(operation), places.single_name(operation)
+    return command.download(
+        places.remote(operation),
+        f"{key}/{name}" if name else key,
+        f"{local}/{name}" if name else local,
+        needed(operation.requested),
+        folder=name is None,
+    )
+
+
+def download(operation: Operation, context: StepContext) -> Measurement:
+    """One rclone process."""
+    context.local(operation).mkdir(parents=True, exist_ok=True)
+    return measure(download_call(operation, context.places), operation, context)
+
+
+# -------------------------------------------------------------------------------------------------
+# sync_up: make the trial's folder in the bucket equal to the payload's folder.
+
+
+def sync_up_call(operation: Operation, places: Places) -> command.Invocation:
+    """The destination is listed first."""
+    return command.sync_up(
+        places.remote(operation),
+        places.payload(operation),
+        places.own(operation),
+        needed(operation.requested),
+        size_bytes=operation.cell.knobs.size_bytes,
+    )
+
+
+def sync_up(operation: Operation, context: StepContext) -> Measurement:
+    """One rclone process."""
+    return measure(sync_up_call(operation, context.places), operation, context)
+
+
+# -------------------------------------------------------------------------------------------------
+# sync_down: make a folder of the trial's own equal to the trial's folder in the bucket.
+
+
+def sync_down_call(operation: Operation, places: Places) -> command.Invocation:
+    """The source is listed first."""
+    return command.sync_down(
+        places.remote(operation),
+        places.key(operation),
+        places.local(operation),
+        needed(operation.requested),
+    )
+
+
+def sync_down(operation: Operation, context: StepContext) -> Measurement:
+    """One rclone process."""
+    context.local(operation).mkdir(parents=True, exist_ok=True)
+    return measure(sync_down_call(operation, context.places), operation, context)

@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime
 
 from hps.catalog.failures import failure
-from hps.limit import Limit
+from hps.data.limit import Limit
+from hps.data.payload import hash_files
 from hps.model import Measurement, Operation
-from hps.payload import hash_files
-from hps.record import utc_text
+from hps.results.record import utc_text
 from hps.steps.context import StepContext
 from hps.steps.transfer import needed
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from hps import process
 from hps.model import SecretRef, Target
-from hps.targets import child_env
+from hps.process import process
+from hps.targets.remote import child_env
 
 KEY_ID_ENV = "HPS_EMBEDDED_KEY_ID"
 SECRET_ENV = "HPS_EMBEDDED_SECRET"  # noqa: S105 - the name of a variable

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from scipy import stats
 from scipy.optimize import brentq
 
-from hps.analyze.comparison import Floats, Rule
+from hps.compare.comparison import Floats, Rule
 
 RULE = Rule()
 # A right program fails a check once in a thousand; seeds are fixed, so it does once and for all.

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
-from hps.analyze.comparison import Floats
-from hps.analyze.pair_tests import PairTest, adjust, compare_all_paired, compare_unpaired
+from hps.compare.comparison import Floats
+from hps.compare.pairs import PairTest, adjust, compare_all_paired, compare_unpaired
 from tests.analyze.fleets import RULE, at_most, panel
 
 FLEETS = 400

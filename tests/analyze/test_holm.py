@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from hps.analyze.pair_tests import adjust
+from hps.compare.pairs import adjust
 from tests.analyze.fleets import at_most
 
 P_VALUES = st.lists(st.none() | st.floats(0, 1), max_size=30)

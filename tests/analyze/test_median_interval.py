@@ -10,8 +10,8 @@ import pytest
 from numpy.random import default_rng
 from scipy import stats
 
-from hps.analyze.comparison import Floats, Interval
-from hps.analyze.intervals import median_interval
+from hps.compare.comparison import Floats, Interval
+from hps.compare.stats import median_interval
 from tests.analyze.fleets import POPULATIONS, RULE, at_least
 
 FLEETS = 2000

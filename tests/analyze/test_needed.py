@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
-from hps.analyze.comparison import Floats, Needed
-from hps.analyze.pair_tests import PairTest, compare_all_paired, compare_paired, compare_unpaired
-from hps.analyze.sample_sizes import needed, smallest_n, smallest_n_unpaired
+from hps.compare.comparison import Floats, Needed
+from hps.compare.pairs import PairTest, compare_all_paired, compare_paired, compare_unpaired
+from hps.compare.stats import needed, smallest_n, smallest_n_unpaired
 from tests.analyze.fleets import RULE, at_least, at_most, panel
 
 PILOT = 8

@@ -12,15 +12,9 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy import stats
 
-from hps.analyze.comparison import Floats, Interval
-from hps.analyze.pair_tests import (
-    PairTest,
-    adjust,
-    compare_all_paired,
-    compare_paired,
-    compare_unpaired,
-)
-from hps.analyze.sample_sizes import smallest_n, smallest_n_unpaired
+from hps.compare.comparison import Floats, Interval
+from hps.compare.pairs import PairTest, adjust, compare_all_paired, compare_paired, compare_unpaired
+from hps.compare.stats import smallest_n, smallest_n_unpaired
 from tests.analyze.fleets import RULE
 
 SAME = Interval(low=1.0, high=1.0, level=0.95)

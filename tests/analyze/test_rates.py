@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy import stats
 
-from hps.analyze.comparison import Floats, Interval
-from hps.analyze.intervals import quantile, rate_interval
+from hps.compare.comparison import Floats, Interval
+from hps.compare.stats import quantile, rate_interval
 from tests.analyze.fleets import RULE, at_least
 
 TRIALS = 2000

@@ -9,9 +9,9 @@ import pytest
 from numpy.random import default_rng
 from scipy import stats
 
-from hps.analyze.comparison import Floats
-from hps.analyze.intervals import ratio_interval, resampled_medians
-from hps.analyze.pair_tests import compare_unpaired
+from hps.compare.comparison import Floats
+from hps.compare.pairs import compare_unpaired
+from hps.compare.stats import ratio_interval, resampled_medians
 from tests.analyze.fleets import POPULATIONS, RULE, at_least
 
 FLEETS = 2000

@@ -21,7 +21,7 @@ from bench.fleet.gather import Seen, see
 from bench.fleet.measure import EXPERIMENT
 from bench.link import EXIT_NO_LINK
 from bench.stored import Stored
-from hps.analyze import trend
+from hps.report.pictures import correlation
 from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
 
@@ -62,7 +62,7 @@ def test_values_follow_the_published_histogram(many: dict[str, Any], name: str) 
 def test_the_trend_is_the_published_one(many: dict[str, Any]) -> None:
     """r within four standard errors after Fisher's transform; the line as far as bins tell it."""
     line = published()["trend"]
-    fitted = trend.fit(many["download_mbps"], many["upload_mbps"])
+    fitted = correlation.fit(many["download_mbps"], many["upload_mbps"])
     assert fitted is not None
     assert abs(np.arctanh(fitted.r) - np.arctanh(line["r"])) < 4 / (MANY - 3) ** 0.5
     standard_error = fitted.residual_sd / fitted.sum_squares_x**0.5

@@ -24,7 +24,7 @@ from bench.tools.programs import AWS_1, AWS_2, Program, Programs
 from bench.tools.seen import Seen, differences, expected, see
 from bench.tools.tool import Task, Terms, Tool
 from hps.errors import HpsError
-from hps.tools import rclone
+from hps.tools.rclone import command
 from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
 from tests.servers.child import ask
@@ -108,7 +108,7 @@ def _command(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Comple
     """Run it with nothing on PATH, so that no AWS CLI of this machine takes part."""
     return subprocess.run(
         [*before, sys.executable, "-m", "bench.tools", *arguments],
-        env={**os.environ, "PATH": "", "HPS_RCLONE": rclone.find_binary(os.environ)},
+        env={**os.environ, "PATH": "", "HPS_RCLONE": command.find_binary(os.environ)},
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hps.record import new_run_id
+from hps.results.record import new_run_id
 from tests.clean.bucket import Bucket
 from tests.command import Ran, hps, keys_of, target_text
 from tests.servers.s3_server import S3Server

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from hps.clean import cleaning, here, judging
-from hps.store import alive
+from hps.clean import candidates, cleaning
+from hps.results import lock as alive
 
 RUN = "20261122T101530123Z-5f3a9c"
 MACHINE = "machine-1"
@@ -28,7 +28,7 @@ def lock(tmp_path: Path) -> Path:
 
 
 def test_a_run_that_was_killed_here_has_ended(lock: Path, tmp_path: Path) -> None:
-    with here.held(tmp_path, MACHINE) as known:
+    with candidates.held(tmp_path, MACHINE) as known:
         assert set(known.ended) == {RUN}
     assert lock.exists()
 
@@ -38,29 +38,29 @@ def test_where_somebody_holds_a_lock_nothing_is_known_to_have_ended(
 ) -> None:
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with here.held(tmp_path, MACHINE) as known:
-            assert known == here.Here(live=frozenset({RUN}))
+        with candidates.held(tmp_path, MACHINE) as known:
+            assert known == candidates.Here(live=frozenset({RUN}))
 
 
 def test_a_lock_that_is_removed_as_it_is_taken_keeps_nobody_out(
     lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its holder ends at that very moment, and the next run makes a new one."""
-    take = here._lock
+    take = candidates._lock
 
     def late(descriptor: int) -> bool:
         lock.unlink()
         return take(descriptor)
 
-    monkeypatch.setattr(here, "_lock", late)
+    monkeypatch.setattr(candidates, "_lock", late)
 
-    with here.held(tmp_path, MACHINE) as known:
+    with candidates.held(tmp_path, MACHINE) as known:
         assert known.ended == {}
 
 
 def test_a_machine_without_runs_gets_no_folder(tmp_path: Path) -> None:
-    with here.held(tmp_path / "none", MACHINE) as known:
-        assert known == here.Here()
+    with candidates.held(tmp_path / "none", MACHINE) as known:
+        assert known == candidates.Here()
     assert not (tmp_path / "none").exists()
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_is_taken_up_before_its_turn_has_come_is_kept(tmp_path: Path)
     )
     left = cleaning.Left(target="s3", run_id=RUN, objects=1, size_bytes=1, uploads=0, seen=None)
 
-    with alive.told(RUN):
+    with alive.announced(RUN):
         done = work._removed(left, lambda *_, **__: None)
 
-    assert done == replace(left, kept=judging.AT_WORK)
+    assert done == replace(left, kept=candidates.AT_WORK)

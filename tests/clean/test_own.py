@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from hps.targets import remote_of
-from hps.targets.own import BY_HAND, OwnFolder, run_folder, run_that_made
-from hps.tools import rclone
+from hps.run_folder import BY_HAND, OwnFolder, run_folder, run_that_made
+from hps.targets.remote import remote_of
+from hps.tools.rclone import command
 from tests.unit.builders import S3
 
 RUN = "20261122T101530123Z-5f3a9c04b7d1"
@@ -44,18 +44,18 @@ def test_anything_else_may_not(key: str) -> None:
 
 def test_a_whole_run_is_emptied_by_the_names_of_what_it_made_alone() -> None:
     with pytest.raises(ValueError, match="one trial"):
-        rclone.delete(remote_of(S3), run_folder("e", RUN))
+        command.delete(remote_of(S3), run_folder("e", RUN))
     with pytest.raises(ValueError, match="own folder"):
-        rclone.abort_uploads(remote_of(S3), run_folder("e", RUN))
+        command.abort_uploads(remote_of(S3), run_folder("e", RUN))
     with pytest.raises(ValueError, match="own folder"):
-        rclone.abort_uploads(remote_of(S3), OwnFolder(f"{HOME}/{TRIAL}"), "../x")
+        command.abort_uploads(remote_of(S3), OwnFolder(f"{HOME}/{TRIAL}"), "../x")
 
-    args = rclone.remove_made(remote_of(S3), run_folder("e", RUN)).args
+    args = command.remove_made(remote_of(S3), run_folder("e", RUN)).args
     assert args[-2:] == ("--filter=- **", f"s3:bucket/tests/{HOME}/")
 
 
 def test_text_is_not_enough() -> None:
-    for call in (rclone.delete, rclone.remove_made, rclone.abort_uploads):
+    for call in (command.delete, command.remove_made, command.abort_uploads):
         with pytest.raises(AttributeError):
             cast(Any, call)(remote_of(S3), HOME)
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hps.collect import tables
+from hps.results import tables
 
 
 def ask(query: str, *inputs: Path) -> list[tuple[Any, ...]]:

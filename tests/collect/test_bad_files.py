@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hps.collect import batches, database, tables
 from hps.errors import MachineError
+from hps.results import database, reading, tables
 from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines, one, skipped, write
 
 _COUNT = "SELECT count(*) FROM results"
-_LONGEST = batches.LONGEST_LINE_BYTES
+_LONGEST = reading.LONGEST_LINE_BYTES
 _PER_RUN = 2 * 3 * len(CELLS)
 
 
@@ -125,7 +125,7 @@ def test_blank_lines_and_line_ends_of_windows_are_nothing_bad(tmp_path: Path, go
 def test_a_line_that_is_far_too_long_is_passed_over(
     tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_BLOCK_BYTES", 1024**2)
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", 1024**2)
     run, first, second, third = lines(good)[:4]
     long = json.dumps(first | {"x": "x" * 2 * _LONGEST}).encode() + b"\n"
     write(good, run, first, long, second, long * 2, third)
@@ -137,8 +137,8 @@ def test_a_line_that_is_far_too_long_is_passed_over(
 def test_a_large_file_is_read_in_blocks(
     tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_BLOCK_BYTES", 4000)
-    monkeypatch.setattr(batches, "_BATCH_BYTES", 10_000)
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", 4000)
+    monkeypatch.setattr(reading, "_BATCH_BYTES", 10_000)
     assert one(_COUNT, tmp_path) == _PER_RUN
     assert skipped(tmp_path) == {}
 
@@ -185,13 +185,13 @@ def test_a_file_that_goes_away_while_it_is_read_harms_no_other(
     tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (other,) = write_fleet(tmp_path / "other", nodes=1, seed=1)
-    written = batches.written
+    written = reading.written
 
     def late(*arguments: Any) -> Any:
         other.unlink(missing_ok=True)
         return written(*arguments)
 
-    monkeypatch.setattr(batches, "written", late)
+    monkeypatch.setattr(reading, "written", late)
     with tables.opened([tmp_path]) as opened:
         counted = opened.connection.execute(_COUNT).fetchall()
         assert counted == [(_PER_RUN,)]

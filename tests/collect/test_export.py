@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hps.collect import tables
-from hps.collect.export import export
 from hps.errors import MachineError
+from hps.results import tables
+from hps.results.query import export
 from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines
 from tests.command import Ran, hps

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hps.collect import index, reading, tables
+from hps.results import index, reading, tables
 from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines, one, skipped, write
 

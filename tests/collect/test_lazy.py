@@ -17,7 +17,7 @@ _HEAVY = {"duckdb", "scipy", "numpy", "altair", "vl_convert", "jinja2", "structl
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys\nfrom hps.cli import cli\n"
+        "import sys\nfrom hps.cli.main import cli\n"
         f"try:\n    cli({arguments!r})\nexcept SystemExit as end:\n    code = end.code\n"
         "print('LOADED', code, *sorted({name.partition('.')[0] for name in sys.modules}))"
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hps.collect import index, tables
-from hps.collect.query import ask
 from hps.errors import HpsError
+from hps.results import index, tables
+from hps.results.query import ask
 from tests.collect.fleet import CELLS, write_fleet
 from tests.command import Ran, hps
 

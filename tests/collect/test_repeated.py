@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hps.collect import tables
-from hps.collect.export import export
+from hps.results import tables
+from hps.results.query import export
 from tests.collect.fleet import CELLS, write_fleet
 from tests.collect.tabled import ask, lines, one, skipped, write
 

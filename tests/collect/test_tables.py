@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
-from hps.collect import columns, described, meaning
-from hps.collect.files import default_inputs
 from hps.errors import HpsError
+from hps.results import columns
+from hps.results.files import default_inputs
 from tests.collect.fleet import SimNode, failed_run, write_fleet
 from tests.collect.tabled import ask, lines, one, write
 from tests.command import hps
@@ -138,7 +138,7 @@ def test_the_default_inputs_are_those_that_are_there(
 
 def test_every_column_is_explained() -> None:
     for table, made in columns.TABLES.items():
-        assert set(made) <= set(meaning.COLUMNS[table])
-    text = described.described()
+        assert set(made) <= set(columns.COLUMNS[table])
+    text = columns.described()
     unexplained = [line for line in text.splitlines() if line.startswith(" ") and len(line) < 43]
     assert unexplained == []

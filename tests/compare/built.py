@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from hps.analyze.comparison import Floats, Key, Panel, PanelCell, Unit
+from hps.compare.comparison import Floats, Key, Panel, PanelCell, Unit
 
 SHARED: Key = {
     "step": "download",

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hps.analyze.comparison import Comparison, Findings, Panel, PanelCell
-from hps.analyze.question import Question, read
-from hps.collect import facts, panels, tables
-from hps.comparing import find
+from hps.compare import grouping, panels
+from hps.compare.comparing import find
+from hps.compare.comparison import Comparison, Findings, Panel, PanelCell
+from hps.compare.selection import Question, read
+from hps.results import tables
 
 Record = dict[str, Any]
 Change = Callable[[Record], Record | None]
@@ -46,7 +47,7 @@ def write(path: Path, *records: Record) -> None:
 def panels_of(folder: Path, **asked: Any) -> tuple[Panel, ...]:
     """The panels of a question."""
     with tables.opened([folder]) as opened:
-        places = facts.prepare(opened.connection)
+        places = grouping.prepare(opened.connection)
         return panels.select(opened.connection, places, read(Question(**asked))).panels
 
 

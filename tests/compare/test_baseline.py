@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hps.analyze.comparison import Change, Findings, Rule
-from hps.analyze.gates import Outcome, exit_code, judge
-from hps.comparing import NoDataError
+from hps.compare.comparing import NoDataError
+from hps.compare.comparison import Change, Findings, Rule
+from hps.compare.gates import Outcome, exit_code, judge
 from hps.errors import EXIT_NO_DATA, HpsError
-from hps.gates import parse
+from hps.spec.gates import parse
 from tests.collect.fleet import MIB, Cell, SimNode, grid, write_fleet
 from tests.compare.stored import Record, findings_of, medians, results, rewrite
 

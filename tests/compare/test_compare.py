@@ -9,9 +9,9 @@ import pytest
 from numpy.random import default_rng
 from scipy import stats
 
-from hps.analyze import verdicts
-from hps.analyze.compare import MOST_CELLS_WITH_ALL_PAIRS, compare
-from hps.analyze.comparison import Comparison, Key, Pair, PanelCell, Rule
+from hps.compare import verdicts
+from hps.compare.comparison import Comparison, Key, Pair, PanelCell, Rule
+from hps.compare.decide import MOST_CELLS_WITH_ALL_PAIRS, compare
 from tests.compare.built import draw_panel, make_cell, make_panel
 
 RULE = Rule()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hps.collect.costs import payload_bytes, requests_of
-from hps.estimate import Requests, requests
+from hps.compare.panels import payload_bytes, requests_of
 from hps.model import KnobValue
+from hps.plan.estimate import Requests, requests
 from tests.unit.builders import MIB, make_operation
 
 

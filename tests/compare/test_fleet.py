@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 
-from hps.comparing import NoDataError
+from hps.compare.comparing import NoDataError
 from hps.errors import EXIT_NO_DATA, HpsError
 from tests.collect.fleet import MIB, Cell, SimNode, grid, write_fleet
 from tests.compare.stored import Record, findings_of, lines, results, rewrite

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hps.analyze import names
-from hps.analyze.comparison import Rule
-from hps.analyze.names import BY, STRATA, WHERE, key_value, sort_key
-from hps.analyze.question import (
+from hps.compare import grouping, names
+from hps.compare.comparison import Rule
+from hps.compare.names import BY, STRATA, WHERE, key_value, sort_key
+from hps.compare.selection import (
     CellBaseline,
     PathBaseline,
     Question,
@@ -15,7 +15,6 @@ from hps.analyze.question import (
     condition,
     read,
 )
-from hps.collect import dimensions
 from hps.errors import EXIT_USAGE, HpsError
 from hps.model import KNOBS
 
@@ -23,7 +22,7 @@ from hps.model import KNOBS
 def test_every_knob_can_be_compared_and_every_name_has_its_sql() -> None:
     assert set(KNOBS) <= set(BY) <= set(WHERE)
     assert set(STRATA) <= set(BY)
-    assert all(dimensions.sql(name) for name in WHERE)
+    assert all(grouping.sql(name) for name in WHERE)
 
 
 @pytest.mark.parametrize(

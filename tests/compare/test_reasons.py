@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from hps.analyze.reasons import NeverBegan, Reason
-from hps.comparing import NoDataError
-from hps.report import compare_text
+from hps.compare.comparing import NoDataError
+from hps.compare.comparison import NeverBegan, Reason
+from hps.report import as_text
 from tests.collect.fleet import Cell, Record, SimNode, failed_run, grid, write_fleet
 from tests.compare.stored import findings_of, lines, rewrite, write
 
@@ -52,7 +52,7 @@ def test_cells_count_what_was_not_ok_by_reason(tmp_path: Path) -> None:
     ]
     assert dict(upload.cells[1].statuses) == {"failed": 3, "invalid": 3, "ok": 3}
     assert {cell.reasons for cell in download.cells} == {()}
-    text = compare_text.render(findings_of(tmp_path))
+    text = as_text.render(findings_of(tmp_path))
     told = "3 not_as_declared (tool), 3 server_error (target)"
     assert f"6 operations not ok, by reason: {told}" in text
     assert f"concurrency=4: 3 failed, 3 invalid of 9 ({told})" in " ".join(text.split())
@@ -65,7 +65,7 @@ def test_where_no_codes_are_stored_statuses_are_counted_alone(tmp_path: Path) ->
     found = findings_of(tmp_path)
     bare = replace(before.comparisons[0].cells[1], reasons=())
     assert found.comparisons[0].cells[1] == bare
-    assert "by reason" not in compare_text.render(found)
+    assert "by reason" not in as_text.render(found)
 
 
 def test_results_are_chosen_by_code_and_owner(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_experiments_mistake_rejects_no_node(tmp_path: Path) -> None:
         ),
     )
     said = "4 runs could not begin, their experiment's mistake (bad_credentials): the text of bad_"
-    text = compare_text.render(found)
+    text = as_text.render(found)
     assert said in text
     assert "rejected" not in text
 
@@ -123,7 +123,7 @@ def test_a_node_that_was_turned_down_is_rejected_by_its_code(tmp_path: Path) -> 
     ]
     assert found.never_began == ()
     assert "3 nodes rejected: 2 by refused (target), 1 by clock_skew (node)" in (
-        compare_text.render(found)
+        as_text.render(found)
     )
 
 
@@ -133,7 +133,7 @@ def test_without_rules_nothing_is_held_against_a_node_either(tmp_path: Path) -> 
     write(tmp_path / "x.jsonl", failed_run(run, "", "there is no such file"))
     found = findings_of(tmp_path)
     assert found.rejected == ()
-    told = compare_text.render(found)
+    told = as_text.render(found)
     assert "1 run never began: there is no such file" in told
     assert "1 run never began, unreachable (target): the text of unreachable" in told
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hps.analyze.comparison import Comparison, Decision
-from hps.analyze.strata import sentences
+from hps.compare.comparison import Comparison, Decision
+from hps.compare.selection import sentences
 from tests.collect.fleet import Cell, SimNode, grid, write_fleet
 from tests.compare.stored import findings_of, one
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from hps.analyze.compare import MOST_CELLS_WITH_ALL_PAIRS, compare
-from hps.analyze.comparison import Comparison, Floats, Key, Rule
-from hps.analyze.gates import exit_code, judge
-from hps.analyze.together import levels
+from hps.compare.comparison import Comparison, Floats, Key, Rule
+from hps.compare.decide import MOST_CELLS_WITH_ALL_PAIRS, compare
+from hps.compare.gates import exit_code, judge
+from hps.compare.pairs import levels
 from hps.errors import EXIT_NO_DATA
-from hps.gates import parse
+from hps.spec.gates import parse
 from tests.collect.fleet import SimNode, grid, write_fleet
 from tests.compare.built import make_cell, make_panel
 from tests.compare.stored import findings_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.commands.answer import answer
+from hps.cli.output import answer
 from tests.collect.fleet import write_fleet
 from tests.collect.tabled import lines, write
 from tests.command import REPOSITORY, hps

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hps.probe.bounded import Bounded
-from hps.process import Command, Exit, Guard, run
+from hps.process.process import Command, Exit, Guard, run
+from hps.targets.link import Bounded
 
 _MIB = 1024**2
 _TAKES_MEMORY = "held = []\nwhile True: held.append(b'x' * 2**20)"

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from hps import admission
-from hps.collect import transfer
-from hps.collect.place import BucketPlace
-from hps.collect.pull import pull
 from hps.errors import MachineError
 from hps.model import SecretRef, Target
-from hps.probe.bounded import Bounded
-from hps.probe.link import Link
-from hps.process import Guard
-from hps.stop import SignalStop
-from hps.targets import remote_of
+from hps.process.process import Guard
+from hps.process.stop import SignalStop
+from hps.results.pull import pull
+from hps.run import admission
+from hps.targets import copy
+from hps.targets.copy import BucketPlace
+from hps.targets.link import Bounded, Link
+from hps.targets.remote import remote_of
 from tests.servers.web import Asked, Page, WebServer, serve_web
 
 _KEYS_A_PAGE = 1000
@@ -86,7 +85,7 @@ def test_journals_are_not_fetched_for_ever(
 def test_results_are_not_pulled_for_ever(
     endless: WebServer, rclone_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "Bounded", partial(Bounded, most_bytes=200 * 1024**2))
+    monkeypatch.setattr(copy, "Bounded", partial(Bounded, most_bytes=200 * 1024**2))
     place = BucketPlace(
         folder="results",
         remote=remote_of(_target(endless.endpoint)),

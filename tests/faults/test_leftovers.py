@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from hps import leftovers
 from hps.model import SecretRef, Target
-from hps.probe.link import Link
-from hps.process import Guard
-from hps.targets import remote_of
+from hps.process.process import Guard
+from hps.targets import cleanup
+from hps.targets.link import Link
+from hps.targets.remote import remote_of
 from tests.conftest import ProxyFor
 from tests.faults.trials import always, sweep
 from tests.servers.faults import Action, Respond, Rule, Stall
@@ -74,7 +74,7 @@ def test_all_tries_together_have_one_time_out(
     proxy = proxy_for(s3_server, rules=(rule,))
     link, told = _link(proxy, guard, rclone_path, tmp_path), []
 
-    done = leftovers.remove(
+    done = cleanup.remove(
         link,
         timeout_s=timeout_s,
         stop=link.stop,
@@ -82,9 +82,9 @@ def test_all_tries_together_have_one_time_out(
     )
 
     assert not done
-    assert [one[:2] for one in told] == [("clean_up_failed", what) for what in leftovers.ALL]
+    assert [one[:2] for one in told] == [("clean_up_failed", what) for what in cleanup.ALL]
     assert all(said in reason for _, _, reason in told), told
-    assert 0 < proxy.recorder.begun() <= tries * len(leftovers.ALL)
+    assert 0 < proxy.recorder.begun() <= tries * len(cleanup.ALL)
 
 
 def test_what_stays_is_named_once(s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import pytest
 
 from hps.catalog.failures import failure
 from hps.model import SecretRef, Target
-from hps.process import Guard
-from hps.store import daemon
-from hps.store.bucket import BucketCopy
-from hps.targets import Remote, remote_of
+from hps.process.process import Guard
+from hps.targets import sender
+from hps.targets.remote import Remote, remote_of
+from hps.targets.sender import BucketCopy
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Flip, Relabel, Reset, Respond, Rule, Stall
 from tests.servers.proxy import RecordingProxy
@@ -55,7 +55,7 @@ class Sending:
     """A sender through a proxy, what it has reported, and what is in the bucket."""
 
     def __init__(
-        self, running: daemon.CopyDaemon, proxy: RecordingProxy, server: S3Server, folder: Path
+        self, running: sender.CopyDaemon, proxy: RecordingProxy, server: S3Server, folder: Path
     ) -> None:
         self.daemon, self.proxy, self.server = running, proxy, server
         self.reported: list[tuple[str, str]] = []
@@ -99,7 +99,7 @@ def sending_to(rclone_path: str, server: S3Server, guard: Guard, tmp_path: Path)
     @contextmanager
     def start(proxy: RecordingProxy) -> Iterator[Sending]:
         remote = _remote(proxy.endpoint, server)
-        with daemon.serve(remote, scratch, rclone_path, secrets, guard) as running:
+        with sender.serve(remote, scratch, rclone_path, secrets, guard) as running:
             yield Sending(running, proxy, server, folder)
 
     return start

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hps.catalog.failures import KINDS
-from hps.tools.why import explain
+from hps.tools.rclone.errors import explain
 
 _ATTEMPT = "Attempt 1/1 failed with 1 errors and: "
 _ANSWERED = "https response error StatusCode: {status}, RequestID: {id}, HostID: aG9zdA==, "

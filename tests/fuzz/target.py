@@ -8,13 +8,15 @@ import re
 import unicodedata
 from pathlib import Path
 
-from hps import earlier, estimate, script
 from hps.errors import HpsError
-from hps.plan import expand
+from hps.plan import estimate
+from hps.plan.expand import expand
 from hps.report import plan_text
+from hps.results import journal
+from hps.run import resume
 from hps.source import address
 from hps.spec import Machine, SpecError, SpecText, as_data, load, to_github, to_text
-from hps.store import journal, lines
+from hps.steps import script
 from tests.fuzz.seeds import ENV, Input
 
 # A plan of so many operations is printed as a script too, and as data: of more the text itself
@@ -63,8 +65,8 @@ def feed_address(text: str) -> None:
 def feed_journal(path: Path) -> None:
     """A file of results, whole or not."""
     try:
-        journal.settled(lines.read(path).records)
-        earlier.read(path)
+        journal.settled(journal.read(path).records)
+        resume.read(path)
     except HpsError as error:
         error.message.encode()
 

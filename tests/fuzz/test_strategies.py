@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
 
-from hps.cells import canonical
-from hps.estimate import estimate
 from hps.model import Plan, Spec
-from hps.plan import expand
+from hps.plan.cells import canonical
+from hps.plan.estimate import estimate
+from hps.plan.expand import expand
 from hps.spec import Problem, SpecError, SpecText, load
-from hps.spec.cells_check import MAX_OPERATIONS
+from hps.spec.sweep import MAX_OPERATIONS
 from hps.units import parse_size_bytes
 from tests.fuzz.strategies import Experiment, nearly_valid, odd, valid
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hps.analyze.question import Question
-from hps.comparing import find
+from hps.compare.comparing import find
+from hps.compare.selection import Question
 from tests.command import hps
 from tests.gates.fleet import SPEC, Record, store
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps.analyze.comparison import CellSummary, Change, Interval
-from hps.analyze.gates import GateResult, exit_code, judge, judge_all
-from hps.gates import parse
+from hps.compare.comparison import CellSummary, Change, Interval
+from hps.compare.gates import GateResult, exit_code, judge, judge_all
+from hps.spec.gates import parse
 from tests.report_text.builders import (
     FAR,
     FAST,

@@ -6,9 +6,9 @@ from datetime import date
 
 import pytest
 
-from hps import prices
+from hps.catalog import prices
+from hps.catalog.prices import PRICES, dollars, dollars_per_gb, requests_per_gb
 from hps.catalog.providers import PROVIDERS
-from hps.prices import PRICES, dollars, dollars_per_gb, requests_per_gb
 
 GB = 1_000_000_000
 

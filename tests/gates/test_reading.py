@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps.gates import STEPS, Gate, GateError, parse, value_text
+from hps.spec.gates import STEPS, Gate, GateError, parse, value_text
 
 METRICS = ("throughput", "duration", "failures", "invalid", "cost", "regression")
 

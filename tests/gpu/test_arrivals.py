@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hps.gpu.arrivals import Arrival, LogFollower
+from hps.gpu.following import Arrival, LogFollower
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
 

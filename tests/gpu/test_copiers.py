@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hps.data.limit import Limit, LimitError
 from hps.gpu import device, ring
-from hps.limit import Limit, LimitError
 
 pytest.importorskip("torch", exc_type=ImportError)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hps.gpu import device, digest, loading
-from hps.payload import Payload, Shape
+from hps.data.payload import Payload, Shape
+from hps.gpu import device, loading
 
 torch = pytest.importorskip("torch", exc_type=ImportError)
 
@@ -60,7 +60,7 @@ def test_every_method_brings_each_byte_to_its_place(method: str, tmp_path: Path)
             for number, name in enumerate(payload.shape.names):
                 into = memory[number * 10_500 : (number + 1) * 10_500]
                 load(payload.folder / name, into, lambda: None)
-        assert digest.difference(opened, memory, payload, lambda: None) == ""
+        assert loading.difference(opened, memory, payload, lambda: None) == ""
 
 
 def test_a_single_wrong_byte_on_the_device_is_found(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_single_wrong_byte_on_the_device_is_found(tmp_path: Path) -> None:
         with loading.loader(opened, "pinned", 100) as load:
             load(payload.folder / "0.bin", memory[:1024], lambda: None)
         memory[2047] = 1
-        reason = digest.difference(opened, memory, payload, lambda: None)
+        reason = loading.difference(opened, memory, payload, lambda: None)
         assert reason == f"1 of 2 files differ on {opened.name}: 1.bin"
 
 

@@ -235,7 +235,7 @@ class Kill:
 def _kill_guard(pid: int) -> None:
     with contextlib.suppress(psutil.Error):
         for process in psutil.Process(pid).children():
-            if any(argument.endswith("hps/guard.py") for argument in process.cmdline()):
+            if any(argument.endswith("hps/process/guard.py") for argument in process.cmdline()):
                 process.kill()
 
 

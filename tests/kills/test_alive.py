@@ -9,13 +9,13 @@ import threading
 import pytest
 
 from hps.errors import HpsError
-from hps.store import alive
+from hps.results import lock
 
 RUN = "20261122T101530123Z-5f3a9c"
 _TELL = """\
 import sys
-from hps.store import alive
-with alive.told(sys.argv[1]):
+from hps.results import lock
+with lock.announced(sys.argv[1]):
     print("told", flush=True)
     sys.stdin.read()
 """
@@ -26,23 +26,23 @@ def test_it_is_told_until_the_process_is_killed() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"told\n"
-        assert alive.is_alive(RUN)
-        assert not alive.is_alive(f"{RUN[:-1]}d")
+        assert lock.is_alive(RUN)
+        assert not lock.is_alive(f"{RUN[:-1]}d")
         other.kill()
         other.wait(60)
 
-    assert not alive.is_alive(RUN)
+    assert not lock.is_alive(RUN)
 
 
 def test_one_run_is_not_at_work_twice() -> None:
     with (
-        alive.told(RUN),
+        lock.announced(RUN),
         pytest.raises(HpsError, match=f"run {RUN} is at work on this machine"),
-        alive.told(RUN),
+        lock.announced(RUN),
     ):
         pass
 
-    assert not alive.is_alive(RUN)
+    assert not lock.is_alive(RUN)
 
 
 def test_looking_takes_no_name_from_a_run_that_begins() -> None:
@@ -51,13 +51,13 @@ def test_looking_takes_no_name_from_a_run_that_begins() -> None:
 
     def look() -> None:
         while not over.is_set():
-            alive.is_alive(RUN)
+            lock.is_alive(RUN)
 
     looks = threading.Thread(target=look)
     looks.start()
     try:
         for _ in range(5_000):
-            with alive.told(RUN):
+            with lock.announced(RUN):
                 pass
     finally:
         over.set()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hps.errors import NotStoredError
-from hps.store.journal import Journal
+from hps.results.journal import Journal
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.disks import Mount
 from tests.kills.site import FILES

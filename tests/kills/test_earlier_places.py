@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hps.store import alive
+from hps.results import lock
 from tests.command import Ran, hps, keys_of, targets_yaml
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.rclone_s3 import find_rclone
@@ -124,7 +124,7 @@ def test_one_that_another_process_goes_on_with_is_left_to_that(site: _Site) -> N
     env = remote_environment(site.server)
     run_rclone(["copyto", str(site.spec), place], env=env)
 
-    with alive.told(RUN):
+    with lock.announced(RUN):
         ran = site.run()
     assert ran.code == 0, ran.err
     assert not site.is_settled()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hps.errors import HpsError
-from hps.store import lock
+from hps.results import lock
 
 
 def test_a_holder_that_ends_as_the_next_one_comes_is_no_bug(

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hps import orphans
-from hps.process import Guard
-from hps.targets import child_env
+from hps.process import orphans
+from hps.process.process import Guard
+from hps.targets.remote import child_env
 
 Start = Callable[..., subprocess.Popen[bytes]]
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hps.node.environment import OWN_NAMES, SALAD_NAMES, is_allowed, stored_environment
+from hps.node.facts import OWN_NAMES, SALAD_NAMES, is_allowed, stored_environment
 from hps.targets.embedded import KEY_ID_ENV, SECRET_ENV
 from tests.command import REPOSITORY
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hps.node.facts import collect, country_of, cpu_model, readings_of
+from hps.node.facts import TcpFacts, collect, country_of, cpu_model, read_tcp, readings_of
 from hps.node.reading import Unknown, unknown
-from hps.node.tcp import TcpFacts, read_tcp
 
 SECRET = "planted-secret-value"
 

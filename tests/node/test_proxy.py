@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hps.model import Target
+from hps.node.probe import check
 from hps.node.proxy import proxy_for
-from hps.probe import endpoint
-from hps.targets import remote_of
+from hps.targets.remote import remote_of
 from tests.servers.rclone_client import run_rclone
 from tests.servers.web import Page, serve_web
 
@@ -102,4 +102,4 @@ def test_the_first_question_to_an_endpoint_goes_the_same_way(
     with serve_web(tmp_path, lambda _: Page(status=501), tls=False) as server:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         here = Target(name="t", provider="other", bucket="bucket", endpoint=server.endpoint)
-        assert endpoint.ask(here, timeout_s=10.0).clock_offset_s is not None
+        assert check.ask(here, timeout_s=10.0).clock_offset_s is not None

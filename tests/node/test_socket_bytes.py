@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from hps.node.reading import Unknown
-from hps.node.sock_diag import TcpSocket
-from hps.node.socket_bytes import Moved, SocketBytes
+from hps.process.sockets import Moved, SocketBytes, TcpSocket
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the counters are Linux's")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hps.analyze.comparison import Findings
+from hps.compare.comparison import Findings
 from hps.report import page
 from tests.report.fleet import make_findings
 from tests.report.hostile import make_hostile

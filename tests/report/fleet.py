@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hps.analyze.comparison import (
+from hps.compare.comparison import (
     CellSummary,
     Comparison,
     Decision,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hps.analyze.comparison import Change, Findings, Interval
+from hps.compare.comparison import Change, Findings, Interval
 from tests.report.fleet import make_findings
 
 # What ends a script, an attribute, an element, a template; what is a line's end to JavaScript.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hps.analyze.comparison import FleetNode, Floats
+from hps.compare.comparison import FleetNode, Floats
 
 DATA: Mapping[str, Any] = json.loads(
     (Path(__file__).parent.parent / "data" / "published-2024.json").read_text(encoding="utf-8")

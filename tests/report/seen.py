@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hps.analyze.comparison import Findings
+from hps.compare.comparison import Findings
 from hps.report.pictures import gallery
 from hps.report.pictures.paint import FILES
 from hps.report.pictures.picture import Channel, Gap, Layer, Picture

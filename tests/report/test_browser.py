@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from hps.analyze.comparison import Findings
+from hps.compare.comparison import Findings
 from tests.report import seen
 from tests.report.hostile import PAYLOAD
 from tests.report.looking import Looking

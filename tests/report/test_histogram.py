@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps.analyze import histogram
+from hps.report.pictures import histogram
 from tests.report.published import DATA, centres
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hps.analyze.comparison import Findings, Needed
-from hps.analyze.reasons import NeverBegan, Reason
-from hps.prices import PRICES
-from hps.report import page, page_answer, page_provenance, page_table
+from hps.catalog.prices import PRICES
+from hps.compare.comparison import Findings, Needed, NeverBegan, Reason
+from hps.report import page, page_provenance
 from tests.report.fleet import make_findings, nothing
 from tests.report.hostile import CHANGE, PAYLOAD
 
@@ -135,7 +134,7 @@ def test_what_is_no_json_is_an_error_here_and_not_in_a_browser(number: float) ->
 
 
 def test_every_cell_is_in_the_table_with_its_numbers(findings: Findings) -> None:
-    table = page_table.table(findings)
+    table = page.table(findings)
     assert len(table.rows) == sum(len(one.cells) for one in findings.comparisons)
     titles = [column.title for column in table.columns]
     row = dict(zip(titles, table.rows[5], strict=True))
@@ -152,7 +151,7 @@ def test_every_cell_is_in_the_table_with_its_numbers(findings: Findings) -> None
 
 def test_a_cell_is_judged_against_the_chosen_one(findings: Findings) -> None:
     whole = findings.comparisons[0]
-    table = page_table.table(replace(findings, comparisons=(whole,)))
+    table = page.table(replace(findings, comparisons=(whole,)))
     titles = [column.title for column in table.columns]
     for row in table.rows:
         entry = dict(zip(titles, row, strict=True))
@@ -163,7 +162,7 @@ def test_a_cell_is_judged_against_the_chosen_one(findings: Findings) -> None:
 
 
 def test_how_sure_is_said_of_the_chosen_cell_against_the_next(findings: Findings) -> None:
-    first, second = page_answer.sureties(findings)
+    first, second = page.sureties(findings)
     assert (first.name, second.name) == ("Upload", "Download")
     whole = findings.comparisons[0]
     chosen = next(cell for cell in whole.cells if cell.key == whole.decision.cell)
@@ -184,7 +183,7 @@ def test_an_open_question_says_what_would_decide_it(findings: Findings) -> None:
     )
     open_ = replace(findings.comparisons[0], decision=decision)
     asked = replace(findings, comparisons=(open_,))
-    (answer,), (surety,) = page_answer.answers(asked), page_answer.sureties(asked)
+    (answer,), (surety,) = page.answers(asked), page.sureties(asked)
     assert (answer.word, answer.settings) == ("Inconclusive", ())
     assert answer.text == "12 more nodes would decide."
     assert "12 more nodes" in surety.needed
@@ -192,7 +191,7 @@ def test_an_open_question_says_what_would_decide_it(findings: Findings) -> None:
 
 
 def test_classes_are_told_apart_from_the_whole(findings: Findings) -> None:
-    classes = page_answer.classes(findings)
+    classes = page.classes(findings)
     assert len(classes) == 6
     assert {one.stratum for one in classes[:3]} == {
         "RTT below 50 ms",
@@ -200,8 +199,8 @@ def test_classes_are_told_apart_from_the_whole(findings: Findings) -> None:
         "RTT above 150 ms",
     }
     alone = tuple(one for one in findings.comparisons if one.stratum)
-    assert page_answer.classes(replace(findings, comparisons=alone)) == []
-    assert len(page_answer.answers(replace(findings, comparisons=alone))) == 6
+    assert page.classes(replace(findings, comparisons=alone)) == []
+    assert len(page.answers(replace(findings, comparisons=alone))) == 6
 
 
 def test_changes_against_a_baseline_are_listed(findings: Findings) -> None:

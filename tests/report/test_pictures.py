@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from hps.analyze.comparison import CellSummary, Change, Findings, Interval, Pair, Rule
-from hps.analyze.reasons import Reason
-from hps.report.pictures import chart, gallery, image
+from hps.compare.comparison import CellSummary, Change, Findings, Interval, Pair, Reason, Rule
+from hps.report.pictures import chart, gallery
 from hps.report.pictures.paint import FILES, PAGE, Paint
 from hps.report.pictures.picture import Picture
 from tests.report import seen
@@ -26,14 +25,14 @@ def test_every_picture_is_a_chart(name: str, paint: Paint) -> None:
     picture = next(
         one for one in gallery.pictures(gallery.draw(FINDINGS, paint)) if one.name == name
     )
-    drawn = image.svg(chart.spec(picture, paint, titled=paint is FILES))
+    drawn = chart.svg(chart.spec(picture, paint, titled=paint is FILES))
     assert drawn.count("role-mark") >= len(picture.layers)
     assert ("var(--" in drawn) == (paint is PAGE)
     assert ("role-title" in drawn) == (paint is FILES)
 
 
 def test_a_picture_is_a_png_of_twice_its_size() -> None:
-    content = image.png(chart.spec(DRAWN["rtt"], FILES, titled=True))
+    content = chart.png(chart.spec(DRAWN["rtt"], FILES, titled=True))
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     assert int.from_bytes(content[16:20], "big") > 2 * chart.WIDTH
 

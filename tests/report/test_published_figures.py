@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hps.analyze.comparison import Findings, FleetNode
+from hps.compare.comparison import Findings, FleetNode
 from hps.report.pictures import correlation
 from hps.report.pictures.paint import FILES
 from hps.report.pictures.picture import Picture

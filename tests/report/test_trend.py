@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hps.analyze import trend
-from hps.analyze.comparison import Floats
-from hps.analyze.trend import Trend
+from hps.compare.comparison import Floats
+from hps.report.pictures import correlation
+from hps.report.pictures.correlation import Trend
 from tests.report.published import DATA, centres
 
 INTERCEPT, SLOPE, R = (DATA["trend"][name] for name in ("intercept", "slope", "r"))
@@ -28,7 +28,7 @@ def _fleet(seed: int) -> tuple[Floats, Floats]:
 
 
 def _fitted(x: Floats, y: Floats) -> Trend:
-    fitted = trend.fit(x, y)
+    fitted = correlation.fit(x, y)
     assert fitted is not None
     return fitted
 
@@ -52,7 +52,7 @@ def test_the_band_holds_the_true_mean_as_often_as_it_says(fits: list[Trend], lev
     true = INTERCEPT + SLOPE * AT
     held = np.zeros(len(AT))
     for fit in fits:
-        low, high = trend.band(fit, AT, level)
+        low, high = correlation.band(fit, AT, level)
         held += (low <= true) & (true <= high)
     error = math.sqrt(level * (1 - level) / FLEETS)
     assert np.all(np.abs(held / FLEETS - level) < 4 * error), held / FLEETS
@@ -65,7 +65,7 @@ def test_the_fit_is_the_one_that_scipy_finds() -> None:
     assert fitted.intercept == pytest.approx(known.intercept)
     assert fitted.r == pytest.approx(known.rvalue)
     # At x = 0 the band is the interval of the intercept.
-    low, high = trend.band(fitted, np.array([0.0]))
+    low, high = correlation.band(fitted, np.array([0.0]))
     assert high - low == pytest.approx(2 * stats.t.ppf(0.975, 222) * known.intercept_stderr)
 
 
@@ -73,9 +73,9 @@ def test_points_on_a_line_leave_no_doubt() -> None:
     x = np.array([1.0, 2.0, 3.0, 4.0])
     fitted = _fitted(x, 3 - 2 * x)
     assert (fitted.intercept, fitted.slope, fitted.r) == pytest.approx((3, -2, -1))
-    low, high = trend.band(fitted, x)
+    low, high = correlation.band(fitted, x)
     assert high - low == pytest.approx(np.zeros(4), abs=1e-9)
-    assert trend.line(fitted, x) == pytest.approx(3 - 2 * x)
+    assert correlation.line(fitted, x) == pytest.approx(3 - 2 * x)
 
 
 def test_values_all_alike_have_no_correlation() -> None:
@@ -91,4 +91,4 @@ def test_what_is_not_known_is_left_out() -> None:
 
 @pytest.mark.parametrize("x", [[], [1.0, 2.0], [2.0, 2.0, 2.0], [1.0, 2.0, np.nan]])
 def test_too_little_has_no_trend(x: list[float]) -> None:
-    assert trend.fit(np.array(x), np.array(x)) is None
+    assert correlation.fit(np.array(x), np.array(x)) is None

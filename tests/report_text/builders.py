@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from hps.analyze.comparison import (
+from hps.compare.comparison import (
     CellSummary,
     Change,
     Comparison,
@@ -18,10 +18,10 @@ from hps.analyze.comparison import (
     Needed,
     Pair,
     Provenance,
+    Reason,
     Rule,
     TimePoint,
 )
-from hps.analyze.reasons import Reason
 
 NEAR, FAR = "RTT below 50 ms", "RTT above 150 ms"
 

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from hps.report import compare_csv
+from hps.report import as_csv
 from tests.report_text.builders import FAR, NEAR, cell, comparison, far, findings
 
 HEADER = (
@@ -43,14 +43,14 @@ def _rows(text: str) -> list[dict[str, str]]:
 
 
 def test_the_header_is_stable() -> None:
-    assert compare_csv.render(findings(comparison())).splitlines()[0] == HEADER
-    assert compare_csv.render(findings()) == f"{HEADER}\r\n"
-    by_country = compare_csv.render(findings(by=("country",))).splitlines()[0]
+    assert as_csv.render(findings(comparison())).splitlines()[0] == HEADER
+    assert as_csv.render(findings()) == f"{HEADER}\r\n"
+    by_country = as_csv.render(findings(by=("country",))).splitlines()[0]
     assert by_country == HEADER.replace("cell.chunk_size,cell.concurrency", "cell.country")
 
 
 def test_a_row_for_each_cell_of_each_panel() -> None:
-    rows = _rows(compare_csv.render(findings(comparison(), far())))
+    rows = _rows(as_csv.render(findings(comparison(), far())))
     assert [row["stratum"] for row in rows] == [NEAR] * 4 + [FAR] * 4
     fast = rows[1]
     assert (fast["cell.chunk_size"], fast["cell.concurrency"]) == ("10MiB", "8")
@@ -66,5 +66,5 @@ def test_a_row_for_each_cell_of_each_panel() -> None:
 
 def test_text_with_commas_and_quotes_stays_one_value() -> None:
     odd = comparison(title='a,"b"\nc', cells=(cell(),))
-    (row,) = _rows(compare_csv.render(findings(odd)))
+    (row,) = _rows(as_csv.render(findings(odd)))
     assert row["title"] == 'a,"b"\nc'

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from hps.analyze.comparison import Findings, Interval
-from hps.analyze.gates import judge_all
-from hps.analyze.reasons import NeverBegan
-from hps.gates import parse
-from hps.report import compare_json
+from hps.compare.comparison import Findings, Interval, NeverBegan
+from hps.compare.gates import judge_all
+from hps.report import as_json
+from hps.spec.gates import parse
 from tests.command import REPOSITORY
 from tests.report_text.builders import (
     FAST,
@@ -47,7 +46,7 @@ def _found() -> Findings:
 
 def _data() -> Any:
     found = _found()
-    return json.loads(compare_json.render(found, judge_all(GATES, found)))
+    return json.loads(as_json.render(found, judge_all(GATES, found)))
 
 
 def _properties(schema: object) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -85,7 +84,7 @@ def test_a_comparison_meets_the_schema() -> None:
 
 
 def test_nothing_found_meets_it_too() -> None:
-    data = json.loads(compare_json.render(findings()))
+    data = json.loads(as_json.render(findings()))
     assert list(VALIDATOR.iter_errors(data)) == []
     assert data["comparisons"] == []
 
@@ -143,7 +142,7 @@ def test_numbers_are_whole_and_keep_their_meaning() -> None:
 def test_what_is_no_number_becomes_null() -> None:
     odd = cell(FAST, 200.0, p10_mbps=math.nan, interval=Interval(low=-math.inf, high=math.inf))
     numpy_cell = replace(odd, median_mbps=np.float64(3.5), p90_mbps=np.float64("nan"))
-    text = compare_json.render(findings(comparison(cells=(numpy_cell,))))
+    text = as_json.render(findings(comparison(cells=(numpy_cell,))))
     (read,) = json.loads(text)["comparisons"][0]["cells"]
     assert (read["p10_mbps"], read["p90_mbps"], read["median_mbps"]) == (None, None, 3.5)
     assert (read["interval"]["low"], read["interval"]["high"]) == (None, None)

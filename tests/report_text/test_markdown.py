@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from hps.analyze.gates import judge_all
-from hps.gates import parse
-from hps.report import compare_markdown
-from hps.report.compare_markdown import escaped
+from hps.compare.gates import judge_all
+from hps.report import as_markdown
+from hps.report.as_markdown import escaped
+from hps.spec.gates import parse
 from tests.report_text.builders import NEAR, cell, change, comparison, far, findings, key, node
 
 HOSTILE = (
@@ -32,7 +32,7 @@ def _rows(text: str, first_column: str) -> list[list[str]]:
 def test_gates_come_first_with_their_outcome_in_words() -> None:
     found = findings(comparison())
     gates = judge_all([parse("throughput>=50Mbps"), parse("failures<=1%")], found)
-    text = compare_markdown.render(found, gates)
+    text = as_markdown.render(found, gates)
     assert text.startswith("## hps compare: 1 failed, 1 passed\n\n| outcome")
     rows = _rows(text, "outcome")
     assert rows[2][:4] == ["PASS", "throughput&gt;=50Mbps", "--gate", "in all 3 cells"]
@@ -42,13 +42,13 @@ def test_gates_come_first_with_their_outcome_in_words() -> None:
 
 
 def test_without_gates_the_answer_comes_first() -> None:
-    text = compare_markdown.render(findings(comparison(), far()))
+    text = as_markdown.render(findings(comparison(), far()))
     assert text.startswith(f"## hps compare\n\n### Answer\n\n- download, {NEAR}: chunk size 10MiB")
     assert "outcome" not in text.split("<details>")[0].split("**")[0]
 
 
 def test_every_table_has_the_same_number_of_cells_in_each_row() -> None:
-    text = compare_markdown.render(findings(comparison(), far(), changes=(change(),)))
+    text = as_markdown.render(findings(comparison(), far(), changes=(change(),)))
     blocks = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
     assert len(blocks) == 5
     for block in blocks:
@@ -57,7 +57,7 @@ def test_every_table_has_the_same_number_of_cells_in_each_row() -> None:
 
 
 def test_what_backs_the_answer_is_folded_away() -> None:
-    text = compare_markdown.render(findings(comparison(), far()))
+    text = as_markdown.render(findings(comparison(), far()))
     titles = re.findall(r"<details><summary>(.*)</summary>\n\n", text)
     assert titles == ["How sure", "Pairs", "Left out", "Where the numbers come from"]
     assert text.count("<details>") == text.count("\n\n</details>") == 4
@@ -80,7 +80,7 @@ def test_hostile_ids_break_no_table_and_add_no_markup() -> None:
     cells = (cell(key(HOSTILE)), cell())
     hostile = node(1, machine_id=HOSTILE, reasons=(HOSTILE,), country=HOSTILE)
     found = findings(comparison(cells=cells, title=HOSTILE), rejected=(hostile,))
-    text = compare_markdown.render(found, judge_all([parse("cost<=0.01")], found))
+    text = as_markdown.render(found, judge_all([parse("cost<=0.01")], found))
     assert "<script" not in text
     assert "@team" not in text
     assert "\n# h" not in text
@@ -94,6 +94,6 @@ def test_a_large_comparison_fits_into_a_comment() -> None:
     many = tuple(cell(key(concurrency=n), 100.0 + n) for n in range(1, 200))
     panels = [comparison(cells=many, pairs=(), stratum=f"class {n}") for n in range(60)]
     nodes = tuple(node(n) for n in range(10_000))
-    text = compare_markdown.render(findings(*panels, rejected=nodes))
+    text = as_markdown.render(findings(*panels, rejected=nodes))
     assert len(text) < 65_536
     assert "… and the tables of 52 more" in text

@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 import pytest
 
-from hps.estimate import Estimate, estimate, requests
+from hps.catalog.prices import PRICES
 from hps.model import Provider, Spec
-from hps.plan import expand
-from hps.prices import PRICES
+from hps.plan.estimate import Estimate, estimate, requests
+from hps.plan.expand import expand
 from hps.report import plan_text
 from tests.unit.builders import MIB, S3, axis, make_spec, step, steps
 

@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 import pytest
 
-from hps.analyze.comparison import Decision
-from hps.analyze.gates import judge_all
-from hps.gates import parse
-from hps.report import compare_text
-from hps.report.compare_text import TABLE_FORMATS
+from hps.compare.comparison import Decision
+from hps.compare.gates import judge_all
+from hps.report import as_text
+from hps.report.as_text import TABLE_FORMATS
+from hps.spec.gates import parse
 from tests.report_text.builders import (
     FAR,
     FAST,
@@ -44,7 +44,7 @@ def _table(text: str, title: str) -> list[list[str]]:
 
 def test_the_answer_comes_first_then_gates_then_how_sure_then_who_was_left_out() -> None:
     found = findings(comparison(), far())
-    text = compare_text.render(found, judge_all([parse("failures<=5%")], found))
+    text = as_text.render(found, judge_all([parse("failures<=5%")], found))
     titles = [line for line in text.splitlines() if line in SECTIONS]
     assert titles == SECTIONS
     assert text.splitlines()[0] == "Answer"
@@ -52,7 +52,7 @@ def test_the_answer_comes_first_then_gates_then_how_sure_then_who_was_left_out()
 
 
 def test_each_panel_has_its_answer_then_the_strata_then_notes() -> None:
-    text = compare_text.render(findings(comparison(), far()))
+    text = as_text.render(findings(comparison(), far()))
     assert _lines(text, "Answer") == [
         f"download, {NEAR}: {comparison().decision.text}",
         f"download, {FAR}: {far().decision.text}",
@@ -62,12 +62,12 @@ def test_each_panel_has_its_answer_then_the_strata_then_notes() -> None:
 
 
 def test_a_stratum_that_the_title_has_is_not_said_twice() -> None:
-    text = compare_text.render(findings(comparison(title=f"download ({NEAR})")))
+    text = as_text.render(findings(comparison(title=f"download ({NEAR})")))
     assert _lines(text, "Answer")[0].startswith(f"download ({NEAR}): chunk")
 
 
 def test_how_sure_tells_the_rule_and_the_pairs() -> None:
-    said = " ".join(_lines(compare_text.render(findings(comparison(), far())), "How sure"))
+    said = " ".join(_lines(as_text.render(findings(comparison(), far())), "How sure"))
     assert "The unit of sampling is the node; intervals hold at 95 %." in said
     assert "below 0.05, and matters from 5 % on." in said
     assert "The same for all: size=200MiB files=1." in said
@@ -77,13 +77,13 @@ def test_how_sure_tells_the_rule_and_the_pairs() -> None:
 
 
 def test_repetitions_are_named_where_they_are_the_unit() -> None:
-    text = compare_text.render(findings(comparison(unit="repetition")))
+    text = as_text.render(findings(comparison(unit="repetition")))
     assert "The unit of sampling is the repetition" in text
     assert _table(text, f"download, {NEAR}")[0][2] == "trials"
 
 
 def test_the_cells_with_every_number() -> None:
-    rows = _table(compare_text.render(findings(comparison())), f"download, {NEAR}")
+    rows = _table(as_text.render(findings(comparison())), f"download, {NEAR}")
     header = " ".join(rows[0])
     assert header == (
         "chunk_size concurrency nodes ok not ok p10 p50 [low, high] p90 first last $/GB req/GB"
@@ -106,13 +106,13 @@ def test_what_is_not_known_is_blank() -> None:
         ok=0,
         statuses=MappingProxyType({"timeout": 4}),
     )
-    rows = _table(compare_text.render(findings(comparison(cells=(unknown,)))), f"download, {NEAR}")
+    rows = _table(as_text.render(findings(comparison(cells=(unknown,)))), f"download, {NEAR}")
     assert rows[2] == ["10MiB", "8", "40", "0", "4"]
 
 
 def test_pairs_are_turned_so_that_each_cell_stands_against_the_answer() -> None:
     turned = comparison(pairs=(pair(FAST, SLOW, 2.0), pair(WIDE, FAST, 1.02, verdict="alike")))
-    text = compare_text.render(findings(turned))
+    text = as_text.render(findings(turned))
     rows = _table(text, f"download, {NEAR}: against chunk_size=10MiB concurrency=8")
     assert ["10MiB", "1", "0.5", "[0.476,", "0.526]", "Wilcoxon", "<0.001", "slower"] in rows
     assert ["25MiB", "32", "1.02", "[0.969,", "1.07]", "Wilcoxon", "<0.001", "alike"] in rows
@@ -121,13 +121,13 @@ def test_pairs_are_turned_so_that_each_cell_stands_against_the_answer() -> None:
 
 def test_the_cell_that_all_pairs_share_is_what_they_are_against() -> None:
     against_slow = comparison(pairs=(pair(FAST, SLOW, 2.0), pair(WIDE, SLOW, 2.04)))
-    text = compare_text.render(findings(against_slow))
+    text = as_text.render(findings(against_slow))
     assert f"download, {NEAR}: against chunk_size=10MiB concurrency=1\n" in text
 
 
 def test_without_an_answer_pairs_are_against_the_fastest_cell() -> None:
     undecided = comparison(decision=Decision(kind="inconclusive", text="inconclusive"))
-    text = compare_text.render(findings(undecided))
+    text = as_text.render(findings(undecided))
     assert f"download, {NEAR}: against chunk_size=25MiB concurrency=32\n" in text
 
 
@@ -135,14 +135,14 @@ def test_without_any_rate_pairs_stand_by_themselves() -> None:
     cells = tuple(cell(key(concurrency=n), None) for n in (1, 2, 3, 4))
     pairs = (pair(cells[0].key, cells[1].key), pair(cells[2].key, cells[3].key))
     blind = comparison(cells=cells, pairs=pairs, decision=Decision(kind="no data", text="no data"))
-    rows = _table(compare_text.render(findings(blind)), f"download, {NEAR}: pair by pair")
+    rows = _table(as_text.render(findings(blind)), f"download, {NEAR}: pair by pair")
     assert rows[2][:4] == ["10MiB", "1", "chunk_size=10MiB", "concurrency=2"]
 
 
 def test_changes_stand_before_the_cells() -> None:
     first = change(reason="5 nodes: too few", notes=("tool version: 1.74 in the baseline",))
     changes = (first, change(None, key=WIDE, reason="not in the baseline", p_adjusted=None))
-    text = compare_text.render(findings(comparison(), changes=changes))
+    text = as_text.render(findings(comparison(), changes=changes))
     rows = _table(text, f"download, {NEAR}: now against the baseline")
     assert ["10MiB", "8", "40", "0.97", "[0.96,", "0.98]", "0.4", "alike"] in rows
     assert ["25MiB", "32", "40", "not", "in", "the", "baseline"] in rows
@@ -156,7 +156,7 @@ def test_changes_stand_before_the_cells() -> None:
 def test_a_gate_is_a_line_with_its_worst_cell() -> None:
     found = findings(comparison(), thresholds={"sweep": ("failures<=1%",)})
     gates = judge_all([parse("throughput.p50>=50Mbps")], found)
-    assert _lines(compare_text.render(found, gates), "Gates") == [
+    assert _lines(as_text.render(found, gates), "Gates") == [
         "PASS  throughput.p50>=50Mbps: in all 3 cells; the worst is "
         f"download, {NEAR}, chunk_size=10MiB concurrency=1: 100 Mbps",
         "FAIL  failures<=1% (of sweep): in 1 of 3 cells; the worst is "
@@ -165,7 +165,7 @@ def test_a_gate_is_a_line_with_its_worst_cell() -> None:
 
 
 def test_who_was_left_out() -> None:
-    lines = _lines(compare_text.render(findings(comparison())), "Left out")
+    lines = _lines(as_text.render(findings(comparison())), "Left out")
     assert lines[0].startswith("2 nodes rejected: 2 by min_download")
     text = " ".join(lines)
     assert "machine-1 (US): min_download: 31 Mbps is below 50 Mbps" in text
@@ -181,19 +181,19 @@ def test_rejected_nodes_are_counted_by_their_codes_where_they_have_some() -> Non
         node(2, code="refused", owner="target", reasons=("1.2.3.5:9 refuses",)),
         node(3, checks=(), reasons=("no route",)),
     )
-    text = compare_text.render(findings(comparison(), rejected=nodes))
+    text = as_text.render(findings(comparison(), rejected=nodes))
     assert "3 nodes rejected: 2 by refused (target), 1 by no check that is known" in text
 
 
 def test_nothing_left_out_is_not_mentioned() -> None:
     whole = comparison(cells=(cell(SLOW), cell(FAST)))
     clean = replace(findings().provenance, skipped_files={})
-    text = compare_text.render(findings(whole, rejected=(), provenance=clean))
+    text = as_text.render(findings(whole, rejected=(), provenance=clean))
     assert "Left out" not in text
 
 
 def test_provenance_is_two_lines() -> None:
-    text = compare_text.render(findings(comparison())).splitlines()
+    text = as_text.render(findings(comparison())).splitlines()
     assert " ".join(text[-3:-1]).replace("   ", " ") == (
         "1,234 results of 45 runs on 45 nodes, 2026-11-01 to 2026-11-20; experiment sweep; "
         "spec 0123456789ab; from experiments/sweep.yaml"
@@ -203,13 +203,13 @@ def test_provenance_is_two_lines() -> None:
 
 def test_prices_are_named_only_where_dollars_are_shown() -> None:
     free = cell(FAST, dollars_per_gb=None)
-    assert "prices" not in compare_text.render(findings(comparison(cells=(free,))))
-    text = compare_text.render(findings(comparison(provider="")))
+    assert "prices" not in as_text.render(findings(comparison(cells=(free,))))
+    text = as_text.render(findings(comparison(provider="")))
     assert "Amazon S3 of " in text
 
 
 def test_nothing_found_is_said() -> None:
-    text = compare_text.render(findings(notes=(), sentences=()))
+    text = as_text.render(findings(notes=(), sentences=()))
     assert text.startswith("Answer\n  Nothing was found that could be compared.\n")
     assert "How sure" not in text
 
@@ -217,7 +217,7 @@ def test_nothing_found_is_said() -> None:
 @pytest.mark.parametrize("table_format", TABLE_FORMATS)
 def test_every_format_of_tables_has_every_cell(table_format: str) -> None:
     found = findings(comparison(), far(), changes=(change(),))
-    text = compare_text.render(found, table_format=table_format)
+    text = as_text.render(found, table_format=table_format)
     for word in ("10MiB", "25MiB", "concurrency", "Wilcoxon", "slower", "0.037"):
         assert word in text
     assert text.startswith("Answer\n")
@@ -225,7 +225,7 @@ def test_every_format_of_tables_has_every_cell(table_format: str) -> None:
 
 def test_simple_tables_and_sentences_fit_into_120_columns() -> None:
     found = findings(comparison(), far(), changes=(change(),))
-    text = compare_text.render(found, judge_all([parse("cost<=0.01")], found))
+    text = as_text.render(found, judge_all([parse("cost<=0.01")], found))
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -233,7 +233,7 @@ def test_long_lists_are_cut() -> None:
     many = tuple(cell(key(concurrency=n), 100.0 + n) for n in range(1, 78))
     nodes = tuple(node(n) for n in range(45))
     panels = [comparison(cells=many, pairs=(), stratum=f"class {n}") for n in range(20)]
-    text = compare_text.render(findings(*panels, rejected=nodes))
+    text = as_text.render(findings(*panels, rejected=nodes))
     assert "… and 37 more" in text
     assert "… and the tables of 8 more" in text
     assert "class 11: chunk" in text
@@ -246,7 +246,7 @@ def test_text_that_a_terminal_would_obey_is_shown_as_a_box() -> None:
     where = key("\x1b[2J")
     found = findings(comparison(cells=(cell(where),)), rejected=(hostile,))
     for table_format in ("simple", "tsv", "html"):
-        text = compare_text.render(found, table_format=table_format)
+        text = as_text.render(found, table_format=table_format)
         assert "\x1b" not in text
         assert "\x07" not in text
         assert not any(line.startswith("Answer:") for line in text.splitlines())

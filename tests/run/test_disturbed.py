@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hps.tools import rclone
+from hps.tools.rclone import command
 from tests.command import REPOSITORY, Ran, Record, hps, keys_of, targets_yaml
 from tests.kills.site import FILES
 from tests.servers.rclone_client import remote_environment, run_rclone
@@ -174,7 +174,7 @@ def test_a_guard_that_is_killed_is_replaced(site: _Site) -> None:
     def kill() -> None:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                guards = any(word.endswith("hps/guard.py") for word in process.cmdline())
+                guards = any(word.endswith("hps/process/guard.py") for word in process.cmdline())
                 if guards and process.environ().get("TMPDIR") == str(site.temporary):
                     process.kill()
 
@@ -186,7 +186,7 @@ def test_a_guard_that_is_killed_is_replaced(site: _Site) -> None:
 
 def test_without_its_rclone_the_sweep_goes_on_to_its_end(site: _Site, tmp_path: Path) -> None:
     copy = tmp_path / "rclone"
-    shutil.copy(rclone.find_binary(os.environ), copy)
+    shutil.copy(command.find_binary(os.environ), copy)
 
     ended = site.disturbed(copy.unlink, env={"HPS_RCLONE": str(copy)})
 

@@ -21,14 +21,18 @@ from pathlib import Path
 
 import pytest
 
-from hps import recording, running, session, validation
+from hps.cli import run as running
+from hps.cli import validate
 from hps.model import Operation, Spec
-from hps.record import Record, RunIdentity
-from hps.scrub import Scrubber
-from hps.stop import SignalStop
-from hps.store import daemon, journal
-from hps.store.bucket import BucketCopy
-from hps.surroundings import opened
+from hps.process.stop import SignalStop
+from hps.redaction import Scrubber
+from hps.results import journal
+from hps.results.record import Record, RunIdentity
+from hps.run import recorder as recording
+from hps.run import run as session
+from hps.run.environment import opened
+from hps.targets import sender
+from hps.targets.sender import BucketCopy
 from tests.collect.conftest import Bucket, bucket_of
 from tests.command import REPOSITORY
 from tests.servers.s3_server import S3Server
@@ -123,7 +127,7 @@ class _Simulated:
     def stored(self, record: Record) -> None:
         assert record["kind"] in {"run", "result"}
 
-    def store(self, identity: RunIdentity, copies: daemon.CopyDaemon) -> str:
+    def store(self, identity: RunIdentity, copies: sender.CopyDaemon) -> str:
         """One node stores a line after the other, then its tables. Why any is missing, or ``."""
         path = self.output / f"{identity.path}.jsonl"
         bucket = BucketCopy(
@@ -144,14 +148,14 @@ class _Simulated:
                 place.mkdir()
             remote, secrets = tools.remote(spec.results.target), dict(tools.secrets)
             copies = [
-                stack.enter_context(daemon.serve(remote, place, tools.binary, secrets, tools.guard))
+                stack.enter_context(sender.serve(remote, place, tools.binary, secrets, tools.guard))
                 for place in places
             ]
             shares = [nodes[number::_AT_ONCE] for number in range(_AT_ONCE)]
             for problems in pool.map(self._store_share, shares, copies):
                 assert set(problems) == {""}
 
-    def _store_share(self, nodes: Sequence[RunIdentity], copies: daemon.CopyDaemon) -> list[str]:
+    def _store_share(self, nodes: Sequence[RunIdentity], copies: sender.CopyDaemon) -> list[str]:
         return [self.store(node, copies) for node in nodes]
 
 
@@ -197,7 +201,7 @@ def test_a_thousand_nodes_store_at_the_same_time(
     sample = _run(Bucket(server=bucket.server, folder="sample", work=tmp_path), ["sample"])
     (text,) = (text for name, text in sample.items() if name.endswith(".jsonl"))
     lines = [json.loads(line) for line in text.splitlines()]
-    spec = validation.check(str(_write(bucket)), (), bucket.env(), None).spec
+    spec = validate.check(str(_write(bucket)), (), bucket.env(), None).spec
     assert spec is not None
     nodes = list(_identities(spec, datetime.now(UTC), count))
     assert len({node.machine_id for node in nodes}) == count - _SAME - _NAMELESS + 2

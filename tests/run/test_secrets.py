@@ -99,14 +99,14 @@ def test_a_failing_run_does_not_show_it_either(
 def test_a_crash_does_not_show_it(tmp_path: Path) -> None:
     secret = f"crash{secrets.token_hex(16)}"
     program = (
-        "import hps.validation\n"
-        "from hps import cli\n"
+        "import hps.cli.validate\n"
+        "from hps.cli import main\n"
         "def crash(*_, **__):\n"
         f"    raise RuntimeError('it was ' + {secret!r})\n"
-        "hps.validation.check = crash\n"
+        "hps.cli.validate.check = crash\n"
         "import sys\n"
         "sys.argv = ['hps', 'plan', 'x.yaml']\n"
-        "cli.main()\n"
+        "main.main()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

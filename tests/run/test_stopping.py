@@ -97,7 +97,7 @@ def test_sigkill_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None
 
 _HANGS = """\
 import time
-from hps.stop import on_signals
+from hps.process.stop import on_signals
 with on_signals(latest_s=0.5):
     print("ready", flush=True)
     while True:

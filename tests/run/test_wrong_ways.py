@@ -12,7 +12,7 @@ import pytest
 
 from hps.catalog.failures import failure
 from hps.model import Target
-from hps.probe.check import Tried, of_the_way
+from hps.node.probe.check import Tried, of_the_way
 from tests.command import Ran, hps, keys_of, target_text
 from tests.conftest import ProxyFor
 from tests.run.salad import salad_node

@@ -174,7 +174,7 @@ def test_a_tool_that_dies_with_all_it_knows_on_its_lips(stage: Stage) -> None:
 _BUG = """\
 import os, sys, threading
 if "hps" in sys.orig_argv:
-    import hps.execute
+    import hps.run.execute
 
     class Held:
         def __del__(self):
@@ -191,7 +191,7 @@ if "hps" in sys.orig_argv:
     def fail(local):
         raise KeyError(local)
 
-    hps.execute.result_record = crash
+    hps.run.execute.result_record = crash
 """
 
 
@@ -227,7 +227,7 @@ if "hps" in sys.orig_argv:
     ("command", "module", "function"),
     [
         (("clean",), "hps.clean.cleaning", "experiment_folder"),
-        (("results", "pull", "--from"), "hps.collect.pull", "pull"),
+        (("results", "pull", "--from"), "hps.results.pull", "pull"),
     ],
 )
 def test_a_bug_in_a_command(

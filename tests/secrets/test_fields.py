@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hps.scrub import FOREIGN, OWN_OF_AN_EVENT, Scrubber
+from hps.redaction import FOREIGN, OWN_OF_AN_EVENT, Scrubber
 from tests.command import REPOSITORY
 
 _SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "schemas/result.schema.json").read_text())

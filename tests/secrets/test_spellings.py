@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hps.scrub import Scrubber
-from hps.secrecy import secrets_in
+from hps.redaction import Scrubber, secrets_in
 from tests.secrets.planted import plant, spellings
 
 _SECRET = "wJ/+k7=X%2F&n\"F'E\\M$I 9é😀"

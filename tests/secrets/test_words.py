@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.targets.own import is_run_id
+from hps.run_folder import is_run_id
 from tests.command import Ran, hps, target_text
 from tests.servers.s3_server import S3Server
 from tests.test_result_schema import VALIDATOR

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.plan import expand
+from hps.plan.expand import expand
 from hps.spec import SpecError, SpecText, as_data, load, to_github, to_text
 from tests.spec.corpus import FOLDER, Case, cases
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from hps.spec import SpecText, load
-from hps.spec.digest import digest
+from hps.spec.load import digest
 
 _SPEC = """\
 api: hps/v1

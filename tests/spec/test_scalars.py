@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps.spec.scalars import is_too_large, numbers_read, old_reading, resolve
+from hps.spec.yaml_tree import is_too_large, numbers_read, old_reading, resolve
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hps.model import Spec
-from hps.secrecy import may_name_secret
+from hps.redaction import may_name_secret
 from hps.spec import Problem, SpecError, SpecText, load
-from hps.spec.trust import may_fill_in
+from hps.spec.interpolate import may_fill_in
 from tests.command import REPOSITORY
 
 _ENV = {"HOME": "/home/wJalrXUtnFEMI", "HPS_VAR_TEXT": "fine", "BUCKET": "b", "EMPTY": ""}

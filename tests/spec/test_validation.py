@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hps import validation
+from hps.cli import validate
 from hps.errors import HpsError
 from tests.command import REPOSITORY, Ran, hps
 
@@ -137,7 +137,7 @@ def test_without_a_file_the_one_that_experiment_names_is_checked(folder: Path) -
 
 def test_without_any_that_is_said() -> None:
     with pytest.raises(HpsError) as caught:
-        validation.named((), None)
+        validate.named((), None)
     assert "neither FILE nor EXPERIMENT" in caught.value.message
     ran = hps("validate", env={"EXPERIMENT": ""})
     assert (ran.code, ran.out) == (2, "")

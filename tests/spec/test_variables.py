@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from hps.model import Spec
-from hps.secrecy import is_called_like_a_secret
+from hps.redaction import is_called_like_a_secret
 from hps.spec import Problem, SpecError, SpecText, load
-from hps.spec.trust import VARIABLES
-from hps.spec.variables import tells_the_place
+from hps.spec.interpolate import VARIABLES, tells_the_place
 from tests.command import REPOSITORY
 from tests.spec.corpus import FOLDER
 

@@ -20,7 +20,7 @@ from hps.model import (
     Target,
     Transfer,
 )
-from hps.plan import expand
+from hps.plan.expand import expand
 
 MIB = 1024**2
 LOCAL = Target(name="local", provider="embedded")

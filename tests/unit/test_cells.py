@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from hps.cells import count_products, default_target, expand
 from hps.model import Axis, Cell, Data, KnobValue, Matrix
+from hps.plan.cells import count_products, default_target, expand
 from tests.unit.builders import MIB, axis
 
 DATA = Data(size_bytes=20 * MIB, files=2, content="zeros", layout="nested")

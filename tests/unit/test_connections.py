@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hps import connections
-from hps.connections import FREE_S, SHARE_OF_A_CORE, SHORTEST_S, ConnectionCounter
-from hps.node.socket_bytes import SocketBytes
+from hps.process import connections
+from hps.process.connections import FREE_S, SHARE_OF_A_CORE, SHORTEST_S, ConnectionCounter
+from hps.process.sockets import SocketBytes
 
 
 @dataclass

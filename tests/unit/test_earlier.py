@@ -10,14 +10,14 @@ from typing import cast
 
 import pytest
 
-from hps import earlier
 from hps.errors import HpsError
 from hps.model import Measurement, Plan, Status
-from hps.plan import expand
-from hps.record import RunIdentity, new_run_id, result_record, run_record, utc_text
+from hps.plan.expand import expand
+from hps.results.journal import Journal, settled
+from hps.results.lock import RunLock
+from hps.results.record import RunIdentity, new_run_id, result_record, run_record, utc_text
+from hps.run import resume
 from hps.spec import SpecText, load
-from hps.store.journal import Journal, settled
-from hps.store.lock import RunLock
 
 _SPEC = b"""\
 api: hps/v1
@@ -39,7 +39,7 @@ def plan() -> Plan:
 
 def _write(
     folder: Path, plan: Plan, run_id: str, statuses: Iterable[str], **run: object
-) -> earlier.Earlier | None:
+) -> resume.Earlier | None:
     """A journal with these results, and the newest run then."""
     identity = RunIdentity(
         run_id=run_id,
@@ -54,10 +54,10 @@ def _write(
         for operation, status in zip(plan.operations, statuses, strict=False):
             done = Measurement(status=cast("Status", status), started_at=utc_text(_AT))
             journal.append(result_record(identity, operation, done))
-    return earlier.newest(plan, [folder])
+    return resume.newest(plan, [folder])
 
 
-def _shown(tasks: Iterable[earlier.Task]) -> list[str]:
+def _shown(tasks: Iterable[resume.Task]) -> list[str]:
     """The steps; those in brackets are not recorded."""
     return [
         task.operation.step.kind if task.recorded else f"({task.operation.step.kind})"
@@ -99,25 +99,25 @@ def test_the_newest_run_of_this_plan_counts(plan: Plan, tmp_path: Path) -> None:
     found = _write(tmp_path, plan, "20261122T121530123Z-5f3a9c", [], verdict=rejected)
     assert found is not None
     assert found.run_id == _LATER
-    assert earlier.changed(plan, tmp_path) == ""
+    assert resume.changed(plan, tmp_path) == ""
 
 
 def test_another_version_of_the_experiment_is_told_while_it_is_unfinished(
     plan: Plan, tmp_path: Path
 ) -> None:
     assert _write(tmp_path, plan, _RUN, ["ok"], spec_sha256="0" * 64) is None
-    assert earlier.changed(plan, tmp_path) == _RUN
+    assert resume.changed(plan, tmp_path) == _RUN
     with pytest.raises(HpsError, match="of another version of small"):
-        earlier.named(_RUN, plan, [tmp_path])
+        resume.named(_RUN, plan, [tmp_path])
 
     _write(tmp_path, plan, _LATER, ["ok"] * 4, spec_sha256="0" * 64)
-    assert earlier.changed(plan, tmp_path) == ""
+    assert resume.changed(plan, tmp_path) == ""
 
 
 def test_foreign_and_empty_files_are_passed_over(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / f"{_RUN}.jsonl").write_bytes(b"")
     (tmp_path / f"{_LATER}.jsonl").write_bytes(b"[1, 2]\nno json\n")
-    assert earlier.newest(plan, [tmp_path, tmp_path / "missing"]) is None
+    assert resume.newest(plan, [tmp_path, tmp_path / "missing"]) is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_operations_are_those_of_the_plan(
     path = tmp_path / f"{_RUN}.jsonl"
     first, result = path.read_text().splitlines()
     path.write_text(f"{first}\n{json.dumps(json.loads(result) | forged)}\n")
-    assert earlier.newest(plan, [tmp_path]) is None
+    assert resume.newest(plan, [tmp_path]) is None
 
 
 def test_lines_that_are_none_of_ours_are_named_and_the_others_count(
@@ -155,7 +155,7 @@ def test_lines_that_are_none_of_ours_are_named_and_the_others_count(
     path.write_text("\n".join([first, "[1]", *results, '{"kind": "result"}', ""]))
     told: list[tuple[Path, str]] = []
 
-    found = earlier.newest(plan, [tmp_path], lambda path, why: told.append((path, why)))
+    found = resume.newest(plan, [tmp_path], lambda path, why: told.append((path, why)))
 
     assert found is not None
     assert len(found.ended) == 2

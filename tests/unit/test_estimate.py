@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hps.estimate import Requests, estimate, payload_bytes, requests
 from hps.model import Data, NodeRules, Spec
-from hps.plan import expand
+from hps.plan.estimate import Requests, estimate, payload_bytes, requests
+from hps.plan.expand import expand
 from tests.unit.builders import MIB, axis, make_operation, make_spec, step, steps
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from hps.catalog.failures import Failure, failure
-from hps.connections import ConnectionCounter
 from hps.model import Applied, Observed, Operation, Status
-from hps.process import Ended, Exit
-from hps.tools import evidence
-from hps.tools.rclone_log import RcloneLog
+from hps.process.connections import ConnectionCounter
+from hps.process.process import Ended, Exit
+from hps.tools.rclone import evidence
+from hps.tools.rclone.log import RcloneLog
 from tests.unit.builders import MIB, make_operation
 
 _REFUSED = "dial tcp 127.0.0.1:9: connect: connection refused"

@@ -10,15 +10,15 @@ from types import MappingProxyType
 
 import pytest
 
-from hps import earlier, execute
 from hps.catalog.failures import failure
 from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.model import Measurement, Operation
-from hps.plan import expand
-from hps.process import Guard
-from hps.record import Record, RunIdentity
+from hps.plan.expand import expand
+from hps.process.process import Guard
+from hps.results.record import Record, RunIdentity
+from hps.run import execute, resume
 from hps.steps import Places, StepContext
-from hps.targets import Remote
+from hps.targets.remote import Remote
 from tests.unit.builders import make_spec, steps
 
 _IDENTITY = RunIdentity(run_id="r", machine_id="m", experiment="e", spec_sha256="0" * 64)
@@ -75,7 +75,7 @@ def _perform(
         event=lambda *_, **__: None,
         most_equal_failures=most_equal_failures,
     )
-    execute.run(earlier.tasks(plan.operations), _IDENTITY, context, hooks)
+    execute.run(resume.tasks(plan.operations), _IDENTITY, context, hooks)
     return records
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hps.errors import EXIT_NOT_STORED, NotStoredError
-from hps.store.journal import Journal
+from hps.results.journal import Journal
 
 RECORDS: list[dict[str, object]] = [
     {"kind": "run", "text": "ä\n\"'"},

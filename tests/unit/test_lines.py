@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hps.analyze.summary import summarize
-from hps.report import csv_text, table
-from hps.store import journal, lines, lock
+from hps.compare.summary import summarize
+from hps.report import as_csv, table
+from hps.results import journal, lock
 
 _RUN_ID = "20261122T101530123Z-5f3a9c04b7d1"
 _OF_ALL: dict[str, Any] = {
@@ -92,13 +92,13 @@ def test_a_line_that_is_none_of_ours_is_passed_over(line: bytes, why: str, tmp_p
     good = [json.dumps(record).encode() for record in (_RUN, _RESULT)]
     path.write_bytes(b"\n".join([good[0], line, good[1], b'{"cut off']))
 
-    read = lines.read(path)
+    read = journal.read(path)
 
     assert list(read.records) == [_RUN, _RESULT]
     assert read.bad == {2: why}
     assert read.remark == f"line 2 {why}"
     records = journal.settled(copy.deepcopy(read.records))
-    csv_text.render(records).encode()
+    as_csv.render_records(records).encode()
     table.render(summarize(records)).encode()
 
 
@@ -107,7 +107,7 @@ def test_no_more_than_three_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"{}\n" * 5)
     why = "is neither a run nor a result"
     said = f"line 1 {why}; line 2 {why}; line 3 {why}; and 2 more"
-    assert lines.read(path).remark == said
+    assert journal.read(path).remark == said
 
 
 @pytest.mark.parametrize("text", [b"[" * lock.MOST_BYTES, b"\xff" * 10, b"[]", b"", b'{"a": '])

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from hps import log
-from hps.scrub import Scrubber
+from hps.redaction import Scrubber
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hps import earlier, running
-from hps.store import journal, lines
+from hps.cli import run
+from hps.results import journal
+from hps.run import resume
 
 _RUN_ID = "20260101T000000000Z-abcdef012345"
 _RESULTS = 5000
@@ -65,14 +66,14 @@ def _peak_bytes(work: Callable[[], object]) -> int:
 
 
 def test_a_run_is_taken_up_with_little_of_its_journal_in_memory(long: Path) -> None:
-    assert earlier.read(long) is not None
-    assert _peak_bytes(lambda: earlier.read(long)) < long.stat().st_size / 2
+    assert resume.read(long) is not None
+    assert _peak_bytes(lambda: resume.read(long)) < long.stat().st_size / 2
 
 
 def test_tables_take_little_more_than_their_own_text(long: Path) -> None:
-    text_bytes = len(running._render(long)[".csv"])
+    text_bytes = len(run._render(long)[".csv"])
 
-    assert _peak_bytes(lambda: running._render(long)) < 4 * text_bytes + long.stat().st_size
+    assert _peak_bytes(lambda: run._render(long)) < 4 * text_bytes + long.stat().st_size
 
 
 def test_of_several_results_the_same_ones_count(tmp_path: Path) -> None:
@@ -81,4 +82,4 @@ def test_of_several_results_the_same_ones_count(tmp_path: Path) -> None:
     records = [_line("run"), *(_result(*one) for one in statuses), _line("resume")]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
-    assert list(journal.read_settled(path)) == journal.settled(lines.read(path).records)
+    assert list(journal.read_settled(path)) == journal.settled(journal.read(path).records)

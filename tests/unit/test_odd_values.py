@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hps.errors import HpsError
-from hps.odd_values import checked, oddity
+from hps.spec.odd_values import checked, oddity
 
 _SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY=="
 

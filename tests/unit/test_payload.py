@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hps import payload
+from hps.data import payload
+from hps.data.payload import Shape
 from hps.errors import MachineError
-from hps.payload import Shape
-from hps.process import Guard
-from hps.stop import SignalStop
-from hps.tools import rclone
+from hps.process.process import Guard
+from hps.process.stop import SignalStop
+from hps.tools.rclone import command
 from tests.command import hps
 from tests.disks import Mount
 from tests.unit.builders import MIB, make_operation
@@ -33,7 +33,7 @@ def _make_all(parent: Path, *kinds: str, size_bytes: int) -> list[str]:
         payload.make_all(
             [make_operation(kind, size=size_bytes) for kind in kinds],
             parent,
-            rclone.find_binary(os.environ),
+            command.find_binary(os.environ),
             guard,
             SignalStop(),
             lambda name, **_: told.append(name),
@@ -64,7 +64,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_with_figures(mount: Mount) -> No
     disk = mount("disk", "size=8m")
     shape = Shape(size_bytes=20 * MIB, files=1, content="random", layout="flat")
     with Guard() as guard, pytest.raises(MachineError) as caught:
-        payload.make(shape, disk, rclone.find_binary(os.environ), guard)
+        payload.make(shape, disk, command.find_binary(os.environ), guard)
     assert "20 MiB needed, 7.99" in caught.value.message  # the log has its place, too
 
 
@@ -72,7 +72,7 @@ def test_files_are_counted_where_the_disk_counts_them(mount: Mount) -> None:
     disk = mount("disk", "size=8m,nr_inodes=20")
     shape = Shape(size_bytes=1, files=50, content="zeros", layout="flat")
     with Guard() as guard, pytest.raises(MachineError, match=r"too many files .* 50 needed"):
-        payload.make(shape, disk, rclone.find_binary(os.environ), guard)
+        payload.make(shape, disk, command.find_binary(os.environ), guard)
 
 
 def test_what_the_tool_said_is_told_where_there_is_room(tmp_path: Path) -> None:

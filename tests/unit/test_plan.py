@@ -13,7 +13,7 @@ from types import FrameType
 import pytest
 
 from hps.model import Data, NodeRules, Order, OrderKind, Spec
-from hps.plan import expand
+from hps.plan.expand import expand
 from tests.command import REPOSITORY
 from tests.unit.builders import MIB, axis, make_spec, step, steps
 
@@ -28,7 +28,7 @@ SWEEP = make_spec(
 )
 _PRINT_IDS = """\
 import json
-from hps.plan import expand
+from hps.plan.expand import expand
 from tests.unit.test_plan import SWEEP
 print(json.dumps([operation.operation_id for operation in expand(SWEEP).operations]))
 """

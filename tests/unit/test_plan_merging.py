@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from hps.model import Axis, Data, Spec
-from hps.plan import expand
+from hps.plan.expand import expand
 from tests.unit.builders import MIB, axis, make_spec, step, steps
 
 Entry = tuple[str, str, str]

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hps import process
 from hps.catalog.failures import failure
 from hps.model import ProbeSettings, SecretRef, Target
-from hps.node.socket_bytes import SocketBytes
-from hps.probe import speedtest, target
-from hps.probe.link import Link, first_failure
-from hps.probe.watch import Watch
-from hps.stop import SignalStop
-from hps.targets import remote_of
+from hps.node.probe import speedtest, target
+from hps.node.probe.target import Watch
+from hps.process import process
+from hps.process.sockets import SocketBytes
+from hps.process.stop import SignalStop
+from hps.targets.link import Link, first_failure
+from hps.targets.remote import remote_of
 from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server
 
@@ -97,7 +97,7 @@ def test_heads_of_requests_are_no_payload_and_the_time_counts_from_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, moved = [100.0], [0]
-    monkeypatch.setattr("hps.probe.watch.time.monotonic", lambda: clock[-1])
+    monkeypatch.setattr("hps.node.probe.target.time.monotonic", lambda: clock[-1])
     log = tmp_path / "log"
     log.write_bytes(b"")
     watch = Watch(log=log, count=lambda _: moved[-1], stop=SignalStop(), most_s=2)

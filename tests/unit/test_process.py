@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hps import process
 from hps.errors import HpsError
-from hps.process import Command, Guard
+from hps.process import process
+from hps.process.process import Command, Guard
 from tests.command import REPOSITORY
 
 SOON_S = 20.0
@@ -141,7 +141,7 @@ def test_how_long_nobody_looked_is_known(sleep_s: str) -> None:
     """One ends while this process stands still, the other one goes on after that."""
     script = f"""
 import os
-from hps.process import Command, Guard, run
+from hps.process.process import Command, Guard, run
 with Guard() as guard:
     command = Command(argv=("sleep", "{sleep_s}"), env=os.environ)
     print(run(command, timeout_s=60, guard_process=guard).late_s)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hps.errors import HpsError
-from hps.targets import remote_of
-from hps.targets.own import OwnFolder
-from hps.tools import rclone
+from hps.run_folder import OwnFolder
+from hps.targets.remote import remote_of
+from hps.tools.rclone import command as rclone
 from tests.unit.builders import MIB, S3, make_transfer
 
 GIB = 1024**3

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hps.tools import rclone_log
-from hps.tools.rclone_log import RcloneLog
+from hps.tools.rclone import log as rclone_log
+from hps.tools.rclone.log import RcloneLog
 from tests.unit.builders import MIB
 
 LOGS = Path(__file__).parent / "logs"

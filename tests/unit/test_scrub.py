@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hps.scrub import Scrubber
-from hps.secrecy import is_called_like_a_secret
+from hps.redaction import Scrubber, is_called_like_a_secret
 
 AWKWARD = 'p/+ "x"\\ä=&'
 

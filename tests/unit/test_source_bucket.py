@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from hps.errors import HpsError
-from hps.source import bucket, well_known
+from hps.source import bucket
 from hps.source.address import BucketAddress
 from hps.spec.source import MAX_BYTES
+from hps.targets import well_known
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.standstill import Looks, clocks
+from hps.process.process import Looks, clocks
 
 _STATE = "7 (a) T (b)) {} 1 7 7 0 -1"
 

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from hps.stop import on_signals
+from hps.process.stop import on_signals
 from tests.command import REPOSITORY
 
 _WAITS_FOR_EVER = """\
 import time
-from hps.stop import on_signals
+from hps.process.stop import on_signals
 with on_signals() as stop:
     print("ready", flush=True)
     while not stop.wait(0.01):

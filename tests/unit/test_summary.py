@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hps.analyze.summary import Row, failures, summarize
+from hps.compare.summary import Row, failures, summarize
 from tests.unit.builders import MIB, result_line, run_line
 
 TWO = {"concurrency": 2}

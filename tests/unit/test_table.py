@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from hps.analyze.summary import summarize
-from hps.report import csv_text, table
+from hps.compare.summary import summarize
+from hps.report import as_csv, table
 from tests.unit.builders import MIB, result_line, run_line
 
 TWO = {"chunk_size": "5MiB", "concurrency": 2}
@@ -95,7 +95,7 @@ def test_the_name_of_a_cell() -> None:
 
 
 def test_csv_has_a_line_for_each_result_and_a_column_for_each_field() -> None:
-    text = csv_text.render(RECORDS)
+    text = as_csv.render_records(RECORDS)
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(lines) == len(RECORDS) - 1
     assert lines[0]["cell.chunk_size"] == "5MiB"
@@ -107,21 +107,23 @@ def test_csv_has_a_line_for_each_result_and_a_column_for_each_field() -> None:
 
 def test_csv_keeps_awkward_texts_whole() -> None:
     reason = 'two\nlines, a "quote"\r\nand ä'
-    (line,) = csv.DictReader(io.StringIO(csv_text.render([result_line(reason=reason)]), newline=""))
+    (line,) = csv.DictReader(
+        io.StringIO(as_csv.render_records([result_line(reason=reason)]), newline="")
+    )
     assert line["reason"] == reason
 
 
 def test_csv_has_codes_beside_reasons_also_where_older_lines_have_none() -> None:
     codes = {"reason_code": "throttled", "reason_owner": "target"}
     records = [result_line(), result_line(status="failed", reason="503", **codes)]
-    first, second = csv.DictReader(io.StringIO(csv_text.render(records), newline=""))
+    first, second = csv.DictReader(io.StringIO(as_csv.render_records(records), newline=""))
     assert (first["reason_code"], first["reason_owner"]) == ("", "")
     assert (second["reason_code"], second["reason_owner"]) == ("throttled", "target")
 
 
 def test_csv_lines_that_lack_a_field_leave_it_empty() -> None:
     records = [result_line(extra=1), result_line(effective=None)]
-    text = csv_text.render(records)
+    text = as_csv.render_records(records)
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert (first["extra"], second["extra"]) == ("1", "")
     assert second["effective.concurrency"] == ""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hps import temporary
 from hps.errors import HpsError
+from hps.process import temporary
 from tests.disks import Mount
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hps.catalog.tools import count_chunks, effective, explain
 from hps.model import Direction
-from hps.wire import count_chunks, effective, explain
 from tests.unit.builders import MIB, make_transfer
 
 

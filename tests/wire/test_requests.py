@@ -17,17 +17,17 @@ from types import MappingProxyType
 
 import pytest
 
-from hps import payload
-from hps.estimate import Requests, estimate, requests
+from hps.data import payload
 from hps.model import KnobValue, Operation, Plan, Provider, ResultsPlace, Step
-from hps.plan import expand
-from hps.process import Guard
-from hps.record import new_run_id
+from hps.plan.estimate import Requests, estimate, requests
+from hps.plan.expand import expand
+from hps.process.process import Guard
+from hps.process.stop import SignalStop
+from hps.results.record import new_run_id
+from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
-from hps.stop import SignalStop
-from hps.targets import remote_of
-from hps.targets.own import run_folder
-from hps.tools import rclone
+from hps.targets.remote import remote_of
+from hps.tools.rclone import command
 from tests.conftest import ProxyFor
 from tests.servers.proxy import RecordingProxy, Request
 from tests.servers.rclone_s3 import serve_s3
@@ -89,9 +89,9 @@ def _bench(
     )
     shape = payload.shape_of(plan.cells[0].knobs)
     with Guard() as guard:
-        made = payload.make(shape, folder / "payload", rclone.find_binary(os.environ), guard)
+        made = payload.make(shape, folder / "payload", command.find_binary(os.environ), guard)
         context = StepContext(
-            binary=rclone.find_binary(os.environ),
+            binary=command.find_binary(os.environ),
             tool_version="",
             places=Places(
                 remotes={"s3": remote_of(target)},

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from hps.analyze import histogram
-from hps.analyze.comparison import Findings, FleetNode
-from hps.analyze.reasons import fault
-from hps.report import numbers, panels
-from hps.report.pictures import marks
+from hps.compare.comparison import Findings, FleetNode, fault
+from hps.report import tables, values
+from hps.report.pictures import histogram, marks
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, category, colours, number, tip
 
@@ -56,9 +54,9 @@ def rejected(findings: Findings, paint: Paint) -> Drawn:
     return Picture(
         name="rejected",
         section="reliability",
-        title=f"Why {numbers.plural(total, 'node')} {'was' if total == 1 else 'were'} left out",
+        title=f"Why {values.plural(total, 'node')} {'was' if total == 1 else 'were'} left out",
         note="A node may have several reasons. None of its results is in the comparison.",
-        finding=f"{numbers.plural(total, 'node')} left out: "
+        finding=f"{values.plural(total, 'node')} left out: "
         + "; ".join(f"{reason}: {nodes}" for reason, nodes in counts),
         layers=[
             bars,
@@ -132,7 +130,7 @@ def _required(name: str, checks: Sequence[Mapping[str, object]], paint: Paint) -
     beyond = f" {bins.beyond:,} above {bins.end:,.0f} not drawn." if bins.beyond else ""
     colour = colours("verdict", ("meets it", "does not"), (paint.green, paint.orange))
     return Picture(
-        name=panels.slug("required", name),
+        name=tables.slug("required", name),
         section="reliability",
         title=f"Measured against required: {rule}",
         note=f"{int(passed.sum()):,} of {len(checks):,} nodes meet {said}.{beyond}",

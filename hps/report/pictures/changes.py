@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from hps.analyze.comparison import Change, Findings, Rule
-from hps.report import keys, numbers, panels
+from hps.compare.comparison import Change, Findings, Rule
+from hps.report import tables, values
 from hps.report.pictures import forest
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Drawn, Picture, tip
@@ -29,24 +29,24 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
 
 
 def _name(change: Change) -> str:
-    return panels.full_name(change.title, change.stratum)
+    return tables.full_name(change.title, change.stratum)
 
 
 def _picture(of: str, changes: Sequence[Change], rule: Rule, paint: Paint) -> Iterator[Picture]:
     known = sorted((one for one in changes if one.ratio), key=lambda one: one.ratio or 0.0)
     if not known:
         return
-    rows = [{"cell": keys.short(one.key), **forest.values(one)} for one in known[:MOST_ROWS]]
+    rows = [{"cell": values.short(one.key), **forest.values(one)} for one in known[:MOST_ROWS]]
     more = f" The {MOST_ROWS} least of {len(known)}." if len(known) > MOST_ROWS else ""
     alone = len(changes) - len(known)
-    lost = f" Without a counterpart: {numbers.plural(alone, 'cell')}." if alone else ""
+    lost = f" Without a counterpart: {values.plural(alone, 'cell')}." if alone else ""
     said = forest.tally([change.verdict for change in known])
     yield Picture(
-        name=panels.slug("baseline", of),
+        name=tables.slug("baseline", of),
         section="settings",
         title=f"{of}: now against the baseline",
         note=f"Ratio of the rates, with its interval. {forest.key(rule)}{more}{lost}",
-        finding=f"{of}: {numbers.plural(len(known), 'cell')} against the baseline: {said}.",
+        finding=f"{of}: {values.plural(len(known), 'cell')} against the baseline: {said}.",
         layers=forest.layers(rows, "cell", _AXIS, rule, _TIPS, paint),
         height=forest.height(rows),
         least_width=320,

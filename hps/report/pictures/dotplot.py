@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hps.analyze import names
-from hps.analyze.comparison import CellSummary, Comparison
-from hps.report import keys, numbers, panels
+from hps.compare import names
+from hps.compare.comparison import CellSummary, Comparison
+from hps.report import tables, values
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Picture, category, number, tip
@@ -29,15 +29,15 @@ def draw(comparison: Comparison, cells: Sequence[CellSummary], paint: Paint) -> 
     shown = [cell for cell in cells if cell in fastest]
     rows = [_row(cell) for cell in shown]
     y = category("cell", None, [row["cell"] for row in rows])
-    title = f"{panels.name(comparison)}: throughput by {_names(cells)}"
+    title = f"{tables.name(comparison)}: throughput by {_names(cells)}"
     top = fastest[0]
     return Picture(
-        name=panels.slug("cells", panels.name(comparison)),
+        name=tables.slug("cells", tables.name(comparison)),
         section="settings",
         title=title,
-        note=f"Median of {numbers.plural(comparison.units, comparison.unit)} and its interval.",
+        note=f"Median of {values.plural(comparison.units, comparison.unit)} and its interval.",
         finding=f"{title}. The highest median is {top.median_mbps:,.0f} Mbps, "
-        f"with {keys.phrase(top.key)}.",
+        f"with {values.phrase(top.key)}.",
         layers=[
             marks.spans(rows, number("low", _AXIS), "high", y, paint.blue),
             marks.dots(rows, number("mbps", scale={"zero": True}), y, paint.blue, _TIPS, size=90),
@@ -49,7 +49,7 @@ def draw(comparison: Comparison, cells: Sequence[CellSummary], paint: Paint) -> 
 def _row(cell: CellSummary) -> dict[str, object]:
     span = cell.interval
     return {
-        "cell": keys.short(cell.key),
+        "cell": values.short(cell.key),
         "mbps": cell.median_mbps,
         "low": cell.median_mbps if span is None else span.low,
         "high": cell.median_mbps if span is None else span.high,

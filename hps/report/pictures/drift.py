@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hps.analyze.comparison import Findings, TimePoint
-from hps.report import numbers
+from hps.compare.comparison import Findings, TimePoint
+from hps.report import values
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint, of_steps
 from hps.report.pictures.picture import Channel, Drawn, Gap, Picture, colours, number, tip
@@ -76,7 +76,7 @@ def _picture(
 def _span(points: Sequence[TimePoint], where: str) -> str:
     """`from 87 % (upload, hour 3) to 110 % (download, hour 22)`, or the one that all have."""
     low, high = (pick(points, key=lambda point: point.median_ratio) for pick in (min, max))
-    texts = [numbers.percent_text(point.median_ratio) for point in (low, high)]
+    texts = [values.percent_text(point.median_ratio) for point in (low, high)]
     if texts[0] == texts[1]:
         return f"{texts[0]} throughout"
     places = [f"({point.step}, {where.format(point.at)})" for point in (low, high)]

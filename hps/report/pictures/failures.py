@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hps.analyze import words
-from hps.analyze.comparison import CellSummary, Comparison, Findings
-from hps.report import keys, numbers, panels
+from hps.compare import words
+from hps.compare.comparison import CellSummary, Comparison, Findings
+from hps.report import tables, values
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Drawn, Gap, Picture, Row, category, number, tip
@@ -24,9 +24,9 @@ _TIPS = (
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
     """A picture for each comparison in which anything failed; the others are named."""
-    comparisons = panels.main(findings)
+    comparisons = tables.main(findings)
     drawn = [picture for one in comparisons for picture in _picture(one, paint)]
-    clean = [panels.name(one) for one in comparisons if counted(one) and not failed(one)]
+    clean = [tables.name(one) for one in comparisons if counted(one) and not failed(one)]
     if clean:
         reason = f"{', '.join(clean)}: nothing failed."
         return (*drawn, Gap(name="failures", section="reliability", reason=reason))
@@ -56,27 +56,27 @@ def _counted(cell: CellSummary) -> int:
 def _picture(comparison: Comparison, paint: Paint) -> Iterator[Picture]:
     if not failed(comparison):
         return
-    cells = [cell for cell in panels.measured(comparison) if _counted(cell)]
+    cells = [cell for cell in tables.measured(comparison) if _counted(cell)]
     bad_cells = [cell for cell in cells if cell.failure_rate]
     worst = sorted(bad_cells, key=lambda cell: -(cell.failure_rate or 0))[:MOST_ROWS]
     rows = [_row(cell) for cell in bad_cells if cell in worst]
     y = category("cell", None, [row["cell"] for row in rows])
     x = number("rate", "failed", axis={"format": "~p", "tickCount": 6}, scale={"zero": True})
-    of, bad, total = panels.name(comparison), failed(comparison), counted(comparison)
+    of, bad, total = tables.name(comparison), failed(comparison), counted(comparison)
     others = len(cells) - len(bad_cells)
-    more = f" Nothing failed in {numbers.plural(others, 'other cell')}." if others else ""
-    known = words.reasons(panels.reasons([comparison]))
+    more = f" Nothing failed in {values.plural(others, 'other cell')}." if others else ""
+    known = words.reasons(tables.reasons([comparison]))
     more += f" By reason: {known}." if known else ""
     if len(bad_cells) > MOST_ROWS:
         more += f" Shown: the worst {MOST_ROWS} of {len(bad_cells)}."
     yield Picture(
-        name=panels.slug("failures", of),
+        name=tables.slug("failures", of),
         section="reliability",
-        title=f"{of}: {bad:,} of {numbers.plural(total, 'operation')} failed",
+        title=f"{of}: {bad:,} of {values.plural(total, 'operation')} failed",
         note=f"Share of results that are not ok, with its interval: failed, invalid, skipped or "
         f"out of time.{more}",
-        finding=f"{of}: {numbers.percent_text(bad / total)} failed, most with "
-        f"{keys.phrase(worst[0].key)}: {numbers.percent_text(worst[0].failure_rate)}.",
+        finding=f"{of}: {values.percent_text(bad / total)} failed, most with "
+        f"{values.phrase(worst[0].key)}: {values.percent_text(worst[0].failure_rate)}.",
         layers=[
             marks.spans(rows, {**x, "field": "low"}, "high", y, paint.red),
             marks.dots(rows, x, y, paint.red, _TIPS, size=80, opacity=1),
@@ -89,7 +89,7 @@ def _row(cell: CellSummary) -> Row:
     span = cell.failure_interval
     rate = cell.failure_rate or 0.0
     return {
-        "cell": keys.short(cell.key),
+        "cell": values.short(cell.key),
         "rate": rate,
         "low": rate if span is None else span.low,
         "high": rate if span is None else span.high,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hps.analyze.comparison import Change, Pair, PairVerdict, Rule
-from hps.report.numbers import p_text, percent_text
+from hps.compare.comparison import Change, Pair, PairVerdict, Rule
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Channel, Layer, Row, category, colours, number, tip
+from hps.report.values import p_text, percent_text
 
 VERDICTS: tuple[PairVerdict, ...] = ("faster", "alike", "slower", "inconclusive")
 # How much of the width two ticks are apart at least, for their labels to have room.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hps.analyze.comparison import Findings
-from hps.report import panels
+from hps.compare.comparison import Findings
+from hps.report import tables
 from hps.report.pictures import (
     admission,
     changes,
@@ -34,7 +34,7 @@ _DRAWN: tuple[Draw, ...] = (
 def draw(findings: Findings, paint: Paint) -> list[Drawn]:
     """What there are data for, each under a name of its own; and what there are none for."""
     drawn = [one for each in _DRAWN for one in each(findings, paint)]
-    names = panels.distinct([one.name for one in drawn])
+    names = tables.distinct([one.name for one in drawn])
     return [replace(one, name=name) for one, name in zip(drawn, names, strict=True)]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from hps.analyze import names
-from hps.analyze.comparison import CellSummary, Comparison, Findings, Key
-from hps.report import keys, numbers, panels
+from hps.compare import names
+from hps.compare.comparison import CellSummary, Comparison, Findings, Key
+from hps.report import tables, values
 from hps.report.pictures import dotplot, marks
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import (
@@ -43,7 +43,7 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
     """A heat map of each comparison; dots where its cells differ in fewer than two things."""
     drawn = [
         picture
-        for comparison in panels.main(findings)
+        for comparison in tables.main(findings)
         for picture in _of_comparison(comparison, findings.by, paint)
     ]
     if not drawn:
@@ -55,17 +55,17 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
 
 
 def _of_comparison(comparison: Comparison, by: Sequence[str], paint: Paint) -> Iterator[Picture]:
-    cells = [cell for cell in panels.measured(comparison) if cell.median_mbps is not None]
-    differ = keys.varying(by, [cell.key for cell in cells])
+    cells = [cell for cell in tables.measured(comparison) if cell.median_mbps is not None]
+    differ = values.varying(by, [cell.key for cell in cells])
     if cells and len(differ) < 2:
         yield dotplot.draw(comparison, cells, paint)
     if len(differ) < 2:
         return
     both = {"chunk_size", "concurrency"} <= set(differ)
     down, across = ("chunk_size", "concurrency") if both else (differ[0], differ[1])
-    cells.sort(key=lambda cell: keys.rank(keys.without(cell.key, across, down)))
-    for rest, group in groupby(cells, lambda cell: keys.without(cell.key, across, down)):
-        named = keys.phrase({name: rest[name] for name in rest if name in differ}) if rest else ""
+    cells.sort(key=lambda cell: values.rank(values.without(cell.key, across, down)))
+    for rest, group in groupby(cells, lambda cell: values.without(cell.key, across, down)):
+        named = values.phrase({name: rest[name] for name in rest if name in differ}) if rest else ""
         yield _map(comparison, list(group), (down, across), named)
 
 
@@ -76,19 +76,19 @@ def _map(
     rest: str,
 ) -> Picture:
     down, across = axes
-    of = ", ".join(part for part in (panels.name(comparison), rest) if part)
+    of = ", ".join(part for part in (tables.name(comparison), rest) if part)
     rows, columns = (_texts(axis, cells) for axis in axes)
     top = max(cells, key=lambda cell: cell.median_mbps or 0)
     return Picture(
-        name=panels.slug("heatmap", of),
+        name=tables.slug("heatmap", of),
         section="settings",
         title=f"{of}: throughput by {names.word(down)} and {names.word(across)}",
-        note=f"Median of {numbers.plural(comparison.units, comparison.unit)}, Mbps; below it: 10th "
+        note=f"Median of {values.plural(comparison.units, comparison.unit)}, Mbps; below it: 10th "
         "to 90th percentile, and how many measured it. Framed: the cell to use, or the fastest.",
         finding=f"{of}: the highest median is {top.median_mbps:,.0f} Mbps, "
-        f"with {keys.phrase(top.key)}.",
+        f"with {values.phrase(top.key)}.",
         layers=_layers(
-            list(_rows(cells, axes, panels.best(comparison))),
+            list(_rows(cells, axes, tables.best(comparison))),
             category("row", names.word(down), rows),
             category("column", names.word(across), columns, axis={"labelAngle": 0}),
         ),
@@ -99,8 +99,8 @@ def _map(
 
 def _texts(axis: str, cells: Sequence[CellSummary]) -> list[str]:
     return [
-        numbers.value_text(value)
-        for value in keys.ordered(axis, (cell.key[axis] for cell in cells))
+        values.value_text(value)
+        for value in values.ordered(axis, (cell.key[axis] for cell in cells))
     ]
 
 
@@ -109,14 +109,14 @@ def _rows(cells: Sequence[CellSummary], axes: tuple[str, str], chosen: Key | Non
     for cell in cells:
         mbps = cell.median_mbps or 0.0
         yield {
-            "row": numbers.value_text(cell.key[axes[0]]),
-            "column": numbers.value_text(cell.key[axes[1]]),
+            "row": values.value_text(cell.key[axes[0]]),
+            "column": values.value_text(cell.key[axes[1]]),
             "mbps": round(mbps, 2),
             "label": f"{mbps:,.0f}" if mbps >= 10 else f"{mbps:.2g}",
             "spread": spread(cell),
             "units": cell.units,
             "below": f"n {cell.units:,}" + (" *" if cell.same_as else ""),
-            "same": keys.phrase(cell.same_as) if cell.same_as else "itself",
+            "same": values.phrase(cell.same_as) if cell.same_as else "itself",
             "ink": "#000000" if mbps / most > _LIGHT else "#ffffff",
             "chosen": cell.key == chosen,
         }

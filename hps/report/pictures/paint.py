@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from hps.step_kinds import STEP_KINDS
+from hps.catalog.steps import STEP_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

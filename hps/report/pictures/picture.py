@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hps.analyze.comparison import Findings
+from hps.compare.comparison import Findings
 from hps.report.pictures.paint import Paint
 
 Row = Mapping[str, object]

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from hps.analyze import histogram
-from hps.analyze.comparison import Findings, FleetNode, Floats
-from hps.analyze.histogram import Histogram
-from hps.report.pictures import correlation, marks
+from hps.compare.comparison import Findings, FleetNode, Floats
+from hps.report.pictures import correlation, histogram, marks
+from hps.report.pictures.histogram import Histogram
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, Row, colours, number
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hps.analyze.comparison import Comparison, Findings, Key, Pair, Rule
-from hps.report import keys, numbers, panels
+from hps.compare.comparison import Comparison, Findings, Key, Pair, Rule
+from hps.report import tables, values
 from hps.report.pictures import forest
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Drawn, Gap, Picture, Row, tip
@@ -19,7 +19,7 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
     """A picture for each comparison over all nodes."""
     drawn = [
         picture
-        for comparison in panels.main(findings)
+        for comparison in tables.main(findings)
         for picture in _picture(comparison, findings.rule, paint)
     ]
     few = "No ratios of cells: too few nodes, or repetitions, measured two of them."
@@ -27,19 +27,19 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
 
 
 def _picture(comparison: Comparison, rule: Rule, paint: Paint) -> Iterator[Picture]:
-    chosen = panels.best(comparison)
-    pairs = [] if chosen is None else panels.against(comparison, chosen)
+    chosen = tables.best(comparison)
+    pairs = [] if chosen is None else tables.against(comparison, chosen)
     known = sorted((pair for pair in pairs if pair.ratio), key=lambda pair: pair.ratio or 0.0)
     if chosen is None or not known:
         return
     rows = [_row(pair) for pair in known[:MOST_ROWS]]
     more = f" The {MOST_ROWS} nearest of {len(known)}." if len(known) > MOST_ROWS else ""
-    of = panels.name(comparison)
+    of = tables.name(comparison)
     yield Picture(
-        name=panels.slug("ratios", of),
+        name=tables.slug("ratios", of),
         section="settings",
-        title=f"{of}: {keys.short(chosen)} against the others",
-        note=f"How many times as fast {keys.phrase(chosen)} is within the same "
+        title=f"{of}: {values.short(chosen)} against the others",
+        note=f"How many times as fast {values.phrase(chosen)} is within the same "
         f"{comparison.unit}s, with its interval. {forest.key(rule)}{more}",
         finding=_finding(of, chosen, known),
         layers=forest.layers(rows, "other", _AXIS, rule, _TIPS, paint),
@@ -50,11 +50,11 @@ def _picture(comparison: Comparison, rule: Rule, paint: Paint) -> Iterator[Pictu
 
 def _row(pair: Pair) -> Row:
     test = pair.test if pair.test != "none" else pair.reason
-    return {"other": keys.short(pair.b), **forest.values(pair), "test": test}
+    return {"other": values.short(pair.b), **forest.values(pair), "test": test}
 
 
 def _finding(of: str, chosen: Key, pairs: Sequence[Pair]) -> str:
     said = forest.tally([pair.verdict for pair in pairs])
     return (
-        f"{of}: {keys.phrase(chosen)} against {numbers.plural(len(pairs), 'other cell')}: {said}."
+        f"{of}: {values.phrase(chosen)} against {values.plural(len(pairs), 'other cell')}: {said}."
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hps.analyze.comparison import Comparison, Findings, Key
-from hps.report import keys, panels
+from hps.compare.comparison import Comparison, Findings, Key
+from hps.report import tables, values
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, Row, colours, number, tip
@@ -28,8 +28,8 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
         return (_gap("concurrency is not among what is compared"),)
     shown: list[Comparison] = []
     pictures: list[Picture] = []
-    for comparison in panels.main(findings):
-        if not any(panels.same_kind(comparison, other) for other in shown):
+    for comparison in tables.main(findings):
+        if not any(tables.same_kind(comparison, other) for other in shown):
             shown.append(comparison)
             pictures.extend(_picture(comparison, _classes(comparison, findings), paint))
     return pictures or (_gap("no comparison has two values of concurrency"),)
@@ -42,22 +42,22 @@ def _gap(reason: str) -> Gap:
 
 def _classes(comparison: Comparison, findings: Findings) -> list[Comparison]:
     """The comparisons of this kind by class of round-trip time; else this one alone."""
-    alike = [one for one in findings.comparisons if panels.same_kind(one, comparison)]
+    alike = [one for one in findings.comparisons if tables.same_kind(one, comparison)]
     return [one for one in alike if one.stratum.startswith(RTT)] or [comparison]
 
 
 def _picture(whole: Comparison, classes: Sequence[Comparison], paint: Paint) -> Iterator[Picture]:
     """Nothing where fewer than two values of concurrency have been measured."""
-    rest = keys.without(panels.best(whole) or {}, AXIS)
+    rest = values.without(tables.best(whole) or {}, AXIS)
     rows = [row for one in classes for row in _rows(one, rest)]
     streams = sorted({int(str(row["streams"])) for row in rows})
     if len(streams) < 2:
         return
     by_class = any(one.stratum for one in classes)
-    kind = panels.name(whole) if not whole.stratum else whole.step
-    at = f" at {keys.phrase(rest)}" if rest else ""
+    kind = tables.name(whole) if not whole.stratum else whole.step
+    at = f" at {values.phrase(rest)}" if rest else ""
     yield Picture(
-        name=panels.slug("concurrency", kind),
+        name=tables.slug("concurrency", kind),
         section="settings",
         title=f"{kind}: throughput over concurrency" + (" by round-trip time" * by_class),
         note=f"Median over nodes{at}. Bands: intervals of the median"
@@ -70,8 +70,8 @@ def _picture(whole: Comparison, classes: Sequence[Comparison], paint: Paint) -> 
 
 def _rows(comparison: Comparison, rest: Key) -> Iterator[Row]:
     """The cells that differ from the chosen one in nothing but concurrency."""
-    for cell in panels.measured(comparison):
-        if cell.median_mbps is None or keys.without(cell.key, AXIS) != rest:
+    for cell in tables.measured(comparison):
+        if cell.median_mbps is None or values.without(cell.key, AXIS) != rest:
             continue
         span = cell.interval
         yield {

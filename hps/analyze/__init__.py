@@ -1,1 +1,0 @@
-"""Results -> summaries and comparisons; pure."""

@@ -1,0 +1,1 @@
+"""The command line: the group and the way out, and a module for each command."""

@@ -1,0 +1,137 @@
+"""`hps clean`: what interrupted runs left in the targets of an experiment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from hps.cli import options, output
+from hps.cli.output import answer
+from hps.errors import EXIT_USAGE, HpsError
+
+if TYPE_CHECKING:
+    from hps.clean.cleaning import CleanWish
+    from hps.log import Format
+    from hps.model import Spec
+
+
+_OUTPUT = Path("hps-results")
+_OLDER_THAN = "24h"
+_OPTIONS = {"output": "--output", "run_id": "--run", "older_than": "--older-than"}
+_SET_HELP = "Change one value of the file, as for the run. May be repeated."
+
+
+class _Chosen(TypedDict):
+    """Which runs, and what to do with what they left."""
+
+    run_id: str
+    older_than: str
+    yes: bool
+
+
+@click.command()
+@click.argument("file", required=False, envvar="EXPERIMENT")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_OUTPUT,
+    show_default=True,
+    envvar="HPS_OUTPUT",
+    help="Folder where runs on this machine keep results: it tells which are at work.",
+)
+@click.option("--run", "run_id", metavar="RUN_ID", default="", help="Only this run.")
+@click.option(
+    "--older-than",
+    metavar="TIME",
+    default=_OLDER_THAN,
+    show_default=True,
+    help="A run of which nothing has been seen for so long is not at work on another machine.",
+)
+@click.option("--yes", is_flag=True, help="Remove what is listed and not kept.")
+@options.style("text", "json")
+@options.log_style
+@click.pass_context
+def clean(
+    context: click.Context,
+    file: str | None,
+    overrides: tuple[str, ...],
+    output: Path,
+    style: str,
+    log_style: Format,
+    **chosen: Unpack[_Chosen],
+) -> None:
+    """List what interrupted runs left in an experiment's targets; with --yes remove it.
+
+    Listed are the objects and the incomplete multipart uploads that runs made below
+    FOLDER/data/EXPERIMENT/RUN_ID/, and nothing else is ever removed. What a run that is at work
+    has there is kept: one on this machine says so itself, one elsewhere is known by its latest
+    object, upload or journal.
+
+    FILE is an experiment; without it, the one that EXPERIMENT names. Exit codes: 0 done, or nothing
+    to do; 1 something could not be looked at or removed; 2 usage or experiment; 130, 143 stopped.
+    """
+    from hps.clean import text
+    from hps.clean.cleaning import clean as look_and_remove
+    from hps.cli.run import configure_log
+    from hps.log import events
+    from hps.process.stop import on_signals
+
+    wish, env = _wish(chosen), dict(os.environ)
+    spec = _spec(file, overrides, env)
+    scrubber = configure_log(spec, env, log_style)
+    with on_signals() as stop:
+        cleaned = look_and_remove(spec, env, output, wish, stop, events().info)
+    cleaned = text.without_secrets(cleaned, scrubber.text)
+    if style == "json":
+        said = json.dumps(text.as_data(cleaned, spec.name), indent=1) + "\n"
+    else:
+        said = text.render(cleaned, spec.name, scrubber.text(_command(context)), datetime.now(UTC))
+    answer(said)
+    context.exit(stop.exit_code if stop.is_set() else cleaned.code)
+
+
+def _wish(chosen: _Chosen) -> CleanWish:
+    from hps.clean.cleaning import CleanWish
+    from hps.run_folder import is_run_id
+    from hps.units import parse_time_s
+
+    run_id = chosen["run_id"]
+    if run_id and not is_run_id(run_id):
+        hint = "such as 20261122T101530123Z-5f3a9c04b7d1, as `hps clean` lists them"
+        raise HpsError(f"--run: '{run_id}' is not the id of a run", hint)
+    try:
+        older_than_s = parse_time_s(chosen["older_than"])
+    except HpsError as error:
+        raise HpsError(f"--older-than: {error.message}", error.hint) from None
+    return CleanWish(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
+
+
+def _spec(file: str | None, overrides: tuple[str, ...], env: dict[str, str]) -> Spec:
+    from hps.cli import validate
+
+    if not file:
+        raise validate.no_experiment("clean")
+    checked = validate.check(file, overrides, env, None)
+    if checked.spec is None:
+        output.tell_problems(checked)
+        raise click.exceptions.Exit(EXIT_USAGE)
+    output.keep_out_secrets_of(checked.spec)
+    return checked.spec
+
+
+def _command(context: click.Context) -> str:
+    """This command once more, with --yes."""
+    given = context.params
+    words = ["hps", "clean", given["file"]]
+    words += [word for value in given["overrides"] for word in ("--set", value)]
+    for name, default in (("output", _OUTPUT), ("run_id", ""), ("older_than", _OLDER_THAN)):
+        if given[name] != default:
+            words += [_OPTIONS[name], str(given[name])]
+    return shlex.join([*words, "--yes"])

@@ -1,0 +1,123 @@
+"""Looking at this node without running anything: its facts, and what an experiment makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+from hps import log
+from hps.catalog.failures import Failure
+from hps.cli.run import configure_log
+from hps.errors import (
+    EXIT_NODE_REJECTED,
+    EXIT_OK,
+    EXIT_OPERATION_FAILED,
+    EXIT_USAGE,
+    HpsError,
+    MachineError,
+)
+from hps.model import Spec
+from hps.node import facts as node_facts
+from hps.node.probe.check import TargetCheck, Waiting
+from hps.plan.expand import expand
+from hps.process import temporary
+from hps.process.stop import SignalStop, on_signals
+from hps.redaction import Scrubber
+from hps.run import run, work
+from hps.run.environment import opened
+from hps.run.preflight import check_targets
+from hps.tools.rclone import command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What was found: `node`, and where there are rules `probe` and `verdict`, as in a run line."""
+
+    data: Mapping[str, object]
+    code: int
+
+
+def examine_here(spec: Spec | None, env: Mapping[str, str], log_style: log.Format) -> Examined:
+    """Collect the facts, and probe as the experiment says. Raises `HpsError` where it can't."""
+    scrubber = configure_log(spec, env, log_style)
+    with on_signals() as stop:
+        log.events().info("node_examined", rules="" if spec is None else spec.name)
+        found = _facts_alone(env) if spec is None else _against(spec, env, stop)
+        data = scrubber.record(found.data)
+        return Examined(data=data, code=stop.exit_code if stop.is_set() else found.code)
+
+
+def _facts_alone(env: Mapping[str, str]) -> Examined:
+    with temporary.folder() as scratch:
+        facts = node_facts.collect(
+            env, scratch, _rclone_version(env), measure_disk=True, look_for_gpu=True
+        )
+    return Examined(data={"node": asdict(facts)}, code=EXIT_OK)
+
+
+def _against(spec: Spec, env: Mapping[str, str], stop: SignalStop) -> Examined:
+    identity = run.identify(spec, env, datetime.now(UTC))
+    with opened(spec, env) as tools:
+        facts = work.collect_facts(env, tools)
+        decision = work.decide(spec, identity, facts, tools, stop, log.events().info)
+    if decision.failure is not None and not stop.is_set():
+        raise _not_of_the_node(decision.failure)
+    return Examined(
+        data={"node": asdict(facts), **decision.as_data()},
+        code=EXIT_OK if decision.verdict.accepted else EXIT_NODE_REJECTED,
+    )
+
+
+def _not_of_the_node(why: Failure) -> HpsError:
+    """What keeps any node from being judged."""
+    kind = HpsError if why.is_of_the_experiment else MachineError
+    return kind(f"this node can't be judged: {why.text}", why.hint)
+
+
+def _rclone_version(env: Mapping[str, str]) -> str | None:
+    try:
+        return command.read_version(command.find_binary(env))
+    except HpsError as error:
+        log.events().warning("no_rclone", reason=error.message)
+        return None
+
+
+# -------------------------------------------------------------------------------------------------
+# The targets of an experiment tried without running anything: what `hps check` shows.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedTargets:
+    """What each target was found to be, free of secrets, and the exit code that this comes to."""
+
+    checked: tuple[TargetCheck, ...]
+    code: int
+
+
+def check_here(
+    spec: Spec, env: Mapping[str, str], log_style: log.Format, wait_s: float
+) -> CheckedTargets:
+    """Try the targets from this machine. Raises `HpsError` where it can't begin."""
+    scrubber = configure_log(spec, env, log_style)
+    run_id = run.identify(spec, env, datetime.now(UTC)).run_id
+    with on_signals() as stop, opened(spec, env) as tools:
+        waiting = Waiting(most_s=wait_s, sleep=stop.wait, event=log.events().warning)
+        found = check_targets(expand(spec), run_id, tools, stop, waiting, embedded=True)
+        code = stop.exit_code if stop.is_set() else _code(found.checked)
+    return CheckedTargets(checked=tuple(_clean(one, scrubber) for one in found.checked), code=code)
+
+
+def _code(checked: tuple[TargetCheck, ...]) -> int:
+    wrong = [one.failure for one in checked if one.failure is not None]
+    if any(why.is_of_the_experiment for why in wrong):
+        return EXIT_USAGE
+    return EXIT_OPERATION_FAILED if wrong else EXIT_OK
+
+
+def _clean(one: TargetCheck, scrubber: Scrubber) -> TargetCheck:
+    def clean(why: Failure | None) -> Failure | None:
+        return None if why is None else why.told(scrubber.text(why.text))
+
+    calls = tuple(replace(call, failure=clean(call.failure)) for call in one.calls)
+    return replace(one, calls=calls)

@@ -1,0 +1,227 @@
+"""Running from the command line: signals, events, the bar, the answer, and leaving the node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from hps import log
+from hps.catalog.failures import Failure
+from hps.cli.progress import RunListener
+from hps.compare.summary import summarize
+from hps.errors import (
+    EXIT_NODE_REJECTED,
+    EXIT_NOT_STORED,
+    EXIT_OK,
+    EXIT_OPERATION_FAILED,
+    EXIT_USAGE,
+    HpsError,
+)
+from hps.model import NodeRules, Plan, Spec
+from hps.node.salad import SaladNode
+from hps.process.stop import on_signals
+from hps.redaction import Scrubber
+from hps.report import as_csv, table
+from hps.results import journal
+from hps.results.record import reason_fields
+from hps.run import run, work
+from hps.run.environment import scrubber_of
+from hps.run.resume import Wish
+from hps.spec import odd_values
+from hps.targets.remote import remote_of
+
+_WORDS = (
+    "these secrets are words of the experiment's own text, or names by which results are found, "
+    "and are not kept out of what is written"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A run that is over. `stopped` is the exit code where a signal ended it, else None."""
+
+    outcome: work.Outcome | run.Finished | run.NotBegun
+    stopped: int | None
+    scrubber: Scrubber = field(repr=False)
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        outcome = self.outcome
+        if self.stopped is not None:
+            return self.stopped
+        why = self.failure
+        if why is not None:
+            return EXIT_USAGE if why.is_of_the_experiment else EXIT_OPERATION_FAILED
+        if not isinstance(outcome, work.Outcome):
+            return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
+        # First: a node that is rejected has measured nothing that could be missing.
+        if outcome.decision.rejected:
+            return EXIT_NODE_REJECTED
+        if outcome.not_stored:
+            return EXIT_NOT_STORED
+        return EXIT_OK if outcome.tally.all_ok else EXIT_OPERATION_FAILED
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it could not begin, or not go on, whatever the node."""
+        outcome = self.outcome
+        if isinstance(outcome, run.NotBegun):
+            return outcome.failure
+        if isinstance(outcome, work.Outcome):
+            return outcome.decision.failure or outcome.tally.given_up
+        return None
+
+    def answer(self, style: str) -> str:
+        """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
+        if not isinstance(self.outcome, work.Outcome):
+            return ""
+        records = journal.read_settled(self.outcome.journal)
+        if style == "csv":
+            return as_csv.render_records(records)
+        if style == "json":
+            return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        rows = summarize(records)
+        return table.render(rows, "github" if style == "markdown" else "simple") + "\n"
+
+    def remarks(self) -> list[str]:
+        """What a person has to know beside the answer."""
+        outcome = self.outcome
+        remarks = []
+        if isinstance(outcome, run.Finished):
+            said = f"this machine has done it all in run {outcome.run_id}"
+            remarks = [f"{said}; --fresh measures again"]
+        elif self.failure is not None and self.stopped is None:
+            remarks = self._why_failed(self.failure)
+        elif isinstance(outcome, run.NotBegun):
+            return []
+        elif outcome.decision.rejected and self.stopped is None:
+            remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
+        if outcome.not_stored and not isinstance(outcome, run.NotBegun):
+            remarks.append(f"the bucket lacks results: {outcome.not_stored}")
+        if isinstance(outcome, work.Outcome) and outcome.left_behind:
+            first, more = outcome.left_behind[0], len(outcome.left_behind) - 1
+            told = f"{first}; and {more} more" if more else first
+            remarks.append(f"some may be left behind, and `hps clean` lists it: {told}")
+        return [self.scrubber.text(remark) for remark in remarks]
+
+    def _why_failed(self, why: Failure) -> list[str]:
+        """One line; of a run that gave up also how it goes on."""
+        if isinstance(self.outcome, work.Outcome) and self.outcome.tally.given_up is not None:
+            return [why.reason, "the same command goes on with the rest once that is mended"]
+        return [why.reason]
+
+    def why_leave(self, rules: NodeRules) -> str:
+        """The reason to ask for another node; empty: stay. Never before results are stored."""
+        outcome = self.outcome
+        if self.stopped is not None or self.failure is not None:
+            return ""
+        if isinstance(outcome, work.Outcome) and outcome.decision.rejected:
+            verdict = outcome.decision.verdict
+            lacks = [f"not stored: {outcome.not_stored}"] if outcome.not_stored else []
+            said = self.scrubber.text("; ".join([*verdict.reasons, *lacks]))
+            return said if verdict.action == "reallocate" else ""
+        stored = not outcome.not_stored
+        return "the experiment is done" if stored and rules.on_complete == "reallocate" else ""
+
+
+def run_here(
+    plan: Plan,
+    options: run.Options,
+    log_style: log.Format,
+    *,
+    tell: Callable[[Ended], None],
+) -> int:
+    """Run a plan on this machine: `tell` what came of it, and only then leave the node.
+
+    Returns the exit code. Raises `HpsError` where it can't start.
+    """
+    scrubber = configure_log(plan.spec, options.env, log_style)
+    with on_signals() as stop, RunListener(len(plan.operations)) as listener:
+        if scrubber.words:
+            listener.event("secrets_are_words", names=scrubber.words, reason=_WORDS)
+        node = SaladNode.found(options.env, listener.event)
+        with node.kept():
+            outcome = run.run(plan, options, stop, listener)
+        _say_done(outcome, listener)
+        ended = Ended(
+            outcome=outcome,
+            stopped=stop.exit_code if stop.is_set() else None,
+            scrubber=scrubber,
+        )
+        listener.close()
+        tell(ended)
+        reason = ended.why_leave(plan.spec.node)
+        if reason:
+            node.leave(reason, stop.wait)
+    return ended.code
+
+
+class How(TypedDict):
+    """How to run, as the options of the command line are called."""
+
+    fresh: bool
+    rerun: tuple[str, ...]
+    resume: str
+    check: bool
+    wait_s: float
+    most_equal_failures: int
+
+
+def options_of(output: Path, env: Mapping[str, str], **how: Unpack[How]) -> run.Options:
+    """How a run is carried out here. Raises `HpsError` where the wishes exclude each other.
+
+    A platform that gives its machines ids starts a container again where it has been before; who
+    runs an experiment again by hand wants it measured again.
+    """
+    if str(output) == env.get("HPS_OUTPUT"):
+        odd_values.checked("HPS_OUTPUT", str(output))
+    fresh, rerun, resume = how["fresh"], how["rerun"], how["resume"]
+    if fresh and (rerun or resume):
+        what = "--rerun" if rerun else "--resume"
+        raise HpsError(
+            f"--fresh begins a new run, {what} goes on with one", "leave one of them out"
+        )
+    once = bool(env.get("SALAD_MACHINE_ID")) and not fresh
+    wish = Wish(once=once, fresh=fresh, rerun=rerun, run_id=resume)
+    return run.Options(
+        output=output,
+        env=env,
+        render=_render,
+        wish=wish,
+        check=how["check"],
+        wait_s=how["wait_s"],
+        most_equal_failures=how["most_equal_failures"],
+    )
+
+
+def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) -> Scrubber:
+    """Set up events; what the experiment names as secrets is kept out of them."""
+    names = {
+        reference.env
+        for target in (spec.targets.values() if spec else ())
+        for reference in remote_of(target).secret_env.values()
+    }
+    secrets = {name: env.get(name, "") for name in names}
+    scrubber = scrubber_of(spec, secrets, env) if spec else Scrubber(secrets)
+    log.configure(style, scrubber)
+    return scrubber
+
+
+def _render(path: Path) -> Mapping[str, str]:
+    """What is stored beside a journal: the CSV and the table."""
+    records = journal.read_settled(path)
+    return {".csv": as_csv.render_records(records), ".txt": table.render(summarize(records)) + "\n"}
+
+
+def _say_done(outcome: work.Outcome | run.Finished | run.NotBegun, listener: RunListener) -> None:
+    if isinstance(outcome, run.NotBegun):
+        why, run_id = reason_fields(outcome.failure), outcome.identity.run_id
+        listener.event("run_not_begun", **why, run_id=run_id, not_stored=outcome.not_stored)
+    elif isinstance(outcome, run.Finished):
+        listener.event("run_skipped", finished_by=outcome.run_id)
+    else:
+        listener.event("run_done", **outcome.tally.counts, run_id=outcome.identity.run_id)

@@ -1,0 +1,158 @@
+"""Checking experiment files one by one, so that one bad file hides no other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hps import spec as specs
+from hps.errors import HpsError
+from hps.model import Spec
+from hps.node import cgroup
+from hps.plan.expand import expand
+from hps.process import temporary
+from hps.redaction import Scrubber
+from hps.run import failed as failed_run
+from hps.source import read, shown
+from hps.spec import odd_values
+from hps.spec.quote import visible
+
+_STDIN = "-"
+_EXPERIMENT = "EXPERIMENT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedFile:
+    """One file: its experiment, perhaps with warnings, or its problems.
+
+    `source` None: it could not be read.
+    """
+
+    name: str
+    source: specs.SpecText | None = None
+    spec: Spec | None = None
+    problems: tuple[specs.Problem, ...] = ()
+
+
+def this_machine() -> specs.Machine:
+    """What this machine has for an experiment: memory, and disk where temporary files go.
+
+    What can't be known is None, and no experiment is refused for it.
+    """
+    return specs.Machine(
+        memory_bytes=cgroup.memory_total_bytes(), disk_free_bytes=temporary.free_bytes()
+    )
+
+
+def check(
+    name: str, overrides: Sequence[str], env: Mapping[str, str], machine: specs.Machine | None
+) -> CheckedFile:
+    """Read and check one file, wherever it is; `-` is standard input.
+
+    Never raises for what is wrong with it.
+    """
+    try:
+        source = _read(name, env)
+    except HpsError as error:
+        safe = specs.STDIN if name == _STDIN else visible(shown(name))
+        problem = specs.Problem(file=safe, message=error.message, hint=error.hint, rule="file")
+        return CheckedFile(name=safe, problems=(problem,))
+    try:
+        loaded = specs.load_and_warn(source, env=env, overrides=overrides, machine=machine)
+    except specs.SpecError as error:
+        return CheckedFile(name=source.name, source=source, problems=error.problems)
+    return CheckedFile(name=source.name, source=source, spec=loaded.spec, problems=loaded.warnings)
+
+
+def named(files: Sequence[str], otherwise: str | None) -> Sequence[str]:
+    """The files; without any, what the variable EXPERIMENT names. Raises `HpsError`."""
+    if files or otherwise:
+        return files or [str(otherwise)]
+    raise no_experiment("validate")
+
+
+def no_experiment(command: str) -> HpsError:
+    """What is wrong where no file was named."""
+    return HpsError(
+        "no experiment: neither FILE nor EXPERIMENT is given",
+        f"for example: hps {command} experiments/quickstart.yaml",
+    )
+
+
+def nothing_given(error: HpsError) -> CheckedFile:
+    """What stands for an experiment where none was named."""
+    problem = specs.Problem(file="", message=error.message, hint=error.hint, rule="file")
+    return CheckedFile(name="", problems=(problem,))
+
+
+def store_failure(checked: CheckedFile, env: Mapping[str, str]) -> str:
+    """Store that a run never began, if the environment says where. Returns what to tell of it."""
+    if not failed_run.is_wanted(env):
+        return ""
+    reason = "\n".join(map(str, checked.problems))
+    failed = failed_run.describe(checked.source, checked.name, reason)
+    stored = failed_run.store(failed, env)
+    return f"stored as {stored.place}" if stored.place else f"not stored: {stored.error}"
+
+
+def render(files: Sequence[CheckedFile], style: str, *, terminal: bool) -> str:
+    """The answer for standard output, in `text`, `json` or `github`, without any secret."""
+    return Scrubber({}).text(_rendered(files, style, terminal))
+
+
+def explain(checked: CheckedFile, *, terminal: bool) -> str:
+    """The problems of one file; on a terminal with the source line, a caret and colour."""
+    return Scrubber({}).text(_explained(checked, terminal))
+
+
+def _rendered(files: Sequence[CheckedFile], style: str, terminal: bool) -> str:
+    if style == "json":
+        text = json.dumps(list(map(_data, files)), indent=2, ensure_ascii=False) + "\n"
+        # The name of a file may hold bytes that are no text.
+        return text.encode(errors="backslashreplace").decode()
+    if style == "github":
+        return specs.to_github(problem for checked in files for problem in checked.problems)
+    return "".join(_text(checked, terminal) for checked in files)
+
+
+def _explained(checked: CheckedFile, terminal: bool) -> str:
+    return specs.to_text(checked.problems, colour=terminal, with_source=terminal)
+
+
+def _text(checked: CheckedFile, terminal: bool) -> str:
+    told = _explained(checked, terminal)
+    if checked.spec is None:
+        return told
+    plan = expand(checked.spec)
+    cells = _counted(len(plan.cells), "cell")
+    return f"{told}{checked.name}: ok, {cells}, {_counted(len(plan.operations), 'operation')}\n"
+
+
+def _data(checked: CheckedFile) -> dict[str, object]:
+    """One file for programs; what is not known of one that is wrong is null."""
+    spec = checked.spec
+    plan = expand(spec) if spec is not None else None
+    return {
+        "file": checked.name,
+        "valid": spec is not None,
+        "experiment": spec.name if spec is not None else None,
+        "spec_sha256": spec.sha256 if spec is not None else None,
+        "cells": len(plan.cells) if plan is not None else None,
+        "operations": len(plan.operations) if plan is not None else None,
+        "errors": specs.as_data(p for p in checked.problems if p.severity == "error"),
+        "warnings": specs.as_data(p for p in checked.problems if p.severity == "warning"),
+    }
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _read(name: str, env: Mapping[str, str]) -> specs.SpecText:
+    if name == env.get(_EXPERIMENT):
+        odd_values.checked(_EXPERIMENT, name)
+    if name != _STDIN:
+        return read(name, env)
+    return specs.read_stream(sys.stdin.buffer if sys.stdin is not None else None)

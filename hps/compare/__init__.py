@@ -1,0 +1,1 @@
+"""Stored results -> an answer: selected, grouped, compared in pairs, and decided. Pure."""

@@ -1,0 +1,329 @@
+"""The nodes and runs behind a comparison: who took part, and where the numbers come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from hps.catalog.steps import STEP_KINDS
+from hps.compare import grouping, words
+from hps.compare.comparison import FleetNode, NeverBegan, Provenance
+from hps.compare.grouping import Kind
+from hps.compare.selection import Asked
+from hps.results.database import texts
+
+if TYPE_CHECKING:
+    from hps.results.database import Connection
+
+
+# Of its newest run, and of all that it measured. Some lines may lack their run.
+_NODES = """
+SELECT coalesce(c.machine_id, m.machine_id) AS machine_id, c.rtt_s, m.up, m.down, c.country, c.gpu,
+  coalesce(c.accepted, true), coalesce(c.reasons, []), coalesce(c.checks, '[]'),
+  coalesce(c.code, ''), coalesce(c.owner, '')
+FROM (
+  SELECT machine_id, arg_max(rtt_s, started_at) AS rtt_s, arg_max(country, started_at) AS country,
+    arg_max(gpu, started_at) AS gpu, arg_max(accepted, started_at) AS accepted,
+    arg_max(reasons, started_at) AS reasons, arg_max(checks::VARCHAR, started_at) AS checks,
+    arg_max(coalesce(reason_code, ''), started_at) AS code,
+    arg_max(coalesce(reason_owner, ''), started_at) AS owner
+  FROM chosen WHERE status IS NULL OR accepted IS NOT NULL GROUP BY machine_id
+) c FULL JOIN (
+  SELECT machine_id, median(mbps) FILTER (ok AND direction = 'up') AS up,
+    median(mbps) FILTER (ok AND direction = 'down') AS down
+  FROM told JOIN steps USING (kind) JOIN names USING (node_no) WHERE NOT filled GROUP BY machine_id
+) m ON m.machine_id = c.machine_id
+ORDER BY 1
+"""
+# A node that was turned down is counted among those.
+_NEVER_BEGAN = """
+SELECT coalesce(reason_code, ''), coalesce(reason_owner, ''), count(*) AS runs,
+  count(DISTINCT machine_id), coalesce(arg_max(reason, started_at), '')
+FROM {} WHERE status = 'failed' AND accepted IS NOT false
+GROUP BY ALL HAVING runs > 0 ORDER BY runs DESC, 1
+"""
+_PROVENANCE = """
+SELECT list(DISTINCT n.spec_sha256), list(DISTINCT n.spec_source), list(DISTINCT n.hps_version)
+FROM runs n JOIN facts f ON f.run_id = n.run_id AND f.machine_id = n.machine_id
+WHERE f.run_no IN (SELECT run_no FROM told)
+"""
+_RUNS = """
+SELECT list(DISTINCT run_id), min(started_at), max(started_at) FROM facts
+WHERE run_no IN (SELECT run_no FROM told)
+"""
+_COUNTS = """
+SELECT count(DISTINCT run_no), count(DISTINCT node_no), count(*), min(started_at), max(started_at)
+FROM told WHERE NOT filled
+"""
+
+
+def prepare(connection: Connection, asked: Asked, kinds: Sequence[Kind]) -> None:
+    """Make what the functions below read: after `kinds.select`, whose table they need too.
+
+    `chosen` has the runs that the question is about, those without results too.
+    """
+    conditions = [
+        grouping.meets(condition) for condition in asked.where if condition.name in grouping.OF_RUNS
+    ]
+    if asked.experiments:
+        conditions.append(f"list_contains({texts(asked.experiments)}, r.experiment)")
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE chosen AS SELECT r.* FROM runs r JOIN runs f"
+        " ON f.run_id = r.run_id AND f.machine_id = r.machine_id"
+        f" WHERE {' AND '.join((*conditions, 'true'))}"
+    )
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE names AS SELECT DISTINCT node_no, machine_id FROM facts"
+    )
+    grouping.fill(
+        connection,
+        "steps",
+        ("kind UBIGINT", "step VARCHAR", "direction VARCHAR"),
+        [(kind.number, kind.step, _direction(kind.step)) for kind in kinds],
+    )
+
+
+def nodes(connection: Connection) -> tuple[FleetNode, ...]:
+    """Every node that ran, or was to run, what the question is about."""
+    return tuple(
+        FleetNode(
+            machine_id=machine_id,
+            rtt_s=rtt_s,
+            upload_mbps=up,
+            download_mbps=down,
+            country=country,
+            gpu=gpu,
+            accepted=accepted,
+            reasons=tuple(reasons),
+            checks=_checks(checks),
+            code=code,
+            owner=owner,
+        )
+        for machine_id, rtt_s, up, down, country, gpu, accepted, reasons, checks, code, owner in (
+            connection.execute(_NODES).fetchall()
+        )
+    )
+
+
+def never_began(connection: Connection, table: str = "chosen") -> tuple[NeverBegan, ...]:
+    """The runs that did not begin, one for each reason, the most frequent first."""
+    rows = connection.execute(_NEVER_BEGAN.format(table)).fetchall()
+    return tuple(
+        NeverBegan(code=code, owner=owner, runs=runs, nodes=nodes, text=text)
+        for code, owner, runs, nodes, text in rows
+    )
+
+
+def provenance(
+    connection: Connection, kinds: Sequence[Kind], skipped: Mapping[str, str]
+) -> Provenance:
+    """Where the results in `told` come from."""
+    (origins,) = connection.execute(_PROVENANCE).fetchall()
+    (counts,) = connection.execute(_COUNTS).fetchall()
+    (runs,) = connection.execute(_RUNS).fetchall()
+    tools = {f"{kind.values['tool']} {kind.values['tool_version']}".strip() for kind in kinds}
+    return Provenance(
+        experiments=tuple(sorted({str(kind.values["experiment"]) for kind in kinds})),
+        specs=_sorted(origins[0]),
+        sources=_sorted(origins[1]),
+        hps_versions=_sorted(origins[2]),
+        tools=tuple(sorted(tools)),
+        runs=counts[0],
+        nodes=counts[1],
+        results=counts[2],
+        first_at=_utc(counts[3]),
+        last_at=_utc(counts[4]),
+        skipped_files=dict(sorted(skipped.items())),
+        run_ids=_sorted(runs[0]),
+        first_run_at=_utc(runs[1]),
+        last_run_at=_utc(runs[2]),
+    )
+
+
+def last_run_at(connection: Connection) -> str:
+    """When the last run began that has results in `told`."""
+    (runs,) = connection.execute(_RUNS).fetchall()
+    return _utc(runs[2])
+
+
+def thresholds(connection: Connection) -> dict[str, tuple[str, ...]]:
+    """The gates that each experiment's newest run declares."""
+    rows = connection.execute(
+        "SELECT experiment, arg_max(thresholds, started_at) FROM chosen"
+        " WHERE status IS NULL GROUP BY experiment ORDER BY experiment"
+    ).fetchall()
+    return {experiment: tuple(declared) for experiment, declared in rows if declared}
+
+
+def _direction(step: str) -> str:
+    return STEP_KINDS[step].direction if step in STEP_KINDS else "none"
+
+
+def _checks(text: str) -> tuple[Mapping[str, object], ...]:
+    found = json.loads(text)
+    return (
+        tuple(item for item in found if isinstance(item, dict)) if isinstance(found, list) else ()
+    )
+
+
+def _sorted(values: Sequence[str | None] | None) -> tuple[str, ...]:
+    return tuple(sorted(value for value in values or () if value))
+
+
+def _utc(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.isoformat(timespec='microseconds')}Z"
+
+
+# -------------------------------------------------------------------------------------------------
+# What a reader of a comparison has to know of the results behind it, in a line each.
+
+_VERSIONS = """
+SELECT n.experiment, count(DISTINCT n.spec_sha256) AS versions FROM runs n JOIN facts f
+  ON f.run_id = n.run_id AND f.machine_id = n.machine_id
+WHERE f.run_no IN (SELECT run_no FROM told) GROUP BY n.experiment HAVING versions > 1 ORDER BY 1
+"""
+# More ids of runs than these are not told in a line.
+_MOST_RUNS = 4
+_MEASURED = "SELECT DISTINCT machine_id FROM told JOIN names USING (node_no)"
+_PROXIED = """
+SELECT coalesce(proxied, false) AS proxied, count(DISTINCT node_no) FROM facts
+WHERE run_no IN (SELECT run_no FROM told) GROUP BY ALL
+"""
+_DISTURBED = "SELECT count(*) FILTER (disturbed), count(*) FROM told WHERE ok AND NOT filled"
+_UNTOLD = "SELECT count(*) FROM facts WHERE NOT told AND run_no IN (SELECT run_no FROM told)"
+
+
+def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) -> tuple[str, ...]:
+    """On what was taken together, and on runs that are not as they should be.
+
+    Needs the table `told` and `fleet.prepare`.
+    """
+    return (
+        *_versions(connection, asked),
+        *_continued(connection, nodes),
+        *_proxied(connection, asked),
+        *_untold(connection),
+        *_disturbed(connection),
+    )
+
+
+def nothing(connection: Connection, asked: Asked) -> tuple[str, str]:
+    """Why there is nothing to compare, in two lines: what was looked for, and what there is."""
+    sought = ", ".join((*asked.experiments, *(str(condition) for condition in asked.where)))
+    message = f"no results of {sought}" if sought else "no results to compare"
+    (counts,) = connection.execute(
+        "SELECT (SELECT count(*) FROM results WHERE NOT warmup), (SELECT count(*) FROM runs),"
+        " (SELECT count(*) FROM runs WHERE NOT accepted)"
+    ).fetchall()
+    results, runs, rejected = counts
+    if not runs and not results:
+        return message, "nothing at all is stored there"
+    there = f"stored there: {words.count(results, 'result')} of {words.count(runs, 'run')}"
+    if rejected:
+        there += f", {rejected:,} of them on nodes that were rejected"
+    began = never_began(connection, "runs")
+    there += "".join(f"; {words.never_began(one)}" for one in began)
+    return message, f"{there}{_known(connection, asked)}"
+
+
+def of_baseline(before: Provenance, now: Provenance) -> tuple[str, ...]:
+    """What the baseline is, and what is held against it; and what of them differs."""
+    compared = (
+        ("experiment", before.experiments, now.experiments),
+        ("experiment file", _short(before.specs), _short(now.specs)),
+        ("source", before.sources, now.sources),
+        ("hps", before.hps_versions, now.hps_versions),
+        ("tool", before.tools, now.tools),
+    )
+    return (
+        f"the baseline: {_side(before)}",
+        f"now: {_side(now)}",
+        *(
+            f"{name}: {words.listed(old) or 'unknown'} in the baseline,"
+            f" {words.listed(new) or 'unknown'} now"
+            for name, old, new in compared
+            if old != new
+        ),
+    )
+
+
+def _side(known: Provenance) -> str:
+    """`2 runs on 1 node, 2026-11-01 to 2026-11-02 (…)`: the days on which they began, UTC."""
+    days = " to ".join(
+        dict.fromkeys(at[:10] for at in (known.first_run_at, known.last_run_at) if at)
+    )
+    counted = f"{words.count(known.runs, 'run')} on {words.count(known.nodes, 'node')}"
+    few = f" ({', '.join(known.run_ids)})" if len(known.run_ids) <= _MOST_RUNS else ""
+    return f"{counted}{f', {days}' if days else ''}{few}"
+
+
+def _versions(connection: Connection, asked: Asked) -> Iterator[str]:
+    if "spec" in asked.by:
+        return
+    for experiment, versions in connection.execute(_VERSIONS).fetchall():
+        yield (
+            f"{experiment}: {versions} versions of the experiment file, taken together where they"
+            " measure the same; add spec to --by to compare them"
+        )
+
+
+def _continued(connection: Connection, nodes: Sequence[FleetNode]) -> Iterator[str]:
+    measured = {name for (name,) in connection.execute(_MEASURED).fetchall()}
+    rejected = [n.machine_id for n in nodes if not n.accepted and n.machine_id in measured]
+    if rejected:
+        yield (
+            f"{words.count(len(rejected), 'node')} measured although the experiment rejects"
+            f" {'it' if len(rejected) == 1 else 'them'}: {words.listed(rejected)}; leave"
+            f" {'it' if len(rejected) == 1 else 'them'} out with --where accepted=true"
+        )
+
+
+def _proxied(connection: Connection, asked: Asked) -> Iterator[str]:
+    """Behind a proxy other things are measured; lines of older versions say nothing of it."""
+    if "proxied" in asked.by:
+        return
+    counts = dict(connection.execute(_PROXIED).fetchall())
+    behind, others = counts.pop(True, 0), sum(counts.values())
+    if behind and others:
+        yield (
+            f"{words.count(behind, 'node')} behind a proxy, and {words.count(others, 'node')} not,"
+            " taken together; --strata proxied answers for each, --where proxied=false leaves"
+            " those behind one out"
+        )
+
+
+def _untold(connection: Connection) -> Iterator[str]:
+    for (count,) in connection.execute(_UNTOLD).fetchall():
+        if count:
+            yield (
+                f"{words.count(count, 'run')} without a first line: what"
+                f" {'it' if count == 1 else 'they'} ran on is unknown"
+            )
+
+
+def _disturbed(connection: Connection) -> Iterator[str]:
+    for disturbed, count in connection.execute(_DISTURBED).fetchall():
+        if disturbed:
+            yield (
+                f"{disturbed:,} of {words.count(count, 'measurement')} made while the machine was"
+                " short of processor time; leave them out with --where disturbed=false"
+            )
+
+
+def _known(connection: Connection, asked: Asked) -> str:
+    """The experiments that are stored, where one was named that is not."""
+    rows = connection.execute("SELECT DISTINCT experiment FROM runs ORDER BY 1").fetchall()
+    stored = [name for (name,) in rows]
+    unknown = [name for name in asked.experiments if name not in stored]
+    if not unknown:
+        return ""
+    near = get_close_matches(unknown[0], stored, n=1, cutoff=0.6)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"; experiments: {words.listed(stored)}{meant}"
+
+
+def _short(digests: Sequence[str]) -> tuple[str, ...]:
+    return tuple(digest[:12] for digest in digests)

@@ -1,0 +1,107 @@
+"""Words for what was compared: cells, ratios, how many units, what more it would take. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hps.compare.comparison import Interval, Key, Needed, NeverBegan, Reason, Unit, fault
+from hps.compare.names import word
+
+_MOST_LISTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the cells of a panel are called: by what differs between them, or by all they have."""
+
+    varying: tuple[str, ...]
+
+    @classmethod
+    def of(cls, keys: Sequence[Key]) -> Naming:
+        """The names whose values differ between these cells; all of them where none does."""
+        names = list(dict.fromkeys(name for key in keys for name in key))
+        varying = [name for name in names if len({key.get(name) for key in keys}) > 1]
+        return cls(tuple(varying or names))
+
+    def name(self, key: Key) -> str:
+        """`chunk size 10MiB, concurrency 4`."""
+        told = [f"{word(name)} {shown(key[name])}" for name in self.varying if name in key]
+        return ", ".join(told) or "the only cell"
+
+    def names(self, keys: Sequence[Key]) -> str:
+        """Several of them, cut short; those that differ in one thing say it once."""
+        if len(self.varying) == 1:
+            values = [shown(key[self.varying[0]]) for key in keys]
+            return f"{word(self.varying[0])} {_cut(values, ', ')}"
+        return _cut([self.name(key) for key in keys], "; ")
+
+
+def shown(value: str | float | bool) -> str:
+    """`true` for True, the text of anything else."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def percent(share: float) -> str:
+    """For people: 0.123 -> `12 %`, 0.0456 -> `4.6 %`, 0.05 -> `5 %`."""
+    number = 100 * share
+    text = f"{number:.0f}" if abs(number) >= 9.95 else f"{number:.1f}"
+    text = text.removesuffix(".0")
+    return f"{'0' if text == '-0' else text} %"
+
+
+def faster(ratio: float) -> str:
+    """A ratio of rates: 1.12 -> `12 % faster`, 0.9 -> `10 % slower`."""
+    return f"{percent(ratio - 1)} faster" if ratio >= 1 else f"{percent(1 - ratio)} slower"
+
+
+def range_of(interval: Interval | None) -> str:
+    """The interval of a ratio: `95 % interval 9 to 15 %`; empty where there is none."""
+    if interval is None:
+        return ""
+    low, high = percent(interval.low - 1).removesuffix(" %"), percent(interval.high - 1)
+    return f"{percent(interval.level)} interval {low} to {high}"
+
+
+def count(number: int, unit: str) -> str:
+    """`1 node`, `12 nodes`."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def evidence(interval: Interval | None, units: int, unit: Unit) -> str:
+    """`95 % interval 9 to 15 %, 12 nodes`."""
+    return ", ".join(part for part in (range_of(interval), count(units, unit)) if part)
+
+
+def more(needed: Needed, unit: Unit) -> str:
+    """`14 more nodes, or 9 more repetitions on each,`; empty where nothing is known to help."""
+    units = count(needed.more_units, f"more {unit}") if needed.more_units else ""
+    if not needed.more_repetitions or unit != "node":
+        return units
+    repetitions = f"{count(needed.more_repetitions, 'more repetition')} on each"
+    return f"{units}, or {repetitions}," if units else repetitions
+
+
+def reasons(found: Iterable[Reason]) -> str:
+    """`10 throttled (target), 2 disk_full (node)`; empty where no reason has a code."""
+    return listed(f"{one.count:,} {fault(one.code, one.owner)}" for one in found)
+
+
+def never_began(one: NeverBegan) -> str:
+    """How many runs, and why: an experiment's mistake is held against no node."""
+    runs = count(one.runs, "run")
+    if one.owner == "experiment":
+        begin = f"{runs} could not begin, their experiment's mistake ({one.code})"
+    else:
+        begin = f"{runs} never began" + (f", {fault(one.code, one.owner)}" if one.code else "")
+    return f"{begin}: {one.text}" if one.text else begin
+
+
+def listed(values: Iterable[str]) -> str:
+    """Joined by commas, and cut short where there are many."""
+    return _cut(list(values), ", ")
+
+
+def _cut(texts: Sequence[str], between: str) -> str:
+    rest = len(texts) - _MOST_LISTED
+    return between.join(texts[:_MOST_LISTED]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -1,0 +1,1 @@
+"""What is moved: files of a given size and content, made on this machine."""

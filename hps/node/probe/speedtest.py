@@ -1,0 +1,49 @@
+"""The probe by speedtest, for comparison with published numbers; it needs an extra."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+
+from hps.node.probe.target import STOPPED, Rate, Rates, nothing
+from hps.node.reading import known
+from hps.process import process
+from hps.targets.link import Link
+from hps.targets.remote import child_env
+
+_TIMEOUT_S = 90.0
+_REASON_LENGTH = 400
+
+
+def measure(link: Link) -> Rates:
+    """The rates to a public server near by, as the speedtest-cli package finds them."""
+    if importlib.util.find_spec("speedtest") is None:
+        return nothing("speedtest-cli is not installed: pip install 'hps[speedtest]'")
+    argv = (sys.executable, "-P", "-m", "speedtest", "--json", "--secure", "--timeout=10")
+    out, log = link.scratch / "speedtest.out", link.log("speedtest")
+    ended = process.run(
+        process.Command(argv=argv, env=child_env(None, {})),
+        timeout_s=_TIMEOUT_S,
+        guard_process=link.guard,
+        stdout=out,
+        stderr=log,
+        stop=link.stop,
+    )
+    if ended.ended != "exit" or ended.returncode != 0:
+        lines = log.read_text(errors="replace").strip().splitlines()
+        why = lines[-1][:_REASON_LENGTH] if lines else f"code {ended.returncode}"
+        return nothing(STOPPED if ended.ended == "stopped" else f"speedtest: {ended.ended}, {why}")
+    return parse(out.read_text(errors="replace"))
+
+
+def parse(text: str) -> Rates:
+    """The answer of `speedtest-cli --json`, which has bits a second."""
+    try:
+        answer = json.loads(text)
+        upload, download = float(answer["upload"]), float(answer["download"])
+    except (ValueError, KeyError, TypeError):
+        return nothing("speedtest gave no answer that can be read")
+    if upload <= 0 or download <= 0:
+        return nothing("speedtest moved nothing")
+    return Rates(upload=Rate(mbps=known(upload / 1e6)), download=Rate(mbps=known(download / 1e6)))

@@ -1,0 +1,292 @@
+"""The probe by the experiment's own bucket: several connections, a few seconds each way.
+
+One rclone reads one object again and again, and keeps nothing of it; another sends more than fits
+into the time, and is ended. The rates are those of the kernel's counters. Neither way takes more
+disk than one file, and what was sent is removed in every case.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hps.catalog.failures import Failure, failure, of_system
+from hps.model import ProbeSettings
+from hps.node.bandwidth import INTERVAL_S, LEAST_BYTES, RatePoint, SteadyRate, rate_from_points
+from hps.node.reading import Reading, Unknown, failed, unknown
+from hps.process import process
+from hps.process.sockets import SocketBytes
+from hps.run_folder import OwnFolder
+from hps.targets.link import Link, first_failure, tool_failed
+from hps.tools.rclone import command
+
+# -------------------------------------------------------------------------------------------------
+# What a bandwidth probe comes to.
+
+STOPPED = failure("stopped", "the run was stopped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One direction: megabits a second, and the growing count of bytes behind it."""
+
+    mbps: Reading
+    points: tuple[RatePoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Both directions, as this node sees them."""
+
+    upload: Rate
+    download: Rate
+
+
+def nothing(why: str | Failure) -> Rates:
+    """No rates, and why."""
+    reading = unknown(why) if isinstance(why, str) else failed(why)
+    return Rates(upload=Rate(mbps=reading), download=Rate(mbps=reading))
+
+
+# -------------------------------------------------------------------------------------------------
+# A running transfer, looked at from outside until its rate is known.
+
+# A slow link with large buffers takes many seconds.
+_QUIET_TIMEOUT_S = 20.0
+_QUIET_LOOKS = 2
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks at a process from outside until its rate is steady, or something goes wrong.
+
+    It takes `most_s` from when payload begins to move: what the tool does before, such as reading
+    its files for their checksums, is not the link's. It is a `process.Sampler`, and the
+    `process.Stop` of the same process.
+    """
+
+    log: Path
+    count: Callable[[SocketBytes], int | Unknown]
+    stop: process.Stop
+    most_s: float
+    interval_s: float = INTERVAL_S
+    rate: SteadyRate = field(default_factory=SteadyRate)
+    trouble: Failure | None = None
+    _sockets: SocketBytes | None = None
+    _first_bytes: int | None = None
+    _moving_since_s: float | None = None
+
+    def sample(self, pid: int) -> None:
+        """One look at the bytes that process `pid` has moved."""
+        if self._sockets is None:
+            self._sockets = SocketBytes(pid=pid)
+        total = self.count(self._sockets)
+        if isinstance(total, Unknown):
+            self.trouble = failure("tool_failed", total.reason)
+        else:
+            self._feed(time.monotonic(), total)
+
+    def _feed(self, now_s: float, total_bytes: int) -> None:
+        """Add a look; of those before payload moves only the last one is kept."""
+        if self._first_bytes is None:
+            self._first_bytes = total_bytes
+        if self._moving_since_s is None:
+            if total_bytes - self._first_bytes < LEAST_BYTES:
+                self.rate.points.clear()
+            else:
+                self._moving_since_s = now_s
+        self.rate.feed(now_s, total_bytes)
+
+    def is_set(self) -> bool:
+        """True once there is no more to see."""
+        # Bytes move in requests that are refused, too: their rate is none.
+        if not self.trouble and self.log.stat().st_size:
+            self.trouble = first_failure(self.log)
+        return self.stop.is_set() or self.trouble is not None or self.rate.steady or self._enough()
+
+    def _enough(self) -> bool:
+        since_s = self._moving_since_s
+        return since_s is not None and time.monotonic() - since_s >= self.most_s
+
+    def wait_for_quiet(self) -> None:
+        """Wait until the kernel has sent what the ended process left in its buffers, or for long.
+
+        What is measured next would share the link with it.
+        """
+        ends_s, last, quiet = time.monotonic() + _QUIET_TIMEOUT_S, None, 0
+        while self._sockets is not None and time.monotonic() < ends_s and quiet < _QUIET_LOOKS:
+            moved = self._sockets.sent_bytes()
+            quiet, last = (quiet + 1 if moved == last else 0), moved
+            if self.stop.is_set() or isinstance(moved, Unknown):
+                return
+            time.sleep(self.interval_s)
+
+    def outcome(self, ended: process.Exit) -> Rate:
+        """The rate, once the process has ended."""
+        if self.stop.is_set():
+            return Rate(mbps=failed(STOPPED))
+        if ended.ended == "exit" and ended.returncode != 0 and not self.trouble:
+            self.trouble = first_failure(self.log) or tool_failed(ended)
+        if self.trouble:
+            return Rate(mbps=failed(self.trouble))
+        if self._moving_since_s is None:
+            nothing = failure("timeout", f"no payload moved in {ended.duration_s:.3g} s")
+            return Rate(mbps=failed(nothing))
+        points = tuple(self.rate.points)
+        reading = rate_from_points((point.t_s, point.bytes_total) for point in points)
+        return Rate(mbps=reading, points=points)
+
+
+# -------------------------------------------------------------------------------------------------
+
+_MIB = 1024**2
+_FILE_BYTES = 32 * _MIB
+# What a link of 20 Gbps moves.
+_MOST_BYTES_PER_S = 2.5e9
+# The object that is read: so large that it takes about so long to upload.
+_OBJECT_S = 2.0
+_OBJECT_TRIES = 3
+_OBJECT_TIMEOUT_S = 30.0
+_READS = 256
+# From the start of rclone to its first payload.
+_BEGIN_TIMEOUT_S = 10.0
+_REMOVE_TIMEOUT_S = 20.0
+_STOPPED_TIMEOUT_S = 4.0
+_REMOVE_TRIES = 3
+# A server may still be busy with an upload that was cut off.
+_SETTLE_S = 0.5
+# One PUT a file: what is cut off leaves no incomplete multipart upload.
+_WHOLE = ("--s3-upload-cutoff=5Gi", "--no-check-dest")
+
+
+def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -> Rates:
+    """Measure both directions through the link, whose folder must be this probe's own.
+
+    What fails is unknown, with the reason. Takes at most about twice the declared seconds and a
+    minute where nothing goes well.
+    """
+    folder = link.scratch / "probe"
+    try:
+        file = _random_file(folder)
+        # First down: what is left in buffers after the way up would be in the way of it.
+        event("probe_started", direction="download", most_s=settings.duration_s)
+        place, failed = _send_object(link, file)
+        if failed:
+            return nothing(failed.told(f"an object could not be sent: {failed.text}"))
+        download = _download(link, settings, place)
+        event("probe_started", direction="upload", most_s=settings.duration_s)
+        return Rates(upload=_upload(link, settings, file), download=download)
+    except OSError as error:
+        return nothing(of_system(error, folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        left = _remove(link)
+        if left:
+            event("clean_up_failed", what="probe", key=link.key, reason=left)
+
+
+def _upload(link: Link, settings: ProbeSettings, file: Path) -> Rate:
+    """Many names for one file: more than fits into the time, and no more disk than it has."""
+    names = file.parent / "names"
+    names.mkdir()
+    most_bytes = _MOST_BYTES_PER_S * settings.duration_s
+    for number in range(settings.connections + math.ceil(most_bytes / _FILE_BYTES)):
+        (names / f"{number}.bin").symlink_to(file)
+    call = link.call(
+        "copy",
+        str(names),
+        link.place("sent"),
+        "--copy-links",
+        f"--transfers={settings.connections}",
+        *_WHOLE,
+    )
+    return _watched(link, settings, call, SocketBytes.sent_bytes)
+
+
+def _download(link: Link, settings: ProbeSettings, place: str) -> Rate:
+    """Read one object again and again: it stands under many names in one combined folder."""
+    call = link.call(
+        "hashsum",
+        "crc32",
+        _combined(place),
+        "--download",
+        f"--transfers={settings.connections}",
+        "--checkers=1",  # who looks for objects: one connection more, which moves next to nothing
+        "--disable=ListR",
+    )
+    return _watched(link, settings, call, SocketBytes.received_bytes)
+
+
+def _watched(
+    link: Link,
+    settings: ProbeSettings,
+    call: command.Invocation,
+    count: Callable[[SocketBytes], int | Unknown],
+) -> Rate:
+    watch = Watch(log=link.log("probe"), count=count, stop=link.stop, most_s=settings.duration_s)
+    timeout_s = settings.duration_s + _BEGIN_TIMEOUT_S
+    ended = link.run(call, timeout_s=timeout_s, name="probe", stop=watch, sampler=watch)
+    watch.wait_for_quiet()
+    return watch.outcome(ended)
+
+
+def _send_object(link: Link, file: Path) -> tuple[str, Failure | None]:
+    """Upload what is to be read: its place, and why that failed.
+
+    As large as this link can send in about `_OBJECT_S`, found by sending larger and larger ones.
+    """
+    size_bytes, place = _MIB, ""
+    for attempt in range(_OBJECT_TRIES):
+        place = link.place(f"read-{attempt}")
+        part = file.with_name(f"part-{attempt}.bin")
+        with file.open("rb") as whole:
+            part.write_bytes(whole.read(size_bytes))
+        call = link.call("copy", str(part), place, *_WHOLE)
+        ended = link.run(call, timeout_s=_OBJECT_TIMEOUT_S, name="probe", stop=link.stop)
+        if ended.ended != "exit" or ended.returncode != 0:
+            return place, link.why("probe", ended)
+        larger_bytes = min(_FILE_BYTES, int(size_bytes / ended.duration_s * _OBJECT_S))
+        if larger_bytes < 2 * size_bytes or ended.duration_s > _OBJECT_S / 2:
+            break
+        size_bytes = larger_bytes
+    return place, None
+
+
+def _combined(place: str) -> str:
+    """A remote with many folders that are all the same one."""
+    quoted = place.replace('"', '""')
+    upstreams = " ".join(f'"{number}={quoted}"' for number in range(_READS))
+    escaped = upstreams.replace("'", "''")
+    return f":combine,upstreams='{escaped}':"
+
+
+def _random_file(folder: Path) -> Path:
+    folder.mkdir()
+    file = folder / "random.bin"
+    with file.open("wb") as stream:
+        for _ in range(_FILE_BYTES // _MIB):
+            stream.write(os.urandom(_MIB))
+    return file
+
+
+def _remove(link: Link) -> str:
+    """Delete what was sent, and look whether it is gone. Returns what went wrong, or nothing."""
+    listed, own = link.scratch / "remove.out", OwnFolder(link.key)
+    for _ in range(_REMOVE_TRIES):
+        timeout_s = _STOPPED_TIMEOUT_S if link.stop.is_set() else _REMOVE_TIMEOUT_S
+        deleted = link.run(command.delete(link.remote, own), timeout_s=timeout_s, name="remove")
+        if deleted.returncode != 0:
+            return link.why_plain("remove", deleted).reason
+        time.sleep(_SETTLE_S)
+        listing = command.list_files(link.remote, link.key)
+        looked = link.run(listing, timeout_s=timeout_s, name="remove")
+        if looked.returncode != 0:
+            return link.why_plain("remove", looked).reason
+        if not listed.stat().st_size:
+            return ""
+    return "objects keep coming"

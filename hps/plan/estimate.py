@@ -1,0 +1,201 @@
+"""Plan -> what it will take: bytes, requests by class, dollars, time. Pure.
+
+Requests are counted as rclone makes them for each step (seen on the wire, see
+`tests/wire/test_requests.py`). Class A: writes and lists; class B: reads; deletes are free
+on the providers that `hps` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hps.catalog import prices, tools
+from hps.model import Knobs, Operation, Plan
+
+_KEYS_PER_LIST = 1000
+_NESTED_FOLDERS = 10
+# Start-up of the tool, the look-ups around a transfer, and our own work between operations.
+_OVERHEAD_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """S3 requests by the class they are billed in."""
+
+    class_a: int = 0
+    class_b: int = 0
+    free: int = 0
+
+    def __add__(self, other: Requests) -> Requests:
+        return Requests(
+            class_a=self.class_a + other.class_a,
+            class_b=self.class_b + other.class_b,
+            free=self.free + other.free,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a plan takes. `duration_s` is None where no bandwidth is declared or given.
+
+    `dollars` has what each provider asks for requests and downloads; None: it has no known prices.
+    """
+
+    operations_by_step: Mapping[str, int]
+    cells: int
+    trials: int
+    operations: int
+    up_bytes: int
+    down_bytes: int
+    requests: Requests
+    upload_mbps: float | None
+    download_mbps: float | None
+    duration_s: float | None
+    dollars: Mapping[str, float | None]
+
+
+def estimate(
+    plan: Plan, *, upload_mbps: float | None = None, download_mbps: float | None = None
+) -> Estimate:
+    """Add up the operations; rates not given are those that the experiment asks of a node."""
+    upload_mbps = upload_mbps or plan.spec.node.min_upload_mbps
+    download_mbps = download_mbps or plan.spec.node.min_download_mbps
+    up_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "up")
+    down_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "down")
+    requested = _all_requests(plan.operations)
+    return Estimate(
+        operations_by_step=_by_step(plan.operations),
+        cells=len(plan.cells),
+        trials=len({operation.trial_id for operation in plan.operations}),
+        operations=len(plan.operations),
+        up_bytes=up_bytes,
+        down_bytes=down_bytes,
+        requests=sum((taken for _, taken in requested), Requests()),
+        upload_mbps=upload_mbps,
+        download_mbps=download_mbps,
+        duration_s=_duration_s(plan, up_bytes, down_bytes, upload_mbps, download_mbps),
+        dollars=_dollars(plan, requested),
+    )
+
+
+def payload_bytes(operation: Operation) -> int:
+    """The bytes of payload that an operation moves."""
+    knobs = operation.cell.knobs
+    return knobs.size_bytes * knobs.files if operation.requested is not None else 0
+
+
+def requests(operation: Operation, upload: Operation | None = None) -> Requests:
+    """The requests that one operation makes where nothing has to be repeated.
+
+    `upload` made the objects that are downloaded; None: with the chunk size of the download.
+    """
+    knobs, kind = operation.cell.knobs, operation.step.kind
+    as_folder = knobs.files > 1 or kind.startswith("sync")
+    if operation.direction == "up":
+        # The trial's own folder is empty, so that its list is one page; copies don't look there.
+        looked = Requests(class_a=int(kind.startswith("sync")))
+        return looked + _times(knobs.files, _upload(operation))
+    if operation.direction == "down":
+        in_parts = _in_parts(upload or operation)
+        look_up = _walk(knobs, in_parts=in_parts) if as_folder else Requests(class_b=2)
+        return look_up + Requests(class_b=knobs.files * _chunks(operation))
+    if kind == "list":
+        return _listing(knobs)
+    if kind == "delete":
+        return Requests(class_a=_pages(knobs.files), free=knobs.files)
+    return Requests()
+
+
+def _all_requests(operations: Sequence[Operation]) -> list[tuple[Operation, Requests]]:
+    uploads = {op.operation_id: op for op in operations if op.direction == "up"}
+    found = []
+    for operation in operations:
+        upload = next((uploads[i] for i in operation.depends_on if i in uploads), None)
+        found.append((operation, requests(operation, upload)))
+    return found
+
+
+def _dollars(
+    plan: Plan, requested: Iterable[tuple[Operation, Requests]]
+) -> dict[str, float | None]:
+    """By provider: what its requests cost, and the payload that leaves it."""
+    total: dict[str, float | None] = {}
+    for operation, taken in requested:
+        provider = plan.spec.targets[operation.cell.knobs.target].provider
+        down_bytes = payload_bytes(operation) if operation.direction == "down" else 0
+        cost = prices.dollars(provider, taken.class_a, taken.class_b, down_bytes)
+        before = total.get(provider, 0.0)
+        total[provider] = None if cost is None or before is None else before + cost
+    return total
+
+
+def _upload(operation: Operation) -> Requests:
+    """Create, parts and complete, or one PUT; then a look at what has arrived."""
+    chunks = _chunks(operation)
+    return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=1)
+
+
+def _listing(knobs: Knobs) -> Requests:
+    """Everything under the folder, whatever the layout."""
+    return Requests(class_a=_pages(knobs.files))
+
+
+def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
+    """A list of the folder and of each folder in it, and a look at each object that needs one.
+
+    An object that came in parts does: its ETag is not its MD5. (The embedded server's is.)
+    """
+    looks = knobs.files if in_parts else 0
+    if knobs.layout == "flat":
+        return _listing(knobs) + Requests(class_b=looks)
+    folders = min(_NESTED_FOLDERS, knobs.files)
+    files_each = -(-knobs.files // _NESTED_FOLDERS)
+    return Requests(class_a=1 + folders * _pages(files_each), class_b=looks)
+
+
+def _in_parts(upload: Operation) -> bool:
+    requested = upload.requested
+    return requested is not None and requested.chunk_size_bytes < upload.cell.knobs.size_bytes
+
+
+def _pages(keys: int) -> int:
+    return max(1, -(-keys // _KEYS_PER_LIST))
+
+
+def _chunks(operation: Operation) -> int:
+    effective = operation.effective
+    if effective is None:
+        return 0
+    return tools.count_chunks(operation.cell.knobs.size_bytes, effective.chunk_size_bytes)
+
+
+def _times(count: int, each: Requests) -> Requests:
+    return Requests(
+        class_a=count * each.class_a, class_b=count * each.class_b, free=count * each.free
+    )
+
+
+def _by_step(operations: Iterable[Operation]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for operation in operations:
+        counts[operation.step.kind] = counts.get(operation.step.kind, 0) + 1
+    return counts
+
+
+def _duration_s(
+    plan: Plan, up_bytes: int, down_bytes: int, up_mbps: float | None, down_mbps: float | None
+) -> float | None:
+    if (up_bytes and not up_mbps) or (down_bytes and not down_mbps):
+        return None
+    moving_s = sum(
+        amount * 8 / 1e6 / rate
+        for amount, rate in ((up_bytes, up_mbps), (down_bytes, down_mbps))
+        if rate
+    )
+    pauses_s = sum(
+        float(operation.step.settings["duration_s"])
+        for operation in plan.operations
+        if operation.step.kind == "pause"
+    )
+    return moving_s + pauses_s + _OVERHEAD_S * len(plan.operations)

@@ -1,0 +1,282 @@
+"""Spec -> Plan: every operation of a run, in order, with ids that never change. Pure.
+
+Random orders come from hashes of the seed and the trial, so that they are the same on every
+machine and with every version of Python, and adding a cell does not reshuffle the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from hps.catalog import tools
+from hps.catalog.steps import STEP_KINDS
+from hps.model import STEP_KNOBS, Cell, Knobs, Merged, Operation, Plan, Spec, Step, Transfer
+from hps.plan.cells import default_target
+from hps.plan.cells import expand as expand_cells
+
+# A rate below which an operation is taken to hang, where the experiment declares no bandwidth.
+FLOOR_MBPS = 1.0
+DISK_FLOOR_MBPS = 80.0
+BASE_TIMEOUT_S = 60.0
+_KNOB_FIELDS = tuple(field.name for field in fields(Knobs))
+
+
+def expand(spec: Spec) -> Plan:
+    """The plan of an experiment: the same for the same spec, everywhere and always."""
+    target = default_target(tuple(spec.targets), spec.results.target)
+    cells = expand_cells(spec.matrix, spec.data, target or spec.results.target)
+    trials = _CellSteps.of_all(spec, cells)
+    operations = tuple(
+        operation
+        for repetition, warmup, index in _order(spec, cells)
+        for operation in trials[index].operations(spec, repetition, warmup)
+    )
+    merged = tuple(entry for steps in trials for entry in steps.merged)
+    return Plan(spec=spec, cells=cells, operations=operations, merged=merged)
+
+
+def requested_transfer(knobs: Knobs, step: Step) -> Transfer:
+    """What a cell asks of one step; the settings of the step win over the cell."""
+    values = _values(knobs) | dict(step.settings)
+    names = ("chunk_size_bytes", *STEP_KNOBS[1:])
+    return Transfer(**{name: values[name] for name in names})
+
+
+def moves_payload(step: Step) -> bool:
+    """True for the steps whose transfer settings come from the cell."""
+    return STEP_KINDS[step.kind].direction != "none"
+
+
+# --- what each cell measures ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """One step of one cell, before repetitions: what is asked, what it comes to, why it repeats."""
+
+    index: int
+    step: Step
+    requested: Transfer | None
+    effective: Transfer | None
+    needs: int | None
+    same_as: Cell | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _CellSteps:
+    """What one cell measures, and which of its steps only repeat another cell's."""
+
+    cell: Cell
+    steps: tuple[_Planned, ...]
+    merged: tuple[Merged, ...]
+    key: str
+
+    @classmethod
+    def of_all(cls, spec: Spec, cells: tuple[Cell, ...]) -> tuple[_CellSteps, ...]:
+        first: dict[object, Cell] = {}
+        needs = _needs(spec.steps)
+        return tuple(cls._of(spec, cell, first, needs) for cell in cells)
+
+    @classmethod
+    def _of(
+        cls, spec: Spec, cell: Cell, first: dict[object, Cell], needs: tuple[int | None, ...]
+    ) -> _CellSteps:
+        planned = [
+            _planned(index, step, cell, needs[index]) for index, step in enumerate(spec.steps)
+        ]
+        planned = _drop_unneeded([_find_same(item, cell, first) for item in planned])
+        kept = tuple(item for item in planned if item.same_as is None)
+        for item in kept:
+            first.setdefault(_sameness(item, cell), cell)
+        merged = tuple(_merged(item, cell) for item in planned if item.same_as is not None)
+        return cls(cell, kept, merged, _canonical_json(spec.name, _values(cell.knobs)))
+
+    def operations(self, spec: Spec, repetition: int, warmup: bool) -> Iterator[Operation]:
+        trial_key = f"{self.key}|{repetition}|{'warmup' if warmup else 'counted'}"
+        ids = {item.index: _step_id(trial_key, item) for item in self.steps}
+        for item in self.steps:
+            yield Operation(
+                operation_id=ids[item.index],
+                trial_id=_digest(trial_key),
+                cell=self.cell,
+                repetition=repetition,
+                warmup=warmup,
+                step=item.step,
+                step_index=item.index,
+                direction=STEP_KINDS[item.step.kind].direction,
+                requested=item.requested,
+                effective=item.effective,
+                depends_on=_depends_on(item, self.steps, ids),
+                timeout_s=_timeout_s(spec, self.cell.knobs, item.step),
+            )
+
+
+def _planned(index: int, step: Step, cell: Cell, needs: int | None) -> _Planned:
+    if not moves_payload(step):
+        return _Planned(index, step, None, None, needs)
+    requested = requested_transfer(cell.knobs, step)
+    direction = STEP_KINDS[step.kind].direction
+    effective = tools.effective(
+        requested, direction, size_bytes=cell.knobs.size_bytes, files=cell.knobs.files
+    )
+    return _Planned(index, step, requested, effective, needs)
+
+
+def _needs(steps: tuple[Step, ...]) -> tuple[int | None, ...]:
+    """For each step the index of the latest earlier step whose work it builds on."""
+    latest: dict[str, int] = {}
+    needs = []
+    for index, step in enumerate(steps):
+        kind = STEP_KINDS[step.kind]
+        needs.append(max((latest[name] for name in kind.needs if name in latest), default=None))
+        latest[step.kind] = index
+    return tuple(needs)
+
+
+def _sameness(item: _Planned, cell: Cell) -> object:
+    """Two steps with equal keys do the same thing on the wire."""
+    effective = item.effective
+    whole = replace(
+        cell.knobs,
+        chunk_size_bytes=effective.chunk_size_bytes if effective else 0,
+        concurrency=effective.concurrency if effective else 0,
+        transfers=effective.transfers if effective else 0,
+        http2=effective.http2 if effective else False,
+        checksum=effective.checksum if effective else False,
+    )
+    return item.index, whole
+
+
+def _find_same(item: _Planned, cell: Cell, first: Mapping[object, Cell]) -> _Planned:
+    if item.effective is None:
+        return item
+    return replace(item, same_as=first.get(_sameness(item, cell)))
+
+
+def _drop_unneeded(steps: list[_Planned]) -> list[_Planned]:
+    """Keep a repeated transfer that a kept step builds on; drop steps that nothing is left for."""
+    kept = {item.index for item in steps if item.effective is not None and item.same_as is None}
+    for item in reversed(steps):
+        if item.index in kept and item.needs is not None:
+            kept.add(item.needs)
+    by_index = {item.index: item for item in steps}
+    return [replace(item, same_as=_stand_in(item, kept, by_index)) for item in steps]
+
+
+def _stand_in(item: _Planned, kept: set[int], steps: Mapping[int, _Planned]) -> Cell | None:
+    """The cell that stands for this step; None where the step is done."""
+    if item.index in kept:
+        return None
+    if item.effective is not None:
+        return item.same_as
+    return None if _is_kept(item, kept) else _first_same(item, steps)
+
+
+def _is_kept(item: _Planned, kept: set[int]) -> bool:
+    return item.needs in kept if item.needs is not None else bool(kept)
+
+
+def _first_same(item: _Planned, steps: Mapping[int, _Planned]) -> Cell | None:
+    if item.needs is not None:
+        return steps[item.needs].same_as
+    return next((other.same_as for other in steps.values() if other.same_as is not None), None)
+
+
+def _merged(item: _Planned, cell: Cell) -> Merged:
+    assert item.same_as is not None  # noqa: S101 - the caller's condition, for the type checker
+    reason = "the step it builds on is not repeated"
+    if item.requested is not None:
+        reason = tools.explain(
+            item.requested,
+            requested_transfer(item.same_as.knobs, item.step),
+            STEP_KINDS[item.step.kind].direction,
+            size_bytes=cell.knobs.size_bytes,
+            files=cell.knobs.files,
+        )
+        reason = reason or "the settings of the step are the same in both cells"
+    return Merged(
+        cell=cell.axes,
+        step=item.step.kind,
+        step_index=item.index,
+        same_as=item.same_as.axes,
+        reason=reason,
+    )
+
+
+# --- ids, order, time-outs -----------------------------------------------------------------------
+
+
+def _values(knobs: Knobs) -> dict[str, Any]:
+    """As `asdict`, whose deep copies would take most of the time of a large plan."""
+    return {name: getattr(knobs, name) for name in _KNOB_FIELDS}
+
+
+def _canonical_json(*values: object) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _step_id(trial_key: str, item: _Planned) -> str:
+    settings = _canonical_json(dict(item.step.settings))
+    return _digest(f"{trial_key}|{item.index}|{item.step.kind}|{settings}")
+
+
+def _depends_on(
+    item: _Planned, steps: tuple[_Planned, ...], ids: Mapping[int, str]
+) -> tuple[str, ...]:
+    needs = {step.index: step.needs for step in steps}
+    chain = []
+    at = item.needs
+    while at is not None and at in ids:
+        chain.append(ids[at])
+        at = needs.get(at)
+    return tuple(chain)
+
+
+def _order(spec: Spec, cells: tuple[Cell, ...]) -> list[tuple[int, bool, int]]:
+    """(repetition, warmup, cell's index) of every trial; warm-ups are first in every order."""
+    trials = [
+        (repetition, warmup, index)
+        for warmup, count in ((True, spec.warmup), (False, spec.repetitions))
+        for repetition in range(count)
+        for index in range(len(cells))
+    ]
+    if spec.order.kind == "declared":
+        return trials
+    keys = [_canonical_json(_values(cell.knobs)) for cell in cells]
+
+    def rank(trial: tuple[int, bool, int]) -> tuple[bool, int, str]:
+        repetition, warmup, index = trial
+        block = repetition if spec.order.kind == "random_blocks" else 0
+        draw = f"{spec.order.seed}|{repetition}|{warmup}|{keys[index]}"
+        return not warmup, block, hashlib.sha256(draw.encode()).hexdigest()
+
+    return sorted(trials, key=rank)
+
+
+def _timeout_s(spec: Spec, knobs: Knobs, step: Step) -> float:
+    """Declared for the step, else for the experiment, else derived from size and bandwidth."""
+    if step.kind == "pause":
+        return BASE_TIMEOUT_S + float(step.settings["duration_s"])
+    declared = step.settings.get("timeout_s", spec.timeout_s)
+    if declared is not None:
+        return float(declared)
+    megabits = knobs.size_bytes * knobs.files * 8 / 1e6
+    return round(BASE_TIMEOUT_S + 0.5 * knobs.files + megabits / _slowest_mbps(spec, step), 1)
+
+
+def _slowest_mbps(spec: Spec, step: Step) -> float:
+    """A rate below which a step is taken to hang: of the link, or of the disk for local steps."""
+    floors = {"up": spec.node.min_upload_mbps, "down": spec.node.min_download_mbps}
+    direction = STEP_KINDS[step.kind].direction
+    if direction == "none":
+        return DISK_FLOOR_MBPS
+    floor = None if spec.node.on_reject == "continue" else floors[direction]
+    return floor / 4 if floor else FLOOR_MBPS

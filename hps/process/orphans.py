@@ -1,0 +1,70 @@
+"""What a killed run has left on this machine where its guard process was killed with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from hps.process import guard
+
+# As `hps.process.temporary` makes it for `hps.run.environment`.
+_NAME = re.compile(r"hps-[a-z0-9_]{8}")
+_LOOK_S = 0.05
+# Beyond what a guard takes to end processes: it removes the folder after them.
+_GUARD_S = guard.GRACE_S + 2.0
+_KILL_S = 5.0
+
+
+def end(scratch: str, binary: str) -> bool:
+    """Wait until the guard of a killed run has cleaned up; do it in its place where it is dead.
+
+    `scratch` is the folder that the run told of. Ended are processes of `binary` that have a path
+    within it among their arguments, and so none of any other program. Returns whether there were
+    any, or the folder.
+    """
+    folder = Path(scratch)
+    if not _is_scratch(folder):
+        return False
+    ends_s = time.monotonic() + _GUARD_S
+    while folder.exists() and time.monotonic() < ends_s:
+        time.sleep(_LOOK_S)
+    if not folder.exists():
+        return False
+    left = [process for process in psutil.process_iter() if _is_of(process, folder, binary)]
+    for process in left:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            process.kill()
+    psutil.wait_procs(left, timeout=_KILL_S)
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def _is_scratch(folder: Path) -> bool:
+    """Whoever can write in the results' folder must not make us remove another one."""
+    if _NAME.fullmatch(folder.name) is None or folder.parent != Path(tempfile.gettempdir()):
+        return False
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    mode = stat.S_IMODE(found.st_mode)
+    return stat.S_ISDIR(found.st_mode) and mode == 0o700 and found.st_uid == os.getuid()
+
+
+def _is_of(process: psutil.Process, folder: Path, binary: str) -> bool:
+    try:
+        arguments = process.cmdline()
+        if not arguments or process.uids().real != os.getuid():
+            return False
+    except psutil.Error:
+        return False
+    ours = Path(arguments[0]).name == Path(binary).name
+    return ours and any(f"{folder}/" in argument for argument in arguments[1:])

@@ -1,0 +1,408 @@
+"""The only place that starts processes: each in its own group, with a time-out, and always ended.
+
+A measured process is waited for through its pidfd, so that its wall time is exact, and its TCP
+connections are counted from outside while it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
+from hps.process import guard
+
+# -------------------------------------------------------------------------------------------------
+# When a process ended: waiting for that through its pidfd.
+
+_STEP_S = 0.01
+
+
+class Child(Protocol):
+    """A process that this one has started: `subprocess.Popen` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it runs."""
+
+
+@contextlib.contextmanager
+def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
+    """A function that waits up to some seconds and says whether the process has ended."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        # Not Linux, a kernel before 5.3, or a sandbox that refuses: wait in short steps.
+        yield lambda seconds: _ended_within(process, seconds)
+        return
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            yield lambda seconds: _has_ended(process, selector, seconds)
+    finally:
+        os.close(descriptor)
+
+
+def _has_ended(process: Child, selector: selectors.BaseSelector, seconds: float) -> bool:
+    selector.select(seconds)
+    # Asked in any case: after a stop (SIGSTOP) `select` returns nothing, whatever has ended.
+    return process.poll() is not None
+
+
+def _ended_within(process: Child, seconds: float) -> bool:
+    ends_s = time.monotonic() + seconds
+    while process.poll() is None:
+        if time.monotonic() >= ends_s:
+            return False
+        time.sleep(_STEP_S)
+    return True
+
+
+# -------------------------------------------------------------------------------------------------
+# Standing still: a process that was stopped or frozen, or a machine that slept, moves nothing.
+#
+# Who waits in short steps sees it afterwards, by steps that took much longer than they were to.
+
+_STOPPED = frozenset("Tt")  # by a signal, by a debugger
+_CLOCKS = tuple(
+    getattr(time, name)
+    for name in ("CLOCK_MONOTONIC", "CLOCK_BOOTTIME", "CLOCK_REALTIME")
+    if hasattr(time, name)
+)
+
+
+def clocks() -> tuple[float, ...]:
+    """Seconds by each clock that shows another kind of sleep.
+
+    While a machine is suspended the first one stands. One that was paused or moved from outside
+    may see it by the time of day alone, which is set once it goes on.
+    """
+    return tuple(map(time.clock_gettime, _CLOCKS))
+
+
+@dataclass(slots=True)
+class Looks:
+    """Looks at a child, each due some time after the last one.
+
+    `late_s` is the longest time by which one came late, `stopped_s` for how long, in all, the
+    child was seen stopped.
+    """
+
+    pid: int
+    late_s: float = 0.0
+    stopped_s: float = 0.0
+    clocks: Callable[[], tuple[float, ...]] = clocks
+    proc: Path = Path("/proc")
+    _at: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._at = self.clocks()
+
+    def take(self, due_s: float) -> None:
+        """One more look, which was to be `due_s` after the last one."""
+        before, self._at = self._at, self.clocks()
+        passed_s = [now - then for then, now in zip(before, self._at, strict=True)]
+        self.late_s = max(self.late_s, *(passed - due_s for passed in passed_s))
+        self.stopped_s += passed_s[0] if self._is_stopped() else 0.0
+
+    def _is_stopped(self) -> bool:
+        try:
+            stat = (self.proc / str(self.pid) / "stat").read_text(errors="replace")
+        except OSError:
+            return False
+        return stat.rpartition(") ")[2][:1] in _STOPPED
+
+
+# -------------------------------------------------------------------------------------------------
+
+TERMINATE_GRACE_S = 3.0
+KILL_GRACE_S = 5.0
+_STOP_INTERVAL_S = 0.25
+# All that a Python which looks into no environment needs: where its own library is.
+_OF_PYTHON = ("LD_LIBRARY_PATH",)
+Ended = Literal["exit", "timeout", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A program's arguments and its whole environment, which may hold secrets and is not shown."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended. `duration_s` runs from before its start to its end.
+
+    `late_s`: so long this process stood still meanwhile, and saw nothing: not the end either, where
+    that came then. `stopped_s`: so long the process itself was seen stopped.
+    """
+
+    returncode: int
+    ended: Ended
+    started_at: datetime
+    duration_s: float
+    late_s: float = 0.0
+    stopped_s: float = 0.0
+
+
+class Stop(Protocol):
+    """Asked again and again while a process runs: should it be stopped now?"""
+
+    def is_set(self) -> bool:
+        """True once everything should come to an end."""
+
+
+class Sampler(Protocol):
+    """Looks at a running process from outside. The next look is due `interval_s` after this one."""
+
+    interval_s: float
+
+    def sample(self, pid: int) -> None:
+        """Take one look; must be quick, since it runs beside the measured work."""
+
+
+class Guard:
+    """The handle on the guard process: what to end and remove should this process die."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # targets are checked side by side
+        self._told: dict[tuple[str, int | str], None] = {}
+        self._start()
+
+    def tell(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
+        """Pass one line on. Raises `HpsError` where the guard is gone, and no other can be had."""
+        with self._lock:
+            self._told[word, value] = None
+            if word == "forget":
+                self._told = {one: None for one in self._told if one[1] != value}
+            try:
+                self._write([(word, value)])
+            except BrokenPipeError:  # it was killed: another one is told everything
+                self.close()
+                self._start()
+
+    def forget(self, pid: int) -> None:
+        """This process has ended; a guard that is gone has nothing to forget."""
+        with contextlib.suppress(HpsError):
+            self.tell("forget", pid)
+
+    def _start(self) -> None:
+        env = {name: os.environ[name] for name in _OF_PYTHON if name in os.environ}
+        command = Command(argv=(sys.executable, "-I", "-S", guard.__file__), env=env)
+        self._process = _spawn(command, subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE)
+        try:
+            self._write(self._told)
+        except BrokenPipeError as error:
+            raise GuardError("the guard process has ended", "was it killed by hand?") from error
+
+    def _write(self, told: Iterable[tuple[str, int | str]]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
+        lines = (json.dumps({word: value}).encode() + b"\n" for word, value in told)
+        self._process.stdin.write(b"".join(lines))
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Let the guard clean up what it was told of, and wait for it."""
+        assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=guard.GRACE_S + KILL_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(timeout=KILL_GRACE_S)
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def run(
+    command: Command,
+    *,
+    timeout_s: float,
+    guard_process: Guard,
+    stdout: Path | None = None,
+    stderr: Path | None = None,
+    stop: Stop | None = None,
+    sampler: Sampler | None = None,
+) -> Exit:
+    """Run to the end, or stop the whole group at the time-out or when `stop` is set.
+
+    Output goes to the files given, else nowhere: reading a pipe would cost the measured process.
+    Raises `HpsError` where it can't be started or a file can't be written.
+    """
+    with _output(stdout) as out, _output(stderr) as err:
+        started_at, start_s = datetime.now(UTC), time.monotonic()
+        process = _spawn(command, out, err)
+        try:
+            guard_process.tell("watch", process.pid)
+            looks = Looks(process.pid)
+            ended = _wait(process, looks, start_s + timeout_s, stop, sampler)
+            duration_s = time.monotonic() - start_s
+        finally:
+            end_group(process)
+            guard_process.forget(process.pid)
+    return Exit(
+        returncode=process.returncode,
+        ended=ended,
+        started_at=started_at,
+        duration_s=duration_s,
+        late_s=looks.late_s,
+        stopped_s=looks.stopped_s,
+    )
+
+
+@contextlib.contextmanager
+def serve(
+    command: Command,
+    *,
+    log: Path,
+    guard_process: Guard,
+    ready: Callable[[str], str | None],
+    timeout_s: float,
+) -> Iterator[str]:
+    """Keep a server running for the length of a `with` block.
+
+    `ready` reads the log so far and returns what the block is given, or None while not ready.
+    """
+    with _output(log) as err:
+        process = _spawn(command, subprocess.DEVNULL, err)
+        try:
+            guard_process.tell("watch", process.pid)
+            yield _until_ready(process, log, ready, timeout_s)
+        finally:
+            end_group(process)
+            guard_process.forget(process.pid)
+
+
+def capture(command: Command, *, timeout_s: float) -> tuple[int, str, str]:
+    """Run a short command: exit code, standard output, standard error (both as text).
+
+    Raises `HpsError` where it can't be started or takes longer than `timeout_s`.
+    """
+    process = _spawn(command, subprocess.PIPE, subprocess.PIPE)
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise HpsError(
+            f"{Path(command.argv[0]).name} {command.argv[1]} gave no answer in {timeout_s:g} s",
+            "is the endpoint reachable from here?",
+        ) from error
+    finally:
+        end_group(process)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Terminate, wait, kill: afterwards nothing of the process' group is left."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(timeout=TERMINATE_GRACE_S)
+    except subprocess.TimeoutExpired:
+        _signal_group(process, signal.SIGKILL)
+        process.wait(timeout=KILL_GRACE_S)
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _spawn(
+    command: Command, stdout: int, stderr: int, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command.argv,
+            env=command.env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise MissingProgramError(
+            f"cannot start {command.argv[0]}: {error.strerror}", "is it installed and executable?"
+        ) from error
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[int]:
+    try:
+        stream = Path(os.devnull if path is None else path).open("wb")  # noqa: SIM115 - see below
+    except OSError as error:
+        hint = "is the temporary folder (TMPDIR) still there, and has it space?"
+        raise MachineError(f"cannot write {path}: {error.strerror}", hint) from error
+    with stream:
+        yield stream.fileno()
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    looks: Looks,
+    deadline_s: float,
+    stop: Stop | None,
+    sampler: Sampler | None,
+) -> Ended:
+    sample_at_s = math.inf if sampler is None else time.monotonic() + sampler.interval_s
+    with exit_waiter(process) as wait:
+        while not wait(rest_s := _rest_s(deadline_s, sample_at_s)):
+            looks.take(rest_s)
+            now_s = time.monotonic()
+            if stop is not None and stop.is_set():
+                return "stopped"
+            if now_s >= deadline_s:
+                return "timeout"
+            if sampler is not None and now_s >= sample_at_s:
+                sampler.sample(process.pid)
+                sample_at_s = time.monotonic() + sampler.interval_s
+    looks.take(rest_s)
+    return "exit"
+
+
+def _rest_s(deadline_s: float, sample_at_s: float) -> float:
+    """Seconds until something is to be looked at: `stop` at least four times a second."""
+    return min(_STOP_INTERVAL_S, max(0.0, min(deadline_s, sample_at_s) - time.monotonic()))
+
+
+def _until_ready(
+    process: subprocess.Popen[bytes],
+    log: Path,
+    ready: Callable[[str], str | None],
+    timeout_s: float,
+) -> str:
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s and process.poll() is None:
+        answer = ready(log.read_text(errors="replace"))
+        if answer is not None:
+            return answer
+        time.sleep(0.01)
+    name = Path(str(process.args[0] if isinstance(process.args, tuple) else process.args)).name
+    state = f"ended with code {process.returncode}" if process.returncode is not None else "is slow"
+    last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+    raise HpsError(f"{name} was not ready within {timeout_s:g} s: it {state}", last[0][:300])

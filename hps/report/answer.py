@@ -1,0 +1,210 @@
+"""What a comparison says in sentences: answers, how sure they are, who was left out, provenance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from hps.catalog.prices import PRICES
+from hps.compare import words
+from hps.compare.comparison import CellSummary, Comparison, Findings, FleetNode, fault
+from hps.compare.gates import GIVEN, GateResult
+from hps.report import tables
+from hps.report.table import cell_name
+from hps.report.tables import heading
+from hps.report.values import percent_text, plural, value_text
+
+MOST_LISTED = 8
+_MOST_NAMED = 3
+
+
+def answers(findings: Findings) -> list[str]:
+    """A line for each panel and stratum, then what tells the strata apart."""
+    if not findings.comparisons:
+        return ["Nothing was found that could be compared."]
+    told = [f"{heading(one)}: {one.decision.text}" for one in findings.comparisons]
+    return [*cut(told, 2 * MOST_LISTED), *findings.sentences, *findings.notes]
+
+
+def gate_lines(gates: Sequence[GateResult]) -> list[str]:
+    """A line for each gate: what came of it, where, and the cell that is the worst."""
+    return [_gate(result) for result in gates]
+
+
+def _gate(result: GateResult) -> str:
+    worst = tables.worst(result)
+    source = "" if result.source == GIVEN else f" (of {result.source})"
+    shown = f"; the worst is {worst}" if worst else ""
+    return f"{tables.OUTCOMES[result.outcome]}  {result.gate}{source}: {result.reason}{shown}"
+
+
+def certainty(findings: Findings) -> list[str]:
+    """What counts as a difference, and how often one was found, panel by panel."""
+    if not findings.comparisons:
+        return []
+    told = [line for one in findings.comparisons for line in _certainty(one)]
+    return [_rule(findings), *_in_common(findings.comparisons), *cut(told, 3 * MOST_LISTED)]
+
+
+def left_out(findings: Findings) -> list[str]:
+    """Rejected nodes, runs that never began, what was not ok, files that could not be read."""
+    return [
+        *_rejected(findings.rejected),
+        *cut([words.never_began(one) for one in findings.never_began], MOST_LISTED),
+        *_by_reason(tables.main(findings)),
+        *cut(list(_failures(findings.comparisons)), MOST_LISTED),
+        *_skipped(findings),
+    ]
+
+
+def provenance(findings: Findings) -> list[str]:
+    """Two lines: what was measured where and when, and with what."""
+    known = findings.provenance
+    days = " to ".join(dict.fromkeys(at[:10] for at in (known.first_at, known.last_at) if at))
+    counted = f"{plural(known.results, 'result')} of {plural(known.runs, 'run')}"
+    first = f"{counted} on {plural(known.nodes, 'node')}" + (f", {days}" if days else "")
+    named = (
+        ("experiment", known.experiments),
+        ("spec", tuple(digest[:12] for digest in known.specs)),
+        ("from", known.sources),
+    )
+    tools = (("hps", known.hps_versions), ("tool", known.tools), ("prices", _prices(findings)))
+    return [_joined([first], named), _joined([], tools)]
+
+
+def provider(comparison: Comparison) -> str:
+    """The storage provider of a comparison; empty where it is unknown, or there are several."""
+    return comparison.provider or value_text(comparison.shared.get("provider"))
+
+
+def cut(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines, and how many more there are."""
+    if len(lines) <= most:
+        return list(lines)
+    return [*lines[:most], f"… and {len(lines) - most:,} more"]
+
+
+def named(names: Sequence[str], most: int = _MOST_NAMED) -> str:
+    """`a, b, c and 4 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _rule(findings: Findings) -> str:
+    rule = findings.rule
+    units = dict.fromkeys(one.unit for one in findings.comparisons)
+    level = next((level for one in findings.comparisons for level in _levels(one)), 1 - rule.alpha)
+    sampled = " or ".join("the node" if unit == "node" else "the repetition" for unit in units)
+    return (
+        f"The unit of sampling is {sampled}; intervals hold at {percent_text(level)}. A difference "
+        f"is real where p, corrected for all pairs of a panel, is below {rule.alpha:g}, and "
+        f"matters from {percent_text(rule.min_effect)} on."
+    )
+
+
+def _in_common(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What was the same for everything that was compared."""
+    first, *rest = (one.shared for one in comparisons)
+    same = {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in rest)
+    }
+    if same:
+        yield f"The same for all: {cell_name(same)}."
+
+
+def _levels(comparison: Comparison) -> Iterator[float]:
+    for cell in comparison.cells:
+        if cell.interval is not None:
+            yield cell.interval.level
+
+
+def _certainty(comparison: Comparison) -> Iterator[str]:
+    verdicts = Counter(pair.verdict for pair in comparison.pairs)
+    differ = verdicts["faster"] + verdicts["slower"]
+    counts = (
+        f"{plural(len(comparison.pairs), 'pair')}: different {differ:,}, "
+        f"alike {verdicts['alike']:,}, inconclusive {verdicts['inconclusive']:,}"
+    )
+    units = plural(comparison.units, comparison.unit)
+    yield f"{heading(comparison)}: {units}; {counts}"
+    reasons = Counter(pair.reason for pair in comparison.pairs if pair.test == "none")
+    for reason, count in reasons.most_common(_MOST_NAMED):
+        yield f"{heading(comparison)}: {plural(count, 'pair')} without a test: {reason}"
+    yield from (f"{heading(comparison)}: {note}" for note in comparison.notes)
+
+
+def _rejected(nodes: Sequence[FleetNode]) -> Iterator[str]:
+    if not nodes:
+        return
+    reasons = Counter(reason for node in nodes for reason in _why_rejected(node))
+    told = ", ".join(f"{count:,} by {reason}" for reason, count in reasons.most_common(MOST_LISTED))
+    yield f"{plural(len(nodes), 'node')} rejected{f': {told}' if told else ''}"
+    yield from cut([f"{_id(node)}: {'; '.join(node.reasons)}" for node in nodes], MOST_LISTED)
+
+
+def _id(node: FleetNode) -> str:
+    return f"  {node.machine_id}" + (f" ({node.country})" if node.country else "")
+
+
+def _why_rejected(node: FleetNode) -> Iterable[str]:
+    """Its code; else the checks that it did not pass, whose values differ from node to node."""
+    if node.code:
+        return (fault(node.code, node.owner),)
+    failed = [str(check.get("name")) for check in node.checks if check.get("outcome") != "pass"]
+    return failed or ("no check that is known",)
+
+
+def _by_reason(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    known = tables.reasons(comparisons)
+    if known:
+        total = plural(sum(one.count for one in known), "operation")
+        yield f"{total} not ok, by reason: {words.reasons(known)}"
+
+
+def _failures(comparisons: Iterable[Comparison]) -> list[str]:
+    found = [
+        (cell.failure_rate or 0.0, f"{heading(one)}, {cell_name(cell.key)}: {_failure(cell)}")
+        for one in comparisons
+        for cell in one.cells
+        if any(count for status, count in cell.statuses.items() if status != "ok")
+    ]
+    return [text for _, text in sorted(found, key=lambda item: -item[0])]
+
+
+def _failure(cell: CellSummary) -> str:
+    statuses = {status: count for status, count in cell.statuses.items() if count}
+    bad = ", ".join(f"{count:,} {status}" for status, count in statuses.items() if status != "ok")
+    said = f"{bad} of {sum(statuses.values()):,}"
+    if cell.reasons:
+        said += f" ({words.reasons(cell.reasons)})"
+    if cell.failure_rate is None:
+        return said
+    interval = cell.failure_interval
+    between = f" [{percent_text(interval.low)}, {percent_text(interval.high)}]" if interval else ""
+    return f"{said}; {percent_text(cell.failure_rate)}{between} fail"
+
+
+def _skipped(findings: Findings) -> Iterator[str]:
+    skipped = findings.provenance.skipped_files
+    if skipped:
+        yield f"passed over in {plural(len(skipped), 'file')}"
+        yield from cut([f"  {path}: {why}" for path, why in skipped.items()], MOST_LISTED)
+
+
+def _prices(findings: Findings) -> tuple[str, ...]:
+    """The price lists that dollars were counted by, each with its date."""
+    priced = [
+        one
+        for one in findings.comparisons
+        if any(cell.dollars_per_gb is not None for cell in one.cells)
+    ]
+    used = dict.fromkeys(provider(one) for one in priced)
+    lists = [PRICES.get(name) for name in (used if all(used) else PRICES)]
+    known = [one for one in lists if one is not None] if priced else []
+    return tuple(f"{one.title} of {one.as_of}" for one in known)
+
+
+def _joined(parts: list[str], lists: Iterable[tuple[str, Sequence[str]]]) -> str:
+    return "; ".join([*parts, *(f"{word} {named(names)}" for word, names in lists if names)])

@@ -1,0 +1,102 @@
+"""A comparison as CSV: one line per cell and panel. The header depends on `--by` alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from hps.compare.comparison import CellSummary, Comparison, Findings, Interval, Key
+from hps.report.answer import provider
+from hps.report.values import value_text
+
+STATUSES = ("ok", "failed", "invalid", "timeout", "skipped", "interrupted")
+_PANEL = ("title", "stratum", "step", "direction", "provider", "shared", "unit", "decision")
+_CELL = (
+    *("units", *STATUSES),
+    *("min_mbps", "p10_mbps", "median_mbps", "median_low_mbps", "median_high_mbps"),
+    *("p90_mbps", "max_mbps", "first_done_s", "p50_duration_s", "last_done_s"),
+    *("failure_rate", "failure_rate_low", "failure_rate_high"),
+    *("requests_per_gb", "dollars_per_gb", "is_answer", "same_as"),
+)
+
+
+def columns(by: Sequence[str]) -> tuple[str, ...]:
+    """The header: the panel, the cell in numbers, then `cell.<name>` for each name of `--by`."""
+    return (*_PANEL, *_CELL, *(f"cell.{name}" for name in by))
+
+
+def render(findings: Findings) -> str:
+    """A header and a line for every cell; lines end as RFC 4180 wants."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(columns(findings.by))
+    for comparison in findings.comparisons:
+        for cell in comparison.cells:
+            writer.writerow(_row(comparison, cell, findings.by))
+    return out.getvalue()
+
+
+def _row(comparison: Comparison, cell: CellSummary, by: Sequence[str]) -> list[object]:
+    return [
+        *(comparison.title, comparison.stratum, comparison.step, comparison.direction),
+        *(provider(comparison), _words(comparison.shared), comparison.unit),
+        comparison.decision.kind,
+        cell.units,
+        *(cell.ok if status == "ok" else cell.statuses.get(status, 0) for status in STATUSES),
+        *(cell.min_mbps, cell.p10_mbps, cell.median_mbps, *_bounds(cell.interval)),
+        *(cell.p90_mbps, cell.max_mbps),
+        *(cell.first_done_s, cell.p50_duration_s, cell.last_done_s),
+        *(cell.failure_rate, *_bounds(cell.failure_interval)),
+        *(cell.requests_per_gb, cell.dollars_per_gb),
+        value_text(cell.key == comparison.decision.cell),
+        _words(cell.same_as or {}),
+        *(value_text(cell.key.get(name)) for name in by),
+    ]
+
+
+def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval.low, interval.high)
+
+
+def _words(key: Key) -> str:
+    """`size=200MiB files=1`."""
+    return " ".join(f"{name}={value_text(value)}" for name, value in key.items())
+
+
+# -------------------------------------------------------------------------------------------------
+# Results as CSV: one line per operation, nested fields as `cell.chunk_size`.
+
+
+def render_records(records: Iterable[Mapping[str, object]]) -> str:
+    """A header, and a line for every record of `kind: result`; lines end as RFC 4180 wants.
+
+    It goes through the records twice and keeps none.
+    """
+    out = io.StringIO()
+    columns = _columns(_flat(records))
+    writer = csv.DictWriter(out, fieldnames=columns, restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(_flat(records))
+    return out.getvalue()
+
+
+def _flat(records: Iterable[Mapping[str, object]]) -> Iterator[dict[str, object]]:
+    return (_flatten(record) for record in records if record["kind"] == "result")
+
+
+def _columns(flat: Iterable[Mapping[str, object]]) -> list[str]:
+    """Every field, but for those that are null here and have fields of their own there."""
+    columns = dict.fromkeys(column for record in flat for column in record)
+    parents = {column.rpartition(".")[0] for column in columns}
+    return [column for column in columns if column not in parents]
+
+
+def _flatten(record: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if not isinstance(value, bool) else str(value).lower()
+    return flat

@@ -1,0 +1,105 @@
+"""A comparison in GitHub's Markdown, for pull requests: gates first, the rest folded away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from hps.compare.comparison import Findings
+from hps.compare.gates import GateResult
+from hps.report import answer as words
+from hps.report import tables
+from hps.report.tables import Table
+from hps.report.values import clean
+
+# GitHub cuts a summary of more than 1 MiB, and refuses a comment of more than 65,536 characters.
+MOST_TABLES = 8
+# What Markdown and HTML give a meaning to, in or outside of a table.
+_MARKUP = re.compile(r"[\\`*_\[\]|~$]")
+_LINKING = re.compile(r"[@#]|:(?=//)|www(?=\.)", re.IGNORECASE)
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
+    """Gates with their outcome, the answers and the tables; in `<details>` what backs them."""
+    parts = [f"## {_title(gates)}"]
+    if gates:
+        parts.append(_table(tables.gates(gates)))
+    parts += ["### Answer", _listed(words.answers(findings))]
+    parts += _tables(findings)
+    parts += _details("How sure", [_listed(words.certainty(findings))])
+    parts += _details("Pairs", _pairs(findings))
+    parts += _details("Left out", [_listed(words.left_out(findings))])
+    parts += _details("Where the numbers come from", [_listed(words.provenance(findings))])
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no mention of anybody."""
+    plain = _MARKUP.sub(lambda match: f"\\{match[0]}", clean(text))
+    safe = "".join(_HTML.get(one, one) for one in plain)
+    # Whoever follows an "@" would be told of it; "#1" and addresses would become links.
+    return _LINKING.sub(lambda match: f"{match[0]}\u200b", safe)
+
+
+def _title(gates: Sequence[GateResult]) -> str:
+    if not gates:
+        return "hps compare"
+    outcomes = [result.outcome for result in gates]
+    counts = [f"{outcomes.count(kind)} {said}" for kind, said in _SAID if kind in outcomes]
+    return f"hps compare: {', '.join(counts)}"
+
+
+_SAID = (
+    ("fail", "failed"),
+    ("no data", "without data"),
+    ("inconclusive", "inconclusive"),
+    ("pass", "passed"),
+)
+
+
+def _tables(findings: Findings) -> Iterator[str]:
+    shown = findings.comparisons[:MOST_TABLES]
+    drawn = list(tables.changes(findings)[:MOST_TABLES])
+    drawn += [tables.cells(comparison, findings.by) for comparison in shown]
+    for table in drawn:
+        yield f"**{escaped(table.title)}**\n\n{_table(table)}"
+    more = len(findings.comparisons) - len(shown)
+    if more:
+        yield f"… and the tables of {more:,} more"
+    if shown:
+        yield f"<sub>{escaped(tables.LEGEND)}</sub>"
+
+
+def _pairs(findings: Findings) -> list[str]:
+    found = (tables.pairs(comparison) for comparison in findings.comparisons[:MOST_TABLES])
+    return [f"**{escaped(table.title)}**\n\n{_table(table)}" for table in found if table]
+
+
+def _table(table: Table) -> str:
+    columns = len(table.columns)
+    drawn = tabulate(
+        [[escaped(value) for value in row] for row in table.rows],
+        headers=[escaped(name) for name in table.columns],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if column < table.left else "right" for column in range(columns)],
+    )
+    more = [f"… and {table.more:,} more"] if table.more else []
+    return "\n\n".join([drawn, *more, *(escaped(note) for note in table.notes)])
+
+
+def _listed(lines: Sequence[str]) -> str:
+    """A list; lines that begin with blanks belong to the one above."""
+    return "\n".join(
+        f"{'  ' if line.startswith(' ') else ''}- {escaped(line.strip())}" for line in lines if line
+    )
+
+
+def _details(title: str, parts: Sequence[str]) -> Iterator[str]:
+    """GitHub reads Markdown inside of `<details>` only after an empty line."""
+    inner = "\n\n".join(part for part in parts if part)
+    if inner:
+        yield f"<details><summary>{title}</summary>\n\n{inner}\n\n</details>"

@@ -1,0 +1,85 @@
+"""A comparison as text: the answer, how sure it is, the tables, who was left out, provenance."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate, tabulate_formats
+
+from hps.compare.comparison import Findings
+from hps.compare.gates import GateResult
+from hps.report import answer as words
+from hps.report import tables
+from hps.report.tables import Table
+from hps.report.values import clean
+
+# Every format that tables can be printed in.
+TABLE_FORMATS: tuple[str, ...] = tuple(tabulate_formats)
+WIDTH = 100
+_HARD_SPACE = "\xa0"
+MOST_TABLES = 12
+
+
+def render(
+    findings: Findings, gates: Sequence[GateResult] = (), *, table_format: str = "simple"
+) -> str:
+    """Several paragraphs and tables; `table_format` is one of tabulate's."""
+    parts = [_section("Answer", words.answers(findings))]
+    parts.append(_section("Gates", words.gate_lines(gates)))
+    parts.append(_section("How sure", words.certainty(findings)))
+    if findings.comparisons:
+        parts.append(_wrapped(tables.LEGEND, ""))
+    parts += _tables(findings, table_format)
+    parts.append(_section("Left out", words.left_out(findings)))
+    parts.append("\n".join(_wrapped(line, "  ") for line in words.provenance(findings) if line))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([title, *(_wrapped(line, "    ", "  ") for line in lines)]) if lines else ""
+
+
+def _tables(findings: Findings, table_format: str) -> Iterator[str]:
+    shown = findings.comparisons[:MOST_TABLES]
+    for table in tables.changes(findings)[:MOST_TABLES]:
+        yield _titled(table, table_format)
+    for comparison in shown:
+        yield _titled(tables.cells(comparison, findings.by), table_format)
+        pairs = tables.pairs(comparison)
+        if pairs is not None:
+            yield _titled(pairs, table_format)
+    more = len(findings.comparisons) - len(shown)
+    if more:
+        yield f"… and the tables of {more:,} more (--format json has them all)"
+
+
+def _titled(table: Table, table_format: str) -> str:
+    return f"{clean(table.title)}\n{_table(table, table_format)}"
+
+
+def _table(table: Table, table_format: str) -> str:
+    drawn = tabulate(
+        [[clean(value) for value in row] for row in table.rows],
+        headers=table.columns,
+        tablefmt=table_format,
+        disable_numparse=True,
+        colalign=[
+            "left" if column < table.left else "right" for column in range(len(table.columns))
+        ],
+    )
+    more = [f"… and {table.more:,} more"] if table.more else []
+    return "\n".join([drawn, *more, *(_wrapped(note, "  ") for note in table.notes)])
+
+
+def _wrapped(line: str, further: str, first: str = "") -> str:
+    """A line that begins with blanks keeps them: it belongs to the one above."""
+    own = line[: len(line) - len(line.lstrip(" "))]
+    return textwrap.fill(
+        clean(line.strip()).replace(" %", f"{_HARD_SPACE}%"),
+        width=WIDTH,
+        initial_indent=first + own,
+        subsequent_indent=further + own,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).replace(_HARD_SPACE, " ")

@@ -1,0 +1,1 @@
+"""Stored results, on disk and in buckets: written, read, indexed, pulled and queried."""

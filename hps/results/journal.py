@@ -1,0 +1,333 @@
+"""The local journal: one JSON object a line, on the disk before the next operation starts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import get_args
+
+from hps.errors import NotStoredError
+from hps.model import Status
+from hps.results.lock import is_at
+from hps.results.record import Record
+from hps.run_folder import is_run_id
+
+# -------------------------------------------------------------------------------------------------
+# Stored lines as they are read back: those that `hps` may have written, and a word on the others.
+#
+# A journal may come from a bucket or a folder that others can write to. Every field that is used
+# later has its type, so that whoever uses it need not ask.
+
+_DEEPEST = 12
+_LARGEST = 2.0**63
+_SHOWN = 3
+# Writers escape no text; what they do escape may be half a character, which can't be written.
+_ESCAPE = b"\\u"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """The good lines of a file, and why others are none, by their number."""
+
+    records: tuple[Record, ...]
+    bad: Mapping[int, str]
+
+    @property
+    def remark(self) -> str:
+        """What was passed over; empty: nothing."""
+        return remark(self.bad)
+
+
+def remark(bad: Mapping[int, str]) -> str:
+    """Why lines were passed over, by their number; empty: none was."""
+    told = [f"line {number} {why}" for number, why in list(bad.items())[:_SHOWN]]
+    more = len(bad) - _SHOWN
+    return "; ".join([*told, f"and {more} more"] if more > 0 else told)
+
+
+def read(path: Path) -> Lines:
+    """The lines of a journal; a last one that a kill cut off is passed over. Raises `OSError`."""
+    bad: dict[int, str] = {}
+    return Lines(records=tuple(each(path, bad)), bad=bad)
+
+
+def each(path: Path, bad: dict[int, str] | None = None) -> Iterator[Record]:
+    """The same, a line at a time; why others are none is put into `bad`, by their number."""
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.endswith(b"\n"):
+                    return
+                record = parsed(line)
+                if not isinstance(record, str):
+                    yield record
+                elif bad is not None:
+                    bad[number] = record
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a read that fails does not say of what
+        raise
+
+
+def parsed(line: bytes) -> Record | str:
+    """The line of a journal; or why it is none."""
+    try:
+        record = json.loads(line)
+        if _ESCAPE in line:
+            json.dumps(record, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return "is not JSON"
+    return record if not (why := why_bad(record)) and isinstance(record, dict) else why
+
+
+def why_bad(record: object) -> str:
+    """Why this is no line of ours; empty: it is one."""
+    if not isinstance(record, dict):
+        return "is not a JSON object"
+    fields = _FIELDS.get(str(record.get("kind")))
+    if fields is None:
+        return "is neither a run nor a result"
+    # What no other field is used for is not looked into, but has to be written again.
+    if not _is_plain(record, _DEEPEST):
+        return "holds what no result does"
+    for name, fits in fields.items():
+        if name not in record:
+            return f"lacks {name}"
+        if not fits(record[name]):
+            return f"has no {name} that can be"
+    known = {name: fits for name, fits in _WHERE_KNOWN.items() if name in record}
+    wrong = (name for name, fits in known.items() if not fits(record[name]))
+    return next((f"has no {name} that can be" for name in wrong), "")
+
+
+def _is_plain(value: object, deepest: int) -> bool:
+    """No deeper than any line is, and no number that is none."""
+    if isinstance(value, float | int):
+        return -_LARGEST < value < _LARGEST
+    if isinstance(value, dict | list):
+        below = value.values() if isinstance(value, dict) else value
+        return deepest > 0 and all(_is_plain(one, deepest - 1) for one in below)
+    return True
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _number(value: object) -> bool:
+    return type(value) in {int, float}
+
+
+def _number_or_none(value: object) -> bool:
+    return value is None or _number(value)
+
+
+def _mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _mapping_or_none(value: object) -> bool:
+    return value is None or _mapping(value)
+
+
+def _cell(value: object) -> bool:
+    return isinstance(value, dict) and all(type(v) in {str, int, bool} for v in value.values())
+
+
+def _merged(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict)
+        and _cell(one.get("cell"))
+        and _cell(one.get("same_as"))
+        and _count(one.get("step_index"))
+        and _text(one.get("step"))
+        and _text(one.get("reason"))
+        for one in value
+    )
+
+
+def _cells(value: object) -> bool:
+    return isinstance(value, list) and all(map(_cell, value))
+
+
+def _targets(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_mapping, value.values()))
+
+
+_Fits = Mapping[str, Callable[[object], bool]]
+_OF_ALL: _Fits = {
+    "run_id": lambda value: isinstance(value, str) and is_run_id(value),
+    **dict.fromkeys(("machine_id", "experiment", "spec_sha256", "started_at"), _text),
+}
+_OF_A_RESULT: _Fits = {
+    **dict.fromkeys(("operation_id", "step", "reason"), _text),
+    **dict.fromkeys(("step_index", "repetition", "retries"), _count),
+    "warmup": lambda value: isinstance(value, bool),
+    "status": lambda value: value in get_args(Status),
+    "cell": _cell,
+    "duration_s": _number,
+    "throughput_mbps": _number_or_none,
+    "effective": _mapping_or_none,
+    "observed": _mapping_or_none,
+}
+_FIELDS: Mapping[str, _Fits] = {
+    "run": _OF_ALL,
+    "resume": _OF_ALL,
+    "result": {**_OF_ALL, **_OF_A_RESULT},
+}
+# A run that never began lacks these.
+_WHERE_KNOWN: _Fits = {
+    "operations": _count,
+    "cells": _cells,
+    "merged": _merged,
+    "targets": _targets,
+    "verdict": _mapping,
+}
+
+
+# -------------------------------------------------------------------------------------------------
+
+# A journal that is not yet whole, beside its place.
+PUT_BACK = ".restored"
+_BLOCK_BYTES = 64 * 1024
+_TOLD_APART_BY = ("operation_id", "status")
+
+
+class Journal:
+    """An append-only file. Each line is written whole, flushed and synced.
+
+    A last line that a kill cut off is taken away; a file that stays empty, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = _opened(path)
+            _cut_torn_line(self._descriptor)
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {path}: {error.strerror}",
+                "name a folder that can be written with --output",
+            ) from error
+
+    def append(self, record: Mapping[str, object]) -> None:
+        """Store one record for good. Raises `NotStoredError`, for example on a full disk."""
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {self.path}: {error.strerror}", "is the disk full?"
+            ) from error
+
+    def keep(self) -> bool:
+        """Put the file back where somebody has moved or removed it, and go on there.
+
+        True where that was needed. Raises `NotStoredError`.
+        """
+        try:
+            if is_at(self._descriptor, self.path):
+                return False
+            new = _opened(self.path.with_suffix(PUT_BACK))
+            _copy(self._descriptor, new)
+            self.path.with_suffix(PUT_BACK).replace(self.path)
+        except OSError as error:
+            raise NotStoredError(
+                f"{self.path} was removed, and can't be put back: {error.strerror}",
+                "leave the folder of results alone while a run is at work",
+            ) from error
+        os.close(self._descriptor)
+        self._descriptor = new
+        return True
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        found = os.fstat(self._descriptor)
+        os.close(self._descriptor)
+        if found.st_size == 0 and stat.S_ISREG(found.st_mode):  # and no device
+            with contextlib.suppress(OSError):  # a disk that has become read-only keeps it
+                self.path.unlink()
+
+
+def _opened(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def _copy(source: int, sink: int) -> None:
+    """All of one file in place of the other; on the disk when this returns."""
+    os.ftruncate(sink, 0)
+    copied_bytes = 0
+    while block := os.pread(source, _BLOCK_BYTES, copied_bytes):
+        copied_bytes += os.write(sink, block)
+    os.fsync(sink)
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    size_bytes = os.fstat(descriptor).st_size
+    whole_bytes = size_bytes
+    while whole_bytes:
+        start = max(0, whole_bytes - _BLOCK_BYTES)
+        found = os.pread(descriptor, whole_bytes - start, start).rfind(b"\n")
+        whole_bytes = start + found + 1
+        if found >= 0:
+            break
+    if whole_bytes != size_bytes:
+        os.ftruncate(descriptor, whole_bytes)
+
+
+def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The records of one run with a single result per operation, in the order they came in.
+
+    The last one counts, but `interrupted` never replaces what came to an end.
+    """
+    kept: dict[object, Mapping[str, object]] = {}
+    for number, record in enumerate(records):
+        operation_id = record.get("operation_id")
+        key = operation_id if isinstance(operation_id, str) else number
+        before = kept.get(key, record).get("status")
+        if record.get("status") == "interrupted" != before:
+            continue
+        kept.pop(key, None)
+        kept[key] = record
+    return list(kept.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The `settled` records of a journal, read from the disk each time: never all at once."""
+
+    path: Path
+    kept: frozenset[object]
+
+    def __iter__(self) -> Iterator[Mapping[str, object]]:
+        return (record for number, record in enumerate(each(self.path)) if number in self.kept)
+
+
+def read_settled(path: Path) -> Settled:
+    """Lines that are none of ours are passed over. Raises `OSError`, now or later."""
+    names = ({name: record.get(name) for name in _TOLD_APART_BY} for record in each(path))
+    kept = frozenset(record["number"] for record in settled(_numbered(names)))
+    return Settled(path=path, kept=kept)
+
+
+def _numbered(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
+    return ({**record, "number": number} for number, record in enumerate(records))

@@ -1,0 +1,151 @@
+"""One run at a time in a folder; what a killed one was doing is told to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from hps.errors import HpsError, NotStoredError
+
+NAME = ".lock"
+# One page: a kill in the middle of a write leaves the old text or the new one.
+MOST_BYTES = 4096
+
+
+class RunLock:
+    """A lock on a folder, held by this process until the end of a `with` block.
+
+    `before` is what the last holder had told when it was killed; empty where it ended in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = _opened(self.path)
+            while not is_at(self._descriptor, self.path):  # its last holder has just removed it
+                os.close(self._descriptor)
+                self._descriptor = _opened(self.path)
+            self.before: Mapping[str, object] = told(os.pread(self._descriptor, MOST_BYTES, 0))
+        except BlockingIOError:
+            raise HpsError(
+                f"another run works in {folder}: {_holder(self.path)}",
+                "wait for its end, or that of `hps clean`; or name another folder with --output",
+            ) from None
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {folder}: {error.strerror}",
+                "name a folder that can be written with --output",
+            ) from error
+
+    def tell(self, **fields: object) -> None:
+        """Put down what goes on; it outlives this process, but not the machine.
+
+        One write of always the same length. Where all is too much, the last fields are left out.
+        Raises `NotStoredError`, for example on a full disk.
+        """
+        told_fields = {"pid": os.getpid(), **fields}
+        while len(text := json.dumps(told_fields).encode()) > MOST_BYTES:
+            told_fields.popitem()
+        try:
+            os.pwrite(self._descriptor, text.ljust(MOST_BYTES), 0)
+        except OSError as error:
+            raise NotStoredError(
+                f"cannot write results to {self.path.parent}: {error.strerror}",
+                "is the disk full?",
+            ) from error
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # On a disk that has become read-only it stays: whoever comes next takes it over.
+        with contextlib.suppress(OSError):
+            if is_at(self._descriptor, self.path):  # and not another's, where this was removed
+                self.path.unlink()
+        os.close(self._descriptor)
+
+
+def _opened(path: Path) -> int:
+    """The locked file. Raises `BlockingIOError` where another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """False where the file was removed after it was opened: a lock on it keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def told(text: bytes) -> dict[str, object]:
+    """What a lock's holder has put down; nothing where that is empty, or no JSON object."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}  # empty, or cut off in the middle of a word
+    return found if isinstance(found, dict) else {}
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = told(path.read_bytes())
+    except OSError:
+        holder = {}  # it has just ended
+    return f"process {holder.get('pid', 'unknown')}, run {holder.get('run_id', 'not begun')}"
+
+
+# -------------------------------------------------------------------------------------------------
+# Is a run at work on this machine? Told by a name that the kernel forgets with its process.
+#
+# A name in the abstract namespace of Unix sockets is no file, and so nothing is left by a kill; all
+# processes of a network namespace see it. See unix(7), "abstract".
+
+
+@contextlib.contextmanager
+def announced(run_id: str) -> Iterator[None]:
+    """For the length of a `with` block, `is_alive` is true of this run.
+
+    Raises `HpsError` where it is so already: two that go on with one run would store it twice.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
+        try:
+            name.bind(_name(run_id))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                hint = "wait for its end, or begin a new run with --fresh"
+                raise HpsError(f"run {run_id} is at work on this machine", hint) from None
+            # A system without such names, or that gives out none, goes without.
+        yield
+
+
+def is_alive(run_id: str) -> bool:
+    """True while a process of this machine is within `told` for the run.
+
+    It looks without taking the name, which a run that begins at that moment needs.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as looks:
+        return looks.connect_ex(_name(run_id)) == 0
+
+
+def _name(run_id: str) -> str:
+    return f"\0hps-run-{run_id}"

@@ -1,0 +1,318 @@
+"""The loop of a run: prepare, do each operation, store its result, clean up.
+
+    for each operation: perform, store; after each trial: clean up
+
+What a failed operation leaves for others to do is decided here: the steps that depend on it are
+`skipped`, and the rest of the sweep goes on. A download whose bytes a later `verify` finds to be
+others is stored again, as `failed`: of two results of an operation the last one counts. What the
+last trial leaves in a bucket is removed by the caller, who first sends the results.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hps.catalog.failures import Failure, failure, of_system
+from hps.data.limit import LimitError
+from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
+from hps.model import Measurement, Operation, Status
+from hps.node import starvation
+from hps.results.record import Record, RunIdentity, result_record, utc_text
+from hps.run.resume import Task
+from hps.steps import STEPS, StepContext
+from hps.targets import cleanup
+from hps.targets.link import Link
+
+_CLEAN_TIMEOUT_S = 30.0
+_CLEAN_FILE_S = 0.05
+_FULL_BYTES = 64 * 1024
+# After these there is nothing that a later step of the trial could work on.
+_BLOCKING: frozenset[Status] = frozenset({"failed", "timeout", "skipped", "interrupted"})
+_DOUBTFUL: frozenset[Status] = frozenset({"failed", "invalid", "timeout"})
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many operations ended how, and whether something may be left of them in a bucket.
+
+    `given_up` is the mistake of the experiment for which the rest was left.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    left_behind: bool = False
+    given_up: Failure | None = None
+
+    def add(self, status: str) -> None:
+        """Count one more."""
+        self.counts[status] = self.counts.get(status, 0) + 1
+
+    @property
+    def all_ok(self) -> bool:
+        """True where nothing failed; nothing at all is no success either."""
+        return {status for status, count in self.counts.items() if count} == {"ok"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the caller wants to hear of: each result as it is stored, and each start.
+
+    After `most_equal_failures` in a row with one mistake of the experiment the rest is left; with
+    0 it never is.
+    """
+
+    store: Callable[[Record], None]
+    started: Callable[[Operation], None]
+    event: Callable[..., object]
+    most_equal_failures: int = 0
+
+
+def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
+    """Do every task, in order, until all is done or the run is stopped. Raises `MachineError`."""
+    tally = Tally()
+    trial = _Trial(context=context, event=hooks.event, scratch=context.scratch.stat())
+    equal = _EqualFailures(most=hooks.most_equal_failures)
+    for task in tasks:
+        if context.stop.is_set():
+            break
+        operation = task.operation
+        if tally.given_up is not None:
+            _leave(task, tally, identity, hooks)
+            continue
+        trial.enter(operation)
+        if not task.recorded:
+            ended = trial.perform(operation)
+            _say_prepared(operation, ended, hooks)
+            continue
+        hooks.started(operation)
+        measurement = trial.perform(operation)
+        for disproved, was, now in trial.disproved(operation, measurement):
+            # First: a run that is killed in between verifies once more.
+            tally.counts[was] -= 1
+            tally.add(now.status)
+            hooks.store(result_record(identity, disproved, now))
+        tally.add(measurement.status)
+        hooks.store(result_record(identity, operation, measurement))
+        trial.recorded(operation, measurement)
+        tally.given_up = equal.give_up(measurement)
+    tally.left_behind = trial.left_behind
+    return tally
+
+
+@dataclass(slots=True, kw_only=True)
+class _EqualFailures:
+    """Operations in a row that failed with one mistake: what comes after would fail the same way.
+
+    What was not tried, or has nothing to do with a target, tells nothing. What a server refuses of
+    one request, such as parts that are too small, is that of a cell, and others may do.
+    """
+
+    most: int
+    count: int = 0
+    code: str = ""
+
+    def give_up(self, measurement: Measurement) -> Failure | None:
+        """Why the rest is not to be tried, once there were enough."""
+        why = measurement.failure
+        if measurement.status == "skipped" or measurement.command is None:
+            return None
+        of_all = why is not None and why.is_of_the_experiment and why.code not in _OF_A_CELL
+        if measurement.status != "failed" or why is None or not of_all:
+            self.count = 0
+            return None
+        self.count = self.count + 1 if why.code == self.code else 1
+        self.code = why.code
+        if self.count != self.most:
+            return None
+        return why.told(f"{self.count} operations in a row failed alike: {why.text}")
+
+
+def _leave(task: Task, tally: Tally, identity: RunIdentity, hooks: Hooks) -> None:
+    """Store that an operation was not tried. It is left for a run that goes on."""
+    if task.recorded and tally.given_up is not None:
+        measurement = Measurement(
+            status="skipped",
+            failure=tally.given_up.told(f"not tried: {tally.given_up.text}"),
+            started_at=utc_text(datetime.now(UTC)),
+            extra={"given_up": True},
+        )
+        tally.add("skipped")
+        hooks.store(result_record(identity, task.operation, measurement))
+
+
+def _say_prepared(operation: Operation, ended: Measurement, hooks: Hooks) -> None:
+    step, status = operation.step.kind, ended.status
+    why = ended.failure.reason if ended.failure else ""
+    hooks.event("done_again_for_a_later_step", step=step, status=status, reason=why)
+
+
+@dataclass(slots=True)
+class _Trial:
+    """The trial that is going on: how its steps ended, and what it has to take away again."""
+
+    context: StepContext
+    event: Callable[..., object]
+    scratch: os.stat_result
+    _last: Operation | None = None
+    _ended: dict[str, tuple[str, Status, Failure | None]] = field(default_factory=dict)
+    _recorded: dict[str, tuple[Operation, Measurement]] = field(default_factory=dict)
+    _uploaded: bool = False
+    _incomplete: bool = False
+    _failed: bool = False
+
+    @property
+    def left_behind(self) -> bool:
+        """True where something of this trial, or of one before, may be left in a bucket."""
+        return self._uploaded or self._incomplete or self._failed
+
+    def enter(self, operation: Operation) -> None:
+        """Leave the last trial behind where this operation belongs to another."""
+        if self._last is not None and self._last.trial_id != operation.trial_id:
+            self.clean_up()
+        self._last = operation
+
+    def perform(self, operation: Operation) -> Measurement:
+        """Do one step, unless one that it builds on was not done."""
+        measurement = self._blocked_by(operation) or self._try(operation)
+        self._see_to_scratch()
+        measurement = _with_full_disk(measurement, self.context.scratch)
+        ended = operation.step.kind, measurement.status, measurement.failure
+        self._ended[operation.operation_id] = ended
+        self._remember(operation, measurement)
+        return measurement
+
+    def _see_to_scratch(self) -> None:
+        """Without it a step fails for no reason of the tool's. Raises `MachineError`."""
+        scratch = self.context.scratch
+        if not (scratch.is_dir() and os.path.samestat(scratch.stat(), self.scratch)):
+            raise MachineError(
+                f"the temporary folder {scratch} was removed while the run was at work",
+                "start it again, and it goes on; TMPDIR names a folder that nobody cleans",
+            )
+
+    def recorded(self, operation: Operation, measurement: Measurement) -> None:
+        """This result is stored; `disproved` may come back to it."""
+        self._recorded[operation.operation_id] = operation, measurement
+
+    def disproved(
+        self, verify: Operation, measurement: Measurement
+    ) -> Iterator[tuple[Operation, Status, Measurement]]:
+        """The download that brought what was verified, where that was wrong.
+
+        With the status that it had, and what it is now.
+        """
+        looked = measurement.duration_s is not None  # what the machine refused tells nothing
+        if verify.step.kind != "verify" or measurement.status != "failed" or not looked:
+            return
+        download, done = self._recorded.get(verify.depends_on[0], (verify, measurement))
+        if done.status in {"ok", "invalid"}:
+            text = f"its bytes are wrong: {measurement.failure.text if measurement.failure else ''}"
+            why = failure("corrupted", text)
+            yield download, done.status, replace(done, status="failed", failure=why)
+
+    def _try(self, operation: Operation) -> Measurement:
+        """Do it; what the machine refuses (a full disk, say) fails this operation, not the run."""
+        started_at, before = utc_text(datetime.now(UTC)), starvation.look()
+        try:
+            done = STEPS[operation.step.kind](operation, self.context)
+            return replace(done, disturbed=starvation.disturbed(before, starvation.look()))
+        except LimitError as limit:
+            why, status = limit.failure, limit.status
+        except OSError as error:
+            why, status = of_system(error, self.context.scratch), "failed"
+        except HpsError as error:
+            why, status = _of_error(error), "failed"
+        return Measurement(status=status, failure=why, started_at=started_at)
+
+    def clean_up(self) -> None:
+        """Remove what this trial left in the scratch folder and in the bucket."""
+        operation, self._last = self._last, None
+        self._ended.clear()
+        self._recorded.clear()
+        if operation is None:
+            return
+        shutil.rmtree(self.context.local(operation), ignore_errors=True)
+        if self._uploaded or self._incomplete:
+            self._remove(operation)
+        # What a server was told late it may yet do: at the end of the run it is looked once more.
+        self._failed |= self._incomplete
+        self._uploaded = self._incomplete = False
+
+    def _blocked_by(self, operation: Operation) -> Measurement | None:
+        for needed in operation.depends_on:
+            kind, status, why = self._ended.get(needed, ("", "ok", None))
+            if status in _BLOCKING:
+                return Measurement(
+                    status="skipped",
+                    failure=_because_of(kind, status, why),
+                    started_at=utc_text(datetime.now(UTC)),
+                )
+        return None
+
+    def _remember(self, operation: Operation, measurement: Measurement) -> None:
+        if measurement.status == "skipped":
+            return
+        if operation.direction == "up":
+            self._uploaded = True
+            self._incomplete = self._incomplete or measurement.status in _BLOCKING
+        elif operation.step.kind == "delete" and measurement.status == "ok":
+            self._uploaded = False
+
+    def _remove(self, operation: Operation) -> None:
+        """Only ever below the trial's own folder."""
+        context = self.context
+        link = Link(
+            remote=context.places.remote(operation),
+            key=context.places.key(operation),
+            binary=context.binary,
+            secrets=context.secrets,
+            guard=context.guard,
+            scratch=context.scratch,
+            stop=context.stop,
+        )
+        self._failed |= not cleanup.remove(
+            link,
+            cleanup.ALL if self._incomplete else ("objects",),
+            timeout_s=_CLEAN_TIMEOUT_S + _CLEAN_FILE_S * operation.cell.knobs.files,
+            stop=context.stop,
+            event=self.event,
+        )
+
+
+def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
+    """On a full disk a tool can't even write down why it failed."""
+    if measurement.status not in _DOUBTFUL or shutil.disk_usage(scratch).free >= _FULL_BYTES:
+        return measurement
+    said = f"{measurement.failure.text}; " if measurement.failure else ""
+    why = failure("disk_full", f"{said}no space left in {scratch}", hint="")
+    return replace(measurement, failure=why)
+
+
+def _of_error(error: HpsError) -> Failure:
+    """A step that could not even be begun: by this machine, or as the experiment wants it."""
+    code = next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), "bad_experiment")
+    return failure(code, error.message, hint=error.hint)
+
+
+def _because_of(kind: str, status: Status, why: Failure | None) -> Failure:
+    """Of a step whose earlier one was not done: the fault is that one's."""
+    text = f"its {kind} {_ENDED[status]}"
+    return replace(why, text=text, hint="") if why else failure("stopped", text)
+
+
+_OF_A_CELL = {"bad_request", "not_implemented", "bad_experiment"}
+_OF_ERRORS = (
+    (MissingProgramError, "tool_missing"),
+    (MachineError, "disk_error"),
+    (GuardError, "stopped"),
+)
+_ENDED: Mapping[Status, str] = {
+    "failed": "failed",
+    "timeout": "took too long",
+    "skipped": "was skipped",
+    "interrupted": "was interrupted",
+}

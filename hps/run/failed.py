@@ -1,0 +1,129 @@
+"""A run that never began, stored where a fleet's results are: who got no experiment, and why.
+
+Written to `<folder>/results/failed/<machine_id>/<run_id>.jsonl` in the bucket of `r2:`, whose
+variables nodes have even where they have nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+from hps import __version__
+from hps.catalog.failures import KINDS
+from hps.errors import HpsError
+from hps.node import facts as node_facts
+from hps.redaction import Scrubber, secrets_in
+from hps.results.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
+from hps.source import bucket
+from hps.spec import SpecText
+from hps.targets import well_known
+from hps.targets.workplace import Workplace, opened
+from hps.tools.rclone import command
+
+TARGET = "r2"
+UNKNOWN_EXPERIMENT = "unknown"
+_REASON_CHARACTERS = 4000
+# The file could not be understood: a line that looks like its name has to do.
+_NAME = re.compile(rb"^name:[ \t]*([a-z0-9][a-z0-9._-]{0,62})[ \t]*\r?(?:#.*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRun:
+    """What is known of it. `source` is where the experiment was to come from.
+
+    `code` is empty where it did not come: whether the address or the way was wrong is not known.
+    """
+
+    experiment: str
+    spec_sha256: str
+    source: str
+    reason: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Where the record is; or why it could not be stored."""
+
+    place: str = ""
+    error: str = ""
+
+
+def describe(source: SpecText | None, name: str, reason: str) -> FailedRun:
+    """What is known of a run whose experiment, called `name`, was refused, or not even read."""
+    content = source.content if source is not None else b""
+    named = _NAME.search(content)
+    return FailedRun(
+        experiment=named[1].decode("ascii") if named else UNKNOWN_EXPERIMENT,
+        spec_sha256=hashlib.sha256(content).hexdigest(),
+        source=name,
+        reason=reason,
+        code="" if source is None else "bad_experiment",
+    )
+
+
+def is_wanted(env: Mapping[str, str]) -> bool:
+    """True where the environment says which bucket results go to."""
+    return not well_known.missing(TARGET, env)
+
+
+def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
+    """Store the record; what goes wrong with that is a value, for something else failed first."""
+    scrubber = Scrubber(dict(secrets_in(env)))
+    clean = replace(
+        failed,
+        source=scrubber.text(failed.source),
+        reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
+    )
+    try:
+        with opened("storing the failure", timeout_s=bucket.TIMEOUT_S) as place:
+            return _store(clean, env, place)
+    except (HpsError, OSError) as error:
+        return Stored(error=scrubber.text(str(error)))
+
+
+def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Stored:
+    reached = bucket.reach(TARGET, env, place)
+    facts = node_facts.collect(
+        env,
+        place.folder,
+        command.read_version(reached.binary),
+        measure_disk=False,
+        look_for_gpu=False,
+    )
+    record = Scrubber(dict(secrets_in(env))).record(_record(failed, facts, datetime.now(UTC)))
+    path = place.folder / f"{record['run_id']}.jsonl"
+    path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    key = f"results/failed/{facts.machine_id}/{path.name}"
+    wrong = bucket.send(path, key, reached)
+    if wrong is not None:
+        return Stored(error=wrong.reason)
+    return Stored(place=reached.remote.path(key))
+
+
+def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Record:
+    """A run line without a plan. File and overrides are left out: they may hold a secret."""
+    identity = RunIdentity(
+        run_id=new_run_id(now),
+        machine_id=facts.machine_id,
+        experiment=failed.experiment,
+        spec_sha256=failed.spec_sha256,
+    )
+    return {
+        "kind": "run",
+        "format": FORMAT,
+        **asdict(identity),
+        "status": "failed",
+        "reason": failed.reason,
+        "reason_code": failed.code,
+        "reason_owner": KINDS[failed.code].owner if failed.code else "",
+        "started_at": utc_text(now),
+        "source": failed.source,
+        "hps": __version__,
+        "node": asdict(facts),
+    }

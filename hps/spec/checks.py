@@ -1,0 +1,418 @@
+"""The steps of a trial, and what each needs to come before it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from hps.catalog.providers import MIB, PROVIDERS, ProviderFacts
+from hps.catalog.steps import SETTING_FIELDS, STEP_KINDS, UPLOADS, StepKind
+from hps.catalog.tools import as_rclone_holds
+from hps.model import SIZE_KNOBS, KnobValue, Step
+from hps.spec import gates
+from hps.spec.problems import Problem
+from hps.spec.readings import near_part
+from hps.spec.sweep import Sweep, SweepPoint, said
+from hps.spec.validate import Checked
+from hps.spec.wording import name_of
+from hps.spec.yaml_tree import (
+    ListNode,
+    MapNode,
+    Node,
+    ScalarNode,
+    as_count,
+    as_scalar,
+    find,
+    problem_at,
+)
+from hps.units import format_size, format_size_rounded, parse_size_bytes, parse_time_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedStep:
+    """A step, where its name stands, and where its settings do."""
+
+    kind: StepKind
+    name: ScalarNode
+    settings: Mapping[str, ScalarNode]
+
+    def as_step(self) -> Step:
+        """The step with its settings in base units."""
+        settings = {
+            SETTING_FIELDS.get(key, key): setting_value(key, node)
+            for key, node in self.settings.items()
+        }
+        return Step(kind=self.kind.name, settings=MappingProxyType(settings))
+
+
+def setting_value(key: str, node: ScalarNode) -> KnobValue | float:
+    """A setting that was checked: bytes, seconds, a whole number, true or false, or a name."""
+    if key in SIZE_KNOBS:
+        return parse_size_bytes(str(node.value))
+    if key in {"timeout", "duration"}:
+        return parse_time_s(str(node.value))
+    return node.value if isinstance(node.value, bool | str) else as_count(node)
+
+
+def read_steps(checked: Checked) -> tuple[PlacedStep, ...]:
+    """All steps; none where something is wrong with one of them."""
+    steps = checked.good("steps")
+    return tuple(_read(item) for item in steps.items) if isinstance(steps, ListNode) else ()
+
+
+def check_order(steps: tuple[PlacedStep, ...]) -> Iterator[Problem]:
+    """A problem for each step that comes before what it needs, or after its object is deleted."""
+    seen: list[str] = []
+    deleted_on: int | None = None
+    for step in steps:
+        kind = step.kind
+        if kind.needs and not any(need in seen for need in kind.needs):
+            yield _too_early(step)
+        elif kind.needs_object and deleted_on is not None:
+            yield _too_late(step, deleted_on)
+        if kind.name in UPLOADS:
+            deleted_on = None
+        elif kind.name == "delete" and deleted_on is None:
+            deleted_on = step.name.mark.line
+        seen.append(kind.name)
+
+
+def _read(item: Node) -> PlacedStep:
+    if isinstance(item, MapNode):
+        (name, below), *_ = item.entries
+        entries = below.entries if isinstance(below, MapNode) else ()
+        settings = {str(k.value): v for k, v in entries if isinstance(v, ScalarNode)}
+    else:
+        name, settings = as_scalar(item), {}
+    return PlacedStep(kind=STEP_KINDS[str(name.value)], name=name, settings=settings)
+
+
+def _too_early(step: PlacedStep) -> Problem:
+    needs = " or ".join(step.kind.needs)
+    message = f"'{step.kind.name}' comes before what it needs"
+    hint = f"expected {needs} in an earlier step"
+    return problem_at(step.name.mark, message, rule="step-order", hint=hint)
+
+
+def _too_late(step: PlacedStep, deleted_on: int) -> Problem:
+    message = f"'{step.kind.name}' needs the objects that 'delete' on line {deleted_on} removes"
+    hint = f"move it before that step, or put {' or '.join(UPLOADS)} between the two"
+    return problem_at(step.name.mark, message, rule="step-order", hint=hint)
+
+
+# -------------------------------------------------------------------------------------------------
+# The limits that storage providers put on the parts of an upload.
+
+_KNOBS = frozenset({"target", "size", "chunk_size"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One uploading step of one cell: its chunk size and where that is written, if it is."""
+
+    point: SweepPoint
+    step: PlacedStep
+    chunk_bytes: int
+    chunk_node: ScalarNode | None
+
+    @property
+    def parts(self) -> int:
+        """How many parts one file has."""
+        return -(-self.point.cell.knobs.size_bytes // self.chunk_bytes)
+
+
+def uploads(
+    sweep: Sweep, steps: tuple[PlacedStep, ...], knobs: Collection[str]
+) -> Iterator[Upload]:
+    """Every uploading step of every cell, as far as these knobs tell cells apart."""
+    rising = [step for step in steps if step.kind.direction == "up"]
+    for point in sweep.points(knobs) if rising else ():
+        for step in rising:
+            node = step.settings.get("chunk_size")
+            chunk = point.cell.knobs.chunk_size_bytes
+            if node is not None:
+                chunk = int(setting_value("chunk_size", node))
+            else:
+                node = sweep.place("chunk_size", chunk, point.entry)
+            yield Upload(point=point, step=step, chunk_bytes=chunk, chunk_node=node)
+
+
+def check_parts(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -> Iterator[Problem]:
+    """Chunks that are too small or large for a part, and sizes that make too many parts.
+
+    Each chunk size is reported once, with the largest file.
+    """
+    worst: dict[tuple[ScalarNode | None, int], tuple[int, Problem]] = {}
+    for upload in uploads(sweep, steps, _KNOBS):
+        facts = _facts(checked, upload.point.cell.knobs.target)
+        problem = _fault(sweep, upload, facts) if facts is not None else None
+        if problem is None:
+            continue
+        key = (_node(sweep, upload), upload.chunk_bytes)
+        if key not in worst or upload.parts > worst[key][0]:
+            worst[key] = (upload.parts, problem)
+    for _, problem in worst.values():
+        yield problem
+
+
+def _facts(checked: Checked, target: str) -> ProviderFacts | None:
+    provider = find(checked.root, ("targets", target, "provider"))
+    facts = PROVIDERS.get(str(provider.value)) if isinstance(provider, ScalarNode) else None
+    in_parts = find(checked.root, ("targets", target, "quirks", "use_multipart_uploads"))
+    if facts and isinstance(in_parts, ScalarNode) and in_parts.value is False:
+        return replace(facts, max_parts=1)
+    return facts
+
+
+def _node(sweep: Sweep, upload: Upload) -> ScalarNode | None:
+    size = upload.point.cell.knobs.size_bytes
+    return upload.chunk_node or sweep.place("size", size, upload.point.entry)
+
+
+def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None:
+    node = _node(sweep, upload)
+    if node is None:
+        return None
+    chunk = said("chunk_size", upload.chunk_bytes, upload.chunk_node)
+    # Of a file that travels whole, rclone alone minds the size of chunks.
+    least, most = facts.min_part_bytes if upload.parts > 1 else 5 * MIB, facts.max_part_bytes
+    if not least <= upload.chunk_bytes <= most:
+        size = "small" if upload.chunk_bytes < least else "large"
+        message = f"chunk_size {chunk} is too {size} for '{upload.step.kind.name}'"
+        hint = f"a part of an upload is {format_size(least)} to {format_size(most)}"
+        return problem_at(node.mark, message, rule="part-size", hint=hint)
+    if upload.parts > 1 and as_rclone_holds(upload.chunk_bytes) != upload.chunk_bytes:
+        message = f"chunk_size {chunk} is a size that rclone can't hold exactly"
+        near = format_size(near_part(upload.chunk_bytes))
+        hint = f"whole MiB are exact, and eighths of a GiB from 1 GiB on; near it: {near}"
+        return problem_at(node.mark, message, rule="inexact-chunk-size", hint=hint)
+    if upload.parts <= facts.max_parts:
+        return None
+    return _too_many_parts(sweep, upload, facts, node, chunk)
+
+
+def _too_many_parts(
+    sweep: Sweep, upload: Upload, facts: ProviderFacts, node: ScalarNode, chunk: str
+) -> Problem:
+    size_bytes = upload.point.cell.knobs.size_bytes
+    size = said("size", size_bytes, sweep.place("size", size_bytes, upload.point.entry))
+    default = "" if upload.chunk_node is not None else " (the default)"
+    message = f"chunk_size {chunk}{default} cuts a file of {size} into {upload.parts:,} parts"
+    fitting = -(-size_bytes // facts.max_parts // MIB) * MIB
+    while -(-size_bytes // fitting) > facts.max_parts:
+        fitting += MIB
+    advice = f"the smallest chunk that fits is {format_size(fitting)}"
+    if fitting > facts.max_part_bytes:
+        advice = "no chunk is large enough, so make 'size' smaller"
+    hint = f"at most {facts.max_parts:,} are allowed; {advice}"
+    return problem_at(node.mark, message, rule="too-many-parts", hint=hint)
+
+
+# -------------------------------------------------------------------------------------------------
+# HTTP/2 that is asked of a target which has no TLS: no result of it could be valid.
+
+_HTTP2_KNOBS = frozenset({"target", "http2"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """Where HTTP/2 is asked for and of which target; `fixed`: in a step or in a cell of its own."""
+
+    node: ScalarNode
+    target: str
+    fixed: bool
+
+
+def check_http2(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -> Iterator[Problem]:
+    """A problem for each place that asks for HTTP/2, and each target that can't speak it."""
+    seen: set[tuple[ScalarNode, str]] = set()
+    for point in sweep.points(_HTTP2_KNOBS) if _is_named(sweep, steps) else ():
+        for step in steps:
+            wish = _wish(sweep, point, step)
+            if wish is None or (wish.node, wish.target) in seen:
+                continue
+            seen.add((wish.node, wish.target))
+            why = _why_not(checked, wish.target)
+            if why:
+                yield _problem(sweep, wish, why)
+
+
+def _is_named(sweep: Sweep, steps: tuple[PlacedStep, ...]) -> bool:
+    """False where no cell has to be looked at: HTTP/2 is off by default."""
+    settings = (step.settings for step in steps)
+    values = (entry.values for entry in sweep.include)
+    return sweep.has_axis("http2") or any("http2" in one for one in (*settings, *values))
+
+
+def _wish(sweep: Sweep, point: SweepPoint, step: PlacedStep) -> _Wish | None:
+    """What a step asks for in a cell: its own setting wins over the cell's."""
+    if "http2" not in step.kind.settings:
+        return None
+    knobs = point.cell.knobs
+    own = step.settings.get("http2")
+    node = own if own is not None else sweep.place("http2", True, point.entry)
+    asked = own.value is True if own is not None else knobs.http2
+    if not asked or node is None:
+        return None
+    return _Wish(node=node, target=knobs.target, fixed=own is not None or point.entry is not None)
+
+
+def _why_not(checked: Checked, target: str) -> str:
+    provider = checked.good("targets", target, "provider")
+    if isinstance(provider, ScalarNode) and provider.value == "embedded":
+        return "is embedded, and so plain HTTP"
+    endpoint = checked.good("targets", target, "endpoint")
+    if isinstance(endpoint, ScalarNode) and urlsplit(str(endpoint.value)).scheme == "http":
+        return "has an endpoint of http://"
+    return ""
+
+
+def _problem(sweep: Sweep, wish: _Wish, why: str) -> Problem:
+    message = f"HTTP/2 is asked for, and target '{wish.target}' {why}"
+    advice = "write false here"
+    if not wish.fixed and sweep.has_axis("target"):
+        advice = f"leave true out, or exclude {{target: {wish.target}, http2: true}}"
+    hint = f"HTTP/2 needs https; {advice}"
+    return problem_at(wish.node.mark, message, rule="http2-without-https", hint=hint)
+
+
+# -------------------------------------------------------------------------------------------------
+# Thresholds of an experiment: each is about what the experiment does.
+
+
+def check_thresholds(checked: Checked, steps: tuple[PlacedStep, ...]) -> Iterator[Problem]:
+    """A problem for each threshold about a step that no trial has: it could never be met."""
+    listed = checked.root.get("thresholds")
+    present = dict.fromkeys(step.kind.name for step in steps)
+    for index, node in enumerate(listed.items if isinstance(listed, ListNode) else ()):
+        path = ("thresholds", index)
+        if not present or not checked.is_good(path) or not isinstance(node, ScalarNode):
+            continue
+        step = gates.parse(str(node.value)).step
+        if step and step not in present:
+            message = f"{name_of(path)} is about '{step}', which is no step of this experiment"
+            hint = f"steps here: {', '.join(present)}"
+            yield problem_at(node.mark, message, rule="threshold-step", hint=hint)
+
+
+# -------------------------------------------------------------------------------------------------
+# Whether the machine at hand can carry an experiment: memory for uploads, disk for payloads.
+
+_MEMORY_KNOBS = frozenset({"size", "files", "chunk_size", "concurrency", "transfers"})
+_DISK_KNOBS = frozenset({"size", "files", "content", "layout"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a machine has to offer; None where that is unknown, and then nothing is too much."""
+
+    memory_bytes: int | None
+    disk_free_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Need:
+    """The memory that one upload takes, the setting to blame, and the settings in words."""
+
+    size_bytes: int
+    node: ScalarNode
+    settings: str
+
+
+def check_machine(
+    sweep: Sweep, steps: tuple[PlacedStep, ...], machine: Machine, *, serves: bool
+) -> Iterator[Problem]:
+    """A problem for each setting that takes more memory than there is, and one for the disk.
+
+    `serves`: an embedded server keeps its objects on this machine's disk as well.
+    """
+    if machine.memory_bytes is not None:
+        yield from _check_memory(sweep, steps, machine.memory_bytes)
+    if machine.disk_free_bytes is not None:
+        yield from _check_disk(sweep, steps, machine.disk_free_bytes, serves)
+
+
+def _check_memory(
+    sweep: Sweep, steps: tuple[PlacedStep, ...], memory_bytes: int
+) -> Iterator[Problem]:
+    worst: dict[ScalarNode, _Need] = {}
+    for upload in uploads(sweep, steps, _MEMORY_KNOBS):
+        need = _memory(sweep, upload)
+        if need is None or need.size_bytes <= memory_bytes:
+            continue
+        if need.node not in worst or worst[need.node].size_bytes < need.size_bytes:
+            worst[need.node] = need
+    for need in worst.values():
+        message = (
+            f"an upload with {need.settings} keeps {format_size_rounded(need.size_bytes)} of "
+            f"chunks in memory, and this machine has {format_size_rounded(memory_bytes)}"
+        )
+        hint = (
+            "that is chunk_size x concurrency (at most a file's chunks) x transfers (at most the "
+            "files); make one smaller, or exclude the cell"
+        )
+        yield problem_at(need.node.mark, message, rule="not-enough-memory", hint=hint)
+
+
+def _memory(sweep: Sweep, upload: Upload) -> _Need | None:
+    """rclone holds every chunk in flight: no more than a file has, in no more files than exist."""
+    knobs = upload.point.cell.knobs
+    concurrency, concurrency_node = _count(sweep, upload, "concurrency", knobs.concurrency)
+    transfers, transfers_node = _count(sweep, upload, "transfers", knobs.transfers)
+    in_flight = min(concurrency, upload.parts) * min(transfers, knobs.files)
+    size_node = sweep.place("size", knobs.size_bytes, upload.point.entry)
+    node = upload.chunk_node or concurrency_node or transfers_node or size_node
+    if node is None:
+        return None
+    settings = (
+        f"chunk_size {said('chunk_size', upload.chunk_bytes, upload.chunk_node)}, "
+        f"concurrency {said('concurrency', concurrency, concurrency_node)} and "
+        f"transfers {said('transfers', transfers, transfers_node)}"
+    )
+    return _Need(size_bytes=upload.chunk_bytes * in_flight, node=node, settings=settings)
+
+
+def _count(
+    sweep: Sweep, upload: Upload, knob: str, value: KnobValue
+) -> tuple[int, ScalarNode | None]:
+    node = upload.step.settings.get(knob)
+    if node is not None:
+        return int(setting_value(knob, node)), node
+    return int(value), sweep.place(knob, value, upload.point.entry)
+
+
+def _check_disk(
+    sweep: Sweep, steps: tuple[PlacedStep, ...], free_bytes: int, serves: bool
+) -> Iterator[Problem]:
+    """Each distinct payload is kept while the run lasts, with the copies of one trial."""
+    payloads: dict[tuple[object, ...], SweepPoint] = {}
+    for point in sweep.points(_DISK_KNOBS):
+        knobs = point.cell.knobs
+        payloads.setdefault((knobs.size_bytes, knobs.files, knobs.content, knobs.layout), point)
+    largest = max(payloads.values(), key=_payload_bytes, default=None)
+    if largest is None:
+        return
+    copies = _copies(steps, serves)
+    needed = sum(map(_payload_bytes, payloads.values())) + len(copies) * _payload_bytes(largest)
+    node = sweep.place("size", largest.cell.knobs.size_bytes, largest.entry)
+    if needed <= free_bytes or node is None:
+        return
+    message = (
+        f"the payloads take {format_size_rounded(needed)} of disk, and this machine has "
+        f"{format_size_rounded(free_bytes)} free"
+    )
+    hint = f"that is {' and '.join(['every distinct payload once', *copies])}; make 'size' smaller"
+    yield problem_at(node.mark, message, rule="not-enough-disk", hint=hint)
+
+
+def _copies(steps: tuple[PlacedStep, ...], serves: bool) -> list[str]:
+    """What lies on this disk beside the payloads, for one trial at a time."""
+    directions = {step.kind.direction for step in steps}
+    served = ["what the embedded server keeps"] if serves and "up" in directions else []
+    return (["a downloaded copy"] if "down" in directions else []) + served
+
+
+def _payload_bytes(point: SweepPoint) -> int:
+    return point.cell.knobs.size_bytes * point.cell.knobs.files

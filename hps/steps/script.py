@@ -1,0 +1,103 @@
+"""A plan as a shell script: each operation's exact rclone command, to be pasted and tried by hand.
+
+Secrets stand there as `"$NAME"`, and the run's own places as `$RUN_ID` and `$WORK`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hps.data.payload import shape_of
+from hps.model import Operation, Plan, SecretRef, Target
+from hps.report.table import cell_name
+from hps.run_folder import BY_HAND, run_folder
+from hps.steps import CALLS, Places
+from hps.targets import embedded
+from hps.targets.remote import remote_of
+from hps.tools.rclone import command
+
+_EMBEDDED_ADDRESS = "127.0.0.1:8333"
+
+
+def render(plan: Plan, rclone_folder: str = "") -> str:
+    """The whole script: see `parts`."""
+    return "".join(parts(plan, rclone_folder)).removesuffix("\n")
+
+
+def parts(plan: Plan, rclone_folder: str = "") -> Iterator[str]:
+    """The preparations, then each operation, for there may be many.
+
+    `rclone_folder` is put on the script's PATH: where the right rclone is.
+    """
+    targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
+    places = Places(
+        remotes={name: remote_of(target) for name, target in targets.items()},
+        data_folder=run_folder(plan.spec.name, BY_HAND).key,
+        payload_root="$WORK/payload",
+        local_root="$WORK/down",
+    )
+    path = [f"export PATH={shlex.quote(rclone_folder)}:$PATH"] if rclone_folder else []
+    yield "\n".join([*path, *_preparations(plan, places), ""])
+    for number, operation in enumerate(plan.operations, 1):
+        yield "\n".join(["", *_operation(number, operation, places), ""])
+
+
+def _by_hand(target: Target) -> Target:
+    """The embedded target as somebody would start it by hand."""
+    if target.provider != "embedded":
+        return target
+    return replace(
+        target,
+        endpoint=f"http://{_EMBEDDED_ADDRESS}",
+        access_key_id=SecretRef(env=embedded.KEY_ID_ENV),
+        secret_access_key=SecretRef(env=embedded.SECRET_ENV),
+        force_path_style=True,
+    )
+
+
+def _preparations(plan: Plan, places: Places) -> Iterator[str]:
+    yield f"# {plan.spec.name}: {len(plan.operations)} operations"
+    # Not in a place that is known: in /tmp somebody else might be there before.
+    yield 'WORK="$(mktemp -d)" || exit'
+    yield "export WORK RUN_ID=by-hand"
+    embedded_ones = [t for t in plan.spec.targets.values() if t.provider == "embedded"]
+    if embedded_ones:
+        yield from _serve(embedded_ones)
+    shapes = {shape_of(op.cell.knobs): op for op in plan.operations if op.requested is not None}
+    for shape, operation in shapes.items():
+        folder = places.payload(operation)
+        folders = sorted({f"{folder}/{name}".rpartition("/")[0] for name in shape.names})
+        yield f"mkdir -p {' '.join(_double(path) for path in folders)}"
+        paths = tuple(f"{folder}/{name}" for name in shape.names)
+        zeros = shape.content == "zeros"
+        yield command.make_files(paths, shape.size_bytes, zeros=zeros).shown()
+
+
+def _serve(targets: list[Target]) -> Iterator[str]:
+    key, secret = embedded.KEY_ID_ENV, embedded.SECRET_ENV
+    yield f"# In another shell, with {key} and {secret} set to 16 characters or more:"
+    yield '#   SERVED="$(mktemp -d)"'
+    for bucket in dict.fromkeys(target.bucket for target in targets):
+        yield f'#   mkdir -p "$SERVED/{bucket}"'
+    yield (
+        f'#   RCLONE_AUTH_KEY="\\"${key},${secret}\\"" rclone serve s3 "$SERVED" '
+        f"--addr={_EMBEDDED_ADDRESS} --vfs-cache-mode=off"
+    )
+
+
+def _operation(number: int, operation: Operation, places: Places) -> Iterator[str]:
+    trial = f"warm-up {operation.repetition + 1}" if operation.warmup else ""
+    trial = trial or f"repetition {operation.repetition + 1}"
+    name = cell_name(operation.cell.axes)
+    yield f"# {number} {operation.operation_id} {operation.step.kind}, {name}, {trial}"
+    call = CALLS.get(operation.step.kind)
+    if call is not None:
+        yield call(operation, places).shown()
+    else:
+        yield f"#   {operation.step.kind} is done by hps itself"
+
+
+def _double(path: str) -> str:
+    return f'"{path}"'

@@ -1,0 +1,152 @@
+"""A target -> the tool's remote: settings in the environment of a child, never in a file.
+
+rclone reads `RCLONE_CONFIG_<NAME>_<SETTING>`; with `RCLONE_CONFIG=/dev/null` no file is involved
+and nothing secret stands on a command line or on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hps.catalog.providers import NOT_AS_WRITTEN, PROVIDERS
+from hps.errors import HpsError
+from hps.model import SecretRef, Target
+from hps.spec import odd_values
+
+# What a child inherits: enough to find programs, certificates and a proxy, and nothing that
+# could change what a tool does (RCLONE_*) or that it has no business knowing.
+INHERITED = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+_SECRETS = ("access_key_id", "secret_access_key", "session_token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A target as rclone sees it. `env` is free of secrets; `secret_env` names where they are."""
+
+    name: str
+    root: str
+    env: Mapping[str, str]
+    secret_env: Mapping[str, SecretRef]
+    ca_cert: str | None = None
+
+    def path(self, *parts: str) -> str:
+        """`name:bucket/folder/part/part`, as rclone takes it."""
+        return f"{self.name}:" + "/".join(part for part in (self.root, *parts) if part)
+
+
+def remote_of(target: Target) -> Remote:
+    """The remote of a target. The embedded one must have been started: it needs an endpoint.
+
+    Raises `HpsError` for a folder that rclone can't name.
+    """
+    odd = NOT_AS_WRITTEN.search(target.folder)
+    if odd:
+        raise HpsError(
+            f"target '{target.name}': its folder holds U+{ord(odd[0]):04X}, which rclone takes for "
+            "another character",
+            "name a folder without it",
+        )
+    facts = PROVIDERS[target.provider]
+    settings = {
+        "TYPE": "s3",
+        "PROVIDER": facts.rclone_name,
+        # rclone follows a bucket of Amazon's into its region, but not where an endpoint is set.
+        "ENDPOINT": target.endpoint if facts.rclone_name == "AWS" else address_of(target),
+        "REGION": region_of(target),
+        "NO_CHECK_BUCKET": "true",
+        "FORCE_PATH_STYLE": _lower(target.force_path_style),
+        "USE_UNSIGNED_PAYLOAD": "true" if _can_not_trail(facts.rclone_name, target) else None,
+    }
+    known = {key: value for key, value in settings.items() if value is not None}
+    quirks = {key.upper(): str(value).lower() for key, value in target.quirks}
+    # No shell can assign a variable with a dash in its name, and rclone would look for one.
+    name = target.name.replace("-", "_")
+    prefix = f"RCLONE_CONFIG_{name.upper()}_"
+    secrets = {key: getattr(target, key) for key in _SECRETS if getattr(target, key) is not None}
+    return Remote(
+        name=name,
+        root="/".join(part for part in (target.bucket, target.folder) if part),
+        env={f"{prefix}{key}": one for key, one in {**facts.settings, **known, **quirks}.items()},
+        secret_env={f"{prefix}{key.upper()}": reference for key, reference in secrets.items()},
+        ca_cert=target.ca_cert,
+    )
+
+
+def region_of(target: Target) -> str | None:
+    """The region that requests are signed for; None: rclone's own choice."""
+    return target.region or PROVIDERS[target.provider].region_of(target.endpoint)
+
+
+def address_of(target: Target) -> str | None:
+    """Where a target is reached; the provider's own address where it names none."""
+    address = PROVIDERS[target.provider].address.format(region=region_of(target))
+    return target.endpoint or address or None
+
+
+def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a child that talks to `remote`.
+
+    `secrets` maps the names that specs use to values. Raises `HpsError` naming one that is unset,
+    or odd, and for a `ca_cert` that is none.
+    """
+    env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    env |= {"RCLONE_CONFIG": os.devnull, "TZ": "UTC", "LC_ALL": "C"}
+    if remote is None:
+        return env
+    env |= remote.env
+    _check_ca_cert(remote)
+    for name, reference in remote.secret_env.items():
+        env[name] = _secret(reference, remote, secrets)
+    return env
+
+
+def _secret(reference: SecretRef, remote: Remote, secrets: Mapping[str, str]) -> str:
+    value = secrets.get(reference.env)
+    if not value:
+        raise HpsError(
+            f"the environment variable {reference.env} is not set: target '{remote.name}' needs it",
+            f"export {reference.env}=…, or pass -e {reference.env} to the container",
+        )
+    needed_by = f"target '{remote.name}'"
+    return odd_values.checked(reference.env, value, is_key=True, needed_by=needed_by)
+
+
+def _check_ca_cert(remote: Remote) -> None:
+    if not remote.ca_cert:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=remote.ca_cert)
+    except OSError as error:  # an `SSLError` is one
+        isnt = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise HpsError(
+            f"target '{remote.name}': its ca_cert {remote.ca_cert}: {isnt}",
+            "name a file of certificates as text (PEM), by a path that this machine has",
+        ) from None
+
+
+def _can_not_trail(rclone_name: str, target: Target) -> bool:
+    """True where rclone would put an object's checksum after it, which takes TLS.
+
+    Without, its S3 library reads the object twice to sign it, and one that is streamed can't be.
+    Parts of a multipart upload are signed either way.
+    """
+    return rclone_name == "AWS" and (target.endpoint or "").lower().startswith("http:")
+
+
+def _lower(flag: bool | None) -> str | None:
+    return None if flag is None else str(flag).lower()

@@ -1,0 +1,461 @@
+"""The copy of the results in the bucket: sent now and then between operations, and at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import math
+import os
+import secrets
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hps.catalog.failures import Failure, failure
+from hps.errors import HpsError
+from hps.process import process
+from hps.process.process import Stop
+from hps.targets.remote import Remote, child_env
+from hps.tools.rclone.errors import explain
+from hps.units import format_time
+
+# -------------------------------------------------------------------------------------------------
+# An rclone that waits beside a run to copy files to a bucket, reached through a Unix socket.
+#
+# Starting a process for each copy would hold up the next operation, or run beside it; this one
+# answers in milliseconds and is idle while an operation is measured. Where it has died, or answers
+# nothing at all, another is started, a few times. API: https://rclone.org/rc/#operations-copyfile
+
+_READY_TIMEOUT_S = 20.0
+_AGAIN_TIMEOUT_S = 5.0
+# A daemon that is alive answers this without asking the bucket.
+_CHEAPEST = "rc/noop"
+_CHEAPEST_TIMEOUT_S = 2.0
+_MOST_STARTS_AGAIN = 5
+_MOST_SENT = 3
+_CONFIG = {
+    "IgnoreTimes": True,
+    "NoCheckDest": True,
+    "DisableHTTP2": True,
+    "IgnoreChecksum": True,
+    "IgnoreSize": True,
+}
+_LOOK = {"filesOnly": True, "showHash": True, "hashTypes": ["md5"], "noMimeType": True}
+_ANSWER_BYTES = 64 * 1024
+_POLL_S = 0.05
+_BLOCK_BYTES = 1024 * 1024
+# unix(7): 108 bytes with the one that ends it.
+_MOST_ADDRESS_BYTES = 107
+_HUNG = failure("tool_failed", "the rclone that sends results hung: another one goes on", hint="")
+
+Start = Callable[[float], AbstractContextManager[object]]
+
+
+class _GoneError(Exception):
+    """The daemon has died."""
+
+
+class TakenError(Exception):
+    """Under this key lies what somebody else has sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    """What the daemon says; `failure` is its error."""
+
+    failure: Failure | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class CopyDaemon:
+    """A running daemon for one remote. `starts_again` counts how often it had died, or hung."""
+
+    address: Path
+    remote: Remote
+    starts_again: int = 0
+    _start: Start = field(repr=False)
+    _running: contextlib.ExitStack = field(repr=False)
+
+    def copy(
+        self,
+        source: Path,
+        key: str,
+        *,
+        timeout_s: float,
+        given_up: Callable[[], bool] = lambda: False,
+        own: bool = True,
+    ) -> Failure | None:
+        """Copy a file to `key` under the remote's root. Returns why it failed.
+
+        It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
+        What lies there already is replaced. Not `own`: only where the file begins with it, and
+        `TakenError` is raised else.
+        """
+        end_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                if not own:
+                    self._check_own(source, key, end_s, given_up)
+                return self._sent_whole(source, key, end_s, given_up)
+            except TimeoutError:
+                said = failure("timeout", f"no answer within {format_time(timeout_s)}")
+                return said if self._answers() else self._start_again() or _HUNG
+            except InterruptedError:
+                return failure("stopped", "cut off, for the run was stopped")
+            except _GoneError:
+                problem = self._start_again()
+            if problem:
+                return problem
+
+    def _sent_whole(
+        self, source: Path, key: str, end_s: float, given_up: Callable[[], bool]
+    ) -> Failure | None:
+        """Send a file until the server has it as it is here, a few times. Returns what went wrong.
+
+        The check is ours, since rclone removes what does not pass its own, and with that the
+        earlier copy. A server that compares what comes with its `Content-MD5` keeps that anyway.
+        """
+        # With a folder in place of the root, or without the slash at its end, rclone first asks
+        # the server whether it is a file, and goes on asking when the copy was given up.
+        root = f"{self.remote.path()}/"
+        send = {
+            "srcFs": str(source.parent.absolute()),
+            "srcRemote": source.name,
+            "dstFs": root,
+            "dstRemote": key,
+            "_config": _CONFIG,
+        }
+        wrong = None
+        for _ in range(_MOST_SENT):
+            wrong = _ask(self.address, "operations/copyfile", send, end_s, given_up).failure
+            if wrong:
+                break
+            found = self._look(key, end_s, given_up)
+            wrong = found.failure or _differs(source, found.data.get("item"))
+            if wrong is None or wrong.code != "corrupted":
+                break
+        return wrong
+
+    def _check_own(
+        self, source: Path, key: str, end_s: float, given_up: Callable[[], bool]
+    ) -> None:
+        """Raises `TakenError`. What can't be looked at is left to the sending, which says why."""
+        item = self._look(key, end_s, given_up).data.get("item")
+        if isinstance(item, dict) and not _begins_with(source, item):
+            raise TakenError
+
+    def _look(self, key: str, end_s: float, given_up: Callable[[], bool]) -> _Reply:
+        """What the server has under a key, as `item`."""
+        look = {"fs": f"{self.remote.path()}/", "remote": key, "opt": _LOOK, "_config": _CONFIG}
+        return _ask(self.address, "operations/stat", look, end_s, given_up)
+
+    def _answers(self) -> bool:
+        """False for a daemon that hangs itself; where the bucket does, it answers."""
+        try:
+            end_s = time.monotonic() + _CHEAPEST_TIMEOUT_S
+            _ask(self.address, _CHEAPEST, {}, end_s, lambda: False)
+        except (TimeoutError, _GoneError):
+            return False
+        return True
+
+    def _start_again(self) -> Failure | None:
+        """Returns why it could not be started."""
+        if self.starts_again == _MOST_STARTS_AGAIN:
+            often = self.starts_again + 1
+            return failure(
+                "tool_crashed", f"the rclone that sends results died or hung {often} times"
+            )
+        self.starts_again += 1
+        self._running.close()
+        try:
+            self._running.enter_context(self._start(_AGAIN_TIMEOUT_S))
+        except (HpsError, OSError) as error:
+            text = f"the rclone that sends results died, and starts no more: {error}"
+            return failure("tool_crashed", text)
+        return None
+
+
+@contextlib.contextmanager
+def serve(
+    remote: Remote, scratch: Path, binary: str, secrets: dict[str, str], guard: process.Guard
+) -> Iterator[CopyDaemon]:
+    """Keep a daemon running for the length of a `with` block. Raises `HpsError`."""
+    address = scratch / "rc.sock"
+    if len(os.fsencode(address)) > _MOST_ADDRESS_BYTES:
+        hint = "name a shorter one in TMPDIR, such as /tmp"
+        raise HpsError(f"the temporary folder has too long a path for a socket: {scratch}", hint)
+    command = process.Command(
+        argv=_arguments(binary, address, remote), env=child_env(remote, secrets)
+    )
+
+    def start(timeout_s: float) -> AbstractContextManager[object]:
+        address.unlink(missing_ok=True)  # of one that has died
+        return process.serve(
+            command,
+            log=scratch / "daemon.log",
+            guard_process=guard,
+            ready=lambda _: "ready" if _listens(address) else None,
+            timeout_s=timeout_s,
+        )
+
+    with contextlib.ExitStack() as running:
+        running.enter_context(start(_READY_TIMEOUT_S))
+        yield CopyDaemon(address=address, remote=remote, _start=start, _running=running)
+
+
+def _listens(address: Path) -> bool:
+    """The socket is there a moment before somebody listens."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(str(address)) == 0
+
+
+def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
+    certificate = (f"--ca-cert={remote.ca_cert}",) if remote.ca_cert else ()
+    return (
+        binary,
+        "rcd",
+        f"--rc-addr=unix://{address}",
+        "--rc-no-auth",
+        "--retries=1",
+        "--low-level-retries=2",
+        "--contimeout=10s",
+        # What came is looked at when it is sent.
+        "--s3-no-head",
+        # A journal grows, and rclone would hold as much of it in memory.
+        "--buffer-size=0",
+        *certificate,
+    )
+
+
+def _ask(
+    address: Path,
+    call: str,
+    request: Mapping[str, object],
+    end_s: float,
+    given_up: Callable[[], bool],
+) -> _Reply:
+    """The daemon's answer.
+
+    Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
+    connection before the answer has come makes rclone cancel the copy.
+    """
+    connection = _UnixConnection(address, timeout=_AGAIN_TIMEOUT_S)
+    try:
+        text, kind = json.dumps(request), {"Content-Type": "application/json"}
+        connection.request("POST", f"/{call}", text, kind)
+        _wait(connection.sock, end_s, given_up)
+        response = connection.getresponse()
+        return _answer(response.status, response.read(_ANSWER_BYTES))
+    except (TimeoutError, InterruptedError):
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise _GoneError from error
+    finally:
+        connection.close()
+
+
+def _wait(connection: socket.socket, end_s: float, given_up: Callable[[], bool]) -> None:
+    """Return once there is something to read."""
+    while not select.select([connection], [], [], _POLL_S)[0]:
+        if time.monotonic() >= end_s:
+            raise TimeoutError
+        if given_up():
+            raise InterruptedError
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, address: Path, *, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._address = address
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._address))
+
+
+def _answer(status: int, body: bytes) -> _Reply:
+    try:
+        data = json.loads(body)
+        wrong = None if status == http.client.OK else explain(str(data["error"]))
+        return _Reply(failure=wrong, data=data)
+    except (ValueError, KeyError, TypeError):
+        return _Reply(failure=failure("tool_failed", f"rclone answered {status}"))
+
+
+def _differs(source: Path, item: object) -> Failure | None:
+    """Why what the server has is not this file; a checksum that it does not tell is none."""
+    size_bytes, told_md5 = _size_and_md5(item)
+    here_bytes = source.stat().st_size
+    md5 = _md5(source, here_bytes)
+    if size_bytes == here_bytes and told_md5 in {"", md5}:
+        return None
+    came = f"{size_bytes} bytes with the md5 {told_md5}"
+    return failure("corrupted", f"the bucket has {came}, not {here_bytes} bytes with {md5}")
+
+
+def _begins_with(source: Path, item: object) -> bool:
+    """True where what the server has is how this file begins: it was sent when that was shorter."""
+    size_bytes, told_md5 = _size_and_md5(item)
+    if not isinstance(size_bytes, int) or size_bytes > source.stat().st_size:
+        return False
+    return told_md5 in {"", _md5(source, size_bytes)}
+
+
+def _size_and_md5(item: object) -> tuple[object, object]:
+    found = item if isinstance(item, dict) else {}
+    hashes = found.get("Hashes")
+    return found.get("Size"), (hashes.get("md5") if isinstance(hashes, dict) else None) or ""
+
+
+def _md5(path: Path, first_bytes: int) -> str:
+    """Of so many bytes at the beginning of a file."""
+    digest, left_bytes = hashlib.md5(usedforsecurity=False), first_bytes
+    with path.open("rb") as stream:
+        while block := stream.read(min(left_bytes, _BLOCK_BYTES)):
+            digest.update(block)
+            left_bytes -= len(block)
+    return digest.hexdigest()
+
+
+# -------------------------------------------------------------------------------------------------
+
+JOURNAL = ".jsonl"
+
+_LAST_TRIES = 3
+# What sending may take of a run, all in all, beyond what is saved before the first one.
+_SHARE = 1 / 20
+_SAVED_AT_FIRST_S = 5.0
+_MOST_SAVED_S = 10.0
+_LEAST_SAVED_S = 1.0
+
+
+@dataclass(slots=True)
+class BucketCopy:
+    """Sends the files of one run to `<folder>/<name>` in the results' target.
+
+    Between operations sending takes at most a twentieth of the time: that is saved up, and what
+    has been saved is the time-out of the next one. One that gave no answer in its time waits until
+    twice as much is saved. Once `stop` is set, all sending together ends `stopped_s` later.
+
+    Two starts may go on with one run, each unseen by the other. None overwrites what another sent:
+    where a journal in the bucket is not how this one begins, all of the run that is sent from here
+    gets `beside` into its names.
+    """
+
+    daemon: CopyDaemon
+    folder: str
+    report: Callable[[str, str], None]
+    interval_s: float = 5.0
+    timeout_s: float = 30.0
+    stop: Stop | None = None
+    stopped_s: float = 4.0
+    beside: str = field(default_factory=lambda: f".{secrets.token_hex(4)}")
+    _aside: set[str] = field(default_factory=set)
+    _doubtful: set[str] = field(default_factory=set)
+    _next_s: float = field(default_factory=time.monotonic)
+    _saved_s: float = _SAVED_AT_FIRST_S
+    _saved_at_s: float = field(default_factory=time.monotonic)
+    _needed_s: float = _LEAST_SAVED_S
+    _stopped_at_s: float = math.inf
+
+    def send_now_and_then(self, path: Path) -> None:
+        """Send one file if the last sending is long enough ago; a failure only delays it."""
+        start_s = time.monotonic()
+        saved_s = self._saved_s + (start_s - self._saved_at_s) * _SHARE
+        self._saved_s, self._saved_at_s = min(saved_s, _MOST_SAVED_S), start_s
+        if start_s < self._next_s or self._saved_s < self._needed_s:
+            return
+        timeout_s = min(self._saved_s, self.timeout_s)
+        error = self._send(path, start_s + timeout_s)
+        took_s = time.monotonic() - start_s
+        hung = bool(error) and took_s >= timeout_s
+        needed_s = 2 * (self._needed_s if hung else took_s)
+        self._needed_s = min(max(needed_s, _LEAST_SAVED_S), _MOST_SAVED_S)
+        self._saved_s -= took_s
+        self._next_s = start_s + took_s + self.interval_s
+        if error:
+            self.report("results_delayed", error)
+
+    def send_all(
+        self,
+        paths: Sequence[Path],
+        *,
+        wait: Callable[[float], bool],
+        most_s: float | None = None,
+    ) -> str:
+        """Send the files at the end, with a few tries each. Returns why any is missing, or ``.
+
+        `most_s` is how long all of it may take; None: each try its own time-out. After one that
+        could not be sent the others have one try each.
+        """
+        end_s = math.inf if most_s is None else time.monotonic() + most_s
+        first = ""
+        for path in paths:
+            error = self._send_for_good(path, wait, end_s, tries=1 if first else _LAST_TRIES)
+            first = first or error
+        return first
+
+    def _send_for_good(
+        self, path: Path, wait: Callable[[float], bool], end_s: float, *, tries: int
+    ) -> str:
+        error = self._send(path, end_s)
+        for attempt in range(1, tries):
+            pause_s = 2.0**attempt
+            if not error or time.monotonic() + pause_s >= end_s or wait(pause_s):
+                return error
+            error = self._send(path, end_s)
+        return error
+
+    def _send(self, path: Path, end_s: float) -> str:
+        """Try once, until `end_s` at most. Returns why it failed, or nothing."""
+        timeout_s = min(self.timeout_s, end_s - time.monotonic())
+        if timeout_s <= 0 or self._given_up():
+            return "there was no time left to send it"
+        started_again = self.daemon.starts_again
+        try:
+            wrong = self._copy(path, timeout_s)
+        except TakenError:
+            taken = self._key(path)
+            self._aside.add(path.stem)
+            text = f"{taken} is what another start of this run stored, and is left alone"
+            self.report("results_of_another_start", f"{text}; ours go to {self._key(path)}")
+            left_s = max(0.0, end_s - time.monotonic())
+            wrong = self._copy(path, min(self.timeout_s, left_s))
+        if self.daemon.starts_again > started_again:
+            self.report("results_sender_restarted", "the rclone that sends results died, or hung")
+        return wrong.reason if wrong else ""
+
+    def _key(self, path: Path) -> str:
+        aside = self.beside if path.stem in self._aside else ""
+        return f"{self.folder}/{path.stem}{aside}{path.suffix}"
+
+    def _copy(self, path: Path, timeout_s: float) -> Failure | None:
+        """Only journals grow at their ends, so only of these it shows who sent them.
+
+        What came otherwise than it was sent is ours, too.
+        """
+        key = self._key(path)
+        own = path.suffix != JOURNAL or key in self._doubtful
+        wrong = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up, own=own)
+        if wrong is not None and wrong.code == "corrupted":
+            self._doubtful.add(key)
+        elif wrong is None:
+            self._doubtful.discard(key)
+        return wrong
+
+    def _given_up(self) -> bool:
+        """True `stopped_s` after the stop was first seen."""
+        if self.stop is None or not self.stop.is_set():
+            return False
+        now_s = time.monotonic()
+        self._stopped_at_s = min(self._stopped_at_s, now_s)
+        return now_s >= self._stopped_at_s + self.stopped_s

@@ -1,0 +1,293 @@
+"""rclone: which binary, which version, and the exact arguments that make a cell happen.
+
+Why each flag is there is said beside it; the behaviour was measured on the wire, see
+`tests/wire`. Options: https://rclone.org/s3/ and https://rclone.org/docs/.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hps.errors import HpsError
+from hps.model import SecretRef, Transfer
+from hps.process import process
+from hps.run_folder import OwnFolder
+from hps.targets.remote import Remote, child_env
+
+NAME = "rclone"
+# 1.69 takes the embedded server's keys from its environment otherwise, and refuses them.
+OLDEST = (1, 70, 0)
+HOW_TO_GET = (
+    f"install rclone {'.'.join(map(str, OLDEST))} or newer (https://rclone.org/install/) and set "
+    "HPS_RCLONE to its path"
+)
+_MAX_SINGLE_PUT_BYTES = 5 * 1024**3
+# How rclone ends that may move no more.
+TRANSFER_LIMIT = 8
+
+# One attempt, every byte moved, and a log that a program can read: a measured operation that
+# rclone silently repeats or skips is not the one that was planned. Most retries are made by the S3
+# library inside rclone, which tells of them only in this log mode.
+TOLD = (
+    "--s3-sdk-log-mode=Retries",  # a part that is sent again is not in the log otherwise
+    "--use-json-log",
+    "-vv",
+)
+_MEASURED = (
+    "--ignore-times",
+    "--error-on-no-transfer",  # a missing object is no error otherwise
+    "--retries=1",
+    "--low-level-retries=3",
+    *TOLD,
+    "--stats=500ms",
+    "--stats-log-level=NOTICE",
+)
+# For calls that move no payload: an endpoint that is away must not hold the run up for minutes.
+BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
+# Whole words for paths in a printed command that the reader's own shell fills in.
+_OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
+_FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One call of rclone: its arguments, and the remote it talks to."""
+
+    args: tuple[str, ...]
+    remote: Remote | None = None
+
+    def command(self, binary: str, secrets: Mapping[str, str]) -> process.Command:
+        """What to start. Raises `HpsError` where a secret's variable is not set."""
+        return process.Command(argv=(binary, *self.args), env=child_env(self.remote, secrets))
+
+    def shown(self) -> str:
+        """One line for a POSIX shell, with secrets as `"$NAME"`."""
+        env: dict[str, str | SecretRef] = {"RCLONE_CONFIG": os.devnull}
+        if self.remote is not None:
+            env |= self.remote.env
+            env |= self.remote.secret_env
+        assignments = [f"{name}={_shown_value(value)}" for name, value in env.items()]
+        return " ".join([*assignments, NAME, *(_quoted(argument) for argument in self.args)])
+
+
+def upload(
+    remote: Remote, local: str, key: str, transfer: Transfer, *, size_bytes: int, folder: bool
+) -> Invocation:
+    """Copy a file, or all files of a folder, to `key` under the remote's root."""
+    what = ("copy", local, _inside(remote, key)) if folder else ("copyto", local, remote.path(key))
+    # Each trial has a folder of its own: to look there first is time that moves nothing, and takes
+    # the right to see that a key is missing.
+    flags = ("--no-check-dest", *_upload_flags(transfer, size_bytes))
+    return _transfer(what, remote, transfer, flags)
+
+
+def download(
+    remote: Remote, key: str, local: str, transfer: Transfer, *, folder: bool
+) -> Invocation:
+    """Copy an object, or all objects under `key`, to a local path."""
+    what = ("copy", _inside(remote, key), local) if folder else ("copyto", remote.path(key), local)
+    return _transfer(what, remote, transfer, _download_flags(transfer))
+
+
+def sync_up(
+    remote: Remote, local: str, folder: OwnFolder, transfer: Transfer, *, size_bytes: int
+) -> Invocation:
+    """Make the objects of a trial equal to a local folder: it may delete some that runs make."""
+    flags = (*_only_made(folder), *_upload_flags(transfer, size_bytes))
+    return _transfer(("sync", local, _inside(remote, folder.key)), remote, transfer, flags)
+
+
+def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invocation:
+    """Make a local folder equal to the objects under `key`."""
+    flags = _download_flags(transfer)
+    return _transfer(("sync", _inside(remote, key), local), remote, transfer, flags)
+
+
+def put_whole(remote: Remote, local: str, key: str) -> Invocation:
+    """Upload a small file by a single PUT: nothing is asked before or after it."""
+    flags = ("--no-check-dest", "--s3-no-head", f"--s3-upload-cutoff={_MAX_SINGLE_PUT_BYTES}B")
+    return _small(("copyto", local, remote.path(key)), flags, remote)
+
+
+def print_files(remote: Remote, key: str) -> Invocation:
+    """Print what the objects right under `key` hold."""
+    return _small(("cat", "--max-depth=1", _inside(remote, key)), (), remote)
+
+
+def print_file(remote: Remote, key: str) -> Invocation:
+    """Print what one object holds; nothing is listed."""
+    return _small(("cat", remote.path(key)), (), remote)
+
+
+def delete_file(remote: Remote, folder: OwnFolder, name: str) -> Invocation:
+    """Delete one object that a run made in its folder; nothing is listed."""
+    key = f"{folder.key}/{name}"
+    if not folder.made(key):
+        raise ValueError(f"no object of a run's own: {key}")
+    return _small(("deletefile", remote.path(key)), (), remote)
+
+
+def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
+    """Begin a multipart upload; rclone may move nothing of it, so aborts it, and ends with 8."""
+    flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
+    return _small(("copyto", local, remote.path(key)), (*flags, *TOLD), remote)
+
+
+def list_files(remote: Remote, key: str) -> Invocation:
+    """Print the names of all objects under `key`, one a line."""
+    args = ("lsf", "--recursive", "--files-only", *BRIEF, _inside(remote, key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def delete(remote: Remote, folder: OwnFolder) -> Invocation:
+    """Delete the objects of a trial, or of the probe; finding none is not an error."""
+    if not folder.part:
+        raise ValueError(f"not a folder of one trial: {folder.key}")
+    return remove_made(remote, folder)
+
+
+def make_files(paths: tuple[str, ...], size_bytes: int, *, zeros: bool) -> Invocation:
+    """Write files of exactly `size_bytes` each: incompressible bytes, or zeros."""
+    content = "--zero" if zeros else "--seed=1"
+    return Invocation(args=("test", "makefile", content, f"{size_bytes}B", *paths))
+
+
+def _transfer(
+    what: tuple[str, ...], remote: Remote, transfer: Transfer, flags: tuple[str, ...]
+) -> Invocation:
+    http = () if transfer.http2 else ("--disable-http2",)  # HTTP/2 folds streams in 1 connection
+    args = (*what, *_MEASURED, f"--transfers={transfer.transfers}", *flags, *http, *_ca(remote))
+    return Invocation(args=args, remote=remote)
+
+
+def _small(what: tuple[str, ...], flags: tuple[str, ...], remote: Remote) -> Invocation:
+    return Invocation(args=(*what, *BRIEF, *flags, *_ca(remote)), remote=remote)
+
+
+def _upload_flags(transfer: Transfer, size_bytes: int) -> tuple[str, ...]:
+    one_chunk = transfer.chunk_size_bytes >= size_bytes
+    # rclone rounds to three decimals (10485761 becomes 10Mi), so that a cutoff just above the
+    # file's size would make a multipart upload of one part.
+    cutoff_bytes = _MAX_SINGLE_PUT_BYTES if one_chunk else 0
+    flags = (
+        f"--s3-chunk-size={transfer.chunk_size_bytes}B",
+        f"--s3-upload-cutoff={cutoff_bytes}B",  # default: one PUT up to 200 MiB
+        f"--s3-upload-concurrency={transfer.concurrency}",
+        "--multi-thread-streams=1",  # rclone takes the larger of this and the line above
+    )
+    return flags if transfer.checksum else (*flags, "--s3-disable-checksum", "--ignore-checksum")
+
+
+def _download_flags(transfer: Transfer) -> tuple[str, ...]:
+    flags = (
+        f"--multi-thread-chunk-size={transfer.chunk_size_bytes}B",
+        "--multi-thread-cutoff=0B",  # default: one GET up to 256 MiB
+        f"--multi-thread-streams={transfer.concurrency}",
+    )
+    return flags if transfer.checksum else (*flags, "--ignore-checksum")
+
+
+def _ca(remote: Remote) -> tuple[str, ...]:
+    return (f"--ca-cert={remote.ca_cert}",) if remote.ca_cert else ()
+
+
+def find_binary(env: Mapping[str, str]) -> str:
+    """`HPS_RCLONE`, else the one installed with this package, else the one on PATH.
+
+    Raises `HpsError` saying how to get one.
+    """
+    named = env.get("HPS_RCLONE")
+    if named:
+        if not os.access(named, os.X_OK) or Path(named).is_dir():
+            raise HpsError(f"HPS_RCLONE names '{named}', which is no program", HOW_TO_GET)
+        return named
+    beside = Path(sys.executable).parent / "rclone"
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("rclone")
+    if found is None:
+        raise HpsError("there is no rclone on this machine", HOW_TO_GET)
+    return found
+
+
+def read_version(binary: str) -> str:
+    """The version of a binary, `1.75.2`. Raises `HpsError` where it is too old or isn't rclone."""
+    command = process.Command(argv=(binary, "version"), env=child_env(None, {}))
+    code, out, _ = process.capture(command, timeout_s=20)
+    match = re.match(r"rclone v(\d+)\.(\d+)\.?(\d*)", out)
+    if code != 0 or match is None:
+        raise HpsError(f"{binary} does not answer like rclone", HOW_TO_GET)
+    version = tuple(int(part or 0) for part in match.groups())
+    text = ".".join(map(str, version))
+    if version < OLDEST:
+        raise HpsError(f"{binary} is rclone {text}, which is too old", HOW_TO_GET)
+    return text
+
+
+def _shown_value(value: str | SecretRef) -> str:
+    return f'"${value.env}"' if isinstance(value, SecretRef) else shlex.quote(value)
+
+
+def _quoted(argument: str) -> str:
+    """Only the names that a printed command itself sets are left to the shell."""
+    if _OWN_NAME.search(argument) and _SHELL_SAFE.fullmatch(argument):
+        return '"' + _FOREIGN_DOLLAR.sub(r"\\$", argument) + '"'
+    return shlex.quote(argument)
+
+
+def remove_made(remote: Remote, folder: OwnFolder) -> Invocation:
+    """Delete what a run made in its folder, known by its names; anything else there stays."""
+    args = ("delete", *BRIEF, *_only_made(folder), _inside(remote, folder.key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def abort_uploads(remote: Remote, folder: OwnFolder, name: str = "") -> Invocation:
+    """Abort the incomplete multipart uploads whose key begins with the folder's and `name`.
+
+    That is also `…/00.binary` where `name` is `00.bin`: look first what there is.
+    """
+    key = f"{folder.key}/{name}" if name else folder.key
+    if not folder.part or ".." in key:
+        raise ValueError(f"not a place in a trial's own folder: {key}")
+    # Of a server whose clock is ahead, all uploads begin in the future.
+    args = ("backend", "cleanup", *BRIEF, "-o", "max-age=-48h", _inside(remote, key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def list_uploads(remote: Remote, key: str) -> Invocation:
+    """Print, as `listed` reads it, the multipart uploads whose key begins with `key`."""
+    args = ("backend", "list-multipart-uploads", *BRIEF, _inside(remote, key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def list_objects(remote: Remote, key: str) -> Invocation:
+    """Print the objects under the folder `key`, one a line, as `listed` reads them."""
+    flags = ("--recursive", "--files-only", "--fast-list", "--no-mimetype", "--use-server-modtime")
+    args = ("lsjson", *flags, *BRIEF, _inside(remote, key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def look_for(remote: Remote, key: str) -> Invocation:
+    """Print an object of this very name, as `listed` reads it: a single request."""
+    args = ("lsjson", "--stat", "--no-modtime", "--no-mimetype", *BRIEF, remote.path(key))
+    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+
+
+def _only_made(folder: OwnFolder) -> tuple[str, ...]:
+    """Whatever else a server lists in the folder is passed over."""
+    wanted = (f"--filter=+ /{{{{{pattern}}}}}" for pattern in folder.made_patterns)
+    return (*wanted, "--filter=- **")
+
+
+def _inside(remote: Remote, key: str) -> str:
+    """A folder: without the slash rclone first asks for an object of that very name.
+
+    Whatever the server then answers, other than that there is none, would end it (since 1.72).
+    """
+    return f"{remote.path(key)}/"

@@ -1,0 +1,348 @@
+"""Declared is delivered: hold what was asked for against what rclone's log and sockets show.
+
+An operation whose knobs were not applied as requested is `invalid`, and never a number. A link so
+fast that fewer chunks than allowed are ever in flight is not: `observed` says it, and what was
+applied is then unknown.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+
+from hps.catalog.failures import Failure, failure
+from hps.model import Applied, Observed, Operation, Status, Transfer
+from hps.process.connections import ConnectionCounter
+from hps.process.process import Exit
+from hps.tools import memory
+from hps.tools.rclone.errors import explain
+from hps.tools.rclone.log import RcloneLog
+from hps.units import format_size, format_time
+
+# -------------------------------------------------------------------------------------------------
+# Whether a tool held back: fewer chunks, or files, at once than it was told to move.
+#
+# That fewer were seen proves nothing alone: a chunk may be gone before the next one is read. It is
+# proved where chunks take long, are read at once, and yet each waits for another one to end.
+
+# A chunk so long is under way during several looks at the connections, and many lines of the log.
+_LONG_CHUNK_S = 0.2
+# In so much less than a chunk takes, the next one has to be there. Less than this share by
+# accident, at each of several chunks, is not to be expected of a slow disk.
+_QUICK_SHARE = 1 / 8
+_ENOUGH_GAPS = 4
+# So often the same files were in flight half a second later, though others waited.
+_ENOUGH_HELD = 2
+
+_Event = tuple[datetime, bool]
+
+
+def held_back(log: RcloneLog, asked: int) -> bool:
+    """True where fewer chunks of a file were in flight than `asked`, and not for want of them."""
+    times = [list(_events(log, name)) for name in {name for name, _ in log.starts}]
+    gaps_s = [gap_s for events in times for gap_s, _ in _gaps(events)]
+    reading_s = [gap_s for events in times for gap_s, after_start in _gaps(events) if after_start]
+    chunks_s = [(log.ends[k] - log.starts[k]).total_seconds() for k in log.ends if k in log.starts]
+    if log.peak_streams >= asked or len(gaps_s) < _ENOUGH_GAPS or not chunks_s:
+        return False
+    chunk_s = median(chunks_s)
+    quick_s = chunk_s * min(_QUICK_SHARE, 1 / asked, 1 / (2 * log.peak_streams))
+    most_s = quantiles(gaps_s, n=5)[-1]  # of four in five: a machine hesitates now and then
+    while_there_was_room_s = median(reading_s) if reading_s else 0.0
+    return chunk_s >= _LONG_CHUNK_S and max(most_s, while_there_was_room_s) <= quick_s
+
+
+def files_held_back(log: RcloneLog, asked: int) -> bool:
+    """True where fewer files were in flight than `asked` although others waited."""
+    return log.peak_files < asked and log.held >= _ENOUGH_HELD
+
+
+def _events(log: RcloneLog, name: str) -> Iterator[_Event]:
+    """When chunks of a file began (true) and ended (false)."""
+    moments = [(at, True) for (file, _), at in log.starts.items() if file == name]
+    moments += [(at, False) for (file, _), at in log.ends.items() if file == name]
+    yield from sorted(moments)
+
+
+def _gaps(events: Sequence[_Event]) -> Iterator[tuple[float, bool]]:
+    """How long after the last event each chunk began, and whether that was a beginning, too."""
+    for (before, was_start), (at, is_start) in pairwise(events):
+        if is_start:
+            yield (at - before).total_seconds(), was_start
+
+
+# -------------------------------------------------------------------------------------------------
+
+# With fewer looks at the connections, or a shorter time with several chunks in flight, having seen
+# only one connection proves nothing: over HTTP/1.1 a chunk that waits for a connection of its own
+# takes that of a chunk which ends meanwhile.
+_ENOUGH_SAMPLES = 5
+_ENOUGH_OVERLAP_S = 1.0
+# So long may stand still who measures, or what is measured. On a machine with much more to do than
+# it can, waking up and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is
+# away for seconds. A tool that is not seen stopped may also wait for a disk that takes no more of
+# its log, and that is its own time.
+_LATE_S = 1.0
+_SILENT_S = 2.0
+_LATE_SHARE = 0.02
+_REASON_LENGTH = 400
+_PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
+_NO_MEMORY = "out of memory"  # by the runtime of Go
+_NOTHING_MOVED = 9
+# https://rclone.org/docs/#exit-code
+_EXIT_CODES: Mapping[int, str] = {
+    1: "other error",
+    2: "usage",
+    3: "directory not found",
+    4: "file not found",
+    5: "temporary error",
+    6: "less serious error",
+    7: "fatal error",
+    8: "transfer limit reached",
+    9: "nothing transferred",
+    10: "time limit reached",
+}
+
+
+def judge_exit(
+    ended: Exit,
+    operation: Operation,
+    last_error: str,
+    *,
+    behind: str = "",
+    crash: str = "",
+    starved: bool = False,
+    repeated: str = "",
+    silent_s: float = 0.0,
+) -> tuple[Status, Failure | None]:
+    """Status and failure by how the process ended, before any evidence is looked at.
+
+    `behind` tells more than the last error may, `crash` is what the program's runtime said as it
+    died; `starved`: the kernel has ended a process of this group. `repeated` is what
+    the log says of repeated requests, `silent_s` how long it says nothing though it should.
+    """
+    stood = _stood_still(ended, silent_s)
+    if ended.ended == "timeout":
+        limit = f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
+        return "timeout", stood or failure("timeout", limit + repeated)
+    if ended.ended == "stopped":
+        return "interrupted", failure("stopped", "the run was stopped")
+    if ended.returncode == 0:
+        return ("invalid", stood) if stood else ("ok", None)
+    return "failed", died(ended, operation, crash, starved=starved) or _of_exit_code(
+        ended.returncode, last_error, behind
+    )
+
+
+def died(
+    ended: Exit, operation: Operation, crash: str = "", *, starved: bool = False
+) -> Failure | None:
+    """How rclone came to a sudden end; None where it ended by itself."""
+    if ended.returncode == -signal.SIGKILL and starved:
+        what = "rclone was ended by the kernel, for there was no memory left"
+        return failure("out_of_memory", what + memory.needs(operation))
+    if _NO_MEMORY in crash:
+        return failure("out_of_memory", f"rclone got no more memory{memory.needs(operation)}")
+    if crash:
+        return failure("tool_crashed", f"rclone crashed: {crash[:_REASON_LENGTH]}")
+    if ended.returncode >= 0:
+        return None
+    number = -ended.returncode
+    return failure("tool_crashed", f"rclone was ended by signal {number} ({_signal_name(number)})")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _of_exit_code(code: int, last_error: str, behind: str) -> Failure:
+    if code == _NOTHING_MOVED:
+        return failure("not_found", "nothing was transferred: what was to be moved is not there")
+    why, more = explain(last_error), explain(behind)
+    if behind and why.call.startswith("Head") and more.code != "no_permission":
+        why = more  # an answer to HEAD has no text
+    name, detail = _EXIT_CODES.get(code, "unknown"), why.text[:_REASON_LENGTH]
+    return why.told(f"rclone exit code {code} ({name}): {detail or 'it said nothing'}")
+
+
+def _stood_still(ended: Exit, silent_s: float) -> Failure | None:
+    """Why this took longer than what was measured would have."""
+    share_s = _LATE_SHARE * ended.duration_s
+    if ended.late_s > max(_LATE_S, share_s):
+        what = f"hps stood still for {ended.late_s:.2g} s while the tool was at work"
+        return failure("late", what)
+    if ended.stopped_s > max(_LATE_S, share_s):
+        return failure("tool_stopped", f"the tool was stopped for {ended.stopped_s:.2g} s")
+    if silent_s > max(_SILENT_S, share_s):
+        return failure("tool_stopped", f"the tool stood still for {silent_s:.2g} s, by its log")
+    return None
+
+
+def repeated(retries: int, trouble: str) -> str:
+    """What to add where requests were repeated: how many, and what the last one was for."""
+    if retries <= 0:
+        return ""
+    said = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"
+    return f"{said}, since {explain(trouble).text[:_REASON_LENGTH]}" if trouble else said
+
+
+def effective(log: RcloneLog, operation: Operation, *, offers_http2: bool | None) -> Applied | None:
+    """The knobs as rclone applied them; None where the log shows no payload at all."""
+    requested, planned = operation.requested, operation.effective
+    if requested is None or planned is None or (not log.chunks and not log.copied):
+        return None
+    knobs = operation.cell.knobs
+    return Applied(
+        chunk_size_bytes=_chunk_size(log, knobs.size_bytes),
+        concurrency=_concurrency(log, planned.concurrency),
+        transfers=_proved(log.peak_files, planned.transfers),
+        http2=requested.http2 and offers_http2 is not False,
+        checksum=planned.checksum,
+    )
+
+
+def observed(log: RcloneLog, operation: Operation, counter: ConnectionCounter) -> Observed:
+    """What was seen: chunks, how many at once, connections. None for what could not be seen."""
+    knobs = operation.cell.knobs
+    whole = not log.chunks
+    single = knobs.files == 1 and log.copied == 1
+    return Observed(
+        chunks=len(log.chunks) or (log.copied or None),
+        chunk_size_bytes=_chunk_size(log, knobs.size_bytes) if log.chunks or log.copied else None,
+        peak_in_flight=(1 if single else log.peak_files or None) if whole else log.peak_in_flight,
+        connections=counter.most_at_once,
+        connection_samples=counter.samples,
+        bytes=log.bytes,
+    )
+
+
+def setup_s(log: RcloneLog, operation: Operation, ended: Exit) -> float | None:
+    """Seconds from the start of the process to when rclone began the first request with payload.
+
+    None for files that go up whole: rclone does not say when it has finished hashing.
+    """
+    first = log.first_chunk_at
+    if first is None and operation.direction == "down":
+        first = log.first_file_at
+    if first is None:
+        return None
+    seconds = (first - ended.started_at).total_seconds()
+    return seconds if 0 <= seconds <= ended.duration_s else None
+
+
+def why_invalid(
+    log: RcloneLog, operation: Operation, effective: Applied | None, observed: Observed
+) -> Failure | None:
+    """Why what happened is not what was asked for; None where it is."""
+    asked = operation.effective
+    if asked is None:
+        return None
+    if effective is None:
+        return failure("not_as_declared", "rclone's log shows no transfer")
+    checks = (
+        _wrong_amount(log, operation),
+        _wrong_chunks(log, asked, effective),
+        _wrong_streams(log, asked, effective),
+        _wrong_http(log, asked, effective, observed),
+    )
+    reasons = "; ".join(reason for reason in checks if reason)
+    return failure("not_as_declared", reasons) if reasons else None
+
+
+def last_failure(path: Path) -> Failure | None:
+    """What a plain log complains of first, else its last line; None where it is empty."""
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return _first_error(lines) or (explain(bare(lines[-1])) if lines else None)
+
+
+def last_words(path: Path) -> str:
+    """What a plain log complains of first, else its last line, without its time."""
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
+
+
+def first_failure(path: Path) -> Failure | None:
+    """What a plain log complains of first."""
+    return _first_error(path.read_text(errors="replace").splitlines())
+
+
+def _first_error(lines: Iterable[str]) -> Failure | None:
+    return next((explain(bare(line)) for line in lines if _PLAIN_ERROR.match(line)), None)
+
+
+def bare(line: str) -> str:
+    """A line of a plain log without its time."""
+    _, operation, said = line.partition("operation error ")
+    return operation + said if operation else line.rsplit(" : ", maxsplit=1)[-1]
+
+
+def _chunk_size(log: RcloneLog, size_bytes: int) -> int:
+    if not log.chunks:
+        return size_bytes
+    return log.chunk_size_bytes or log.chunk_sizes()[0]
+
+
+def _concurrency(log: RcloneLog, planned: int) -> int | None:
+    """A download's log names the streams; an upload's shows at least how many there were."""
+    if not log.chunks:
+        return 1
+    if log.streams is not None:
+        return max(log.streams, log.peak_streams)
+    return _proved(log.peak_streams, planned)
+
+
+def _proved(seen: int, planned: int) -> int | None:
+    """As many at once as planned, or more, were seen; that there were fewer proves nothing."""
+    return max(1, seen) if max(1, seen) >= planned else None
+
+
+def _wrong_amount(log: RcloneLog, operation: Operation) -> str:
+    knobs = operation.cell.knobs
+    expected_bytes = knobs.size_bytes * knobs.files
+    if log.copied != knobs.files:
+        return f"rclone copied {log.copied} of {knobs.files} files"
+    if log.bytes is not None and log.bytes < expected_bytes:
+        return f"rclone moved {log.bytes} of {expected_bytes} bytes"
+    return ""
+
+
+def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+    if log.chunks and log.chunk_size_bytes is None:
+        sizes = ", ".join(format_size(size) for size in log.chunk_sizes()[:4])
+        return f"chunks of different sizes: {sizes}"
+    if effective.chunk_size_bytes != asked.chunk_size_bytes:
+        was, wanted = effective.chunk_size_bytes, asked.chunk_size_bytes
+        return f"chunks of {format_size(was)}, not of {format_size(wanted)}"
+    return ""
+
+
+def _wrong_streams(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+    transfers, concurrency = effective.transfers, effective.concurrency
+    if transfers is None and files_held_back(log, asked.transfers):
+        transfers = log.peak_files
+    if concurrency is None and held_back(log, asked.concurrency):
+        concurrency = log.peak_streams
+    if transfers not in {asked.transfers, None}:
+        return f"{transfers} files at once, not {asked.transfers}"
+    if concurrency not in {asked.concurrency, None}:
+        return f"{concurrency} streams a file, not {asked.concurrency}"
+    return ""
+
+
+def _wrong_http(log: RcloneLog, asked: Transfer, effective: Applied, observed: Observed) -> str:
+    if asked.http2 and not effective.http2:
+        return "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
+    several = asked.concurrency * asked.transfers > 1 and log.overlap_s >= _ENOUGH_OVERLAP_S
+    if asked.http2 or not several or observed.connection_samples < _ENOUGH_SAMPLES:
+        return ""
+    if observed.connections == 1:
+        return f"one connection carried {observed.peak_in_flight} streams"
+    return ""
