@@ -23,7 +23,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from hps.tools.rclone import command
-from tests.collect.fleet import grid, write_fleet
+from tests.results.fleet import grid, write_fleet
 from tests.servers.rclone_client import remote_environment
 from tests.servers.rclone_s3 import find_rclone, serve_s3
 from tests.servers.s3_server import S3Server

@@ -1,0 +1,1 @@
+"""Statistics against what is known: simulated fleets, scipy, and sums done by hand."""

@@ -15,8 +15,8 @@ from hps.compare.comparison import Change, Findings, Rule
 from hps.compare.gates import Outcome, exit_code, judge
 from hps.errors import EXIT_NO_DATA, HpsError
 from hps.spec.gates import parse
-from tests.collect.fleet import MIB, Cell, SimNode, grid, write_fleet
 from tests.compare.stored import Record, findings_of, medians, results, rewrite
+from tests.results.fleet import MIB, Cell, SimNode, grid, write_fleet
 
 CELLS = grid(chunk_size=["5MiB", "10MiB"], concurrency=[1, 4])
 THEN, NOW = datetime(2026, 1, 5, 9, tzinfo=UTC), datetime(2026, 2, 6, 9, tzinfo=UTC)

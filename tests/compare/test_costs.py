@@ -7,7 +7,7 @@ import pytest
 from hps.compare.panels import payload_bytes, requests_of
 from hps.model import KnobValue
 from hps.plan.estimate import Requests, requests
-from tests.unit.builders import MIB, make_operation
+from tests.builders import MIB, make_operation
 
 
 @pytest.mark.parametrize("kind", ["upload", "download", "sync_up", "sync_down"])

@@ -12,8 +12,8 @@ import pytest
 
 from hps.compare.comparing import NoDataError
 from hps.errors import EXIT_NO_DATA, HpsError
-from tests.collect.fleet import MIB, Cell, SimNode, grid, write_fleet
 from tests.compare.stored import Record, findings_of, lines, results, rewrite
+from tests.results.fleet import MIB, Cell, SimNode, grid, write_fleet
 
 CELLS = grid(chunk_size=["5MiB", "10MiB"], concurrency=[1, 4])
 LATER = datetime(2026, 2, 1, tzinfo=UTC)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.collect.fleet import MIB, SimNode, draw_node, grid, write_fleet
 from tests.compare.stored import (
     Record,
     cell_of,
@@ -24,6 +23,7 @@ from tests.compare.stored import (
     rewrite,
     value_of,
 )
+from tests.results.fleet import MIB, SimNode, draw_node, grid, write_fleet
 
 CELLS = grid(chunk_size=["5MiB", "10MiB"], concurrency=[1, 4])
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.collect.fleet import SimNode, grid, write_fleet
 from tests.command import hps
 from tests.compare.stored import Record, findings_of, rewrite
+from tests.results.fleet import SimNode, grid, write_fleet
 
 
 def _fleet(folder: Path, *, behind: int) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hps.compare.comparing import NoDataError
 from hps.compare.comparison import NeverBegan, Reason
 from hps.report import as_text
-from tests.collect.fleet import Cell, Record, SimNode, failed_run, grid, write_fleet
 from tests.compare.stored import findings_of, lines, rewrite, write
+from tests.results.fleet import Cell, Record, SimNode, failed_run, grid, write_fleet
 
 CELLS = grid(concurrency=[1, 4])
 REJECTED = {"accepted": False, "action": "reallocate", "reasons": ["why"], "checks": []}

@@ -8,8 +8,8 @@ from typing import Any
 
 from hps.compare.comparison import Comparison, Decision
 from hps.compare.selection import sentences
-from tests.collect.fleet import Cell, SimNode, grid, write_fleet
 from tests.compare.stored import findings_of, one
+from tests.results.fleet import Cell, SimNode, grid, write_fleet
 
 
 def _draw(chance: Random, number: int) -> SimNode:

@@ -16,9 +16,9 @@ from hps.compare.gates import exit_code, judge
 from hps.compare.pairs import levels
 from hps.errors import EXIT_NO_DATA
 from hps.spec.gates import parse
-from tests.collect.fleet import SimNode, grid, write_fleet
 from tests.compare.built import make_cell, make_panel
 from tests.compare.stored import findings_of
+from tests.results.fleet import SimNode, grid, write_fleet
 
 RULE = Rule()
 NODES = 80

@@ -33,8 +33,8 @@ from hps.run import run as session
 from hps.run.environment import opened
 from hps.targets import sender
 from hps.targets.sender import BucketCopy
-from tests.collect.conftest import Bucket, bucket_of
 from tests.command import REPOSITORY
+from tests.results.conftest import Bucket, bucket_of
 from tests.servers.s3_server import S3Server
 
 _AT_ONCE = 8

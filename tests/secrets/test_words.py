@@ -10,8 +10,8 @@ import pytest
 
 from hps.run_folder import is_run_id
 from tests.command import Ran, hps, target_text
+from tests.results.test_schema import VALIDATOR
 from tests.servers.s3_server import S3Server
-from tests.test_result_schema import VALIDATOR
 
 _SPEC = """\
 api: hps/v1

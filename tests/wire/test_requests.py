@@ -28,11 +28,11 @@ from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
 from hps.targets.remote import remote_of
 from hps.tools.rclone import command
+from tests.builders import MIB, S3, axis, make_spec, step, steps
 from tests.conftest import ProxyFor
 from tests.servers.proxy import RecordingProxy, Request
 from tests.servers.rclone_s3 import serve_s3
 from tests.servers.s3_server import S3Server
-from tests.unit.builders import MIB, S3, axis, make_spec, step, steps
 
 Knobs = dict[str, KnobValue]
 COPY = ("upload", "list", "download", "delete")

@@ -1,1 +1,0 @@
-"""Statistics against what is known: simulated fleets, scipy, and sums done by hand."""

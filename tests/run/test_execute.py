@@ -1,0 +1,166 @@
+"""The trial's memory: what has to be taken away, and what a fault of the machine comes to."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from hps.catalog.failures import failure
+from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
+from hps.model import Measurement, Operation
+from hps.plan.expand import expand
+from hps.process.process import Guard
+from hps.results.record import Record, RunIdentity
+from hps.run import execute, resume
+from hps.steps import Places, StepContext
+from hps.targets.remote import Remote
+from tests.builders import make_spec, steps
+
+_IDENTITY = RunIdentity(run_id="r", machine_id="m", experiment="e", spec_sha256="0" * 64)
+_REMOTE = Remote(name="local", root="b", env={}, secret_env={})
+
+
+def _run(
+    folder: Path, guard: Guard, monkeypatch: pytest.MonkeyPatch, faults: Mapping[str, Exception]
+) -> list[Record]:
+    """Run upload, download, delete with steps that do nothing, or raise what `faults` says."""
+
+    def perform(operation: Operation, _: StepContext) -> Measurement:
+        if operation.step.kind in faults:
+            raise faults[operation.step.kind]
+        return Measurement(status="ok")
+
+    return _perform(folder, guard, monkeypatch, perform)
+
+
+def _perform(
+    folder: Path,
+    guard: Guard,
+    monkeypatch: pytest.MonkeyPatch,
+    perform: Callable[[Operation, StepContext], Measurement],
+    *,
+    repetitions: int = 1,
+    most_equal_failures: int = 3,
+) -> list[Record]:
+    """The records of a run of upload, download, delete, each done by `perform`."""
+    monkeypatch.setattr(execute, "STEPS", dict.fromkeys(("upload", "download", "delete"), perform))
+    spec = make_spec(steps=steps("upload", "download", "delete"), repetitions=repetitions)
+    plan = expand(spec)
+    target = plan.operations[0].cell.knobs.target
+    context = StepContext(
+        binary="/bin/false",
+        tool_version="1",
+        places=Places(
+            remotes={target: _REMOTE},
+            data_folder="data/unit/20261122T101530123Z-5f3a9c",
+            payload_root=str(folder),
+            local_root=str(folder),
+        ),
+        secrets={},
+        offers_http2={},
+        payloads=MappingProxyType({}),
+        scratch=folder,
+        guard=guard,
+        stop=threading.Event(),
+    )
+    records: list[Record] = []
+    hooks = execute.Hooks(
+        store=records.append,
+        started=lambda _: None,
+        event=lambda *_, **__: None,
+        most_equal_failures=most_equal_failures,
+    )
+    execute.run(resume.tasks(plan.operations), _IDENTITY, context, hooks)
+    return records
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "code", "owner"),
+    [
+        (
+            OSError(28, "No space left on device", "/x/y"),
+            *("No space left on device: /x/y", "disk_full", "node"),
+        ),
+        (OSError(5, "Input/output error"), "Input/output error: {scratch}", "disk_error", "node"),
+        (
+            MachineError("the guard is gone", "start again"),
+            *("the guard is gone (start again)", "disk_error", "node"),
+        ),
+        (
+            MissingProgramError("no rclone here", "get one"),
+            *("no rclone here (get one)", "tool_missing", "tool"),
+        ),
+        (GuardError("the guard is gone"), *("the guard is gone", "stopped", "hps")),
+        (
+            HpsError("no secret is set", "set it"),
+            *("no secret is set (set it)", "bad_experiment", "experiment"),
+        ),
+    ],
+)
+def test_a_fault_of_the_machine_is_a_failed_result_and_the_run_goes_on(
+    fault: Exception,
+    reason: str,
+    code: str,
+    owner: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Guard() as guard:
+        records = _run(tmp_path, guard, monkeypatch, {"download": fault})
+
+    assert [(r["step"], r["status"]) for r in records[:3]] == [
+        ("upload", "ok"),
+        ("download", "failed"),
+        ("delete", "ok"),
+    ]
+    why = tuple(records[1][f"reason{part}"] for part in ("", "_code", "_owner"))
+    assert why == (reason.format(scratch=tmp_path), code, owner)
+
+
+@pytest.mark.parametrize(
+    ("codes", "most", "tried"),
+    [
+        (("expired_credentials",), 3, 3),
+        (("expired_credentials",), 1, 1),
+        (("expired_credentials",), 0, 6),
+        # Of two mistakes in turn, and of what is the server's fault, nobody knows what comes next.
+        (("expired_credentials", "no_permission"), 3, 6),
+        (("server_error",), 3, 6),
+        # What a server refuses of one cell, others may do.
+        (("bad_request",), 3, 6),
+        (("not_implemented",), 3, 6),
+        (("expired_credentials", "expired_credentials", "server_error"), 3, 6),
+    ],
+)
+def test_after_equal_mistakes_in_a_row_the_rest_is_left(
+    codes: tuple[str, ...],
+    most: int,
+    tried: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = itertools.cycle(failure(code, "no") for code in codes)
+
+    def perform(_: Operation, __: StepContext) -> Measurement:
+        return Measurement(status="failed", failure=next(failures), command="rclone")
+
+    with Guard() as guard:
+        records = _perform(
+            *(tmp_path, guard, monkeypatch, perform), repetitions=6, most_equal_failures=most
+        )
+
+    uploads = [record for record in records if record["step"] == "upload"]
+    assert [r["status"] for r in uploads] == ["failed"] * tried + ["skipped"] * (6 - tried)
+    for left in uploads[tried:]:
+        assert (left["reason_code"], left["reason_owner"]) == (codes[0], "experiment")
+        assert str(left["reason"]).startswith(f"not tried: {most} operations in a row failed alike")
+
+
+def test_a_bug_is_not_taken_for_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Guard() as guard, pytest.raises(ZeroDivisionError):
+        _run(tmp_path, guard, monkeypatch, {"download": ZeroDivisionError()})
