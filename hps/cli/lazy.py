@@ -23,6 +23,6 @@ class LazyGroup(click.Group):
         """The command, loaded if need be; None where there is none of this name."""
         if cmd_name not in NAMES:
             return super().get_command(ctx, cmd_name)
-        command = getattr(import_module(f"hps.commands.{cmd_name}"), cmd_name)
+        command = getattr(import_module(f"hps.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101 - the rule of this package
         return command
