@@ -33,8 +33,8 @@ from hps.model import Target, Transfer
 from hps.process import process
 from hps.process.connections import ConnectionCounter
 from hps.targets import embedded
-from hps.targets.remote import remote_of
 from hps.tools.rclone import command
+from hps.tools.rclone.remote import remote_of
 from hps.units import format_size, parse_size_bytes
 
 MIB = 1024**2

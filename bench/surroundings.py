@@ -19,8 +19,8 @@ from hps.results.record import new_run_id
 from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
 from hps.targets import embedded
-from hps.targets.remote import remote_of
 from hps.tools.rclone import command
+from hps.tools.rclone.remote import remote_of
 
 TARGET = "local"
 

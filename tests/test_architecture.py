@@ -41,7 +41,7 @@ LAYERS = (
         "hps.data.limit",
         "hps.plan.expand",
         "hps.spec",
-        "hps.targets.remote",
+        "hps.tools.rclone.remote",
     ),
     ("hps.plan.estimate", "hps.tools"),
     ("hps.data.payload", "hps.probe", "hps.report", "hps.node.salad", "hps.source", "hps.store"),

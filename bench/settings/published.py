@@ -18,9 +18,9 @@ from hps.model import SecretRef, Target
 from hps.process import process
 from hps.process.connections import ConnectionCounter
 from hps.results.record import utc_text
-from hps.targets.remote import Remote, remote_of
 from hps.tools.rclone import command
 from hps.tools.rclone import log as rclone_log
+from hps.tools.rclone.remote import Remote, remote_of
 
 FLAGS = ("--s3-chunk-size=10M", "--transfers=10")
 # For the log alone: what is moved and how does not change by it.

@@ -11,7 +11,7 @@ from bench.grid import MIB
 from bench.link.settings import WAYS, Way
 from hps.model import SecretRef, Target
 from hps.process.process import Command
-from hps.targets.remote import Remote, remote_of
+from hps.tools.rclone.remote import Remote, remote_of
 from tests.servers.s3_server import S3Server
 
 _KEY_ID, _SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"

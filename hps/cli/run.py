@@ -31,7 +31,7 @@ from hps.run import run, work
 from hps.run.environment import scrubber_of
 from hps.run.resume import Wish
 from hps.spec import odd_values
-from hps.targets.remote import remote_of
+from hps.tools.rclone.remote import remote_of
 
 _WORDS = (
     "these secrets are words of the experiment's own text, or names by which results are found, "

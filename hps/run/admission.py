@@ -22,7 +22,7 @@ from hps.node.rtt import Rtt, measure_all
 from hps.node.verdict import Check, Readings, Verdict, judge
 from hps.results.record import reason_fields
 from hps.targets.link import Bounded, Link
-from hps.targets.remote import address_of
+from hps.tools.rclone.remote import address_of
 
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"

@@ -15,8 +15,8 @@ from hps.redaction import Scrubber
 from hps.spec import odd_values
 from hps.targets import embedded
 from hps.targets.link import Link
-from hps.targets.remote import Remote, remote_of
 from hps.tools.rclone import command
+from hps.tools.rclone.remote import Remote, remote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

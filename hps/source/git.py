@@ -16,8 +16,8 @@ from hps.errors import HpsError
 from hps.process.process import Command
 from hps.source.address import GitAddress
 from hps.spec.source import MAX_BYTES
-from hps.targets.remote import INHERITED
 from hps.targets.workplace import Said, Workplace, opened, printable
+from hps.tools.rclone.remote import INHERITED
 
 TIMEOUT_S = 60.0
 _REGULAR_FILES = {"100644", "100755"}

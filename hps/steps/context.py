@@ -11,9 +11,9 @@ from hps.data.payload import Payload, Shape, shape_of
 from hps.model import Measurement, Operation
 from hps.process import process
 from hps.run_folder import OwnFolder
-from hps.targets.remote import Remote
 from hps.tools.memory import KernelKills
 from hps.tools.rclone.command import Invocation
+from hps.tools.rclone.remote import Remote
 
 
 class RunStop(process.Stop, Protocol):

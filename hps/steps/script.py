@@ -15,8 +15,8 @@ from hps.report.table import cell_name
 from hps.run_folder import BY_HAND, run_folder
 from hps.steps import CALLS, Places
 from hps.targets import embedded
-from hps.targets.remote import remote_of
 from hps.tools.rclone import command
+from hps.tools.rclone.remote import remote_of
 
 _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 

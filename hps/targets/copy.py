@@ -16,10 +16,10 @@ from hps.process import process, temporary
 from hps.redaction import Scrubber
 from hps.targets import well_known
 from hps.targets.link import Bounded
-from hps.targets.remote import Remote, remote_of
 from hps.targets.workplace import printable
 from hps.tools.rclone import command
 from hps.tools.rclone import command as rclone
+from hps.tools.rclone.remote import Remote, remote_of
 
 # -------------------------------------------------------------------------------------------------
 # Where results are kept in a bucket, and what is needed to reach it.

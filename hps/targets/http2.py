@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from hps.model import Operation, Target
 from hps.node.proxy import proxy_for
-from hps.targets.remote import address_of
+from hps.tools.rclone.remote import address_of
 
 _TIMEOUT_S = 5.0
 

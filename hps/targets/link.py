@@ -11,10 +11,10 @@ import psutil
 from hps.catalog import failures
 from hps.catalog.failures import Failure, failure
 from hps.process import process
-from hps.targets.remote import Remote
 from hps.tools.rclone import command, evidence
 from hps.tools.rclone import log as rclone_log
 from hps.tools.rclone.errors import explain
+from hps.tools.rclone.remote import Remote
 
 _FLAGS = (
     "--disable-http2",  # it would fold all into one connection

@@ -22,8 +22,8 @@ from hps.catalog.failures import Failure, failure
 from hps.errors import HpsError
 from hps.process import process
 from hps.process.process import Stop
-from hps.targets.remote import Remote, child_env
 from hps.tools.rclone.errors import explain
+from hps.tools.rclone.remote import Remote, child_env
 from hps.units import format_time
 
 # -------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from hps.run_folder import BY_HAND, OwnFolder, run_folder, run_that_made
-from hps.targets.remote import remote_of
 from hps.tools.rclone import command
+from hps.tools.rclone.remote import remote_of
 from tests.builders import S3
 
 RUN = "20261122T101530123Z-5f3a9c04b7d1"

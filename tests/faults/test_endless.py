@@ -18,7 +18,7 @@ from hps.run import admission
 from hps.targets import copy
 from hps.targets.copy import BucketPlace
 from hps.targets.link import Bounded, Link
-from hps.targets.remote import remote_of
+from hps.tools.rclone.remote import remote_of
 from tests.servers.web import Asked, Page, WebServer, serve_web
 
 _KEYS_A_PAGE = 1000

@@ -18,7 +18,7 @@ from hps.process import process
 from hps.process.sockets import SocketBytes
 from hps.process.stop import SignalStop
 from hps.targets.link import Link, first_failure
-from hps.targets.remote import remote_of
+from hps.tools.rclone.remote import remote_of
 from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server
 

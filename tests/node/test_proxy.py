@@ -9,7 +9,7 @@ import pytest
 from hps.model import Target
 from hps.node.probe import check
 from hps.node.proxy import proxy_for
-from hps.targets.remote import remote_of
+from hps.tools.rclone.remote import remote_of
 from tests.servers.rclone_client import run_rclone
 from tests.servers.web import Page, serve_web
 

@@ -18,7 +18,7 @@ from hps.process.process import Guard
 from hps.results.record import Record, RunIdentity
 from hps.run import execute, resume
 from hps.steps import Places, StepContext
-from hps.targets.remote import Remote
+from hps.tools.rclone.remote import Remote
 from tests.builders import make_spec, steps
 
 _IDENTITY = RunIdentity(run_id="r", machine_id="m", experiment="e", spec_sha256="0" * 64)

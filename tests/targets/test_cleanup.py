@@ -13,7 +13,7 @@ from hps.model import SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import cleanup
 from hps.targets.link import Link
-from hps.targets.remote import remote_of
+from hps.tools.rclone.remote import remote_of
 from tests.conftest import ProxyFor
 from tests.faults.trials import always, sweep
 from tests.servers.faults import Action, Respond, Rule, Stall

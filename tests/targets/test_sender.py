@@ -17,8 +17,8 @@ from hps.catalog.failures import failure
 from hps.model import SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import sender
-from hps.targets.remote import Remote, remote_of
 from hps.targets.sender import BucketCopy
+from hps.tools.rclone.remote import Remote, remote_of
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Flip, Relabel, Reset, Respond, Rule, Stall
 from tests.servers.proxy import RecordingProxy

@@ -16,7 +16,7 @@ import pytest
 
 from hps.catalog.providers import PROVIDERS, QUIRKS
 from hps.model import Target
-from hps.targets.remote import remote_of
+from hps.tools.rclone.remote import remote_of
 from tests.conftest import ProxyFor
 from tests.servers.proxy import data_requests
 from tests.servers.rclone_client import make_payload, remote_environment, run_rclone

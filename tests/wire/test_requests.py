@@ -26,8 +26,8 @@ from hps.process.stop import SignalStop
 from hps.results.record import new_run_id
 from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
-from hps.targets.remote import remote_of
 from hps.tools.rclone import command
+from hps.tools.rclone.remote import remote_of
 from tests.builders import MIB, S3, axis, make_spec, step, steps
 from tests.conftest import ProxyFor
 from tests.servers.proxy import RecordingProxy, Request

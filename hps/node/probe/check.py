@@ -34,9 +34,9 @@ from hps.process.stop import NEVER
 from hps.results.record import reason_fields
 from hps.run_folder import OwnFolder
 from hps.targets.link import Link
-from hps.targets.remote import address_of
 from hps.tools.rclone import command, log
 from hps.tools.rclone.errors import explain
+from hps.tools.rclone.remote import address_of
 
 # -------------------------------------------------------------------------------------------------
 # What an endpoint says to one that has no keys: its clock, and where the bucket is.

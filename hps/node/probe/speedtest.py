@@ -10,7 +10,7 @@ from hps.node.probe.target import STOPPED, Rate, Rates, nothing
 from hps.node.reading import known
 from hps.process import process
 from hps.targets.link import Link
-from hps.targets.remote import child_env
+from hps.tools.rclone.remote import child_env
 
 _TIMEOUT_S = 90.0
 _REASON_LENGTH = 400

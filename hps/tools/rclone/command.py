@@ -19,7 +19,7 @@ from hps.errors import HpsError
 from hps.model import SecretRef, Transfer
 from hps.process import process
 from hps.run_folder import OwnFolder
-from hps.targets.remote import Remote, child_env
+from hps.tools.rclone.remote import Remote, child_env
 
 NAME = "rclone"
 # 1.69 takes the embedded server's keys from its environment otherwise, and refuses them.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps.targets.remote import Remote
+from hps.tools.rclone.remote import Remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

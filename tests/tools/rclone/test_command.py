@@ -11,8 +11,8 @@ import pytest
 
 from hps.errors import HpsError
 from hps.run_folder import OwnFolder
-from hps.targets.remote import remote_of
 from hps.tools.rclone import command as rclone
+from hps.tools.rclone.remote import remote_of
 from tests.builders import MIB, S3, make_transfer
 
 GIB = 1024**3
