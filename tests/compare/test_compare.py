@@ -83,6 +83,26 @@ def test_least_demanding_is_least_memory_then_fewest_requests() -> None:
     )
 
 
+@pytest.mark.parametrize(("files", "least"), [(2, (16, 1)), (100, (1, 4))])
+def test_no_more_files_are_in_flight_than_there_are_or_may_be(
+    files: int, least: tuple[int, int]
+) -> None:
+    """Of two files sixteen can't move at once; of a hundred files only as many as may."""
+    chance = default_rng(4)
+    link = chance.lognormal(5, 0.3, 400)
+    cells = [
+        make_cell(
+            {"files": files, "transfers": transfers, "concurrency": concurrency},
+            link * chance.lognormal(0, 0.03, 400),
+        )
+        for transfers, concurrency in ((16, 1), (1, 4))
+    ]
+    decision = compare(make_panel(cells), RULE).decision
+    assert decision.kind == "suffices"
+    assert decision.cell is not None
+    assert (decision.cell["transfers"], decision.cell["concurrency"]) == least
+
+
 def test_nothing_asks_for_less_where_all_ask_for_the_same() -> None:
     chance = default_rng(5)
     link = chance.lognormal(5, 0.3, 300)

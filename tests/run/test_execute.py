@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ import pytest
 
 from hps.catalog.failures import failure
 from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
-from hps.model import Measurement, Operation
+from hps.model import Measurement, Operation, Spec, Status
 from hps.plan.expand import expand
 from hps.process.process import Guard
 from hps.results.record import Record, RunIdentity
@@ -20,6 +20,7 @@ from hps.run import execute, resume
 from hps.steps import Places, StepContext
 from hps.tools.rclone.remote import Remote
 from tests.builders import make_spec, steps
+from tests.disks import Mount
 
 _IDENTITY = RunIdentity(run_id="r", machine_id="m", experiment="e", spec_sha256="0" * 64)
 _REMOTE = Remote(name="local", root="b", env={}, secret_env={})
@@ -48,12 +49,25 @@ def _perform(
     most_equal_failures: int = 3,
 ) -> list[Record]:
     """The records of a run of upload, download, delete, each done by `perform`."""
-    monkeypatch.setattr(execute, "STEPS", dict.fromkeys(("upload", "download", "delete"), perform))
     spec = make_spec(steps=steps("upload", "download", "delete"), repetitions=repetitions)
+    monkeypatch.setattr(execute, "STEPS", dict.fromkeys(("upload", "download", "delete"), perform))
+    records, _ = _sweep(folder, guard, spec, most_equal_failures=most_equal_failures)
+    return records
+
+
+def _sweep(
+    folder: Path,
+    guard: Guard,
+    spec: Spec,
+    *,
+    binary: str = "/bin/false",
+    most_equal_failures: int = 3,
+) -> tuple[list[Record], execute.Tally]:
+    """The records of a run, and its tally; `binary` is what removes in place of rclone."""
     plan = expand(spec)
     target = plan.operations[0].cell.knobs.target
     context = StepContext(
-        binary="/bin/false",
+        binary=binary,
         tool_version="1",
         places=Places(
             remotes={target: _REMOTE},
@@ -75,8 +89,8 @@ def _perform(
         event=lambda *_, **__: None,
         most_equal_failures=most_equal_failures,
     )
-    execute.run(resume.tasks(plan.operations), _IDENTITY, context, hooks)
-    return records
+    tally = execute.run(resume.tasks(plan.operations), _IDENTITY, context, hooks)
+    return records, tally
 
 
 @pytest.mark.parametrize(
@@ -164,3 +178,84 @@ def test_after_equal_mistakes_in_a_row_the_rest_is_left(
 def test_a_bug_is_not_taken_for_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Guard() as guard, pytest.raises(ZeroDivisionError):
         _run(tmp_path, guard, monkeypatch, {"download": ZeroDivisionError()})
+
+
+@pytest.mark.parametrize(
+    ("first", "left_behind"),
+    [("ok", False), ("failed", True), ("timeout", True), ("interrupted", True)],
+)
+def test_what_an_upload_that_broke_off_left_is_looked_for_again_at_the_end(
+    first: Status, left_behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trial removed all that was there; what a server was told late it may do after that."""
+    ends: Iterator[Status] = itertools.chain([first], itertools.repeat("ok"))
+    _, tally = _swept(tmp_path, monkeypatch, ("upload", "delete"), ends, repetitions=2)
+
+    assert tally.left_behind is left_behind
+
+
+def test_a_later_upload_that_was_deleted_does_not_stand_for_one_that_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: Iterator[Status] = iter(["timeout", "ok", "ok"])
+    records, tally = _swept(tmp_path, monkeypatch, ("upload", "upload", "delete"), ends)
+
+    assert [record["status"] for record in records] == ["timeout", "ok", "ok"]
+    assert tally.left_behind
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ("failed", "its upload failed"),
+        ("timeout", "its upload took too long"),
+        ("interrupted", "its upload was interrupted"),
+    ],
+)
+def test_steps_are_skipped_where_the_one_that_they_build_on_was_not_done(
+    ended: Status, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: Iterator[Status] = itertools.chain([ended], itertools.repeat("ok"))
+    records, _ = _swept(tmp_path, monkeypatch, ("upload", "download", "verify"), ends)
+
+    assert [record["status"] for record in records] == [ended, "skipped", "skipped"]
+    assert records[1]["reason"] == said
+    assert records[2]["reason"] == "its download was skipped"
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [("failed", "disk_full"), ("invalid", "disk_full"), ("timeout", "disk_full"), ("ok", "")],
+)
+def test_on_a_full_disk_what_ended_badly_is_the_disks_fault(
+    ended: Status, code: str, mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = mount("full", "size=64k")
+    (disk / "rest").write_bytes(bytes(32 * 1024))
+    records, _ = _swept(disk, monkeypatch, ("upload",), iter([ended]))
+
+    assert (records[0]["status"], records[0]["reason_code"]) == (ended, code)
+
+
+def _swept(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kinds: tuple[str, ...],
+    ends: Iterator[Status],
+    *,
+    repetitions: int = 1,
+) -> tuple[list[Record], execute.Tally]:
+    """A sweep whose steps end as told, one after the other; all that is removed is gone at once."""
+
+    def perform(_: Operation, __: StepContext) -> Measurement:
+        status = next(ends)
+        why = None if status == "ok" else failure("timeout", "it stood still")
+        return Measurement(status=status, failure=why)
+
+    monkeypatch.setattr(execute, "STEPS", dict.fromkeys(kinds, perform))
+    removes_all = folder.parent / "rclone"
+    removes_all.write_text("#!/bin/sh\necho '{}'\n")
+    removes_all.chmod(0o755)
+    spec = make_spec(steps=steps(*kinds), repetitions=repetitions)
+    with Guard() as guard:
+        return _sweep(folder, guard, spec, binary=str(removes_all))

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 
-from hps.catalog.failures import failure
+from hps.catalog.failures import Failure, failure
 from hps.model import SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import sender
@@ -176,6 +177,64 @@ def test_a_bucket_that_hangs_takes_no_more_than_was_saved_for_it(hanging: Sendin
 
     assert [name for name, _ in hanging.reported] == ["results_delayed"]
     assert "no answer within 500 ms" in hanging.reported[0][1]
+
+
+class _Daemon:
+    """A sender in whose time nothing else moves: each file takes so long, or all that it may."""
+
+    starts_again = 0
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s, self.takes_s = time.monotonic(), 0.5
+        self.tried_s: list[float] = []
+        monkeypatch.setattr(sender.time, "monotonic", lambda: self.now_s)
+
+    def copy(self, *_: object, timeout_s: float, **__: object) -> Failure | None:
+        in_time = self.takes_s < timeout_s
+        took_s = self.takes_s if in_time else timeout_s + 0.001
+        self.tried_s.append(took_s)
+        self.now_s += took_s
+        return None if in_time else failure("timeout", "no answer")
+
+    def sends(self, bucket: BucketCopy, tries: int, journal: Path) -> list[float]:
+        """How long each sending took, looked for every tenth of a second as a run goes on."""
+        self.tried_s.clear()
+        while len(self.tried_s) < tries:
+            self.now_s += 0.1
+            bucket.send_now_and_then(journal)
+        return self.tried_s
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> _Daemon:
+    return _Daemon(monkeypatch)
+
+
+def _timed(daemon: _Daemon) -> BucketCopy:
+    running = cast(sender.CopyDaemon, daemon)
+    return BucketCopy(running, "run", lambda *_: None, interval_s=0.0)
+
+
+def test_sending_takes_a_twentieth_of_a_run(daemon: _Daemon, tmp_path: Path) -> None:
+    bucket, began_s = _timed(daemon), daemon.now_s
+    took_s = sum(daemon.sends(bucket, 200, tmp_path / "r.jsonl"))
+
+    saved_at_first_s = 5.0
+    share = (took_s - saved_at_first_s) / (daemon.now_s - began_s)
+    assert share == pytest.approx(1 / 20, rel=0.03)
+
+
+def test_what_hung_waits_until_twice_as_much_is_saved(daemon: _Daemon, tmp_path: Path) -> None:
+    bucket, journal = _timed(daemon), tmp_path / "r.jsonl"
+    daemon.takes_s = 600.0
+    hung_s = daemon.sends(bucket, 6, journal)
+    assert hung_s == pytest.approx([5, 2, 4, 8, 10, 10], abs=0.1)
+
+    daemon.takes_s = 0.1  # the bucket is back: what is saved is little again
+    daemon.sends(bucket, 3, journal)
+    daemon.takes_s = 600.0
+    daemon.sends(bucket, 1, journal)
+    assert daemon.sends(bucket, 2, journal) == pytest.approx([2, 4], abs=0.1)
 
 
 def test_nothing_of_a_copy_that_was_given_up_goes_on(hanging: Sending) -> None:
