@@ -31,7 +31,7 @@ from hps.data import payload
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 from hps.model import Target, Transfer
 from hps.process import process
-from hps.process.connections import ConnectionCounter
+from hps.process.sockets import ConnectionCounter
 from hps.targets import embedded
 from hps.tools.rclone import command
 from hps.tools.rclone.remote import remote_of

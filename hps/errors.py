@@ -50,3 +50,14 @@ class NotStoredError(HpsError):
     """Results could not be written where they belong."""
 
     exit_code = EXIT_NOT_STORED
+
+
+def describe(error: BaseException) -> str:
+    """One line for a person: what the system said, else the kind of error. At most 200 characters.
+
+    >>> describe(FileNotFoundError(2, "No such file or directory", "/x"))
+    'No such file or directory'
+    """
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = said.strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]

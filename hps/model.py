@@ -6,11 +6,48 @@ Bytes, seconds and megabits a second everywhere; text with units exists only at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from hps.catalog.failures import Failure
+# -------------------------------------------------------------------------------------------------
+# Why something was not done.
+
+Owner = Literal["experiment", "node", "target", "tool", "hps"]
+OWNERS: tuple[Owner, ...] = ("experiment", "node", "target", "tool", "hps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why something was not done. `call` is the call of the S3 API that was refused, if any."""
+
+    code: str
+    owner: Owner
+    text: str
+    hint: str = ""
+    call: str = ""
+
+    @property
+    def reason(self) -> str:
+        """For people: the text, and the hint where there is one."""
+        return f"{self.text} ({self.hint})" if self.hint else self.text
+
+    @property
+    def is_of_the_experiment(self) -> bool:
+        """True where another node would fail in the same way."""
+        return self.owner == "experiment"
+
+    @property
+    def may_reject(self) -> bool:
+        """True where another node may do better."""
+        return self.owner in {"node", "target"}
+
+    def told(self, text: str) -> Failure:
+        """The same failure in other words."""
+        return replace(self, text=text)
+
+
+# -------------------------------------------------------------------------------------------------
 
 Provider = Literal[
     "embedded", "cloudflare", "aws", "backblaze", "gcs", "wasabi", "tigris",
@@ -226,6 +263,7 @@ class Operation:
     """One step of one trial: one thing that will be done, and measured.
 
     `requested` is None for a step that moves no payload. `timeout_s` None: derived at run time.
+    `why_not` says why the tool can't do it as asked: then it is skipped.
     """
 
     operation_id: str
@@ -240,6 +278,7 @@ class Operation:
     effective: Transfer | None
     depends_on: tuple[str, ...] = ()
     timeout_s: float | None = None
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +336,7 @@ class Observed:
 class Measurement:
     """What was observed while an operation ran. `failure` says why the status is not `ok`.
 
-    `disturbed` has the figures of `hps.node.starvation` where the machine was short of CPU.
+    `tool` is what did it: a transfer tool, or this program itself. `disturbed` has the figures of `hps.node.starvation` where the machine was short of CPU.
     """
 
     status: Status
@@ -308,7 +347,48 @@ class Measurement:
     effective: Applied | None = None
     observed: Observed = field(default_factory=Observed)
     retries: int = 0
+    tool: str = "hps"
     tool_version: str = ""
     command: str | None = None
     disturbed: Mapping[str, float | None] | None = None
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+# -------------------------------------------------------------------------------------------------
+# A value that was measured or looked up, or the reason why there is none.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """`value` in the unit that its name gives; None: unknown, and `reason` says why.
+
+    A failed measurement is never a number: no 0, no huge value, no bound in its place. Code and
+    owner are those of `hps.catalog.failures`, empty where nothing tells them.
+    """
+
+    value: float | str | None
+    reason: str = ""
+    reason_code: str = ""
+    reason_owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """What stands where a measurement failed."""
+
+    reason: str
+
+
+def known(value: float | str) -> Reading:
+    """A reading that succeeded."""
+    return Reading(value=value)
+
+
+def unknown(reason: str) -> Reading:
+    """A reading that failed, or was never taken."""
+    return Reading(value=None, reason=reason)
+
+
+def failed(why: Failure) -> Reading:
+    """A reading that failed, and whose fault that is."""
+    return Reading(value=None, reason=why.reason, reason_code=why.code, reason_owner=why.owner)

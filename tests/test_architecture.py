@@ -37,7 +37,7 @@ LAYERS = (
     ),
     (
         "hps.analyze",
-        "hps.process.connections",
+        "hps.process.sockets",
         "hps.data.limit",
         "hps.plan.expand",
         "hps.spec",
@@ -111,7 +111,7 @@ SEARCHES_OF_SQL = re.compile(
 # Those that read what servers, rclone or git say, and make codes or values of it.
 READ_A_TOOLS_WORDS = {
     *(
-        "hps.catalog.s3_errors",
+        "hps.catalog.failures",
         "hps.tools.rclone.evidence",
         "hps.tools.rclone.log",
         "hps.tools.rclone.errors",

@@ -16,7 +16,7 @@ from bench.settings.cases import PUBLISHED_BYTES
 from hps.data import payload
 from hps.model import SecretRef, Target
 from hps.process import process
-from hps.process.connections import ConnectionCounter
+from hps.process.sockets import ConnectionCounter
 from hps.results.record import utc_text
 from hps.tools.rclone import command
 from hps.tools.rclone import log as rclone_log
@@ -51,9 +51,8 @@ class Published:
 
     def _measure(self, way: Way, what: tuple[str, ...]) -> dict[str, Any]:
         size_bytes = self.file.stat().st_size
-        call = command.Invocation(
-            args=(*what, *FLAGS, *_cutoff(way, size_bytes), *_LOGGED, *_ca(self.remote)),
-            remote=self.remote,
+        call = command.invocation(
+            (*what, *FLAGS, *_cutoff(way, size_bytes), *_LOGGED, *_ca(self.remote)), self.remote
         )
         log, counter = self.scratch / "published.log", ConnectionCounter()
         with self.link.inside():

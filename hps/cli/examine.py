@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from hps import log
-from hps.catalog.failures import Failure
 from hps.cli.run import configure_log
 from hps.errors import (
     EXIT_NODE_REJECTED,
@@ -17,7 +16,7 @@ from hps.errors import (
     HpsError,
     MachineError,
 )
-from hps.model import Spec
+from hps.model import Failure, Spec
 from hps.node import facts as node_facts
 from hps.node.probe.check import TargetCheck, Waiting
 from hps.plan.expand import expand

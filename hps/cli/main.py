@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Unpack
@@ -16,7 +17,6 @@ import click
 from hps import __version__
 from hps.cli import options, output
 from hps.cli import output as complaint
-from hps.cli.lazy import LazyGroup
 from hps.cli.output import answer
 from hps.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
@@ -27,6 +27,32 @@ if TYPE_CHECKING:
     from hps.log import Format
     from hps.model import Spec
 
+
+# -------------------------------------------------------------------------------------------------
+# A group whose further commands are loaded when they are asked for: `hps run` needs none of them.
+#
+# Each is a module of this package with a command of the module's own name.
+
+NAMES = ("check", "results", "compare", "report", "clean")
+
+
+class LazyGroup(click.Group):
+    """The commands added to it, and those of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Those that were added first, then the others."""
+        return [*super().list_commands(ctx), *NAMES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, loaded if need be; None where there is none of this name."""
+        if cmd_name not in NAMES:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(import_module(f"hps.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the rule of this package
+        return command
+
+
+# -------------------------------------------------------------------------------------------------
 
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from hps import log
-from hps.catalog.failures import Failure
 from hps.cli.progress import RunListener
 from hps.compare.summary import summarize
 from hps.errors import (
@@ -20,7 +19,7 @@ from hps.errors import (
     EXIT_USAGE,
     HpsError,
 )
-from hps.model import NodeRules, Plan, Spec
+from hps.model import Failure, NodeRules, Plan, Spec
 from hps.node.salad import SaladNode
 from hps.process.stop import on_signals
 from hps.redaction import Scrubber

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from hps import spec as specs
 from hps.errors import HpsError
 from hps.model import Spec
-from hps.node import cgroup
 from hps.plan.expand import expand
-from hps.process import temporary
+from hps.process import cgroup, temporary
 from hps.redaction import Scrubber
 from hps.run import failed as failed_run
 from hps.source import read, shown
 from hps.spec import odd_values
-from hps.spec.quote import visible
+from hps.spec.problems import visible
 
 _STDIN = "-"
 _EXPERIMENT = "EXPERIMENT"

@@ -10,9 +10,8 @@ from math import inf
 from types import MappingProxyType
 from typing import Literal
 
-from hps.catalog.failures import OWNERS
 from hps.errors import HpsError
-from hps.model import BOOLEAN_KNOBS, COUNT_KNOBS, KNOBS, SIZE_KNOBS
+from hps.model import BOOLEAN_KNOBS, COUNT_KNOBS, KNOBS, OWNERS, SIZE_KNOBS
 from hps.units import format_size, parse_rate_mbps, parse_size_bytes, parse_time_s
 
 Kind = Literal["size", "count", "boolean", "text", "prefix", "date", "time", "rate", "owner"]

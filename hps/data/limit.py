@@ -6,8 +6,8 @@ import math
 import time
 from dataclasses import dataclass
 
-from hps.catalog.failures import Failure, failure
-from hps.model import Status
+from hps.catalog.failures import failure
+from hps.model import Failure, Status
 from hps.process.process import Stop
 from hps.units import format_time
 

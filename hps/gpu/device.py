@@ -12,9 +12,10 @@ from typing import Any
 
 import psutil
 
-from hps.catalog.failures import Failure, failure, of_system
-from hps.node import cgroup
-from hps.node.reading import describe
+from hps.catalog.failures import failure, of_system
+from hps.errors import describe
+from hps.model import Failure
+from hps.process import cgroup
 from hps.units import format_size_rounded
 
 NO_TORCH = "torch is not installed: pip install 'hps[gpu]'"

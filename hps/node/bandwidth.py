@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hps.node.reading import Reading, known, unknown
+from hps.catalog.failures import failure
+from hps.model import Failure, Reading, failed, known, unknown
 
 INTERVAL_S = 0.25
 _STEADY_RATES = 7
@@ -100,3 +101,31 @@ def _reading(rate: SteadyRate) -> Reading:
 
 def _mbps(before: RatePoint, after: RatePoint) -> float:
     return (after.bytes_total - before.bytes_total) * 8 / 1e6 / (after.t_s - before.t_s)
+
+
+# -------------------------------------------------------------------------------------------------
+# What a bandwidth probe comes to.
+
+STOPPED = failure("stopped", "the run was stopped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One direction: megabits a second, and the growing count of bytes behind it."""
+
+    mbps: Reading
+    points: tuple[RatePoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Both directions, as this node sees them."""
+
+    upload: Rate
+    download: Rate
+
+
+def nothing(why: str | Failure) -> Rates:
+    """No rates, and why."""
+    reading = unknown(why) if isinstance(why, str) else failed(why)
+    return Rates(upload=Rate(mbps=reading), download=Rate(mbps=reading))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from hps.node.reading import Reading, Unknown, describe, known, unknown
+from hps.errors import describe
+from hps.model import Reading, Unknown, known, unknown
 
 MIB = 1024**2
 _BLOCK_BYTES = MIB

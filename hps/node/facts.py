@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hps.node import cgroup, disk, gpu
+from hps.model import Reading, Unknown, known, unknown
+from hps.node import disk, gpu
 from hps.node.disk import DiskSpeed
 from hps.node.gpu import GpuFacts
 from hps.node.machine_id import machine_id
-from hps.node.reading import Reading, Unknown, known, unknown
 from hps.node.verdict import Readings
+from hps.process import cgroup
 from hps.redaction import VARIABLE_PREFIX
 
 # -------------------------------------------------------------------------------------------------

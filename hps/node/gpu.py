@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from hps.node.reading import Reading, describe, known, unknown
+from hps.errors import describe
+from hps.model import Reading, known, unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

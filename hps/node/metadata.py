@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
-from hps.node.reading import describe
+from hps.errors import describe
 
 # -------------------------------------------------------------------------------------------------
 # One HTTP request, straight to its host, bounded in time and size. Every outcome is a value.

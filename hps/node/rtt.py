@@ -14,8 +14,8 @@ from itertools import pairwise
 from statistics import median
 from urllib.parse import urlsplit
 
-from hps.errors import HpsError
-from hps.node.reading import Unknown, describe
+from hps.errors import HpsError, describe
+from hps.model import Unknown
 
 _DEFAULT_PORTS = {"": 443, "http": 80, "https": 443}
 # A host that does not answer these many times in a row is not asked again.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hps.node import cgroup
+from hps.process import cgroup
 
 # Some process waited for a processor in so much of the time: as often, a packet that is due or an
 # answer that has come waits with it. Less is seen wherever several programs are at work.

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hps.model import NodeRules
-from hps.node.reading import Reading, unknown
+from hps.model import NodeRules, Reading, unknown
 from hps.units import format_size_rounded
 
 Outcome = Literal["pass", "fail", "unknown"]

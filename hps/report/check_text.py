@@ -7,6 +7,7 @@ from textwrap import wrap
 
 from tabulate import tabulate
 
+from hps.catalog.failures import missing_right
 from hps.node.probe.check import CALLS, TargetCheck
 
 _WIDTH = 78
@@ -37,7 +38,7 @@ def as_data(checked: Sequence[TargetCheck]) -> list[dict[str, object]]:
                     "reason": call.failure.reason if call.failure else "",
                     "reason_code": call.failure.code if call.failure else "",
                     "reason_owner": call.failure.owner if call.failure else "",
-                    "right": call.failure.right if call.failure else "",
+                    "right": missing_right(call.failure) if call.failure else "",
                 }
                 for call in one.calls
             ],

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from hps.catalog.failures import Failure
-from hps.model import Applied, Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
+from hps.model import Applied, Failure, Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
 
 FORMAT = 1
 # A thousand nodes that begin within the same millisecond: two alike in 2 of 1,000,000,000 cases.
@@ -126,7 +125,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "warmup": operation.warmup,
         "step": operation.step.kind,
         "step_index": operation.step_index,
-        "tool": knobs.tool if measurement.command is not None else "hps",
+        "tool": measurement.tool,
         "tool_version": measurement.tool_version,
         "target": knobs.target,
         "status": measurement.status,

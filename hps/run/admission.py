@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from hps.catalog.failures import Failure, failure
-from hps.model import NodeRules, ProbeSettings, Target
-from hps.node.bandwidth import RatePoint
+from hps.catalog.failures import failure
+from hps.model import Failure, NodeRules, ProbeSettings, Reading, Target, Unknown, known, unknown
+from hps.node.bandwidth import STOPPED, RatePoint, Rates, nothing
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.probe import speedtest, target
-from hps.node.probe.target import STOPPED, Rates, nothing
 from hps.node.proxy import proxy_for
-from hps.node.reading import Reading, Unknown, known, unknown
 from hps.node.rtt import Rtt, measure_all
 from hps.node.verdict import Check, Readings, Verdict, judge
 from hps.results.record import reason_fields

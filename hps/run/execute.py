@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps.catalog.failures import Failure, failure, of_system
+from hps.catalog.failures import failure, of_system
 from hps.data.limit import LimitError
 from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
-from hps.model import Measurement, Operation, Status
+from hps.model import Failure, Measurement, Operation, Status
 from hps.node import starvation
 from hps.results.record import Record, RunIdentity, result_record, utc_text
 from hps.run.resume import Task

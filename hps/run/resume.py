@@ -1,6 +1,6 @@
-"""Which run goes on: a new one, or one that was ended before it had done everything.
+"""Which run this is: a new one, or one that was ended before it had done everything.
 
-this machine's journals, on disk and in the bucket -> the newest of this plan -> what it has left
+this machine's journals, on disk and in the bucket -> the newest of this plan -> what is to be done
 """
 
 from __future__ import annotations
@@ -14,18 +14,28 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps.catalog.failures import failure
+from hps.catalog.failures import Failure, failure
 from hps.errors import HpsError, NotStoredError
 from hps.model import Measurement, Operation, Plan
 from hps.results import journal, lock
+from hps.results.journal import Journal
 from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity, new_run_id, result_record
-from hps.run import admission
+from hps.run.session import Session
 from hps.run_folder import is_run_id
+from hps.targets.link import Bounded, Link
+from hps.targets.sender import SILENT_S
 from hps.units import format_time
 
+_FETCH_TIMEOUT_S = 60.0
+# rclone: for the names of some hundred thousand objects.
+_FETCH_MOST_BYTES = 256 * 1024**2
+# rclone: the folder is not there.
+_NO_FOLDER = 3
+
 # -------------------------------------------------------------------------------------------------
-# What an earlier run of the same experiment has left to do. Reads journals; changes nothing.
+# Earlier runs of the same experiment, and what is still to be done of them. Reads journals; changes
+# nothing.
 
 # What `--rerun` takes, and the statuses that each stands for.
 RERUN: Mapping[str, frozenset[str]] = {
@@ -48,7 +58,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class EarlierRun:
     """A run that began before: its first line, and the status of each operation that ended.
 
     `given_up` are those that a mistake of the experiment kept from being measured, where the run
@@ -66,15 +76,15 @@ class Earlier:
         """Its id, which is also the name of its file."""
         return str(self.run["run_id"])
 
-    def left(self, plan: Plan, rerun: Iterable[str] = ()) -> tuple[Task, ...]:
+    def remaining_tasks(self, plan: Plan, rerun: Iterable[str] = ()) -> tuple[Task, ...]:
         """What is still to be done of the plan, and what `rerun` wants done again."""
         again = frozenset().union(*(RERUN[what] for what in rerun))
         done = {name for name, status in self.ended.items() if status not in again}
         done -= self.given_up
-        return tasks(plan.operations, done)
+        return list_tasks(plan.operations, done)
 
 
-def tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Task, ...]:
+def list_tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Task, ...]:
     """Every operation that is not done, and before it again what it builds on."""
     done = set(done)
     by_id = {operation.operation_id: operation for operation in operations}
@@ -91,7 +101,9 @@ def tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Ta
     )
 
 
-def newest(plan: Plan, folders: Iterable[Path], remark: Remark | None = None) -> Earlier | None:
+def find_newest(
+    plan: Plan, folders: Iterable[Path], remark: Remark | None = None
+) -> EarlierRun | None:
     """The newest run of this very plan that was not rejected. `folders` hold one machine's."""
     for earlier in _from_the_newest(folders, remark=remark):
         if _is_of(earlier, plan):
@@ -99,7 +111,7 @@ def newest(plan: Plan, folders: Iterable[Path], remark: Remark | None = None) ->
     return None
 
 
-def changed(plan: Plan, folder: Path) -> str:
+def find_changed(plan: Plan, folder: Path) -> str:
     """The id of the newest run where it is unfinished, and of another version of the experiment."""
     last = next(_from_the_newest([folder]), None)
     if last is None or _rejected(last.run) or last.run.get("spec_sha256") == plan.spec.sha256:
@@ -108,7 +120,7 @@ def changed(plan: Plan, folder: Path) -> str:
     return last.run_id if isinstance(planned, int) and len(last.ended) < planned else ""
 
 
-def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
+def find_named(run_id: str, plan: Plan, folders: Iterable[Path]) -> EarlierRun:
     """The run of this id. Raises `HpsError` where there is none, or one of another plan."""
     best = next(_from_the_newest(folders, f"{run_id}.jsonl"), None)
     if best is None:
@@ -122,7 +134,7 @@ def named(run_id: str, plan: Plan, folders: Iterable[Path]) -> Earlier:
 
 def _from_the_newest(
     folders: Iterable[Path], names: str = "*.jsonl", remark: Remark | None = None
-) -> Iterator[Earlier]:
+) -> Iterator[EarlierRun]:
     """Runs as they are asked for: a folder may hold more journals than can be held at once.
 
     Of a run that is in several folders the one that got furthest comes first.
@@ -136,10 +148,10 @@ def _from_the_newest(
         yield from sorted(found, key=lambda earlier: len(earlier.ended), reverse=True)
 
 
-def read(path: Path, remark: Remark | None = None) -> Earlier | None:
+def read(path: Path, remark: Remark | None = None) -> EarlierRun | None:
     """The run that a journal is of; None where that can't be read, or never got its first line.
 
-    `remark` is told of lines that are none of ours.
+    `remark` hears of lines that are none of ours.
     """
     bad: dict[int, str] = {}
     try:
@@ -168,7 +180,7 @@ class _Last:
     what: _What
 
 
-def _read(path: Path, records: Iterator[Record]) -> Earlier | None:
+def _read(path: Path, records: Iterator[Record]) -> EarlierRun | None:
     run = next(records, None)
     if run is None or run["kind"] != "run":
         return None
@@ -178,7 +190,7 @@ def _read(path: Path, records: Iterator[Record]) -> Earlier | None:
             run = {**run, "verdict": record.get("verdict")}
         if record["kind"] == "result":
             _add(results, record)
-    return Earlier(
+    return EarlierRun(
         journal=path,
         run=run,
         ended={name: one.status for name, one in results.items() if one.status != "interrupted"},
@@ -214,7 +226,7 @@ def _given_up(results: Mapping[str, _Last]) -> frozenset[str]:
     )
 
 
-def _is_of(earlier: Earlier, plan: Plan) -> bool:
+def _is_of(earlier: EarlierRun, plan: Plan) -> bool:
     """A journal that anybody may have put there counts only where it is of this very plan."""
     planned = {operation.operation_id: operation for operation in plan.operations}
     same = earlier.run["spec_sha256"] == plan.spec.sha256
@@ -238,19 +250,15 @@ def _rejected(run: Record) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-
-# A run at work stores a line after each operation. A journal that is in the bucket alone, and
-# younger, may be that of a second container with the same machine id: what both of them sent
-# under one name would be lost.
-_SILENT_S = 15 * 60.0
+# Which of them goes on.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ResumeRequest:
     """What the person who starts a run wants of earlier ones.
 
     `once`: what is finished is not measured again, and what failed is tried again. `rerun` names
-    kinds of `earlier.RERUN`; `run_id` the run to go on with. `fresh`: none of it.
+    kinds of `RERUN`; `run_id` the run that is to be resumed. `fresh`: none of it.
     """
 
     once: bool = False
@@ -260,13 +268,19 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakenUp:
-    """What will be done, under which name, and in which journal. `before` None: a new run."""
+class ThisRun:
+    """What will be done, under which name, and in which journal. `before` None: a new run.
+
+    `lock` is held on the folder of the journal. `unread` says why the bucket's journals could not
+    be read; empty: they were.
+    """
 
     identity: RunIdentity
     journal: Path
     tasks: tuple[Task, ...]
-    before: Earlier | None
+    before: EarlierRun | None
+    lock: RunLock
+    unread: str = ""
 
     @property
     def machine_folder(self) -> str:
@@ -274,87 +288,114 @@ class TakenUp:
         return self.journal.parent.name
 
 
-def check(wish: Wish) -> None:
-    """Raises `HpsError` where the run that is wished for can't be any."""
-    if wish.run_id and not is_run_id(wish.run_id):
+def check_request(request: ResumeRequest) -> None:
+    """Raises `HpsError` where the run that is asked for can't be any."""
+    if request.run_id and not is_run_id(request.run_id):
         hint = "such as 20261122T101530123Z-5f3a9c04b7d1: see `hps results list`"
-        raise HpsError(f"--resume: '{wish.run_id}' is not the id of a run", hint)
+        raise HpsError(f"--resume: '{request.run_id}' is not the id of a run", hint)
 
 
-def take_up(
-    plan: Plan,
-    identity: RunIdentity,
-    output: Path,
-    wish: Wish,
-    event: admission.Event,
-    fetched: Path,
-) -> TakenUp:
-    """The run that goes on; `identity` is that of a new one. No tasks: there is nothing to do.
+def find_run(session: Session, request: ResumeRequest) -> ThisRun:
+    """The run that this start carries out. No tasks: there is nothing to do.
 
-    `fetched` holds journals from the bucket in a folder for each machine. Raises `HpsError` where
-    the run that was named can't go on.
+    Raises `HpsError` where the run that was named can't be resumed.
     """
-    home = output / identity.experiment
-    here = home / identity.machine_id
-    found = None if wish.fresh else _found(plan, wish, home, here, fetched, event)
-    rerun = ("failed",) if wish.once and not wish.rerun else wish.rerun
-    left = found.left(plan, rerun) if found is not None else ()
-    at_work = _why_at_work(found, fetched, writes=bool(left)) if found is not None else ""
+    machine = "*" if request.run_id else session.identity.machine_id
+    unread = fetch(session, f"/{machine}/{request.run_id or '*'}.jsonl")
+    if unread:
+        session.listener.event("earlier_runs_unknown", reason=unread)
+    found = None if request.fresh else _find_earlier(session, request)
+    rerun = ("failed",) if request.once and not request.rerun else request.rerun
+    tasks = found.remaining_tasks(session.plan, rerun) if found is not None else ()
+    at_work = _why_at_work(found, session.fetched, writes=bool(tasks)) if found is not None else ""
     if found is not None and at_work:
-        _refuse(wish, at_work)
-        event("earlier_run_at_work", run_id=found.run_id, reason=f"{at_work}; a new run begins")
+        _refuse(request, at_work)
+        reason = f"{at_work}; a new run begins"
+        session.listener.event("earlier_run_at_work", run_id=found.run_id, reason=reason)
         found = None
-    if found is None:
-        return _new(plan, identity, here, fetched, event)
-    if not (left or wish.once or wish.rerun or wish.run_id):
-        # A person who runs it again wants it measured.
-        return _new(plan, identity, here, fetched, event)
-    return TakenUp(
-        identity=replace(identity, run_id=found.run_id),
-        journal=home / found.journal.parent.name / found.journal.name,
-        tasks=left,
+    # A person who runs it again wants it measured.
+    wanted = tasks or request.once or request.rerun or request.run_id
+    if found is None or not wanted:
+        return _new_run(session, unread)
+    return ThisRun(
+        identity=replace(session.identity, run_id=found.run_id),
+        journal=session.home.parent / found.journal.parent.name / found.journal.name,
+        tasks=tasks,
         before=found,
+        lock=session.lock,
+        unread=unread,
     )
 
 
-def _why_at_work(found: Earlier, fetched: Path, *, writes: bool) -> str:
-    """Why a run may be at work, and must not be gone on with; empty where it has ended.
+def fetch(session: Session, wanted: str) -> str:
+    """Bring those of the experiment's journals from the bucket that `wanted` names.
 
-    On another machine it shows by its journal in the bucket alone. One that is on this disk was
-    begun here, or taken up here, and whoever works on it holds its lock.
+    Returns why that failed, or nothing. The embedded target forgets everything: of it only what is
+    on disk counts.
+    """
+    target, tools = session.results_target, session.tools
+    unread = session.preflight.why_unusable(target)
+    if unread or tools.targets[target].provider == "embedded":
+        return unread
+    link = tools.link(target, session.bucket_folder, session.stop)
+    wrong = fetch_journals(link, wanted, session.fetched)
+    return wrong.reason if wrong else ""
+
+
+def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
+    """Copy the journals below the link's folder that `wanted` names, such as `/machine/*.jsonl`.
+
+    Returns why that failed.
+    """
+    call = link.call("copy", link.place(), str(into), f"--include={wanted}")
+    bounded = Bounded(out=link.scratch / "fetch.out", most_bytes=_FETCH_MOST_BYTES)
+    ended = link.run(
+        call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop, sampler=bounded
+    )
+    if ended.ended == "exit" and ended.returncode in {0, _NO_FOLDER}:
+        return None
+    return bounded.failure or link.why("fetch", ended)
+
+
+def _why_at_work(found: EarlierRun, fetched: Path, *, writes: bool) -> str:
+    """Why a run may be at work, and must not be resumed; empty where it has ended.
+
+    On another machine it shows by its journal in the bucket alone: what two containers with the
+    same machine id sent under one name would be lost. One that is on this disk was begun here, or
+    resumed here, and whoever works on it has its lock.
     """
     if lock.is_alive(found.run_id):
         return "it is at work on this machine"
     if not (writes and found.journal.is_relative_to(fetched)):
         return ""
-    age_s = abs(time.time() - found.journal.stat().st_mtime)  # that of its last line
-    if age_s >= _SILENT_S:
+    age_s = abs(time.time() - found.journal.stat().st_mtime)  # that of its last sign of life
+    if age_s >= SILENT_S:
         return ""
-    age, silent = format_time(round(age_s)), format_time(_SILENT_S)
+    age, silent = format_time(round(age_s)), format_time(SILENT_S)
     return (
         f"it may be at work on another machine, for its journal in the bucket is {age} old, "
         f"less than {silent}"
     )
 
 
-def _refuse(wish: Wish, at_work: str) -> None:
-    if wish.run_id or wish.rerun:
+def _refuse(request: ResumeRequest, at_work: str) -> None:
+    if request.run_id or request.rerun:
         hint = "wait for its end, name another run with --resume, or begin a new one with --fresh"
         raise HpsError(f"the run can't go on: {at_work}", hint)
 
 
-def restore(taken: TakenUp) -> None:
+def restore_journal(this: ThisRun) -> None:
     """Bring the journal into the output folder where it came from the bucket.
 
     Raises `NotStoredError`.
     """
-    place, temporary = taken.journal, taken.journal.with_suffix(journal.PUT_BACK)
+    place, temporary = this.journal, this.journal.with_suffix(journal.PUT_BACK)
     try:
-        for left in place.parent.glob(f"*{journal.PUT_BACK}"):  # by a run that was killed here
-            if is_run_id(left.stem):
-                left.unlink()
-        if taken.before is not None and taken.before.journal != place:
-            shutil.copyfile(taken.before.journal, temporary)
+        for path in place.parent.glob(f"*{journal.PUT_BACK}"):  # by a run that was killed here
+            if is_run_id(path.stem):
+                path.unlink()
+        if this.before is not None and this.before.journal != place:
+            shutil.copyfile(this.before.journal, temporary)
             temporary.replace(place)
     except OSError as error:
         raise NotStoredError(
@@ -362,64 +403,34 @@ def restore(taken: TakenUp) -> None:
         ) from error
 
 
-def if_interrupted(identity: RunIdentity, operation: Operation, started_at: str) -> Record:
-    """The result of an operation that begins now, should the run be ended in it.
-
-    A lock tells it to whichever run comes next, which need not know the plan.
-    """
-    ended = failure("stopped", "hps was ended while it ran")
-    measurement = Measurement(status="interrupted", failure=ended, started_at=started_at)
-    return result_record(identity, operation, measurement)
-
-
-def interrupted(lock: RunLock, path: Path) -> Record | None:
-    """The result of the operation that the run of this journal was ended in, as its lock tells.
-
-    None, too, where it has been stored before.
-    """
-    record = lock.before.get("if_interrupted")
-    if not isinstance(record, dict) or journal.why_bad(record) or record["kind"] != "result":
-        return None
-    if record["run_id"] != path.stem:
-        return None
-    return None if _has(path, record) else record
-
-
-def _has(path: Path, record: Record) -> bool:
-    """True where the operation has a result that began no earlier: this one, or its own."""
-    return any(
-        stored.get("operation_id") == record["operation_id"]
-        and str(stored.get("started_at")) >= str(record["started_at"])
-        for stored in journal.each(path)
-    )
-
-
-def _found(
-    plan: Plan, wish: Wish, home: Path, here: Path, fetched: Path, event: admission.Event
-) -> Earlier | None:
+def _find_earlier(session: Session, request: ResumeRequest) -> EarlierRun | None:
     def remark(path: Path, why: str) -> None:
-        event("lines_passed_over", path=f"{path.parent.name}/{path.name}", reason=why)
+        place = f"{path.parent.name}/{path.name}"
+        session.listener.event("lines_passed_over", path=place, reason=why)
 
-    if wish.run_id:
-        folders = [folder for place in (home, fetched) for folder in place.glob("*/")]
-        return named(wish.run_id, plan, folders)
-    return newest(plan, [here, fetched / here.name], remark)
+    home, fetched = session.home, session.fetched
+    if request.run_id:
+        folders = [folder for place in (home.parent, fetched) for folder in place.glob("*/")]
+        return find_named(request.run_id, session.plan, folders)
+    return find_newest(session.plan, [home, fetched / home.name], remark)
 
 
-def _new(
-    plan: Plan, identity: RunIdentity, here: Path, fetched: Path, event: admission.Event
-) -> TakenUp:
-    other = changed(plan, here)
-    if other:
-        event("experiment_changed", unfinished_run=other, reason="a new run begins")
-    last = _last_id([here, fetched / here.name])
+def _new_run(session: Session, unread: str) -> ThisRun:
+    home, identity = session.home, session.identity
+    changed = find_changed(session.plan, home)
+    if changed:
+        reason = "a new run begins"
+        session.listener.event("experiment_changed", unfinished_run=changed, reason=reason)
+    last = _last_id([home, session.fetched / home.name])
     if last > identity.run_id:  # the clock was set back; its own mark is no earlier run
         identity = replace(identity, run_id=new_run_id(datetime.now(UTC), after=last))
-    return TakenUp(
+    return ThisRun(
         identity=identity,
-        journal=here / f"{identity.run_id}.jsonl",
-        tasks=tasks(plan.operations),
+        journal=home / f"{identity.run_id}.jsonl",
+        tasks=list_tasks(session.plan.operations),
         before=None,
+        lock=session.lock,
+        unread=unread,
     )
 
 
@@ -436,3 +447,54 @@ def _can_be_followed(run_id: str) -> bool:
     except (ValueError, OverflowError):
         return False
     return True
+
+
+# -------------------------------------------------------------------------------------------------
+# The operation that a run was ended in: put into the lock as it begins, and found there afterwards.
+
+
+def interrupted_result(identity: RunIdentity, operation: Operation, started_at: str) -> Record:
+    """The result of an operation that begins now, should the run be ended in it.
+
+    In a lock it reaches whichever run comes next, which need not know the plan.
+    """
+    ended = failure("stopped", "hps was ended while it ran")
+    measurement = Measurement(status="interrupted", failure=ended, started_at=started_at)
+    return result_record(identity, operation, measurement)
+
+
+def find_interrupted(lock: RunLock, path: Path) -> Record | None:
+    """The result of the operation that the run of this journal was ended in, from its lock.
+
+    None, too, where it has been stored before.
+    """
+    record = lock.before.get("if_interrupted")
+    if not isinstance(record, dict) or journal.why_bad(record) or record["kind"] != "result":
+        return None
+    if record["run_id"] != path.stem:
+        return None
+    return None if _has(path, record) else record
+
+
+def record_interrupted(session: Session, resumed: Path | None = None) -> None:
+    """Store what the run of the lock was ended in, unless it is the one that is `resumed`.
+
+    Raises `NotStoredError`.
+    """
+    run_id = str(session.lock.before.get("run_id"))
+    path = session.home / f"{run_id}.jsonl"
+    if path == resumed or not is_run_id(run_id) or lock.is_alive(run_id):
+        return
+    record = find_interrupted(session.lock, path) if read(path) is not None else None
+    if record is not None:
+        with Journal(path) as stored:
+            stored.append(record)
+
+
+def _has(path: Path, record: Record) -> bool:
+    """True where the operation has a result that began no earlier: this one, or its own."""
+    return any(
+        stored.get("operation_id") == record["operation_id"]
+        and str(stored.get("started_at")) >= str(record["started_at"])
+        for stored in journal.each(path)
+    )

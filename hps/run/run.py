@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import __version__
-from hps.catalog.failures import Failure
 from hps.errors import HpsError
-from hps.model import Plan, Spec
+from hps.model import Failure, Plan, Spec
 from hps.node.machine_id import machine_id
 from hps.node.probe.check import Waiting
 from hps.process import orphans

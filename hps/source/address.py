@@ -10,7 +10,7 @@ from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from hps.errors import HpsError
-from hps.spec.quote import quoted
+from hps.spec.problems import quoted
 from hps.targets.well_known import KNOWN
 
 KINDS = (

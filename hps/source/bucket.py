@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hps.catalog.failures import Failure
 from hps.errors import HpsError
+from hps.model import Failure
 from hps.redaction import Scrubber
 from hps.source.address import BucketAddress
 from hps.spec.source import MAX_BYTES

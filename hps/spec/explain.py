@@ -13,8 +13,7 @@ from hps.catalog.steps import STEP_KINDS
 from hps.model import KNOBS, SIZE_KNOBS
 from hps.redaction import is_called_like_a_secret
 from hps.spec.formats import FORMATS, UNIT_FORMATS, FormatError
-from hps.spec.problems import Problem
-from hps.spec.quote import quoted, shown
+from hps.spec.problems import Problem, quoted, shown
 from hps.spec.readings import bare, bare_text, readings
 from hps.spec.schema import (
     MATRIX_KEYS,

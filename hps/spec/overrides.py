@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hps.spec.problems import OVERRIDE_PREFIX, Problem, SpecError
-from hps.spec.quote import quoted, shown
+from hps.spec.problems import OVERRIDE_PREFIX, Problem, SpecError, quoted, shown
 from hps.spec.secret_values import MASK, is_secret_key, mask_text
 from hps.spec.source import has_control
 from hps.spec.yaml_tree import ListNode, MapNode, Mark, Node, ScalarNode, compose, problem_at

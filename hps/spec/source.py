@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from hps.errors import HpsError
-from hps.spec.problems import Problem, SpecError
-from hps.spec.quote import visible
+from hps.spec.problems import Problem, SpecError, visible
 
 MAX_BYTES = 1024**2
 STDIN = "<stdin>"

@@ -6,29 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hps.catalog.providers import PROVIDERS, owner_of
-from hps.plan.cells import default_target
-from hps.spec.axes import PlacedAxis, PlacedEntry
-from hps.spec.problems import Problem
-from hps.spec.quote import quoted
+from hps.spec.problems import Problem, quoted
+from hps.spec.sweep import PlacedAxis, PlacedEntry, cell_target, target_names
 from hps.spec.validate import Checked
 from hps.spec.wording import key_mark, near, say
 from hps.spec.yaml_tree import MapNode, Node, ScalarNode, problem_at
-
-
-def target_names(checked: Checked) -> tuple[str, ...]:
-    """The names of the declared targets, in order."""
-    targets = checked.root.get("targets")
-    return targets.names() if isinstance(targets, MapNode) else ()
-
-
-def cell_target(checked: Checked) -> str | None:
-    """The target of cells that name none: the only one, or the only one not for results."""
-    names = target_names(checked)
-    results = checked.good("results", "target")
-    if len(names) > 1 and not isinstance(results, ScalarNode):
-        # Which of several is for results was not said, so the others are no better choice.
-        return None
-    return default_target(names, str(results.value) if isinstance(results, ScalarNode) else "")
 
 
 def check_targets(

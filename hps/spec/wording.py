@@ -9,7 +9,7 @@ from typing import Any
 
 from hps.spec import yaml_tree
 from hps.spec.formats import EXPECTED, UNIT_FORMATS
-from hps.spec.quote import quoted, shown
+from hps.spec.problems import quoted, shown
 from hps.spec.yaml_tree import KeyPath, ListNode, MapNode, Mark, Node, ScalarNode, child, find
 
 _MAX_WORD = 64

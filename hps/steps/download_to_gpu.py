@@ -26,11 +26,11 @@ from hps.gpu.following import Follower, Incoming
 from hps.gpu.loading import measured
 from hps.model import Measurement, Operation
 from hps.process import process
-from hps.process.connections import ConnectionCounter
+from hps.process.sockets import ConnectionCounter
 from hps.steps import transfer
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import judge, needed, run_call
-from hps.tools.rclone import command
+from hps.tools.invocation import Invocation
 
 _BUFFER_BYTES = 16 * 1024**2
 _BUFFERS = 3
@@ -57,7 +57,7 @@ class _Ended:
         }
 
 
-def call(operation: Operation, places: Places) -> command.Invocation:
+def call(operation: Operation, places: Places) -> Invocation:
     """As `download`, but to a folder of this step's own."""
     return transfer.into(_local(operation, places), operation, places)
 

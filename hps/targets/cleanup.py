@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from hps.catalog.failures import Failure, failure
+from hps.catalog.failures import failure
 from hps.errors import HpsError
+from hps.model import Failure
 from hps.process import process
 from hps.process.process import Stop
 from hps.run_folder import OwnFolder
 from hps.targets.link import Bounded, Link
+from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, evidence, listed
 from hps.tools.rclone.listed import Listed
 
@@ -106,7 +108,7 @@ def _abort(
 
 
 def _done(
-    link: Link, call: command.Invocation, timeout_s: float, stop: Stop | None
+    link: Link, call: Invocation, timeout_s: float, stop: Stop | None
 ) -> Failure | None:
     """Run a call to its end. Returns what went wrong."""
     bounded = Bounded(out=link.scratch / f"{_NAME}.out")

@@ -9,8 +9,10 @@ from pathlib import Path
 import psutil
 
 from hps.catalog import failures
-from hps.catalog.failures import Failure, failure
+from hps.catalog.failures import failure
+from hps.model import Failure
 from hps.process import process
+from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, evidence
 from hps.tools.rclone import log as rclone_log
 from hps.tools.rclone.errors import explain
@@ -40,7 +42,7 @@ class Link:
 
     def run(
         self,
-        call: command.Invocation,
+        call: Invocation,
         *,
         timeout_s: float,
         name: str,
@@ -82,10 +84,10 @@ class Link:
         """
         return f"{self.remote.path(self.key, *parts)}/"
 
-    def call(self, *args: str) -> command.Invocation:
+    def call(self, *args: str) -> Invocation:
         """A call on this link with the flags that all of them share."""
         trust = (f"--ca-cert={self.remote.ca_cert}",) if self.remote.ca_cert else ()
-        return command.Invocation(args=(*args, *_FLAGS, *trust), remote=self.remote)
+        return Invocation(args=(*args, *_FLAGS, *trust), remote=self.remote)
 
 
 def first_failure(log: Path) -> Failure | None:

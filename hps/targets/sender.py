@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hps.catalog.failures import Failure, failure
+from hps.catalog.failures import failure
 from hps.errors import HpsError
+from hps.model import Failure
 from hps.process import process
 from hps.process.process import Stop
 from hps.tools.rclone.errors import explain

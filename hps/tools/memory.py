@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hps.model import Operation
-from hps.node import cgroup
+from hps.process import cgroup
 from hps.units import format_size, format_size_rounded
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.node.cgroup import cpu_limit, memory_limit_bytes, memory_total_bytes
+from hps.process.cgroup import cpu_limit, memory_limit_bytes, memory_total_bytes
 
 GIB = 1024**3
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hps.model import Unknown
 from hps.node.disk import MIB, free_bytes, measure_speed
-from hps.node.reading import Unknown
 
 
 def test_speed_is_measured_and_nothing_is_left(tmp_path: Path) -> None:

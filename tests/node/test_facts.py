@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hps.model import Unknown, unknown
 from hps.node.facts import TcpFacts, collect, country_of, cpu_model, read_tcp, readings_of
-from hps.node.reading import Unknown, unknown
 
 SECRET = "planted-secret-value"
 

@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from hps.errors import HpsError
-from hps.node.reading import Unknown
+from hps.model import Unknown
 from hps.node.rtt import Endpoint, Rtt, measure_all, measure_rtt, parse_endpoint
 
 

@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from hps.model import NodeRules
-from hps.node.reading import Reading, known, unknown
+from hps.model import NodeRules, Reading, known, unknown
 from hps.node.verdict import Outcome, Readings, judge
 
 GIB = 1024**3

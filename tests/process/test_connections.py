@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hps.process import connections
-from hps.process.connections import FREE_S, SHARE_OF_A_CORE, SHORTEST_S, ConnectionCounter
-from hps.process.sockets import SocketBytes
+from hps.process import sockets
+from hps.process.sockets import FREE_S, SHARE_OF_A_CORE, SHORTEST_S, ConnectionCounter, SocketBytes
 
 
 @dataclass
@@ -38,7 +37,7 @@ class Clock:
 def looks(monkeypatch: pytest.MonkeyPatch, *, cost_s: float, seconds: float) -> Clock:
     """A process of so many seconds, looked at whenever that is due."""
     clock = Clock(cost_s=cost_s)
-    monkeypatch.setattr(connections, "time", clock)
+    monkeypatch.setattr(sockets, "time", clock)
     counter = ConnectionCounter()
     counter._sockets = SocketBytes(pid=os.getpid(), list_sockets=clock.look)
     ends_s = clock.now_s + seconds

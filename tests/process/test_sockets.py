@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.node.reading import Unknown
+from hps.model import Unknown
 from hps.process.sockets import Moved, SocketBytes, TcpSocket
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the counters are Linux's")

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hps.node.reading import unknown
+from hps.model import unknown
 from tests.command import REPOSITORY, Ran, Record, hps, keys_of, targets_yaml
 from tests.run.throttled import throttled
 from tests.servers.rclone_client import remote_environment, run_rclone

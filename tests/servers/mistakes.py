@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from hps.catalog.failures import Owner
+from hps.model import Owner
 from tests.servers.faults import Respond
 from tests.servers.s3_answers import Mistake, refusal
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from hps.catalog.failures import Owner
+from hps.model import Owner
 from tests.servers.faults import Respond, Rule
 from tests.servers.http_head import RequestHead
 

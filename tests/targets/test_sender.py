@@ -14,8 +14,8 @@ from typing import cast
 import psutil
 import pytest
 
-from hps.catalog.failures import Failure, failure
-from hps.model import SecretRef, Target
+from hps.catalog.failures import failure
+from hps.model import Failure, SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import sender
 from hps.targets.sender import BucketCopy

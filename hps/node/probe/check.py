@@ -25,15 +25,16 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from hps.catalog.failures import Failure, failure, of_system
+from hps.catalog.failures import failure, missing_right, of_system
 from hps.catalog.providers import owner_of
-from hps.model import Target
+from hps.model import Failure, Target
 from hps.node.proxy import proxy_for
 from hps.process import process
 from hps.process.stop import NEVER
 from hps.results.record import reason_fields
 from hps.run_folder import OwnFolder
 from hps.targets.link import Link
+from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, log
 from hps.tools.rclone.errors import explain
 from hps.tools.rclone.remote import address_of
@@ -203,10 +204,10 @@ class TargetCheck:
     def failure(self) -> Failure | None:
         """The first thing that went wrong; of missing rights all are named."""
         wrong = [one.failure for one in self.calls if one.failure is not None]
-        rights = list(dict.fromkeys(why.right for why in wrong if why.right))
+        rights = list(dict.fromkeys(filter(None, map(missing_right, wrong))))
         if len(rights) < 2:
             return wrong[0] if wrong else None
-        first = next(why for why in wrong if why.right)
+        first = next(filter(missing_right, wrong))
         return replace(first, hint=f"give the key the rights {', '.join(rights)}")
 
 
@@ -300,7 +301,7 @@ class _Check:
     def _try(
         self,
         name: str,
-        call: command.Invocation,
+        call: Invocation,
         judge: Callable[[process.Exit], Failure | None] | None = None,
     ) -> Failure | None:
         """Run a call; `judge` says why it did not go well, where its exit code alone does not.

@@ -6,8 +6,8 @@ import importlib.util
 import json
 import sys
 
-from hps.node.probe.target import STOPPED, Rate, Rates, nothing
-from hps.node.reading import known
+from hps.model import known
+from hps.node.bandwidth import STOPPED, Rate, Rates, nothing
 from hps.process import process
 from hps.targets.link import Link
 from hps.tools.rclone.remote import child_env

@@ -15,43 +15,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hps.catalog.failures import Failure, failure, of_system
-from hps.model import ProbeSettings
-from hps.node.bandwidth import INTERVAL_S, LEAST_BYTES, RatePoint, SteadyRate, rate_from_points
-from hps.node.reading import Reading, Unknown, failed, unknown
+from hps.catalog.failures import failure, of_system
+from hps.model import Failure, ProbeSettings, Unknown, failed
+from hps.node.bandwidth import (
+    INTERVAL_S,
+    LEAST_BYTES,
+    STOPPED,
+    Rate,
+    Rates,
+    SteadyRate,
+    nothing,
+    rate_from_points,
+)
 from hps.process import process
 from hps.process.sockets import SocketBytes
 from hps.run_folder import OwnFolder
 from hps.targets.link import Link, first_failure, tool_failed
+from hps.tools.invocation import Invocation
 from hps.tools.rclone import command
-
-# -------------------------------------------------------------------------------------------------
-# What a bandwidth probe comes to.
-
-STOPPED = failure("stopped", "the run was stopped")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """One direction: megabits a second, and the growing count of bytes behind it."""
-
-    mbps: Reading
-    points: tuple[RatePoint, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """Both directions, as this node sees them."""
-
-    upload: Rate
-    download: Rate
-
-
-def nothing(why: str | Failure) -> Rates:
-    """No rates, and why."""
-    reading = unknown(why) if isinstance(why, str) else failed(why)
-    return Rates(upload=Rate(mbps=reading), download=Rate(mbps=reading))
-
 
 # -------------------------------------------------------------------------------------------------
 # A running transfer, looked at from outside until its rate is known.
@@ -225,7 +206,7 @@ def _download(link: Link, settings: ProbeSettings, place: str) -> Rate:
 def _watched(
     link: Link,
     settings: ProbeSettings,
-    call: command.Invocation,
+    call: Invocation,
     count: Callable[[SocketBytes], int | Unknown],
 ) -> Rate:
     watch = Watch(log=link.log("probe"), count=count, stop=link.stop, most_s=settings.duration_s)

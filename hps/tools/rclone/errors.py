@@ -18,8 +18,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hps.catalog import s3_errors
-from hps.catalog.failures import Failure, failure
+from hps.catalog import failures
+from hps.catalog.failures import failure
+from hps.model import Failure
 
 # What a log line, and rclone's own layers, put before what went wrong.
 _BEFORE = re.compile(
@@ -270,11 +271,11 @@ def _refusal(call: str, status: int, error: str, message: str) -> Failure:
     if call.startswith("Head") and bare and status in _HEAD_HINTS:
         code, hint = _HEAD_HINTS[status]
         return failure(code, "", hint=hint, call=call)
-    code = s3_errors.meaning(status, error, message, is_s3=not (bare and status in _NEVER_BARE))
+    code = failures.meaning(status, error, message, is_s3=not (bare and status in _NEVER_BARE))
     if code == "bad_endpoint":
         return failure(code, "", hint=_NO_S3, call=call)
     region = _OTHER_REGION.search(message)
-    right = s3_errors.right(call) if code == "no_permission" else ""
+    right = failures.right(call) if code == "no_permission" else ""
     hint_of = f"give the key the right {right}" if right else None
     hint_of = f"the bucket is in another region: {region[1] or region[2]}" if region else hint_of
     return failure(code, "", hint=hint_of, call=call)

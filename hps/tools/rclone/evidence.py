@@ -15,10 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 
-from hps.catalog.failures import Failure, failure
-from hps.model import Applied, Observed, Operation, Status, Transfer
-from hps.process.connections import ConnectionCounter
+from hps.catalog.failures import failure
+from hps.model import Applied, Failure, Observed, Operation, Status, Transfer
 from hps.process.process import Exit
+from hps.process.sockets import ConnectionCounter
 from hps.tools import memory
 from hps.tools.rclone.errors import explain
 from hps.tools.rclone.log import RcloneLog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hps.catalog.failures import KINDS
+from hps.catalog.failures import KINDS, missing_right
 from hps.tools.rclone.errors import explain
 
 _ATTEMPT = "Attempt 1/1 failed with 1 errors and: "
@@ -311,7 +311,7 @@ def test_an_answer_without_a_text_is_told_by_its_status(
 )
 def test_the_right_that_is_missing_is_named(call: str, right: str) -> None:
     why = explain(_answer(call, 403, "api error AccessDenied: Access Denied"))
-    assert (why.code, why.call, why.right) == ("no_permission", call, right)
+    assert (why.code, why.call, missing_right(why)) == ("no_permission", call, right)
     assert why.hint == f"give the key the right {right}"
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from hps.catalog.failures import Failure, failure
-from hps.model import Applied, Observed, Operation, Status
-from hps.process.connections import ConnectionCounter
+from hps.catalog.failures import failure
+from hps.model import Applied, Failure, Observed, Operation, Status
 from hps.process.process import Ended, Exit
+from hps.process.sockets import ConnectionCounter
 from hps.tools.rclone import evidence
 from hps.tools.rclone.log import RcloneLog
 from tests.builders import MIB, make_operation
