@@ -28,8 +28,8 @@ from bench.surroundings import Surroundings, surroundings
 from hps.errors import EXIT_NO_DATA, EXIT_OPERATION_FAILED, HpsError
 from hps.gpu import device, loading
 from hps.plan.expand import expand
-from hps.spec import SpecText
-from hps.spec import load as load_spec
+from hps.spec.load import load as load_spec
+from hps.spec.source import SpecText
 from hps.units import format_size, parse_size_bytes
 
 HEADING = "To the GPU"

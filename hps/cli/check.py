@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hps.cli import options, output
+from hps.cli import options
 from hps.cli.output import answer
-from hps.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
     from hps.log import Format
-    from hps.model import Spec
 
 
 _SET_HELP = "Change one value of the file, as for the run. May be repeated."
@@ -45,10 +43,12 @@ def check(
     FILE is an experiment; without it, the one that EXPERIMENT names. Exit codes: 0 all is well;
     1 a target can't be reached from here; 2 the file, the account, its keys or rights are wrong.
     """
+    from hps.cli import validate
     from hps.cli.examine import check_here
     from hps.report import check_text
 
-    found = check_here(_spec(file, overrides), dict(os.environ), log_style, wait_s)
+    env = dict(os.environ)
+    found = check_here(validate.load(file, overrides, env, "check"), env, log_style, wait_s)
     as_json = style == "json"
     data = check_text.as_data(found.checked)
     answer(
@@ -57,16 +57,3 @@ def check(
         else check_text.render(found.checked)
     )
     context.exit(found.code)
-
-
-def _spec(file: str | None, overrides: tuple[str, ...]) -> Spec:
-    from hps.cli import validate
-
-    if not file:
-        raise validate.no_experiment("check")
-    checked = validate.check(file, overrides, dict(os.environ), None)
-    if checked.spec is None:
-        output.tell_problems(checked)
-        raise click.exceptions.Exit(EXIT_USAGE)
-    output.keep_out_secrets_of(checked.spec)
-    return checked.spec

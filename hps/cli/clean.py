@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from hps.cli import options, output
+from hps.cli import options
 from hps.cli.output import answer
-from hps.errors import EXIT_USAGE, HpsError
+from hps.errors import HpsError
 
 if TYPE_CHECKING:
     from hps.clean.cleaning import CleanWish
     from hps.log import Format
-    from hps.model import Spec
 
 
 _OUTPUT = Path("hps-results")
@@ -79,12 +78,13 @@ def clean(
     """
     from hps.clean import text
     from hps.clean.cleaning import clean as look_and_remove
-    from hps.cli.run import configure_log
+    from hps.cli import validate
+    from hps.cli.output import configure_log
     from hps.log import events
     from hps.process.stop import on_signals
 
     wish, env = _wish(chosen), dict(os.environ)
-    spec = _spec(file, overrides, env)
+    spec = validate.load(file, overrides, env, "clean")
     scrubber = configure_log(spec, env, log_style)
     with on_signals() as stop:
         cleaned = look_and_remove(spec, env, output, wish, stop, events().info)
@@ -111,19 +111,6 @@ def _wish(chosen: _Chosen) -> CleanWish:
     except HpsError as error:
         raise HpsError(f"--older-than: {error.message}", error.hint) from None
     return CleanWish(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
-
-
-def _spec(file: str | None, overrides: tuple[str, ...], env: dict[str, str]) -> Spec:
-    from hps.cli import validate
-
-    if not file:
-        raise validate.no_experiment("clean")
-    checked = validate.check(file, overrides, env, None)
-    if checked.spec is None:
-        output.tell_problems(checked)
-        raise click.exceptions.Exit(EXIT_USAGE)
-    output.keep_out_secrets_of(checked.spec)
-    return checked.spec
 
 
 def _command(context: click.Context) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from hps import log
-from hps.cli.run import configure_log
+from hps.cli.output import configure_log
 from hps.errors import (
     EXIT_NODE_REJECTED,
     EXIT_OK,
@@ -23,7 +23,7 @@ from hps.plan.expand import expand
 from hps.process import temporary
 from hps.process.stop import SignalStop, on_signals
 from hps.redaction import Scrubber
-from hps.run import run, work
+from hps.run import admission, run
 from hps.run.environment import opened
 from hps.run.preflight import check_targets
 from hps.tools.rclone import command
@@ -58,8 +58,8 @@ def _facts_alone(env: Mapping[str, str]) -> Examined:
 def _against(spec: Spec, env: Mapping[str, str], stop: SignalStop) -> Examined:
     identity = run.identify(spec, env, datetime.now(UTC))
     with opened(spec, env) as tools:
-        facts = work.collect_facts(env, tools)
-        decision = work.decide(spec, identity, facts, tools, stop, log.events().info)
+        facts = admission.collect_facts(env, tools)
+        decision = admission.decide(spec, identity, facts, tools, stop, log.events().info)
     if decision.failure is not None and not stop.is_set():
         raise _not_of_the_node(decision.failure)
     return Examined(

@@ -28,36 +28,28 @@ if TYPE_CHECKING:
     from hps.model import Spec
 
 
-# -------------------------------------------------------------------------------------------------
-# A group whose further commands are loaded when they are asked for: `hps run` needs none of them.
-#
-# Each is a module of this package with a command of the module's own name.
-
-NAMES = ("check", "results", "compare", "report", "clean")
-
-
-class LazyGroup(click.Group):
-    """The commands added to it, and those of this package."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Those that were added first, then the others."""
-        return [*super().list_commands(ctx), *NAMES]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, loaded if need be; None where there is none of this name."""
-        if cmd_name not in NAMES:
-            return super().get_command(ctx, cmd_name)
-        command = getattr(import_module(f"hps.cli.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)  # noqa: S101 - the rule of this package
-        return command
-
-
-# -------------------------------------------------------------------------------------------------
-
+# Modules of this package, each with a command of its own name: `hps run` needs none of them.
+_FURTHER = ("check", "results", "compare", "report", "clean")
 _SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
 _EXPERIMENT = "EXPERIMENT"
 _OTHERS_WRITE = 0o022
 _format_option = partial(click.option, "--format", "style", default="text", show_default=True)
+
+
+class _LazyGroup(click.Group):
+    """The commands added to it, and those whose modules are loaded when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Those that were added first, then the others."""
+        return [*super().list_commands(ctx), *_FURTHER]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, loaded if need be; None where there is none of this name."""
+        if cmd_name not in _FURTHER:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(import_module(f"hps.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the rule of this package
+        return command
 
 
 class _Rate(click.ParamType[float]):
@@ -73,7 +65,7 @@ class _Rate(click.ParamType[float]):
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="hps")
@@ -283,13 +275,13 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     machine = validation.this_machine() if for_this_machine else None
     checked = validation.check(file, overrides, dict(os.environ), machine)
     if checked.spec is None:
-        complaint.tell_problems(checked)
+        validation.tell_problems(checked)
         if for_this_machine:
             _store_failure(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
     if checked.problems and not for_this_machine:
         # Of a run, standard error is its events.
-        complaint.tell_problems(checked)
+        validation.tell_problems(checked)
     complaint.keep_out_secrets_of(checked.spec)
     return checked.spec
 

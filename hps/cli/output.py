@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, TextIO, cast
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, HpsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from _typeshed import ReadableBuffer
 
-    from hps.cli.validate import CheckedFile
+    from hps.log import Format
     from hps.model import Spec
+    from hps.redaction import Scrubber
 
 
 _BUG = "hps: this is a bug of hps, not a mistake of yours; please report it\n"
@@ -33,7 +34,7 @@ _secrets: dict[str, str] = {}
 
 def keep_out_secrets_of(spec: Spec) -> None:
     """Take what an experiment names as secrets out of everything that is told from now on."""
-    from hps.spec import secret_env_names
+    from hps.spec.secret_values import secret_env_names
 
     _secrets.update((name, os.environ.get(name, "")) for name in secret_env_names(spec))
 
@@ -43,20 +44,21 @@ def tell(text: str) -> None:
     from hps.redaction import Scrubber
 
     clean = _printable(Scrubber(_secrets).text(text))
-    _write(clean if clean.endswith("\n") else f"{clean}\n")
+    write_error(clean if clean.endswith("\n") else f"{clean}\n")
+
+
+def write_error(text: str) -> None:
+    """Print on standard error what holds no secret, and may hold colours."""
+    # That nobody listens any more must not hide how the command ends.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def tell_error(error: HpsError) -> None:
     """A mistake that a person can mend."""
     hint = f"\n     {error.hint}" if error.hint else ""
     tell(f"hps: {error.message}{hint}")
-
-
-def tell_problems(checked: CheckedFile) -> None:
-    """Why a file is no experiment; on a terminal in colour."""
-    from hps.cli import validate
-
-    _write(validate.explain(checked, terminal=sys.stderr.isatty()))
 
 
 def tell_shown(show: Callable[[io.StringIO], None]) -> None:
@@ -85,6 +87,24 @@ def tell_of(error: Exception) -> int:
     return machine.exit_code
 
 
+def configure_log(spec: Spec | None, env: Mapping[str, str], style: Format) -> Scrubber:
+    """Set up events; what the experiment names as secrets is kept out of them."""
+    from hps import log
+    from hps.redaction import Scrubber
+    from hps.run.environment import scrubber_of
+    from hps.tools.rclone.remote import remote_of
+
+    names = {
+        reference.env
+        for target in (spec.targets.values() if spec else ())
+        for reference in remote_of(target).secret_env.values()
+    }
+    secrets = {name: env.get(name, "") for name in names}
+    scrubber = scrubber_of(spec, secrets, env) if spec else Scrubber(secrets)
+    log.configure(style, scrubber)
+    return scrubber
+
+
 def catch_the_rest() -> None:
     """Tracebacks that Python itself prints, of threads for example, are told like those above."""
     sys.excepthook = _told
@@ -99,13 +119,6 @@ def _told(
 ) -> None:
     lines = traceback.format_exception(kind, error, trace)
     tell(f"{''.join(lines)}{_BUG}")
-
-
-def _write(text: str) -> None:
-    # That nobody listens any more must not hide how the command ends.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 def _printable(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from hps import log
+from hps.cli.output import configure_log
 from hps.cli.progress import RunListener
 from hps.compare.summary import summarize
 from hps.errors import (
@@ -19,18 +20,16 @@ from hps.errors import (
     EXIT_USAGE,
     HpsError,
 )
-from hps.model import Failure, NodeRules, Plan, Spec
+from hps.model import Failure, NodeRules, Plan
 from hps.node.salad import SaladNode
 from hps.process.stop import on_signals
 from hps.redaction import Scrubber
 from hps.report import as_csv, table
 from hps.results import journal
 from hps.results.record import reason_fields
-from hps.run import run, work
-from hps.run.environment import scrubber_of
-from hps.run.resume import Wish
+from hps.run import run
+from hps.run.resume import ResumeRequest
 from hps.spec import odd_values
-from hps.tools.rclone.remote import remote_of
 
 _WORDS = (
     "these secrets are words of the experiment's own text, or names by which results are found, "
@@ -42,7 +41,7 @@ _WORDS = (
 class Ended:
     """A run that is over. `stopped` is the exit code where a signal ended it, else None."""
 
-    outcome: work.Outcome | run.Finished | run.NotBegun
+    outcome: run.Outcome | run.Finished | run.NotBegun
     stopped: int | None
     scrubber: Scrubber = field(repr=False)
 
@@ -55,7 +54,7 @@ class Ended:
         why = self.failure
         if why is not None:
             return EXIT_USAGE if why.is_of_the_experiment else EXIT_OPERATION_FAILED
-        if not isinstance(outcome, work.Outcome):
+        if not isinstance(outcome, run.Outcome):
             return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
         # First: a node that is rejected has measured nothing that could be missing.
         if outcome.decision.rejected:
@@ -70,13 +69,13 @@ class Ended:
         outcome = self.outcome
         if isinstance(outcome, run.NotBegun):
             return outcome.failure
-        if isinstance(outcome, work.Outcome):
+        if isinstance(outcome, run.Outcome):
             return outcome.decision.failure or outcome.tally.given_up
         return None
 
     def answer(self, style: str) -> str:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
-        if not isinstance(self.outcome, work.Outcome):
+        if not isinstance(self.outcome, run.Outcome):
             return ""
         records = journal.read_settled(self.outcome.journal)
         if style == "csv":
@@ -91,8 +90,8 @@ class Ended:
         outcome = self.outcome
         remarks = []
         if isinstance(outcome, run.Finished):
-            said = f"this machine has done it all in run {outcome.run_id}"
-            remarks = [f"{said}; --fresh measures again"]
+            done = f"this machine has done it all in run {outcome.run_id}"
+            remarks = [f"{done}; --fresh measures again"]
         elif self.failure is not None and self.stopped is None:
             remarks = self._why_failed(self.failure)
         elif isinstance(outcome, run.NotBegun):
@@ -101,15 +100,15 @@ class Ended:
             remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
         if outcome.not_stored and not isinstance(outcome, run.NotBegun):
             remarks.append(f"the bucket lacks results: {outcome.not_stored}")
-        if isinstance(outcome, work.Outcome) and outcome.left_behind:
+        if isinstance(outcome, run.Outcome) and outcome.left_behind:
             first, more = outcome.left_behind[0], len(outcome.left_behind) - 1
-            told = f"{first}; and {more} more" if more else first
-            remarks.append(f"some may be left behind, and `hps clean` lists it: {told}")
+            what = f"{first}; and {more} more" if more else first
+            remarks.append(f"some may be left behind, and `hps clean` lists it: {what}")
         return [self.scrubber.text(remark) for remark in remarks]
 
     def _why_failed(self, why: Failure) -> list[str]:
         """One line; of a run that gave up also how it goes on."""
-        if isinstance(self.outcome, work.Outcome) and self.outcome.tally.given_up is not None:
+        if isinstance(self.outcome, run.Outcome) and self.outcome.tally.given_up is not None:
             return [why.reason, "the same command goes on with the rest once that is mended"]
         return [why.reason]
 
@@ -118,11 +117,11 @@ class Ended:
         outcome = self.outcome
         if self.stopped is not None or self.failure is not None:
             return ""
-        if isinstance(outcome, work.Outcome) and outcome.decision.rejected:
+        if isinstance(outcome, run.Outcome) and outcome.decision.rejected:
             verdict = outcome.decision.verdict
             lacks = [f"not stored: {outcome.not_stored}"] if outcome.not_stored else []
-            said = self.scrubber.text("; ".join([*verdict.reasons, *lacks]))
-            return said if verdict.action == "reallocate" else ""
+            reason = self.scrubber.text("; ".join([*verdict.reasons, *lacks]))
+            return reason if verdict.action == "reallocate" else ""
         stored = not outcome.not_stored
         return "the experiment is done" if stored and rules.on_complete == "reallocate" else ""
 
@@ -145,7 +144,7 @@ def run_here(
         node = SaladNode.found(options.env, listener.event)
         with node.kept():
             outcome = run.run(plan, options, stop, listener)
-        _say_done(outcome, listener)
+        _report_end(outcome, listener)
         ended = Ended(
             outcome=outcome,
             stopped=stop.exit_code if stop.is_set() else None,
@@ -171,7 +170,7 @@ class How(TypedDict):
 
 
 def options_of(output: Path, env: Mapping[str, str], **how: Unpack[How]) -> run.Options:
-    """How a run is carried out here. Raises `HpsError` where the wishes exclude each other.
+    """How a run is carried out here. Raises `HpsError` where the options exclude each other.
 
     A platform that gives its machines ids starts a container again where it has been before; who
     runs an experiment again by hand wants it measured again.
@@ -185,29 +184,16 @@ def options_of(output: Path, env: Mapping[str, str], **how: Unpack[How]) -> run.
             f"--fresh begins a new run, {what} goes on with one", "leave one of them out"
         )
     once = bool(env.get("SALAD_MACHINE_ID")) and not fresh
-    wish = Wish(once=once, fresh=fresh, rerun=rerun, run_id=resume)
+    request = ResumeRequest(once=once, fresh=fresh, rerun=rerun, run_id=resume)
     return run.Options(
         output=output,
         env=env,
         render=_render,
-        wish=wish,
+        resume=request,
         check=how["check"],
         wait_s=how["wait_s"],
         most_equal_failures=how["most_equal_failures"],
     )
-
-
-def configure_log(spec: Spec | None, env: Mapping[str, str], style: log.Format) -> Scrubber:
-    """Set up events; what the experiment names as secrets is kept out of them."""
-    names = {
-        reference.env
-        for target in (spec.targets.values() if spec else ())
-        for reference in remote_of(target).secret_env.values()
-    }
-    secrets = {name: env.get(name, "") for name in names}
-    scrubber = scrubber_of(spec, secrets, env) if spec else Scrubber(secrets)
-    log.configure(style, scrubber)
-    return scrubber
 
 
 def _render(path: Path) -> Mapping[str, str]:
@@ -216,7 +202,7 @@ def _render(path: Path) -> Mapping[str, str]:
     return {".csv": as_csv.render_records(records), ".txt": table.render(summarize(records)) + "\n"}
 
 
-def _say_done(outcome: work.Outcome | run.Finished | run.NotBegun, listener: RunListener) -> None:
+def _report_end(outcome: run.Outcome | run.Finished | run.NotBegun, listener: RunListener) -> None:
     if isinstance(outcome, run.NotBegun):
         why, run_id = reason_fields(outcome.failure), outcome.identity.run_id
         listener.event("run_not_begun", **why, run_id=run_id, not_stored=outcome.not_stored)

@@ -49,7 +49,7 @@ def tell_skipped(skipped: Mapping[str, str]) -> None:
 
 def remark(text: str) -> None:
     """A line for people, on standard error."""
-    from hps.report.results_text import printable
+    from hps.report.values import printable
 
     output.tell(f"hps: {printable(text)}")
 

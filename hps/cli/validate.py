@@ -7,8 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hps import spec as specs
-from hps.errors import HpsError
+import click
+
+from hps.cli import output
+from hps.errors import EXIT_USAGE, HpsError
 from hps.model import Spec
 from hps.plan.expand import expand
 from hps.process import cgroup, temporary
@@ -16,7 +18,10 @@ from hps.redaction import Scrubber
 from hps.run import failed as failed_run
 from hps.source import read, shown
 from hps.spec import odd_values
-from hps.spec.problems import visible
+from hps.spec.checks import Machine
+from hps.spec.load import load_and_warn
+from hps.spec.problems import Problem, SpecError, as_data, to_github, to_text, visible
+from hps.spec.source import STDIN, SpecText, read_stream
 
 _STDIN = "-"
 _EXPERIMENT = "EXPERIMENT"
@@ -30,23 +35,21 @@ class CheckedFile:
     """
 
     name: str
-    source: specs.SpecText | None = None
+    source: SpecText | None = None
     spec: Spec | None = None
-    problems: tuple[specs.Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
-def this_machine() -> specs.Machine:
+def this_machine() -> Machine:
     """What this machine has for an experiment: memory, and disk where temporary files go.
 
     What can't be known is None, and no experiment is refused for it.
     """
-    return specs.Machine(
-        memory_bytes=cgroup.memory_total_bytes(), disk_free_bytes=temporary.free_bytes()
-    )
+    return Machine(memory_bytes=cgroup.memory_total_bytes(), disk_free_bytes=temporary.free_bytes())
 
 
 def check(
-    name: str, overrides: Sequence[str], env: Mapping[str, str], machine: specs.Machine | None
+    name: str, overrides: Sequence[str], env: Mapping[str, str], machine: Machine | None
 ) -> CheckedFile:
     """Read and check one file, wherever it is; `-` is standard input.
 
@@ -55,12 +58,12 @@ def check(
     try:
         source = _read(name, env)
     except HpsError as error:
-        safe = specs.STDIN if name == _STDIN else visible(shown(name))
-        problem = specs.Problem(file=safe, message=error.message, hint=error.hint, rule="file")
+        safe = STDIN if name == _STDIN else visible(shown(name))
+        problem = Problem(file=safe, message=error.message, hint=error.hint, rule="file")
         return CheckedFile(name=safe, problems=(problem,))
     try:
-        loaded = specs.load_and_warn(source, env=env, overrides=overrides, machine=machine)
-    except specs.SpecError as error:
+        loaded = load_and_warn(source, env=env, overrides=overrides, machine=machine)
+    except SpecError as error:
         return CheckedFile(name=source.name, source=source, problems=error.problems)
     return CheckedFile(name=source.name, source=source, spec=loaded.spec, problems=loaded.warnings)
 
@@ -82,7 +85,7 @@ def no_experiment(command: str) -> HpsError:
 
 def nothing_given(error: HpsError) -> CheckedFile:
     """What stands for an experiment where none was named."""
-    problem = specs.Problem(file="", message=error.message, hint=error.hint, rule="file")
+    problem = Problem(file="", message=error.message, hint=error.hint, rule="file")
     return CheckedFile(name="", problems=(problem,))
 
 
@@ -94,6 +97,23 @@ def store_failure(checked: CheckedFile, env: Mapping[str, str]) -> str:
     failed = failed_run.describe(checked.source, checked.name, reason)
     stored = failed_run.store(failed, env)
     return f"stored as {stored.place}" if stored.place else f"not stored: {stored.error}"
+
+
+def tell_problems(checked: CheckedFile) -> None:
+    """Why a file is no experiment, on standard error; on a terminal in colour."""
+    output.write_error(explain(checked, terminal=sys.stderr.isatty()))
+
+
+def load(file: str | None, overrides: Sequence[str], env: Mapping[str, str], command: str) -> Spec:
+    """The experiment that a command is about; where it is none, its problems and the way out."""
+    if not file:
+        raise no_experiment(command)
+    checked = check(file, overrides, env, None)
+    if checked.spec is None:
+        tell_problems(checked)
+        raise click.exceptions.Exit(EXIT_USAGE)
+    output.keep_out_secrets_of(checked.spec)
+    return checked.spec
 
 
 def render(files: Sequence[CheckedFile], style: str, *, terminal: bool) -> str:
@@ -112,12 +132,12 @@ def _rendered(files: Sequence[CheckedFile], style: str, terminal: bool) -> str:
         # The name of a file may hold bytes that are no text.
         return text.encode(errors="backslashreplace").decode()
     if style == "github":
-        return specs.to_github(problem for checked in files for problem in checked.problems)
+        return to_github(problem for checked in files for problem in checked.problems)
     return "".join(_text(checked, terminal) for checked in files)
 
 
 def _explained(checked: CheckedFile, terminal: bool) -> str:
-    return specs.to_text(checked.problems, colour=terminal, with_source=terminal)
+    return to_text(checked.problems, colour=terminal, with_source=terminal)
 
 
 def _text(checked: CheckedFile, terminal: bool) -> str:
@@ -140,8 +160,8 @@ def _data(checked: CheckedFile) -> dict[str, object]:
         "spec_sha256": spec.sha256 if spec is not None else None,
         "cells": len(plan.cells) if plan is not None else None,
         "operations": len(plan.operations) if plan is not None else None,
-        "errors": specs.as_data(p for p in checked.problems if p.severity == "error"),
-        "warnings": specs.as_data(p for p in checked.problems if p.severity == "warning"),
+        "errors": as_data(p for p in checked.problems if p.severity == "error"),
+        "warnings": as_data(p for p in checked.problems if p.severity == "warning"),
     }
 
 
@@ -149,9 +169,9 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _read(name: str, env: Mapping[str, str]) -> specs.SpecText:
+def _read(name: str, env: Mapping[str, str]) -> SpecText:
     if name == env.get(_EXPERIMENT):
         odd_values.checked(_EXPERIMENT, name)
     if name != _STDIN:
         return read(name, env)
-    return specs.read_stream(sys.stdin.buffer if sys.stdin is not None else None)
+    return read_stream(sys.stdin.buffer if sys.stdin is not None else None)

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 from hps.catalog.providers import MIB, PROVIDERS, ProviderFacts
 from hps.catalog.steps import SETTING_FIELDS, STEP_KINDS, UPLOADS, StepKind
-from hps.catalog.tools import as_rclone_holds
+from hps.catalog.tools import TOOL_FACTS
 from hps.model import SIZE_KNOBS, KnobValue, Step
 from hps.spec import gates
 from hps.spec.problems import Problem
 from hps.spec.readings import near_part
+from hps.spec.schema import Checked
 from hps.spec.sweep import Sweep, SweepPoint, said
-from hps.spec.validate import Checked
 from hps.spec.wording import name_of
 from hps.spec.yaml_tree import (
     ListNode,
@@ -105,7 +105,7 @@ def _too_late(step: PlacedStep, deleted_on: int) -> Problem:
 # -------------------------------------------------------------------------------------------------
 # The limits that storage providers put on the parts of an upload.
 
-_KNOBS = frozenset({"target", "size", "chunk_size"})
+_KNOBS = frozenset({"target", "tool", "size", "chunk_size"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,15 +176,16 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
     if node is None:
         return None
     chunk = said("chunk_size", upload.chunk_bytes, upload.chunk_node)
-    # Of a file that travels whole, rclone alone minds the size of chunks.
+    # Of a file that travels whole, the tools alone mind the size of chunks.
     least, most = facts.min_part_bytes if upload.parts > 1 else 5 * MIB, facts.max_part_bytes
     if not least <= upload.chunk_bytes <= most:
         size = "small" if upload.chunk_bytes < least else "large"
         message = f"chunk_size {chunk} is too {size} for '{upload.step.kind.name}'"
         hint = f"a part of an upload is {format_size(least)} to {format_size(most)}"
         return problem_at(node.mark, message, rule="part-size", hint=hint)
-    if upload.parts > 1 and as_rclone_holds(upload.chunk_bytes) != upload.chunk_bytes:
-        message = f"chunk_size {chunk} is a size that rclone can't hold exactly"
+    tool = upload.point.cell.knobs.tool
+    if upload.parts > 1 and TOOL_FACTS[tool].holds(upload.chunk_bytes) != upload.chunk_bytes:
+        message = f"chunk_size {chunk} is a size that {tool} can't hold exactly"
         near = format_size(near_part(upload.chunk_bytes))
         hint = f"whole MiB are exact, and eighths of a GiB from 1 GiB on; near it: {near}"
         return problem_at(node.mark, message, rule="inexact-chunk-size", hint=hint)

@@ -10,9 +10,9 @@ from itertools import islice
 from hps.redaction import SECRET_PREFIX, VARIABLE_PREFIX, is_called_like_a_secret, may_name_secret
 from hps.spec import yaml_tree
 from hps.spec.odd_values import oddity
-from hps.spec.problems import OVERRIDE_PREFIX, Problem, quoted
+from hps.spec.problems import OVERRIDE_PREFIX, Problem, lines, quoted
 from hps.spec.secret_values import SECRET_KEYS, hide_secrets, is_safe_env_name, is_secret_key
-from hps.spec.source import SpecText, decode, lines
+from hps.spec.source import SpecText, decode
 from hps.spec.yaml_tree import ListNode, MapNode, Mark, Node, ScalarNode, as_mapping, problem_at
 
 # -------------------------------------------------------------------------------------------------

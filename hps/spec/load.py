@@ -20,15 +20,16 @@ from hps.spec.checks import (
     check_thresholds,
     read_steps,
 )
+from hps.spec.explain import EXPLAINERS
 from hps.spec.formats import strip_slashes
 from hps.spec.interpolate import Filled, fill_in
 from hps.spec.overrides import apply_overrides
-from hps.spec.problems import Problem, SpecError, in_order
+from hps.spec.problems import Problem, SpecError, in_order, lines
+from hps.spec.schema import Checked, check_schema
 from hps.spec.secret_values import mask_lines
-from hps.spec.source import SpecText, decode, lines
+from hps.spec.source import SpecText, decode
 from hps.spec.sweep import Sweep, check_cells, fits, read_sweep
 from hps.spec.targets import check_providers, check_targets
-from hps.spec.validate import Checked, check_schema
 from hps.spec.yaml_tree import MapNode, Node, compose, problem_at, to_plain
 from hps.units import parse_rate_mbps, parse_size_bytes, parse_time_s
 
@@ -189,7 +190,7 @@ def _load(
     root = _read_tree(source.name, text, overrides, problems)
     filled = fill_in(root, source, env)
     problems.extend(filled.problems)
-    checked = check_schema(filled.root)
+    checked = check_schema(filled.root, EXPLAINERS)
     problems.extend(checked.problems)
     steps = read_steps(checked)
     sweep = read_sweep(checked, problems)

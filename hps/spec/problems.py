@@ -52,6 +52,8 @@ Severity = Literal["error", "warning"]
 
 MAX_PROBLEMS = 100
 OVERRIDE_PREFIX = "--set "
+# YAML counts these as the end of a line, so that columns and lines agree with the parser's.
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,11 @@ class SpecError(HpsError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = in_order(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text, as YAML counts them, without their ends."""
+    return _LINE_END.split(text)
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import IO
 
 from hps.errors import HpsError
-from hps.spec.problems import Problem, SpecError, visible
+from hps.spec.problems import Problem, SpecError, lines, visible
 
 MAX_BYTES = 1024**2
 STDIN = "<stdin>"
 _TOO_LARGE_HINT = "an experiment file is at most 1 MiB; data does not belong in it"
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# YAML counts these as the end of a line, so that columns and lines agree with the parser's.
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -84,11 +82,6 @@ def decode(source: SpecText) -> str:
 def has_control(text: str) -> bool:
     """True for text with a character that YAML does not read."""
     return _CONTROL.search(text) is not None
-
-
-def lines(text: str) -> list[str]:
-    """The lines of a text, as YAML counts them, without their ends."""
-    return _LINE_END.split(text)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from hps.model import KNOBS, SIZE_KNOBS, Axis, Cell, Content, Data, Knobs, KnobValue, Layout, Matrix
 from hps.plan.cells import canonical, count_products, default_target, make_cell, matches, products
 from hps.spec.problems import Problem, quoted
-from hps.spec.validate import Checked
+from hps.spec.schema import Checked
 from hps.spec.wording import key_mark, near, say
 from hps.spec.yaml_tree import (
     KeyPath,

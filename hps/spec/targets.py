@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from hps.catalog.providers import PROVIDERS, owner_of
 from hps.spec.problems import Problem, quoted
+from hps.spec.schema import Checked
 from hps.spec.sweep import PlacedAxis, PlacedEntry, cell_target, target_names
-from hps.spec.validate import Checked
 from hps.spec.wording import key_mark, near, say
 from hps.spec.yaml_tree import MapNode, Node, ScalarNode, problem_at
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from yaml import MarkedYAMLError
 
-from hps.spec.problems import Problem
-from hps.spec.source import lines
+from hps.spec.problems import Problem, lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

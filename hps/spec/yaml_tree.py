@@ -12,8 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import yaml
 from yaml import events
 
-from hps.spec.problems import Problem, Severity, SpecError, quoted
-from hps.spec.source import lines
+from hps.spec.problems import Problem, Severity, SpecError, lines, quoted
 from hps.spec.yaml_syntax import explain_syntax
 
 # -------------------------------------------------------------------------------------------------

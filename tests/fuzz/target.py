@@ -15,7 +15,10 @@ from hps.report import plan_text
 from hps.results import journal
 from hps.run import resume
 from hps.source import address
-from hps.spec import Machine, SpecError, SpecText, as_data, load, to_github, to_text
+from hps.spec.checks import Machine
+from hps.spec.load import load
+from hps.spec.problems import SpecError, as_data, to_github, to_text
+from hps.spec.source import SpecText
 from hps.steps import script
 from tests.fuzz.seeds import ENV, Input
 

@@ -8,7 +8,9 @@ from hps.model import Plan, Spec
 from hps.plan.cells import canonical
 from hps.plan.estimate import estimate
 from hps.plan.expand import expand
-from hps.spec import Problem, SpecError, SpecText, load
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 from hps.spec.sweep import MAX_OPERATIONS
 from hps.units import parse_size_bytes
 from tests.fuzz.strategies import Experiment, nearly_valid, odd, valid

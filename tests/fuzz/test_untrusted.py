@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from hps.spec import SpecError, SpecText, load
-from hps.spec.problems import Problem
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 
 _SPEC = """\
 api: hps/v1

@@ -17,7 +17,8 @@ from hps.results.journal import Journal, settled
 from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, new_run_id, result_record, run_record, utc_text
 from hps.run import resume
-from hps.spec import SpecText, load
+from hps.spec.load import load
+from hps.spec.source import SpecText
 
 _SPEC = b"""\
 api: hps/v1
@@ -39,7 +40,7 @@ def plan() -> Plan:
 
 def _write(
     folder: Path, plan: Plan, run_id: str, statuses: Iterable[str], **run: object
-) -> resume.Earlier | None:
+) -> resume.EarlierRun | None:
     """A journal with these results, and the newest run then."""
     identity = RunIdentity(
         run_id=run_id,
@@ -54,7 +55,7 @@ def _write(
         for operation, status in zip(plan.operations, statuses, strict=False):
             done = Measurement(status=cast("Status", status), started_at=utc_text(_AT))
             journal.append(result_record(identity, operation, done))
-    return resume.newest(plan, [folder])
+    return resume.find_newest(plan, [folder])
 
 
 def _shown(tasks: Iterable[resume.Task]) -> list[str]:
@@ -86,7 +87,7 @@ def test_what_is_left(
     found = _write(tmp_path, plan, _RUN, statuses)
 
     assert found is not None
-    assert _shown(found.left(plan, rerun)) == left
+    assert _shown(found.remaining_tasks(plan, rerun)) == left
 
 
 def test_the_newest_run_of_this_plan_counts(plan: Plan, tmp_path: Path) -> None:
@@ -99,25 +100,25 @@ def test_the_newest_run_of_this_plan_counts(plan: Plan, tmp_path: Path) -> None:
     found = _write(tmp_path, plan, "20261122T121530123Z-5f3a9c", [], verdict=rejected)
     assert found is not None
     assert found.run_id == _LATER
-    assert resume.changed(plan, tmp_path) == ""
+    assert resume.find_changed(plan, tmp_path) == ""
 
 
 def test_another_version_of_the_experiment_is_told_while_it_is_unfinished(
     plan: Plan, tmp_path: Path
 ) -> None:
     assert _write(tmp_path, plan, _RUN, ["ok"], spec_sha256="0" * 64) is None
-    assert resume.changed(plan, tmp_path) == _RUN
+    assert resume.find_changed(plan, tmp_path) == _RUN
     with pytest.raises(HpsError, match="of another version of small"):
-        resume.named(_RUN, plan, [tmp_path])
+        resume.find_named(_RUN, plan, [tmp_path])
 
     _write(tmp_path, plan, _LATER, ["ok"] * 4, spec_sha256="0" * 64)
-    assert resume.changed(plan, tmp_path) == ""
+    assert resume.find_changed(plan, tmp_path) == ""
 
 
 def test_foreign_and_empty_files_are_passed_over(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / f"{_RUN}.jsonl").write_bytes(b"")
     (tmp_path / f"{_LATER}.jsonl").write_bytes(b"[1, 2]\nno json\n")
-    assert resume.newest(plan, [tmp_path, tmp_path / "missing"]) is None
+    assert resume.find_newest(plan, [tmp_path, tmp_path / "missing"]) is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_operations_are_those_of_the_plan(
     path = tmp_path / f"{_RUN}.jsonl"
     first, result = path.read_text().splitlines()
     path.write_text(f"{first}\n{json.dumps(json.loads(result) | forged)}\n")
-    assert resume.newest(plan, [tmp_path]) is None
+    assert resume.find_newest(plan, [tmp_path]) is None
 
 
 def test_lines_that_are_none_of_ours_are_named_and_the_others_count(
@@ -155,7 +156,7 @@ def test_lines_that_are_none_of_ours_are_named_and_the_others_count(
     path.write_text("\n".join([first, "[1]", *results, '{"kind": "result"}', ""]))
     told: list[tuple[Path, str]] = []
 
-    found = resume.newest(plan, [tmp_path], lambda path, why: told.append((path, why)))
+    found = resume.find_newest(plan, [tmp_path], lambda path, why: told.append((path, why)))
 
     assert found is not None
     assert len(found.ended) == 2

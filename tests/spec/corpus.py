@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hps.model import Spec
-from hps.spec import Machine, SpecText, load
+from hps.spec.checks import Machine
+from hps.spec.load import load
+from hps.spec.source import SpecText
 from hps.units import parse_size_bytes
 
 FOLDER = Path(__file__).resolve().parent.parent / "specs"

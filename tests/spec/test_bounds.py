@@ -20,7 +20,9 @@ _PROGRAM = f"""
 import json, resource, sys, time
 resource.setrlimit(resource.RLIMIT_CPU, ({CPU_LIMIT_S}, {CPU_LIMIT_S}))
 resource.setrlimit(resource.RLIMIT_AS, ({ADDRESS_SPACE_BYTES}, {ADDRESS_SPACE_BYTES}))
-from hps.spec import SpecError, SpecText, load, to_text
+from hps.spec.load import load
+from hps.spec.problems import SpecError, to_text
+from hps.spec.source import SpecText
 content = open(sys.argv[1], "rb").read()
 env = {{"BIG": "x" * 100_000}}
 began_s = time.process_time()

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from hps.plan.expand import expand
-from hps.spec import SpecError, SpecText, as_data, load, to_github, to_text
+from hps.spec.load import load
+from hps.spec.problems import SpecError, as_data, to_github, to_text
+from hps.spec.source import SpecText
 from tests.spec.corpus import FOLDER, Case, cases
 
 EXPERIMENTS = sorted((FOLDER.parent.parent / "experiments").glob("*.yaml"))

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from hps.spec import SpecText, load
-from hps.spec.load import digest
+from hps.spec.load import digest, load
+from hps.spec.source import SpecText
 
 _SPEC = """\
 api: hps/v1

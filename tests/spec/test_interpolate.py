@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hps.model import Spec
-from hps.spec import Problem, SpecError, SpecText, load
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 
 _REST = "targets: {local: {provider: embedded}}\ndata: {size: 20MiB}\nsteps: [upload]\n"
 

@@ -15,7 +15,9 @@ from hps.model import (
     Step,
     Target,
 )
-from hps.spec import SpecText, load, secret_env_names
+from hps.spec.load import load
+from hps.spec.secret_values import secret_env_names
+from hps.spec.source import SpecText
 from tests.spec.corpus import FOLDER, read_case
 
 MIB = 1024**2

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hps.spec import Machine, Problem, SpecError, SpecText, load
+from hps.spec.checks import Machine
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 
 MIB = 1024**2
 

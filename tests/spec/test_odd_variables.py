@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hps.spec import Problem, SpecError, SpecText, load
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 
 _SPEC = """\
 api: hps/v1

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hps.model import Axis, Spec, Step
-from hps.spec import Problem, SpecError, SpecText, load
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 
 CONTENT = b"""api: hps/v1
 name: case

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hps.catalog.providers import PROVIDERS, owner_of
-from hps.spec import SpecError, SpecText
 from hps.spec.load import load_and_warn
+from hps.spec.problems import SpecError
+from hps.spec.source import SpecText
 from tests.command import hps
 
 _SPEC = """\

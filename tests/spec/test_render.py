@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from hps.spec import Problem, SpecError, SpecText, as_data, load, to_github, to_text
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError, as_data, to_github, to_text
+from hps.spec.source import SpecText
 
 PROBLEM = Problem(
     file="a:b,c.yaml",

@@ -16,8 +16,7 @@ from hps.catalog.providers import PROVIDERS
 from hps.catalog.steps import STEP_KINDS
 from hps.gpu.loading import DEFAULT_CHUNK_BYTES
 from hps.model import KNOBS, Knobs
-from hps.spec import schema
-from hps.spec.schema import filled_in_schema
+from hps.spec.schema import filled_in_schema, schema
 from hps.units import parse_size_bytes
 from tests.spec.corpus import FOLDER, Case, cases
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hps.spec import SpecError, SpecText, as_data, load, to_github, to_text
+from hps.spec.load import load
+from hps.spec.problems import SpecError, as_data, to_github, to_text
 from hps.spec.secret_values import mask_lines
+from hps.spec.source import SpecText
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY"
 TARGET = """api: hps/v1

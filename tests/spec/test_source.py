@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hps.errors import HpsError
-from hps.spec import SpecError, SpecText, load, read_file
-from hps.spec.source import MAX_BYTES, lines
+from hps.spec.load import load
+from hps.spec.problems import SpecError, lines
+from hps.spec.source import MAX_BYTES, SpecText, read_file
 
 MINIMAL = b"""api: hps/v1
 name: case

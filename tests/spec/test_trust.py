@@ -9,8 +9,10 @@ import pytest
 
 from hps.model import Spec
 from hps.redaction import may_name_secret
-from hps.spec import Problem, SpecError, SpecText, load
 from hps.spec.interpolate import may_fill_in
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 from tests.command import REPOSITORY
 
 _ENV = {"HOME": "/home/wJalrXUtnFEMI", "HPS_VAR_TEXT": "fine", "BUCKET": "b", "EMPTY": ""}

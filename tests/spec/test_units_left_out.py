@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from hps.errors import UnitError
-from hps.spec import Problem, SpecError, SpecText, load
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 from hps.units import parse_rate_mbps, parse_size_bytes, parse_time_s
 
 _TOP = "api: hps/v1\nname: case\ntargets: {local: {provider: embedded}}\n"

@@ -9,8 +9,10 @@ import pytest
 
 from hps.model import Spec
 from hps.redaction import is_called_like_a_secret
-from hps.spec import Problem, SpecError, SpecText, load
 from hps.spec.interpolate import VARIABLES, tells_the_place
+from hps.spec.load import load
+from hps.spec.problems import Problem, SpecError
+from hps.spec.source import SpecText
 from tests.command import REPOSITORY
 from tests.spec.corpus import FOLDER
 
