@@ -20,7 +20,7 @@ from hps.node import facts as node_facts
 from hps.redaction import Scrubber, secrets_in
 from hps.results.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
 from hps.source import bucket
-from hps.spec import SpecText
+from hps.spec.source import SpecText
 from hps.targets import well_known
 from hps.targets.workplace import Workplace, opened
 from hps.tools.rclone import command

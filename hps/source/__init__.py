@@ -19,8 +19,7 @@ from collections.abc import Mapping
 from hps.errors import HpsError
 from hps.source import bucket, git, web
 from hps.source.address import BucketAddress, FilePath, GitAddress, WebAddress, parse, shown
-from hps.spec import SpecText, read_file
-from hps.spec.source import MAX_BYTES
+from hps.spec.source import MAX_BYTES, SpecText, read_file
 
 __all__ = ["read", "shown"]
 
