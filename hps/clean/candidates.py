@@ -15,7 +15,7 @@ from pathlib import Path
 from hps.errors import MachineError
 from hps.model import ResultsPlace
 from hps.results import lock
-from hps.run import admission
+from hps.run import resume
 from hps.run.environment import Tools
 from hps.run_folder import is_run_id, run_that_made
 from hps.steps.context import RunStop
@@ -298,7 +298,7 @@ def _is_later(moment: datetime | None, ended: EndedRun) -> bool:
 def _is_as_here(run_id: str, journal: Path, link: Link) -> bool:
     """True unless the bucket has what this machine has not: somebody went on with the run."""
     into = link.scratch / "journals" / run_id
-    if admission.fetch_journals(link, f"/*/{run_id}.jsonl", into):
+    if resume.fetch_journals(link, f"/*/{run_id}.jsonl", into):
         return False
     fetched = list(into.rglob("*.jsonl")) if into.is_dir() else []
     own = journal.read_bytes() if journal.is_file() else b""

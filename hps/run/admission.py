@@ -1,6 +1,6 @@
 """The decision before the first trial: is this machine good enough?
 
-facts -> round trips, bandwidth -> verdict
+facts -> round trips, bandwidth -> verdict -> the line that a run begins with, or is resumed with
 """
 
 from __future__ import annotations
@@ -8,27 +8,45 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
+from hps import __version__
 from hps.catalog.failures import failure
-from hps.model import Failure, NodeRules, ProbeSettings, Reading, Target, Unknown, known, unknown
+from hps.model import (
+    Failure,
+    NodeRules,
+    ProbeSettings,
+    Reading,
+    Spec,
+    Target,
+    Unknown,
+    known,
+    unknown,
+)
+from hps.node import facts as node_facts
 from hps.node.bandwidth import STOPPED, RatePoint, Rates, nothing
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.probe import speedtest, target
 from hps.node.proxy import proxy_for
 from hps.node.rtt import Rtt, measure_all
 from hps.node.verdict import Check, Readings, Verdict, judge
-from hps.results.record import reason_fields
-from hps.targets.link import Bounded, Link
+from hps.results.record import (
+    Record,
+    RunIdentity,
+    failed_record,
+    reason_fields,
+    resume_record,
+    run_record,
+)
+from hps.run.environment import Tools
+from hps.run.resume import ThisRun
+from hps.run.session import Session
+from hps.run_folder import PROBE, run_folder
+from hps.steps.context import RunStop
+from hps.targets.link import Link
 from hps.tools.rclone.remote import address_of
 
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"
-_FETCH_TIMEOUT_S = 60.0
-# rclone: for the names of some hundred thousand objects.
-_FETCH_MOST_BYTES = 256 * 1024**2
-# rclone: the folder is not there.
-_NO_FOLDER = 3
 
 Event = Callable[..., object]
 
@@ -107,8 +125,86 @@ class Candidate:
     event: Event = field(repr=False)
 
 
-def decide(rules: NodeRules, candidate: Candidate) -> Admission:
-    """Measure what the rules ask for, and judge. Never raises for a node that is no good."""
+def admit(session: Session, this: ThisRun, store: Callable[[Record], None]) -> Admission:
+    """Look at the node, judge it, and store the line that a run begins with, or is resumed with."""
+    spec, started_at, before = session.plan.spec, session.started_at, this.before
+    facts = collect_facts(session.env, session.tools, measure_disk=not session.stop.is_set())
+    decision = _decide_here(session, this.identity, facts)
+    known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
+    if decision.failure is not None and before is None:
+        why = decision.failure
+        store(failed_record(this.identity, spec, why, started_at=started_at, facts=known))
+        return decision
+    names = {"run_id": this.identity.run_id, "journal": str(this.journal)}
+    if before is None:
+        store(run_record(this.identity, session.plan, started_at=started_at, facts=known))
+        session.listener.event("run_started", **names)
+        return decision
+    left = sum(task.recorded for task in this.tasks)
+    store(resume_record(this.identity, started_at=started_at, left=left, facts=known))
+    operations = len(session.plan.operations)
+    session.listener.event("run_resumed", **names, left=left, of=operations)
+    return decision
+
+
+def _decide_here(session: Session, identity: RunIdentity, facts: NodeFacts) -> Admission:
+    """Of a node that can't reach a target there is nothing to measure."""
+    spec, tools, why = session.plan.spec, session.tools, session.preflight.failure
+    stop, event = session.stop, session.listener.event
+    if why is None:
+        return decide(spec, identity, facts, tools, stop, event)
+    candidate = _candidate(session.preflight.target, identity, facts, tools, stop, event)
+    return _reject(spec.node, candidate, why)
+
+
+def collect_facts(env: Mapping[str, str], tools: Tools, *, measure_disk: bool = True) -> NodeFacts:
+    """What this machine is."""
+    return node_facts.collect(
+        env, tools.scratch, tools.version, measure_disk=measure_disk, look_for_gpu=True
+    )
+
+
+def decide(
+    spec: Spec,
+    identity: RunIdentity,
+    facts: NodeFacts,
+    tools: Tools,
+    stop: RunStop,
+    event: Event,
+) -> Admission:
+    """Probe this node as the experiment says, and judge it.
+
+    Never raises for a node that is no good.
+    """
+    name = spec.node.probe.target or spec.results.target
+    return _decide(spec.node, _candidate(name, identity, facts, tools, stop, event))
+
+
+def can_reject(rules: NodeRules, why: Failure) -> bool:
+    """True where another node may do better, and the experiment says that it wants one."""
+    has_rules = rules.on_reject != "continue" and bool(judge(rules, Readings()).checks)
+    return why.may_reject and has_rules
+
+
+def _candidate(
+    target: str,
+    identity: RunIdentity,
+    facts: NodeFacts,
+    tools: Tools,
+    stop: RunStop,
+    event: Event,
+) -> Candidate:
+    data_folder = run_folder(identity.experiment, identity.run_id).key
+    return Candidate(
+        facts=facts,
+        target=tools.targets[target],
+        link=tools.link(target, f"{data_folder}/{PROBE}", stop),
+        event=event,
+    )
+
+
+def _decide(rules: NodeRules, candidate: Candidate) -> Admission:
+    """Measure what the rules ask for, and judge."""
     probed = _probe(rules, candidate)
     readings = replace(
         readings_of(candidate.facts),
@@ -127,7 +223,7 @@ def decide(rules: NodeRules, candidate: Candidate) -> Admission:
     return Admission(probed=probed, verdict=verdict, failure=why)
 
 
-def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Admission:
+def _reject(rules: NodeRules, candidate: Candidate, why: Failure) -> Admission:
     """The verdict on a node from which a target can't be reached."""
     check = Check(
         name="reach",
@@ -152,11 +248,6 @@ def turn_down(rules: NodeRules, candidate: Candidate, why: Failure) -> Admission
     )
     candidate.event("node_judged", accepted=False, action=verdict.action, reasons=[why.reason])
     return Admission(probed=probed, verdict=verdict, away=why)
-
-
-def has_rules(rules: NodeRules) -> bool:
-    """True where the experiment turns nodes down."""
-    return rules.on_reject != "continue" and bool(judge(rules, Readings()).checks)
 
 
 def _of_no_node(target: Target, rates: Rates) -> Failure | None:
@@ -219,21 +310,6 @@ def _rates(rules: NodeRules, candidate: Candidate) -> Rates:
         candidate.event("probe_started", method="speedtest")
         return speedtest.measure(candidate.link)
     return target.measure(candidate.link, rules.probe, candidate.event)
-
-
-def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
-    """Copy the journals below the link's folder that `wanted` names, such as `/machine/*.jsonl`.
-
-    Returns why that failed.
-    """
-    call = link.call("copy", link.place(), str(into), f"--include={wanted}")
-    bounded = Bounded(out=link.scratch / "fetch.out", most_bytes=_FETCH_MOST_BYTES)
-    ended = link.run(
-        call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop, sampler=bounded
-    )
-    if ended.ended == "exit" and ended.returncode in {0, _NO_FOLDER}:
-        return None
-    return bounded.failure or link.why("fetch", ended)
 
 
 def _points(points: tuple[RatePoint, ...]) -> list[list[float]]:

@@ -18,14 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps.catalog.failures import failure, of_system
+from hps.data import payload
 from hps.data.limit import LimitError
 from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.model import Failure, Measurement, Operation, Status
 from hps.node import starvation
 from hps.results.record import Record, RunIdentity, result_record, utc_text
 from hps.run.resume import Task
-from hps.steps import STEPS, StepContext
-from hps.targets import cleanup
+from hps.run.session import Session
+from hps.run_folder import run_folder
+from hps.steps import STEPS, Places, StepContext
+from hps.targets import cleanup, http2
 from hps.targets.link import Link
 
 _CLEAN_TIMEOUT_S = 30.0
@@ -51,10 +54,20 @@ class Tally:
         """Count one more."""
         self.counts[status] = self.counts.get(status, 0) + 1
 
+    def add_result(self, measurement: Measurement) -> None:
+        """Count one more by its status."""
+        self.add(measurement.status)
+        why = measurement.failure
+        self.ruled_out += why is not None and why.code == "unsupported"
+
     @property
     def all_ok(self) -> bool:
-        """True where nothing failed; nothing at all is no success either."""
-        return {status for status, count in self.counts.items() if count} == {"ok"}
+        """True where nothing failed; nothing at all is no success either.
+
+        What the plan said that a tool can't do is no failure.
+        """
+        failed = sum(self.counts.values()) - self.counts.get("ok", 0) - self.ruled_out
+        return failed == 0 and self.counts.get("ok", 0) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +94,12 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
             break
         operation = task.operation
         if tally.given_up is not None:
-            _leave(task, tally, identity, hooks)
+            _record_not_tried(task, tally, identity, hooks)
             continue
         trial.enter(operation)
         if not task.recorded:
             ended = trial.perform(operation)
-            _say_prepared(operation, ended, hooks)
+            _report_prepared(operation, ended, hooks)
             continue
         hooks.started(operation)
         measurement = trial.perform(operation)
@@ -101,6 +114,30 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
         tally.given_up = equal.give_up(measurement)
     tally.left_behind = trial.left_behind
     return tally
+
+
+def context_of(session: Session, identity: RunIdentity) -> StepContext:
+    """What the steps of this run are given; the data to upload is made for it."""
+    tools, operations = session.tools, session.plan.operations
+    folder, event = tools.scratch / "payload", session.listener.event
+    return StepContext(
+        binary=tools.binary,
+        tools=tools.installed,
+        places=Places(
+            targets=tools.targets,
+            data_folder=run_folder(identity.experiment, identity.run_id).key,
+            payload_root=str(folder),
+            local_root=str(tools.scratch / "down"),
+        ),
+        secrets=tools.secrets,
+        offers_http2=http2.wanted_of(operations, tools.targets),
+        payloads=payload.make_all(
+            operations, folder, tools.binary, tools.guard, session.stop, event
+        ),
+        scratch=tools.scratch,
+        guard=tools.guard,
+        stop=session.stop,
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,8 +168,8 @@ class _EqualFailures:
         return why.told(f"{self.count} operations in a row failed alike: {why.text}")
 
 
-def _leave(task: Task, tally: Tally, identity: RunIdentity, hooks: Hooks) -> None:
-    """Store that an operation was not tried. It is left for a run that goes on."""
+def _record_not_tried(task: Task, tally: Tally, identity: RunIdentity, hooks: Hooks) -> None:
+    """Store that an operation was not tried. Whoever resumes the run does it."""
     if task.recorded and tally.given_up is not None:
         measurement = Measurement(
             status="skipped",
@@ -144,7 +181,7 @@ def _leave(task: Task, tally: Tally, identity: RunIdentity, hooks: Hooks) -> Non
         hooks.store(result_record(identity, task.operation, measurement))
 
 
-def _say_prepared(operation: Operation, ended: Measurement, hooks: Hooks) -> None:
+def _report_prepared(operation: Operation, ended: Measurement, hooks: Hooks) -> None:
     step, status = operation.step.kind, ended.status
     why = ended.failure.reason if ended.failure else ""
     hooks.event("done_again_for_a_later_step", step=step, status=status, reason=why)
@@ -152,7 +189,7 @@ def _say_prepared(operation: Operation, ended: Measurement, hooks: Hooks) -> Non
 
 @dataclass(slots=True)
 class _Trial:
-    """The trial that is going on: how its steps ended, and what it has to take away again."""
+    """The trial that is under way: how its steps ended, and what it has to remove again."""
 
     context: StepContext
     event: Callable[..., object]
@@ -178,14 +215,14 @@ class _Trial:
     def perform(self, operation: Operation) -> Measurement:
         """Do one step, unless one that it builds on was not done."""
         measurement = self._blocked_by(operation) or self._try(operation)
-        self._see_to_scratch()
+        self._check_scratch()
         measurement = _with_full_disk(measurement, self.context.scratch)
         ended = operation.step.kind, measurement.status, measurement.failure
         self._ended[operation.operation_id] = ended
         self._remember(operation, measurement)
         return measurement
 
-    def _see_to_scratch(self) -> None:
+    def _check_scratch(self) -> None:
         """Without it a step fails for no reason of the tool's. Raises `MachineError`."""
         scratch = self.context.scratch
         if not (scratch.is_dir() and os.path.samestat(scratch.stat(), self.scratch)):
@@ -243,14 +280,23 @@ class _Trial:
         self._uploaded = self._incomplete = False
 
     def _blocked_by(self, operation: Operation) -> Measurement | None:
+        why_not = self._ruled_out(operation)
         for needed in operation.depends_on:
             kind, status, why = self._ended.get(needed, ("", "ok", None))
-            if status in _BLOCKING:
-                return Measurement(
-                    status="skipped",
-                    failure=_because_of(kind, status, why),
-                    started_at=utc_text(datetime.now(UTC)),
-                )
+            if why_not is None and status in _BLOCKING:
+                why_not = _because_of(kind, status, why)
+        if why_not is None:
+            return None
+        at = utc_text(datetime.now(UTC))
+        return Measurement(status="skipped", failure=why_not, started_at=at)
+
+    def _ruled_out(self, operation: Operation) -> Failure | None:
+        """What the plan, or this machine, lacks the tool for."""
+        if operation.why_not:
+            return failure("unsupported", operation.why_not)
+        found = self.context.tools.get(operation.cell.knobs.tool)
+        if operation.requested is not None and isinstance(found, Missing):
+            return failure("tool_missing", found.why, hint=found.how_to_get)
         return None
 
     def _remember(self, operation: Operation, measurement: Measurement) -> None:
@@ -287,8 +333,8 @@ def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
     """On a full disk a tool can't even write down why it failed."""
     if measurement.status not in _DOUBTFUL or shutil.disk_usage(scratch).free >= _FULL_BYTES:
         return measurement
-    said = f"{measurement.failure.text}; " if measurement.failure else ""
-    why = failure("disk_full", f"{said}no space left in {scratch}", hint="")
+    before = f"{measurement.failure.text}; " if measurement.failure else ""
+    why = failure("disk_full", f"{before}no space left in {scratch}", hint="")
     return replace(measurement, failure=why)
 
 

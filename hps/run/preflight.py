@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hps.catalog.failures import Failure
-from hps.model import Plan, Spec
+from hps.model import Failure, Plan, Spec
 from hps.node.probe.check import TargetCheck, Waiting, check_all
 from hps.process.stop import SignalStop
 from hps.run.environment import Tools
@@ -32,6 +31,11 @@ class Preflight:
     def left(self) -> bool:
         """True where something that was written to a target could not be deleted again."""
         return any(one.left for one in self.checked)
+
+    def why_unusable(self, target: str) -> str:
+        """Why a target can't be used, as far as it was checked; empty: nothing is against it."""
+        found = (one.failure for one in self.checked if one.target == target)
+        return next((why.reason for why in found if why is not None), "")
 
 
 NOT_CHECKED = Preflight()
@@ -86,8 +90,8 @@ def judge(checked: tuple[TargetCheck, ...], used: Sequence[str], results: str) -
     in_order = sorted(wrong, key=lambda one: not one[1].is_of_the_experiment)
     for name, why in in_order:
         if name in used or why.is_of_the_experiment:
-            said = replace(why, text=f"target '{name}': {why.text}")
-            return Preflight(checked=checked, failure=said, target=name)
+            named = replace(why, text=f"target '{name}': {why.text}")
+            return Preflight(checked=checked, failure=named, target=name)
     away = next((why for name, why in wrong if name == results), None)
     return Preflight(checked=checked, away=away)
 

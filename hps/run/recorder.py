@@ -6,29 +6,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from hps.model import Operation
 from hps.redaction import Scrubber
 from hps.results.journal import Journal
 from hps.results.record import Record
-from hps.run.environment import Tools
+from hps.run.session import Listener, Session
 from hps.steps.context import RunStop
 from hps.targets import sender
 from hps.targets.sender import BucketCopy
-
-
-class Listener(Protocol):
-    """Who watches a run: the events, and each operation as it starts and ends."""
-
-    def event(self, name: str, **fields: object) -> None:
-        """Something happened that a person or a log wants to know of."""
-
-    def started(self, operation: Operation) -> None:
-        """This operation starts now."""
-
-    def stored(self, record: Record) -> None:
-        """This result is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +28,33 @@ class Recorder:
     def append(self, record: Record) -> None:
         """Store one record. Raises `NotStoredError`."""
         clean = self.scrubber.record(record)
-        self.keep()
-        self.journal.append(clean)
+        with self.bucket.paused():
+            self.keep()
+            self.journal.append(clean)
         self.listener.stored(clean)
         self.bucket.send_now_and_then(self.journal.path)
 
     def keep(self) -> None:
         """See that the journal is where it belongs. Raises `NotStoredError`."""
-        if self.journal.keep():
+        with self.bucket.paused():
+            put_back = self.journal.keep()
+        if put_back:
             self.listener.event("journal_put_back", path=str(self.journal.path))
 
 
 @contextlib.contextmanager
-def bucket_copy(
-    target: str, folder: str, tools: Tools, listener: Listener, stop: RunStop
-) -> Iterator[BucketCopy]:
-    """What sends files to `folder` in the results' target, for the length of a `with` block."""
-    remote = tools.remote(target)
+def bucket_copy(session: Session, machine_folder: str) -> Iterator[BucketCopy]:
+    """What sends files to a machine's folder in the bucket, for the length of a `with` block."""
+    tools, event = session.tools, session.listener.event
+    remote = tools.remote(session.results_target)
     with sender.serve(
         remote, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
     ) as running:
         yield BucketCopy(
             daemon=running,
-            folder=folder,
-            report=lambda name, reason: listener.event(name, reason=reason),
-            stop=stop,
+            folder=f"{session.bucket_folder}/{machine_folder}",
+            report=lambda name, reason: event(name, reason=reason),
+            stop=session.stop,
         )
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps.catalog.failures import Failure, failure
+from hps.catalog.failures import failure
 from hps.errors import HpsError, NotStoredError
-from hps.model import Measurement, Operation, Plan
+from hps.model import Failure, Measurement, Operation, Plan
 from hps.results import journal, lock
 from hps.results.journal import Journal
 from hps.results.lock import RunLock

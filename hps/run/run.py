@@ -1,20 +1,15 @@
-"""One run from its first to its last breath: everything that is held open, opened and closed.
-
-binary -> guard, scratch -> embedded servers -> lock -> which run goes on -> earlier runs in order
--> its work
-"""
+"""One run, from its first to its last breath."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import __version__
-from hps.errors import HpsError
-from hps.model import Failure, Plan, Spec
+from hps.model import Failure, Operation, Plan, Spec
 from hps.node.machine_id import machine_id
 from hps.node.probe.check import Waiting
 from hps.process import orphans
@@ -22,25 +17,26 @@ from hps.process.stop import SignalStop
 from hps.results import lock as alive
 from hps.results.journal import Journal
 from hps.results.lock import RunLock
-from hps.results.record import RunIdentity, failed_record, new_run_id
-from hps.run import admission, finish, recorder, resume
-from hps.run.environment import Tools, opened
-from hps.run.finish import Settler
-from hps.run.preflight import NOT_CHECKED, Preflight, check_targets
-from hps.run.recorder import Listener
-from hps.run.resume import TakenUp, Wish
-from hps.run.work import Noting, Outcome, Work, collect_facts
-from hps.run_folder import is_run_id
+from hps.results.record import RunIdentity, failed_record, new_run_id, utc_text
+from hps.run import admission, environment, execute, finish, recorder, resume
+from hps.run.environment import Tools
+from hps.run.preflight import check_targets
+from hps.run.recorder import Recorder
+from hps.run.resume import ResumeRequest, ThisRun
+from hps.run.session import Listener, RememberingListener, Session
 
 # That a run did not begin is worth no longer wait.
 _SEND_MOST_S = 10.0
+# After a signal: what is left in buckets is removed for so long.
+_CLEAN_UP_S = 10.0
+_AWAY_MOST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a run is carried out. `env` is where secrets and `HPS_RCLONE` are looked up.
 
-    `wish` says what is wanted of earlier runs. Targets are not checked first where `check` is
+    `resume` is what is wanted of earlier runs. Targets are not checked first where `check` is
     False; one that can't be reached is tried for `wait_s`. After so many operations in a row that
     fail with one mistake of the experiment the rest is left; 0: never.
     """
@@ -48,10 +44,25 @@ class Options:
     output: Path
     env: Mapping[str, str] = field(repr=False)
     render: Callable[[Path], Mapping[str, str]]
-    wish: Wish = field(default_factory=Wish)
+    resume: ResumeRequest = field(default_factory=ResumeRequest)
     check: bool = True
     wait_s: float = 30.0
     most_equal_failures: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to. `not_stored` says why the bucket lacks results; empty: it has them.
+
+    `left_behind` names what of this run may still be in a bucket, and why.
+    """
+
+    identity: RunIdentity
+    journal: Path
+    tally: execute.Tally
+    not_stored: str
+    decision: admission.Admission
+    left_behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,34 +91,83 @@ class NotBegun:
 def run(
     plan: Plan, options: Options, stop: SignalStop, listener: Listener
 ) -> Outcome | Finished | NotBegun:
-    """Carry out a plan on this machine, or what an earlier run has left of it.
+    """Carry out a plan on this machine, or what an earlier run has not done of it.
 
-    Raises `HpsError` where it can't begin, and `NotStoredError` where the journal can't go on.
+    Raises `HpsError` where it can't begin or another process is at work on the same run,
+    `NotStoredError` where the journal can't be written, and `MachineError`.
     """
+    resume.check_request(options.resume)
+    with contextlib.ExitStack() as stack:
+        session = _check_targets(_lock(plan, options, stop, listener, stack), options)
+        why = session.preflight.failure
+        if why is not None and not admission.can_reject(plan.spec.node, why):
+            return _record_not_begun(session, why)
+        this = _resume(session, options, stack)
+        lacking = _publish_earlier(session, this, options)
+        if not this.tasks:
+            return Finished(run_id=this.identity.run_id, not_stored=_join("", lacking))
+        with _record(session, this) as recording:
+            decision = _admit(session, this, recording)
+            tally = execute.Tally(left_behind=decision.runs)
+            try:
+                if decision.runs and not stop.is_set():
+                    tally = _execute(session, this, recording, options)
+            finally:
+                # Also where the disk is full or a bug ends the run: what is done is sent.
+                not_stored = _publish(session, recording, alone=not decision.runs)
+                is_clean = _clean_up(session, this, tally)
+            if is_clean and not not_stored:
+                finish.mark_finished(this.journal)
+        left_behind = tuple(session.listener.left_behind)
+        lacking = lacking if not_stored else _publish_again(session, lacking)
+    return Outcome(
+        identity=this.identity,
+        journal=this.journal,
+        tally=tally,
+        not_stored=_join(not_stored, lacking),
+        decision=decision,
+        left_behind=left_behind,
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# Its parts, in their order.
+
+
+def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:
+    """A new run of an experiment on this machine."""
+    return RunIdentity(
+        run_id=new_run_id(now),
+        machine_id=machine_id(env),
+        experiment=spec.name,
+        spec_sha256=spec.sha256,
+    )
+
+
+def _lock(
+    plan: Plan,
+    options: Options,
+    stop: SignalStop,
+    listener: Listener,
+    stack: contextlib.ExitStack,
+) -> Session:
+    """Open what a run has around it, and lock the folder of this machine's results."""
     started_at = datetime.now(UTC)
-    resume.check(options.wish)
     identity = identify(plan.spec, options.env, started_at)
     home = options.output / identity.experiment / identity.machine_id
-    with opened(plan.spec, options.env) as tools, _locked(home, tools) as lock:
-        session = _Session(
-            plan=plan,
-            options=options,
-            tools=tools,
-            stop=stop,
-            listener=Noting(listener),
-            started_at=started_at,
-        )
-        session.check(home / f"{identity.run_id}.jsonl")
-        why = session.preflight.failure
-        if why is not None and not _turns_down(plan.spec, why):
-            _put_down(lock, home, besides=home)
-            return session.not_begun(identity, home, why)
-        taken = session.take_up(identity)
-        _put_down(lock, home, besides=taken.journal)
-        if taken.journal.parent == home:
-            return session.go_on(taken, lock, home)
-        with _locked(taken.journal.parent, tools) as other:
-            return session.go_on(taken, other, home)
+    tools = stack.enter_context(environment.opened(plan.spec, options.env))
+    return Session(
+        plan=plan,
+        env=options.env,
+        render=options.render,
+        tools=tools,
+        stop=stop,
+        listener=RememberingListener(listener),
+        started_at=started_at,
+        identity=identity,
+        home=home,
+        lock=stack.enter_context(_locked(home, tools)),
+    )
 
 
 @contextlib.contextmanager
@@ -121,198 +181,187 @@ def _locked(folder: Path, tools: Tools) -> Iterator[RunLock]:
         yield lock
 
 
-@dataclass(slots=True, kw_only=True)
-class _Session:
-    """What a run works with from when its folder is locked.
+def _check_targets(session: Session, options: Options) -> Session:
+    """Try the targets, unless that was not wanted; the next run removes what is left of it."""
+    stop, event = session.stop, session.listener.event
+    if options.check and not stop.is_set():
+        journal = session.home / f"{session.identity.run_id}.jsonl"
+        finish.mark_unfinished(journal)
+        waiting = Waiting(most_s=options.wait_s, sleep=stop.wait, event=event)
+        found = check_targets(session.plan, journal.stem, session.tools, stop, waiting)
+        session = replace(session, preflight=found)
+        if not found.left:
+            finish.mark_finished(journal)
+    for one in session.preflight.checked:
+        if one.left:
+            late = "the check was not given the time"
+            why = late if one.failure is None else one.failure.reason
+            event("clean_up_failed", what="check", key=one.left, reason=why)
+    away = session.preflight.away
+    if away is not None:
+        told = "results are kept here, and sent later"
+        target = session.results_target
+        event("results_target_away", target=target, reason=away.reason, told=told)
+    return session
 
-    `unread` says why the bucket's journals could not be read, when that was last tried.
+
+def _record_not_begun(session: Session, why: Failure) -> NotBegun:
+    """Store that nothing was begun, here and where the bucket lets us."""
+    resume.record_interrupted(session)
+    identity, tools, spec = session.identity, session.tools, session.plan.spec
+    if session.stop.is_set():
+        return NotBegun(identity=identity, failure=why)
+    path = session.home / f"{identity.run_id}.jsonl"
+    finish.mark_unfinished(path)
+    facts = admission.collect_facts(session.env, tools, measure_disk=False)
+    known = {"hps": __version__, "node": asdict(facts)}
+    record = failed_record(identity, spec, why, started_at=session.started_at, facts=known)
+    with Journal(path) as stored:
+        stored.append(tools.scrubber.record(record))
+    not_stored = session.preflight.why_unusable(session.results_target)
+    if not not_stored:
+        with recorder.bucket_copy(session, session.home.name) as bucket:
+            not_stored = bucket.send_all([path], wait=session.stop.wait, most_s=_SEND_MOST_S)
+    if not (not_stored or session.preflight.left):
+        finish.mark_finished(path)
+    return NotBegun(identity=identity, failure=why, not_stored=not_stored)
+
+
+def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> ThisRun:
+    """Find out which run this is, store what another one was ended in, and lock its folder."""
+    this = resume.find_run(session, options.resume)
+    resume.record_interrupted(session, this.journal)
+    if this.journal.parent != session.home:
+        this = replace(this, lock=stack.enter_context(_locked(this.journal.parent, session.tools)))
+    if this.tasks:
+        resume.restore_journal(this)
+    return this
+
+
+def _publish_earlier(session: Session, this: ThisRun, options: Options) -> dict[str, str]:
+    """Finish earlier runs of this machine. Returns why the bucket lacks results, by their ids.
+
+    One that another process has resumed, in another folder, is left to that.
     """
+    if session.preflight.failure is not None:
+        return {}  # from here a target is away: another start finishes them
+    journals = [
+        journal
+        for journal in finish.find_unfinished(session.home)
+        if not ((this.tasks and journal == this.journal) or alive.is_alive(journal.stem))
+    ]
+    # Of a run that was named, only its own journal has been read.
+    known = this.unread or not options.resume.run_id
+    return finish.publish_earlier(session, journals, this.unread if known else None)
 
-    plan: Plan
-    options: Options
-    tools: Tools
-    stop: SignalStop
-    listener: Noting
-    started_at: datetime
-    unread: str = ""
-    preflight: Preflight = NOT_CHECKED
 
-    def check(self, journal: Path) -> None:
-        """Try the targets, unless that was not wanted; the next run removes what is left of it."""
-        if self.options.check and not self.stop.is_set():
-            finish.begin(journal)
-            event = self.listener.event
-            waiting = Waiting(most_s=self.options.wait_s, sleep=self.stop.wait, event=event)
-            self.preflight = check_targets(self.plan, journal.stem, self.tools, self.stop, waiting)
-            if not self.preflight.left:
-                finish.end(journal)
-        for one in self.preflight.checked:
-            if one.left:
-                late = "the check was not given the time"
-                why = late if one.failure is None else one.failure.reason
-                self.listener.event("clean_up_failed", what="check", key=one.left, reason=why)
-        away = self.preflight.away
-        if away is not None:
-            place, told = self.plan.spec.results.target, "results are kept here, and sent later"
-            self.listener.event("results_target_away", target=place, reason=away.reason, told=told)
+@contextlib.contextmanager
+def _record(session: Session, this: ThisRun) -> Iterator[Recorder]:
+    """The journal and what sends it. First comes what an earlier start of the run was ended in.
 
-    def not_begun(self, identity: RunIdentity, home: Path, why: Failure) -> NotBegun:
-        """Store that nothing was begun, here and where the bucket lets us."""
-        if self.stop.is_set():
-            return NotBegun(identity=identity, failure=why)
-        path, tools, spec = home / f"{identity.run_id}.jsonl", self.tools, self.plan.spec
-        finish.begin(path)
-        facts = collect_facts(self.options.env, tools, measure_disk=False)
-        known = {"hps": __version__, "node": asdict(facts)}
-        record = failed_record(identity, spec, why, started_at=self.started_at, facts=known)
-        with Journal(path) as stored:
-            stored.append(tools.scrubber.record(record))
-        not_stored = self.unusable() or self._send_alone(path, home)
-        if not (not_stored or self.preflight.left):
-            finish.end(path)
-        return NotBegun(identity=identity, failure=why, not_stored=not_stored)
+    Only then the lock is told of this one.
+    """
+    with alive.announced(this.identity.run_id):
+        finish.mark_unfinished(this.journal)
+        with (
+            Journal(this.journal) as journal,
+            recorder.bucket_copy(session, this.machine_folder) as bucket,
+            bucket.renewed(journal.path),
+        ):
+            recording = Recorder(journal, bucket, session.tools.scrubber, session.listener)
+            if this.before is not None:
+                interrupted = resume.find_interrupted(this.lock, journal.path)
+                if interrupted is not None:
+                    recording.append(interrupted)
+            _write_lock(session, this, started_at=utc_text(session.started_at))
+            yield recording
 
-    def unusable(self) -> str:
-        """Why the results' target can't be used, as far as it was checked."""
-        place = self.plan.spec.results.target
-        found = (one.failure for one in self.preflight.checked if one.target == place)
-        return next((why.reason for why in found if why is not None), "")
 
-    def _send_alone(self, path: Path, home: Path) -> str:
-        """Returns why the bucket lacks the file, or nothing."""
-        folder = f"{_experiment_folder(self.plan)}/{home.name}"
-        place = self.plan.spec.results.target
-        copy = recorder.bucket_copy(place, folder, self.tools, self.listener, self.stop)
-        with copy as bucket:
-            return bucket.send_all([path], wait=self.stop.wait, most_s=_SEND_MOST_S)
+def _write_lock(session: Session, this: ThisRun, **fields: object) -> None:
+    scratch = str(session.tools.scratch)
+    this.lock.tell(run_id=this.identity.run_id, scratch=scratch, **fields)
 
-    @property
-    def fetched(self) -> Path:
-        """Where the journals are that the bucket has, by machine."""
-        return self.tools.scratch / "fetched"
 
-    @property
-    def settler(self) -> Settler:
-        return Settler(
-            plan=self.plan,
-            tools=self.tools,
-            render=self.options.render,
-            stop=self.stop,
-            listener=self.listener,
-            fetched=self.fetched,
+def _admit(session: Session, this: ThisRun, recording: Recorder) -> admission.Admission:
+    """Judge the node. What the run left in the buckets when it was ended is removed first."""
+    if this.before is not None and session.preflight.failure is None:
+        finish.remove_leftovers(session, this.identity.run_id, session.stop)
+    return admission.admit(session, this, recording.append)
+
+
+def _execute(
+    session: Session, this: ThisRun, recording: Recorder, options: Options
+) -> execute.Tally:
+    """Do the operations."""
+    listener = session.listener
+
+    def started(operation: Operation) -> None:
+        at = utc_text(datetime.now(UTC))
+        record = resume.interrupted_result(this.identity, operation, at)
+        _write_lock(
+            session,
+            this,
+            operation_id=operation.operation_id,
+            operation_started_at=at,
+            if_interrupted=recording.scrubber.record(record),
         )
+        listener.started(operation)
 
-    def take_up(self, identity: RunIdentity) -> TakenUp:
-        """Which run goes on."""
-        wish, output, event = self.options.wish, self.options.output, self.listener.event
-        machine = "*" if wish.run_id else identity.machine_id
-        self.fetch(f"/{machine}/{wish.run_id or '*'}.jsonl")
-        if self.unread:
-            event("earlier_runs_unknown", reason=self.unread)
-        return resume.take_up(self.plan, identity, output, wish, event, self.fetched)
-
-    def fetch(self, wanted: str) -> None:
-        """Bring journals from the bucket; `unread` says why that failed.
-
-        The embedded target forgets everything: of it only what is on disk counts.
-        """
-        place = self.plan.spec.results.target
-        self.unread = self.unusable()
-        if not self.unread and self.tools.targets[place].provider != "embedded":
-            link = self.tools.link(place, _experiment_folder(self.plan), self.stop)
-            wrong = admission.fetch_journals(link, wanted, self.fetched)
-            self.unread = wrong.reason if wrong else ""
-
-    def go_on(self, taken: TakenUp, lock: RunLock, home: Path) -> Outcome | Finished:
-        """Put earlier runs in order, then do what this one has left, and store it.
-
-        One that another process goes on with, in another folder, is left to that.
-        """
-        if taken.tasks:
-            resume.restore(taken)
-        earlier_runs = [
-            journal
-            for journal in finish.open_journals(home)
-            if not ((taken.tasks and journal == taken.journal) or alive.is_alive(journal.stem))
-        ]
-        looked = self.unread or not self.options.wish.run_id
-        if self.preflight.failure is not None:
-            earlier_runs = []  # from here a target is away: another start puts them in order
-        lacking = self.settle(earlier_runs, home, again=not looked)
-        if not taken.tasks:
-            return Finished(run_id=taken.identity.run_id, not_stored=_said("", lacking))
-        outcome = self.work(taken, lock).do()
-        if lacking and not outcome.not_stored and not self.stop.is_set():
-            left = [home / f"{run_id}.jsonl" for run_id in lacking]
-            lacking = self.settle(left, home, again=True)
-        return replace(outcome, not_stored=_said(outcome.not_stored, lacking))
-
-    def work(self, taken: TakenUp, lock: RunLock) -> Work:
-        return Work(
-            plan=self.plan,
-            taken=taken,
-            env=self.options.env,
-            tools=self.tools,
-            lock=lock,
-            stop=self.stop,
-            listener=self.listener,
-            settler=self.settler,
-            folder=f"{_experiment_folder(self.plan)}/{taken.machine_folder}",
-            started_at=self.started_at,
-            preflight=self.preflight,
-            most_equal_failures=self.options.most_equal_failures,
-        )
-
-    def settle(self, journals: Sequence[Path], home: Path, *, again: bool) -> dict[str, str]:
-        """Why the bucket lacks results of earlier runs, by their ids.
-
-        It is looked `again` what the bucket has of them, for that may be more than is here. That
-        they can't be sent is no reason not to do this one.
-        """
-        if journals and again:
-            self.fetch(f"/{home.name}/*.jsonl")
-        if self.unread:
-            return {journal.stem: self.unread for journal in journals}
-        folder = f"{_experiment_folder(self.plan)}/{home.name}"
-        try:
-            return self.settler.settle(journals, folder) if journals else {}
-        except HpsError as error:
-            return {journal.stem: error.message for journal in journals}
-
-
-def _put_down(lock: RunLock, home: Path, *, besides: Path) -> None:
-    """Store what another run was ended in, for it does not go on. Raises `NotStoredError`."""
-    run_id = str(lock.before.get("run_id"))
-    journal = home / f"{run_id}.jsonl"
-    if journal == besides or not is_run_id(run_id) or alive.is_alive(run_id):
-        return
-    readable = resume.read(journal) is not None
-    record = resume.interrupted(lock, journal) if readable else None
-    if record is not None:
-        with Journal(journal) as stored:
-            stored.append(record)
-
-
-def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:
-    """A new run of an experiment on this machine."""
-    return RunIdentity(
-        run_id=new_run_id(now),
-        machine_id=machine_id(env),
-        experiment=spec.name,
-        spec_sha256=spec.sha256,
+    context = execute.context_of(session, this.identity)
+    hooks = execute.Hooks(
+        store=recording.append,
+        started=started,
+        event=listener.event,
+        most_equal_failures=options.most_equal_failures,
     )
+    return execute.run(this.tasks, this.identity, context, hooks)
 
 
-def _turns_down(spec: Spec, why: Failure) -> bool:
-    """True where another node may do better, and the experiment says that it wants one."""
-    return why.may_reject and admission.has_rules(spec.node)
+def _publish(session: Session, recording: Recorder, *, alone: bool) -> str:
+    """Returns why the bucket lacks results, or nothing. `alone`: there is just a run line."""
+    recording.keep()
+    with contextlib.suppress(OSError):  # if it was removed: what sends results needs it
+        session.tools.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path, bucket, stop = recording.journal.path, recording.bucket, session.stop
+    if alone:
+        # The first try was just made; this one is sure to wait for the answer.
+        # Where no target could be reached, that was tried for long enough.
+        most_s = None if session.preflight.failure is None else _AWAY_MOST_S
+        return bucket.send_all([path], wait=stop.wait, most_s=most_s)
+    return recorder.publish(path, bucket, session.render, stop)
 
 
-def _experiment_folder(plan: Plan) -> str:
-    return "/".join(part for part in (plan.spec.results.folder, plan.spec.name) if part)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CleanUpEnd:
+    """A stop of its own for what is done after a signal, for a moment."""
+
+    stop: SignalStop
+
+    def is_set(self) -> bool:
+        return self.stop.over(_CLEAN_UP_S)
 
 
-def _said(not_stored: str, lacking: Mapping[str, str]) -> str:
+def _clean_up(session: Session, this: ThisRun, tally: execute.Tally) -> bool:
+    """Remove what may be left in buckets: after the results are sent, for those are dearer."""
+    left_behind = session.listener.left_behind
+    if session.preflight.failure is not None:
+        return not session.preflight.left  # the next run looks: from here the target is away
+    if not (tally.left_behind or left_behind):
+        return True
+    left_behind.clear()  # it is tried once more, and that includes all of it
+    end = _CleanUpEnd(stop=session.stop)
+    return finish.remove_leftovers(session, this.identity.run_id, end)
+
+
+def _publish_again(session: Session, lacking: Mapping[str, str]) -> Mapping[str, str]:
+    """The results of earlier runs that could not be sent before this one."""
+    if session.stop.is_set():
+        return lacking
+    journals = [session.home / f"{run_id}.jsonl" for run_id in lacking]
+    return finish.publish_earlier(session, journals)
+
+
+def _join(not_stored: str, lacking: Mapping[str, str]) -> str:
     """What the bucket lacks of this run, and which earlier ones."""
-    earlier_runs = [f"of run {run_id}: {why}" for run_id, why in lacking.items()]
-    return "; ".join([*([not_stored] if not_stored else []), *earlier_runs])
+    earlier = [f"of run {run_id}: {why}" for run_id, why in lacking.items()]
+    return "; ".join([*([not_stored] if not_stored else []), *earlier])

@@ -11,6 +11,7 @@ import os
 import secrets
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -330,6 +331,9 @@ def _md5(path: Path, first_bytes: int) -> str:
 # -------------------------------------------------------------------------------------------------
 
 JOURNAL = ".jsonl"
+# A start on another host takes a run for dead whose journal in the bucket is older: see
+# `hps.run.resume`.
+SILENT_S = 15 * 60.0
 
 _LAST_TRIES = 3
 # What sending may take of a run, all in all, beyond what is saved before the first one.
@@ -337,6 +341,10 @@ _SHARE = 1 / 20
 _SAVED_AT_FIRST_S = 5.0
 _MOST_SAVED_S = 10.0
 _LEAST_SAVED_S = 1.0
+# It is looked so often within the time after which a journal is renewed whether that is over.
+_LOOKS = 10
+# A renewal that is well under way is waited for: the next operation begins no later than that.
+_CUT_OFF_S = 1.0
 
 
 @dataclass(slots=True)
@@ -347,7 +355,11 @@ class BucketCopy:
     has been saved is the time-out of the next one. One that gave no answer in its time waits until
     twice as much is saved. Once `stop` is set, all sending together ends `stopped_s` later.
 
-    Two starts may go on with one run, each unseen by the other. None overwrites what another sent:
+    Within a long operation the journal is renewed after `renew_s`. It is a third of `SILENT_S`:
+    where one renewal fails, there is time for another before the run seems dead, and more of them
+    would only disturb what is measured. They are saved up for like any other sending.
+
+    Two starts may resume one run, each unseen by the other. None overwrites what another sent:
     where a journal in the bucket is not how this one begins, all of the run that is sent from here
     gets `beside` into its names.
     """
@@ -357,6 +369,7 @@ class BucketCopy:
     report: Callable[[str, str], None]
     interval_s: float = 5.0
     timeout_s: float = 30.0
+    renew_s: float = SILENT_S / 3
     stop: Stop | None = None
     stopped_s: float = 4.0
     beside: str = field(default_factory=lambda: f".{secrets.token_hex(4)}")
@@ -367,21 +380,86 @@ class BucketCopy:
     _saved_at_s: float = field(default_factory=time.monotonic)
     _needed_s: float = _LEAST_SAVED_S
     _stopped_at_s: float = math.inf
+    # Held by whoever sends, or writes what is sent.
+    _turn: threading.RLock = field(default_factory=threading.RLock)
+    _tried_at_s: float = field(default_factory=time.monotonic)
+    _paused_at_s: float = math.inf
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """For the length of a `with` block nothing is sent but by the block itself.
+
+        A renewal that is under way is cut off, so that a bucket that hangs holds up nobody.
+        """
+        self._paused_at_s = time.monotonic()
+        with self._turn:
+            self._paused_at_s = math.inf
+            yield
+
+    @contextlib.contextmanager
+    def renewed(self, path: Path) -> Iterator[None]:
+        """For the length of a `with` block, the copy of a journal shows that its run is at work.
+
+        Others go by its time, which is that of the last line: it is set to now before it is sent.
+        """
+        over = threading.Event()
+        renews = threading.Thread(
+            target=self._renew_now_and_then, args=(path, over), name="renew", daemon=True
+        )
+        renews.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._paused_at_s = time.monotonic()
+            renews.join()
+            self._paused_at_s = math.inf
+
+    def _renew_now_and_then(self, path: Path, over: threading.Event) -> None:
+        while not over.wait(self.renew_s / _LOOKS):
+            # Not tried while the run itself sends: that is the same, and better.
+            if self._turn.acquire(blocking=False):
+                try:
+                    self._renew(path)
+                finally:
+                    self._turn.release()
+
+    def _renew(self, path: Path) -> None:
+        start_s = time.monotonic()
+        if start_s < self._tried_at_s + self.renew_s or not self._has_saved(start_s):
+            return
+        self._tried_at_s = start_s
+        try:
+            if path.stat().st_size == 0:
+                return  # a run begins with its first line
+            os.utime(path)
+            self._send_on_savings(path, start_s)
+        except OSError as error:  # somebody has removed it: the run puts it back
+            self.report("results_delayed", str(error))
 
     def send_now_and_then(self, path: Path) -> None:
         """Send one file if the last sending is long enough ago; a failure only delays it."""
-        start_s = time.monotonic()
-        saved_s = self._saved_s + (start_s - self._saved_at_s) * _SHARE
-        self._saved_s, self._saved_at_s = min(saved_s, _MOST_SAVED_S), start_s
-        if start_s < self._next_s or self._saved_s < self._needed_s:
-            return
+        with self.paused():
+            start_s = time.monotonic()
+            if self._has_saved(start_s) and start_s >= self._next_s:
+                self._send_on_savings(path, start_s)
+
+    def _has_saved(self, now_s: float) -> bool:
+        """True where enough was saved for another sending."""
+        saved_s = self._saved_s + (now_s - self._saved_at_s) * _SHARE
+        self._saved_s, self._saved_at_s = min(saved_s, _MOST_SAVED_S), now_s
+        return self._saved_s >= self._needed_s
+
+    def _send_on_savings(self, path: Path, start_s: float) -> None:
         timeout_s = min(self._saved_s, self.timeout_s)
         error = self._send(path, start_s + timeout_s)
         took_s = time.monotonic() - start_s
+        self._saved_s -= took_s
+        if error and self._is_cut_off():
+            return  # the run itself sends it next
         hung = bool(error) and took_s >= timeout_s
         needed_s = 2 * (self._needed_s if hung else took_s)
         self._needed_s = min(max(needed_s, _LEAST_SAVED_S), _MOST_SAVED_S)
-        self._saved_s -= took_s
         self._next_s = start_s + took_s + self.interval_s
         if error:
             self.report("results_delayed", error)
@@ -400,9 +478,10 @@ class BucketCopy:
         """
         end_s = math.inf if most_s is None else time.monotonic() + most_s
         first = ""
-        for path in paths:
-            error = self._send_for_good(path, wait, end_s, tries=1 if first else _LAST_TRIES)
-            first = first or error
+        with self.paused():
+            for path in paths:
+                error = self._send_for_good(path, wait, end_s, tries=1 if first else _LAST_TRIES)
+                first = first or error
         return first
 
     def _send_for_good(
@@ -421,6 +500,7 @@ class BucketCopy:
         timeout_s = min(self.timeout_s, end_s - time.monotonic())
         if timeout_s <= 0 or self._given_up():
             return "there was no time left to send it"
+        self._tried_at_s = time.monotonic()
         started_again = self.daemon.starts_again
         try:
             wrong = self._copy(path, timeout_s)
@@ -454,9 +534,14 @@ class BucketCopy:
         return wrong
 
     def _given_up(self) -> bool:
-        """True `stopped_s` after the stop was first seen."""
+        """True once a renewal is to make way, and `stopped_s` after the stop was first seen."""
+        if self._is_cut_off():
+            return True
         if self.stop is None or not self.stop.is_set():
             return False
         now_s = time.monotonic()
         self._stopped_at_s = min(self._stopped_at_s, now_s)
         return now_s >= self._stopped_at_s + self.stopped_s
+
+    def _is_cut_off(self) -> bool:
+        return time.monotonic() >= self._paused_at_s + _CUT_OFF_S

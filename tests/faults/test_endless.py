@@ -14,7 +14,7 @@ from hps.model import SecretRef, Target
 from hps.process.process import Guard
 from hps.process.stop import SignalStop
 from hps.results.pull import pull
-from hps.run import admission
+from hps.run import resume
 from hps.targets import copy
 from hps.targets.copy import BucketPlace
 from hps.targets.link import Bounded, Link
@@ -75,7 +75,7 @@ def test_journals_are_not_fetched_for_ever(
             scratch=tmp_path,
             stop=SignalStop(),
         )
-        wrong = admission.fetch_journals(link, f"/{_MACHINE}/*.jsonl", tmp_path / "into")
+        wrong = resume.fetch_journals(link, f"/{_MACHINE}/*.jsonl", tmp_path / "into")
 
     assert wrong is not None
     assert wrong.code == "bad_answer"

@@ -89,7 +89,7 @@ def _sweep(
         event=lambda *_, **__: None,
         most_equal_failures=most_equal_failures,
     )
-    tally = execute.run(resume.tasks(plan.operations), _IDENTITY, context, hooks)
+    tally = execute.run(resume.list_tasks(plan.operations), _IDENTITY, context, hooks)
     return records, tally
 
 
