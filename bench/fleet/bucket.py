@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.link import Link
 from hps.process import process
 from hps.tools.rclone import command
-from hps.tools.rclone.remote import child_env
+from hps.tools.rclone.command import child_env
 
 NAME, FOLDER = "hps", "fleet"
 # The same on every link: what a fleet's results have in common is the target.

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.link.link import Link
 from hps.process import process
 from hps.tools.rclone import command
-from hps.tools.rclone.remote import child_env
+from hps.tools.rclone.command import child_env
 
 BUCKET, FOLDER = "hps", "link"
 _READY_TIMEOUT_S = 20.0

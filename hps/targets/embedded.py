@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hps.model import SecretRef, Target
 from hps.process import process
-from hps.tools.rclone.remote import child_env
+from hps.tools.rclone.command import child_env
 
 KEY_ID_ENV = "HPS_EMBEDDED_KEY_ID"
 SECRET_ENV = "HPS_EMBEDDED_SECRET"  # noqa: S105 - the name of a variable

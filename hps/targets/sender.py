@@ -24,8 +24,9 @@ from hps.errors import HpsError
 from hps.model import Failure
 from hps.process import process
 from hps.process.process import Stop
+from hps.tools.rclone.command import child_env
 from hps.tools.rclone.errors import explain
-from hps.tools.rclone.remote import Remote, child_env
+from hps.tools.rclone.remote import Remote
 from hps.units import format_time
 
 # -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 
 from hps.process import orphans
 from hps.process.process import Guard
-from hps.tools.rclone.remote import child_env
+from hps.tools.rclone.command import child_env
 
 Start = Callable[..., subprocess.Popen[bytes]]
 

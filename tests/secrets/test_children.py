@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hps.tools.rclone.remote import child_env
+from hps.tools.rclone.command import child_env
 from tests.command import REPOSITORY, hps, keys_of, target_text
 from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server

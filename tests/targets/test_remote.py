@@ -8,7 +8,8 @@ import pytest
 
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
-from hps.tools.rclone.remote import INHERITED, child_env, remote_of
+from hps.tools.rclone.command import child_env
+from hps.tools.rclone.remote import INHERITED, remote_of
 from tests.builders import LOCAL, S3
 
 SECRETS = {"TEST_KEY_ID": "key", "TEST_SECRET": "secret"}
