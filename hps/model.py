@@ -336,7 +336,8 @@ class Observed:
 class Measurement:
     """What was observed while an operation ran. `failure` says why the status is not `ok`.
 
-    `tool` is what did it: a transfer tool, or this program itself. `disturbed` has the figures of `hps.node.starvation` where the machine was short of CPU.
+    `tool` is what did it: a transfer tool, or this program itself. `disturbed` has the figures of
+    `hps.node.starvation` where the machine was short of CPU.
     """
 
     status: Status

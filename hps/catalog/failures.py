@@ -227,6 +227,7 @@ KINDS: Mapping[str, FailureKind] = {
     "tool_failed": FailureKind("tool"),
     "tool_missing": FailureKind("tool"),
     "not_as_declared": FailureKind("tool"),
+    "unsupported": FailureKind("tool"),
     # This program.
     "stopped": FailureKind("hps"),
     "late": FailureKind("hps", "was this machine or its container asleep, frozen or moved?"),

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from hps.model import Target
+
 MIB = 1024**2
 GIB = 1024**3
 # rclone writes characters that files can't have in names as these, and in a key it writes others
@@ -173,3 +175,14 @@ QUIRKS = (
     "use_unsigned_payload",
     "use_x_id",
 )
+
+
+def region_of(target: Target) -> str | None:
+    """The region that requests are signed for; None: the tool's own choice."""
+    return target.region or PROVIDERS[target.provider].region_of(target.endpoint)
+
+
+def address_of(target: Target) -> str | None:
+    """Where a target is reached; the provider's own address where it names none."""
+    address = PROVIDERS[target.provider].address.format(region=region_of(target))
+    return target.endpoint or address or None

@@ -1,14 +1,75 @@
-"""What a declared transfer comes to on the wire: pure arithmetic, the same for plan and check.
+"""What each tool can be told, and what a declared transfer comes to on the wire with it.
 
-The rules are rclone's, and its users': a file of one chunk travels whole; concurrency is never
-more than the number of chunks; one stream downloads the whole file with one plain GET.
+Pure arithmetic, the same for plan and check. Shared by all: a file of one chunk travels whole, and
+concurrency is never more than the number of chunks. What differs between tools is in `ToolFacts`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from hps.model import Direction, Transfer
+from hps.catalog.providers import MIB
+from hps.model import Direction, Knobs, Transfer
+from hps.units import format_size
+
+_BOTH = frozenset({True, False})
+_TRANSFERS = frozenset({"upload", "download"})
+
+
+def _rclone_holds(size_bytes: int) -> int:
+    """The size that rclone makes of one: it keeps three decimals of the largest unit that fits.
+
+    `6000000B` becomes 5.722 MiB, which is 5999951 bytes (seen with rclone 1.70 to 1.75).
+    """
+    unit = next((2**power for power in (50, 40, 30, 20, 10) if size_bytes >= 2**power), 1)
+    return int(round(size_bytes / unit, 3) * unit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFacts:
+    """What a tool can be told; seen on the wire, see `tests/wire`.
+
+    `steps` are the kinds of step that move payload and that it does. `whole_at_one` is True where
+    one stream downloads a file by one plain GET, and not range after range. A chunk is a multiple
+    of `chunk_unit_bytes` and at least `least_chunk_bytes`; of another size the tool makes
+    `holds(size)`. `uploads_checksum` has what `checksum` may be for uploads, and
+    `compares_downloads` says whether it can compare a checksum of what came. Requests beside those
+    with payload: HEADs after an uploaded file, HEADs before a single download, and whether it lists
+    folder by folder and looks at each object that came in parts.
+    """
+
+    steps: frozenset[str] = _TRANSFERS
+    whole_at_one: bool = False
+    chunk_unit_bytes: int = 1
+    least_chunk_bytes: int = 1
+    holds: Callable[[int], int] = int
+    uploads_checksum: frozenset[bool] = _BOTH
+    compares_downloads: bool = False
+    heads_after_upload: int = 0
+    heads_before_download: int = 1
+    walks_folders: bool = False
+
+
+TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
+    {
+        "rclone": ToolFacts(
+            steps=_TRANSFERS | {"sync_up", "sync_down", "download_to_gpu"},
+            whole_at_one=True,
+            holds=_rclone_holds,
+            compares_downloads=True,
+            heads_after_upload=1,
+            heads_before_download=2,
+            walks_folders=True,
+        ),
+        "s5cmd": ToolFacts(
+            chunk_unit_bytes=MIB,
+            least_chunk_bytes=5 * MIB,
+            uploads_checksum=frozenset({True}),
+        ),
+    }
+)
 
 
 def count_chunks(size_bytes: int, chunk_size_bytes: int) -> int:
@@ -16,46 +77,59 @@ def count_chunks(size_bytes: int, chunk_size_bytes: int) -> int:
     return max(1, -(-size_bytes // chunk_size_bytes))
 
 
-def effective(
-    requested: Transfer, direction: Direction, *, size_bytes: int, files: int
-) -> Transfer:
-    """What `requested` comes to for `files` files of `size_bytes` each."""
-    chunks = count_chunks(size_bytes, requested.chunk_size_bytes)
+def effective(knobs: Knobs, requested: Transfer, direction: Direction) -> Transfer:
+    """What `requested` comes to for the files of a cell, by the rules of its tool."""
+    facts = TOOL_FACTS[knobs.tool]
+    chunks = count_chunks(knobs.size_bytes, requested.chunk_size_bytes)
     concurrency = min(requested.concurrency, chunks)
-    whole = chunks == 1 or (direction == "down" and concurrency == 1)
+    one_get = facts.whole_at_one and direction == "down" and concurrency == 1
+    compared = requested.checksum and (direction == "up" or facts.compares_downloads)
     return replace(
         requested,
-        chunk_size_bytes=size_bytes if whole else requested.chunk_size_bytes,
+        chunk_size_bytes=knobs.size_bytes if chunks == 1 or one_get else requested.chunk_size_bytes,
         concurrency=concurrency,
-        transfers=min(requested.transfers, files),
+        transfers=min(requested.transfers, knobs.files),
+        checksum=compared,
     )
 
 
-def explain(
-    requested: Transfer, other: Transfer, direction: Direction, *, size_bytes: int, files: int
-) -> str:
+def why_not(tool: str, kind: str, requested: Transfer, direction: Direction) -> str:
+    """Why a tool can't do what a step asks of it; empty where it can."""
+    facts, chunk_bytes = TOOL_FACTS[tool], requested.chunk_size_bytes
+    if kind not in facts.steps:
+        return f"{tool} has no '{kind}'"
+    if chunk_bytes % facts.chunk_unit_bytes:
+        unit = format_size(facts.chunk_unit_bytes).removeprefix("1")
+        return f"{tool} takes chunks of whole {unit}, and not of {format_size(chunk_bytes)}"
+    if chunk_bytes < facts.least_chunk_bytes:
+        least = format_size(facts.least_chunk_bytes)
+        return f"{tool} takes chunks of at least {least}, and not of {format_size(chunk_bytes)}"
+    if direction == "up" and requested.checksum not in facts.uploads_checksum:
+        without = "with" if requested.checksum else "without"
+        return f"{tool} can't upload {without} checksums"
+    return ""
+
+
+def explain(knobs: Knobs, requested: Transfer, other: Transfer, direction: Direction) -> str:
     """Why `requested` comes to the same as `other`: the knobs that differ, and what became of them.
 
     Empty where they do not differ.
     """
-    chunks = count_chunks(size_bytes, requested.chunk_size_bytes)
-    reasons = []
-    if chunks == 1 and count_chunks(size_bytes, other.chunk_size_bytes) == 1:
+    chunks = count_chunks(knobs.size_bytes, requested.chunk_size_bytes)
+    facts, reasons = TOOL_FACTS[knobs.tool], []
+    if chunks == 1 and count_chunks(knobs.size_bytes, other.chunk_size_bytes) == 1:
         reasons.append("the file is a single chunk and travels whole")
-    elif direction == "down" and requested.concurrency == other.concurrency == 1:
+    elif facts.whole_at_one and direction == "down" and _one_stream(requested, other):
         reasons.append("one stream downloads the file as one plain GET, whatever the chunk size")
     elif requested.concurrency != other.concurrency:
         has = "a single chunk" if chunks == 1 else f"{chunks} chunks"
         reasons.append(f"the file has {has}, so that no more can be in flight")
     if requested.transfers != other.transfers:
-        reasons.append(f"{files} at once is all there is to move")
+        reasons.append(f"{knobs.files} at once is all there is to move")
+    if requested.checksum != other.checksum and direction == "down":
+        reasons.append(f"{knobs.tool} compares no checksum of what it downloads")
     return "; ".join(reasons)
 
 
-def as_rclone_holds(size_bytes: int) -> int:
-    """The size that rclone makes of one: it keeps three decimals of the largest unit that fits.
-
-    `6000000B` becomes 5.722 MiB, which is 5999951 bytes (seen with rclone 1.70 to 1.75).
-    """
-    unit = next((2**power for power in (50, 40, 30, 20, 10) if size_bytes >= 2**power), 1)
-    return int(round(size_bytes / unit, 3) * unit)
+def _one_stream(*transfers: Transfer) -> bool:
+    return all(transfer.concurrency == 1 for transfer in transfers)

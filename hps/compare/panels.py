@@ -48,10 +48,12 @@ def payload_bytes(values: Values) -> int:
 def requests_of(step: str, values: Values) -> Requests:
     """Those of one operation where nothing has to be repeated, its chunks as in the upload.
 
-    None at all for steps that move nothing over the network, or that this version doesn't know.
+    None at all for steps that move nothing over the network, or for steps and tools that this
+    version doesn't know.
     """
     direction = STEP_KINDS[step].direction if step in STEP_KINDS else "none"
-    if direction == "none" or not _all_known(values):
+    known = values["tool"] in tools.TOOL_FACTS and _all_known(values)
+    if direction == "none" or not known:
         return Requests()
     return requests(_operation(step, direction, values))
 
@@ -71,6 +73,7 @@ def _operation(step: str, direction: Literal["up", "down"], values: Values) -> O
     )
     knobs = Knobs(
         target=str(values["target"]),
+        tool=str(values["tool"]),
         size_bytes=_bytes(values["size"]),
         files=int(values["files"]),
         layout="nested" if values["layout"] == "nested" else "flat",
@@ -86,7 +89,7 @@ def _operation(step: str, direction: Literal["up", "down"], values: Values) -> O
         step_index=0,
         direction=direction,
         requested=asked,
-        effective=tools.effective(asked, direction, size_bytes=knobs.size_bytes, files=knobs.files),
+        effective=tools.effective(knobs, asked, direction),
     )
 
 

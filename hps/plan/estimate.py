@@ -1,6 +1,6 @@
 """Plan -> what it will take: bytes, requests by class, dollars, time. Pure.
 
-Requests are counted as rclone makes them for each step (seen on the wire, see
+Requests are counted as the tools make them for each step (seen on the wire, see
 `tests/wire/test_requests.py`). Class A: writes and lists; class B: reads; deletes are free
 on the providers that `hps` knows.
 """
@@ -14,6 +14,8 @@ from hps.catalog import prices, tools
 from hps.model import Knobs, Operation, Plan
 
 _KEYS_PER_LIST = 1000
+# Steps that ask nothing of a bucket.
+_LOCAL = frozenset({"verify", "pause", "load"})
 _NESTED_FOLDERS = 10
 # Start-up of the tool, the look-ups around a transfer, and our own work between operations.
 _OVERHEAD_S = 0.2
@@ -81,16 +83,20 @@ def estimate(
 
 def payload_bytes(operation: Operation) -> int:
     """The bytes of payload that an operation moves."""
-    knobs = operation.cell.knobs
-    return knobs.size_bytes * knobs.files if operation.requested is not None else 0
+    knobs, moves = operation.cell.knobs, operation.requested is not None and not operation.why_not
+    return knobs.size_bytes * knobs.files if moves else 0
 
 
 def requests(operation: Operation, upload: Operation | None = None) -> Requests:
     """The requests that one operation makes where nothing has to be repeated.
 
     `upload` made the objects that are downloaded; None: with the chunk size of the download.
+    Raises `KeyError` for a kind of step that nothing is known of.
     """
     knobs, kind = operation.cell.knobs, operation.step.kind
+    facts = tools.TOOL_FACTS[knobs.tool]
+    if operation.why_not or kind in _LOCAL:
+        return Requests()
     as_folder = knobs.files > 1 or kind.startswith("sync")
     if operation.direction == "up":
         # The trial's own folder is empty, so that its list is one page; copies don't look there.
@@ -98,13 +104,14 @@ def requests(operation: Operation, upload: Operation | None = None) -> Requests:
         return looked + _times(knobs.files, _upload(operation))
     if operation.direction == "down":
         in_parts = _in_parts(upload or operation)
-        look_up = _walk(knobs, in_parts=in_parts) if as_folder else Requests(class_b=2)
+        single = Requests(class_b=facts.heads_before_download)
+        look_up = _walk(knobs, in_parts=in_parts) if as_folder else single
         return look_up + Requests(class_b=knobs.files * _chunks(operation))
     if kind == "list":
         return _listing(knobs)
     if kind == "delete":
         return Requests(class_a=_pages(knobs.files), free=knobs.files)
-    return Requests()
+    raise KeyError(f"which requests does a step '{kind}' make?")
 
 
 def _all_requests(operations: Sequence[Operation]) -> list[tuple[Operation, Requests]]:
@@ -132,8 +139,8 @@ def _dollars(
 
 def _upload(operation: Operation) -> Requests:
     """Create, parts and complete, or one PUT; then a look at what has arrived."""
-    chunks = _chunks(operation)
-    return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=1)
+    chunks, looks = _chunks(operation), tools.TOOL_FACTS[operation.cell.knobs.tool]
+    return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=looks.heads_after_upload)
 
 
 def _listing(knobs: Knobs) -> Requests:
@@ -144,8 +151,11 @@ def _listing(knobs: Knobs) -> Requests:
 def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
     """A list of the folder and of each folder in it, and a look at each object that needs one.
 
-    An object that came in parts does: its ETag is not its MD5. (The embedded server's is.)
+    An object that came in parts does: its ETag is not its MD5. (The embedded server's is.) A tool
+    that doesn't walk lists everything at once.
     """
+    if not tools.TOOL_FACTS[knobs.tool].walks_folders:
+        return _listing(knobs)
     looks = knobs.files if in_parts else 0
     if knobs.layout == "flat":
         return _listing(knobs) + Requests(class_b=looks)

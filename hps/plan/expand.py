@@ -56,7 +56,10 @@ def moves_payload(step: Step) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """One step of one cell, before repetitions: what is asked, what it comes to, why it repeats."""
+    """One step of one cell, before repetitions: what is asked, what it comes to, why it repeats.
+
+    `why_not` says why the cell's tool can't do it, or what it builds on.
+    """
 
     index: int
     step: Step
@@ -64,6 +67,7 @@ class _Planned:
     effective: Transfer | None
     needs: int | None
     same_as: Cell | None = None
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,12 @@ class _CellSteps:
     def _of(
         cls, spec: Spec, cell: Cell, first: dict[object, Cell], needs: tuple[int | None, ...]
     ) -> _CellSteps:
-        planned = [
-            _planned(index, step, cell, needs[index]) for index, step in enumerate(spec.steps)
-        ]
+        planned = _ruled_out(
+            [_planned(index, step, cell, needs[index]) for index, step in enumerate(spec.steps)]
+        )
         planned = _drop_unneeded([_find_same(item, cell, first) for item in planned])
         kept = tuple(item for item in planned if item.same_as is None)
-        for item in kept:
+        for item in (item for item in kept if not item.why_not):
             first.setdefault(_sameness(item, cell), cell)
         merged = tuple(_merged(item, cell) for item in planned if item.same_as is not None)
         return cls(cell, kept, merged, _canonical_json(spec.name, _values(cell.knobs)))
@@ -112,6 +116,7 @@ class _CellSteps:
                 effective=item.effective,
                 depends_on=_depends_on(item, self.steps, ids),
                 timeout_s=_timeout_s(spec, self.cell.knobs, item.step),
+                why_not=item.why_not,
             )
 
 
@@ -120,10 +125,18 @@ def _planned(index: int, step: Step, cell: Cell, needs: int | None) -> _Planned:
         return _Planned(index, step, None, None, needs)
     requested = requested_transfer(cell.knobs, step)
     direction = STEP_KINDS[step.kind].direction
-    effective = tools.effective(
-        requested, direction, size_bytes=cell.knobs.size_bytes, files=cell.knobs.files
-    )
-    return _Planned(index, step, requested, effective, needs)
+    effective = tools.effective(cell.knobs, requested, direction)
+    why_not = tools.why_not(cell.knobs.tool, step.kind, requested, direction)
+    return _Planned(index, step, requested, effective, needs, why_not=why_not)
+
+
+def _ruled_out(steps: list[_Planned]) -> list[_Planned]:
+    """Where a step can't be done, neither can those that build on it."""
+    found: list[_Planned] = []
+    for item in steps:
+        why_not = item.why_not or (found[item.needs].why_not if item.needs is not None else "")
+        found.append(replace(item, why_not=why_not))
+    return found
 
 
 def _needs(steps: tuple[Step, ...]) -> tuple[int | None, ...]:
@@ -152,7 +165,7 @@ def _sameness(item: _Planned, cell: Cell) -> object:
 
 
 def _find_same(item: _Planned, cell: Cell, first: Mapping[object, Cell]) -> _Planned:
-    if item.effective is None:
+    if item.effective is None or item.why_not:
         return item
     return replace(item, same_as=first.get(_sameness(item, cell)))
 
@@ -190,13 +203,9 @@ def _merged(item: _Planned, cell: Cell) -> Merged:
     assert item.same_as is not None  # noqa: S101 - the caller's condition, for the type checker
     reason = "the step it builds on is not repeated"
     if item.requested is not None:
-        reason = tools.explain(
-            item.requested,
-            requested_transfer(item.same_as.knobs, item.step),
-            STEP_KINDS[item.step.kind].direction,
-            size_bytes=cell.knobs.size_bytes,
-            files=cell.knobs.files,
-        )
+        other = requested_transfer(item.same_as.knobs, item.step)
+        direction = STEP_KINDS[item.step.kind].direction
+        reason = tools.explain(cell.knobs, item.requested, other, direction)
         reason = reason or "the settings of the step are the same in both cells"
     return Merged(
         cell=cell.axes,

@@ -63,7 +63,7 @@ def _is_ours(process: Path, folders: dict[str, None]) -> bool:
     arguments = (process / "cmdline").read_bytes()
     if not any(os.fsencode(folder) + b"/" in arguments for folder in folders):
         return False
-    return b"RCLONE_CONFIG=/dev/null" in (process / "environ").read_bytes().split(b"\0")
+    return b"HPS_CHILD=1" in (process / "environ").read_bytes().split(b"\0")
 
 
 def _stop(groups: set[int]) -> None:

@@ -15,16 +15,23 @@ from hps.redaction import Scrubber
 from hps.spec import odd_values
 from hps.targets import embedded
 from hps.targets.link import Link
-from hps.tools.rclone import command
+from hps.tools import TOOLS
+from hps.tools.base import Installed, Missing
+from hps.tools.rclone import tool as rclone_tool
 from hps.tools.rclone.remote import Remote, remote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What was found and started before the first operation."""
+    """What was found and started before the first operation.
+
+    `installed` has each tool that the experiment names. `binary` and `version` are those of the
+    bucket's client.
+    """
 
     binary: str
     version: str
+    installed: Mapping[str, Installed | Missing]
     secrets: Mapping[str, str] = field(repr=False)
     guard: process.Guard
     scratch: Path
@@ -51,8 +58,8 @@ class Tools:
 @contextlib.contextmanager
 def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
     """The surroundings of an experiment for the length of a `with` block. Raises `HpsError`."""
-    binary = command.find_binary(env)
-    version = command.read_version(binary)
+    client = rclone_tool.find(env)
+    binary = client.program
     keys = embedded.new_keys()
     with contextlib.ExitStack() as stack:
         guard = stack.enter_context(process.Guard())
@@ -64,7 +71,8 @@ def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
         secrets = _secrets(targets, env, keys)
         tools = Tools(
             binary=binary,
-            version=version,
+            version=client.version,
+            installed=_installed(spec, env, client),
             secrets=secrets,
             guard=guard,
             scratch=scratch,
@@ -72,6 +80,17 @@ def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
             scrubber=scrubber_of(spec, secrets, env),
         )
         yield tools
+
+
+def _installed(
+    spec: Spec, env: Mapping[str, str], client: Installed
+) -> dict[str, Installed | Missing]:
+    """Each tool that some cell may name, and always the client."""
+    axes = spec.matrix.axes
+    rows = [dict(zip(axis.knobs, row, strict=True)) for axis in axes for row in axis.rows]
+    named = {row["tool"] for row in (*rows, *spec.matrix.include) if "tool" in row}
+    found = {str(name): TOOLS[str(name)].find(env) for name in named}
+    return {**found, rclone_tool.Rclone.name: client}
 
 
 def scrubber_of(spec: Spec, secrets: Mapping[str, str], env: Mapping[str, str]) -> Scrubber:

@@ -30,6 +30,7 @@ from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
 from hps.targets import cleanup, http2
 from hps.targets.link import Link
+from hps.tools.base import Missing
 
 _CLEAN_TIMEOUT_S = 30.0
 _CLEAN_FILE_S = 0.05
@@ -43,10 +44,12 @@ _DOUBTFUL: frozenset[Status] = frozenset({"failed", "invalid", "timeout"})
 class Tally:
     """How many operations ended how, and whether something may be left of them in a bucket.
 
-    `given_up` is the mistake of the experiment for which the rest was left.
+    `given_up` is the mistake of the experiment for which the rest was left; `ruled_out` counts what
+    the plan had said that the tool can't do.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
+    ruled_out: int = 0
     left_behind: bool = False
     given_up: Failure | None = None
 
@@ -108,7 +111,7 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
             tally.counts[was] -= 1
             tally.add(now.status)
             hooks.store(result_record(identity, disproved, now))
-        tally.add(measurement.status)
+        tally.add_result(measurement)
         hooks.store(result_record(identity, operation, measurement))
         trial.recorded(operation, measurement)
         tally.given_up = equal.give_up(measurement)

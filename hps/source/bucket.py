@@ -33,7 +33,7 @@ class Bucket:
 
     def run(self, *arguments: str) -> Said:
         """Run rclone; nothing that it says holds a secret. Raises `HpsError` if it is too slow."""
-        invocation = rclone.Invocation(args=(*arguments, *rclone.BRIEF), remote=self.remote)
+        invocation = rclone.invocation((*arguments, *rclone.BRIEF), self.remote)
         command = invocation.command(self.binary, self.secrets)
         said = self.place.run(command, most_bytes=MAX_BYTES + 1)
         return Said(code=said.code, out=said.out, err=Scrubber(self.secrets).text(said.err))

@@ -17,7 +17,7 @@ from hps.process.process import Command
 from hps.source.address import GitAddress
 from hps.spec.source import MAX_BYTES
 from hps.targets.workplace import Said, Workplace, opened, printable
-from hps.tools.rclone.remote import INHERITED
+from hps.tools.invocation import INHERITED
 
 TIMEOUT_S = 60.0
 _REGULAR_FILES = {"100644", "100755"}

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from hps.data.payload import Payload, Shape, shape_of
-from hps.model import Measurement, Operation
+from hps.model import Measurement, Operation, Target
 from hps.process import process
 from hps.run_folder import OwnFolder
+from hps.tools.base import Installed, Missing
+from hps.tools.invocation import Invocation
 from hps.tools.memory import KernelKills
-from hps.tools.rclone.command import Invocation
-from hps.tools.rclone.remote import Remote
+from hps.tools.rclone.remote import Remote, remote_of
 
 
 class RunStop(process.Stop, Protocol):
@@ -30,14 +31,18 @@ class Places:
     Paths are text, since a printed command has `$WORK` in them.
     """
 
-    remotes: Mapping[str, Remote]
+    targets: Mapping[str, Target]
     data_folder: str
     payload_root: str
     local_root: str
 
+    def target(self, operation: Operation) -> Target:
+        """The target that the operation's cell names."""
+        return self.targets[operation.cell.knobs.target]
+
     def remote(self, operation: Operation) -> Remote:
-        """The remote that the operation's cell names."""
-        return self.remotes[operation.cell.knobs.target]
+        """The same, as the bucket's client goes there."""
+        return remote_of(self.target(operation))
 
     def key(self, operation: Operation) -> str:
         """The folder of the trial's objects: no other trial or run ever uses it."""
@@ -63,10 +68,14 @@ class Places:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """The surroundings of a run. `secrets` maps environment names to values and is never shown."""
+    """The surroundings of a run. `secrets` maps environment names to values and is never shown.
+
+    `tools` has each tool that the plan names, and that of the bucket's client, whose program is
+    `binary`.
+    """
 
     binary: str
-    tool_version: str
+    tools: Mapping[str, Installed | Missing]
     places: Places
     secrets: Mapping[str, str] = field(repr=False)
     offers_http2: Mapping[str, bool | None]

@@ -1,4 +1,7 @@
-"""list: name every object of the trial, and count them."""
+"""The steps that ask a bucket for a trial's objects: list them, and delete them.
+
+They move no payload, so that they are done by the bucket's client, whichever tool made the objects.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,21 @@ from dataclasses import replace
 
 from hps.catalog.failures import failure
 from hps.model import Measurement, Operation
+from hps.process.sockets import ConnectionCounter
 from hps.steps.context import Places, StepContext
-from hps.steps.transfer import measure_plain, told
+from hps.steps.transfer import judge, run_call
+from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, log
 
 
-def list_call(operation: Operation, places: Places) -> command.Invocation:
+def list_call(operation: Operation, places: Places) -> Invocation:
     """One name a line."""
-    return told(command.list_files(places.remote(operation), places.key(operation)))
+    return _with_log(command.list_files(places.remote(operation), places.key(operation)))
 
 
 def list_objects(operation: Operation, context: StepContext) -> Measurement:
-    """One rclone process; a list that is not complete fails the operation."""
-    measurement = measure_plain(list_call(operation, context.places), operation, context)
+    """Name every object of the trial; a list that is not complete fails the operation."""
+    measurement = _measure(list_call(operation, context.places), operation, context)
     if measurement.status != "ok":
         return measurement
     expected = operation.cell.knobs.files
@@ -29,18 +34,17 @@ def list_objects(operation: Operation, context: StepContext) -> Measurement:
     return replace(measurement, status="failed", failure=why)
 
 
-# -------------------------------------------------------------------------------------------------
-# delete: remove the objects of the trial, and nothing else.
-
-
-def delete_call(operation: Operation, places: Places) -> command.Invocation:
+def delete_call(operation: Operation, places: Places) -> Invocation:
     """On the trial's own folder."""
-    return told(command.delete(places.remote(operation), places.own(operation)))
+    return _with_log(command.delete(places.remote(operation), places.own(operation)))
 
 
 def delete(operation: Operation, context: StepContext) -> Measurement:
-    """One rclone process; objects that the server didn't list are still there, and fail it."""
-    measurement = measure_plain(delete_call(operation, context.places), operation, context)
+    """Remove the objects of the trial, and nothing else.
+
+    Objects that the server didn't list are still there, and fail it.
+    """
+    measurement = _measure(delete_call(operation, context.places), operation, context)
     if measurement.status != "ok":
         return measurement
     expected, deleted = operation.cell.knobs.files, log.read(context.log).deleted
@@ -48,3 +52,15 @@ def delete(operation: Operation, context: StepContext) -> Measurement:
         return measurement
     text = f"deleted {deleted} of {expected} objects: the server lists no more"
     return replace(measurement, status="failed", failure=failure("not_found", text))
+
+
+def _with_log(call: Invocation) -> Invocation:
+    """The call with a log that tells of retries."""
+    return replace(call, args=(*call.args, *command.TOLD))
+
+
+def _measure(call: Invocation, operation: Operation, context: StepContext) -> Measurement:
+    """Only its time and its end count."""
+    ended = run_call(call, operation, context)
+    done = judge(call, ended, ConnectionCounter(), operation, context)
+    return replace(done, setup_s=None)

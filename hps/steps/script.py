@@ -16,7 +16,6 @@ from hps.run_folder import BY_HAND, run_folder
 from hps.steps import CALLS, Places
 from hps.targets import embedded
 from hps.tools.rclone import command
-from hps.tools.rclone.remote import remote_of
 
 _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 
@@ -33,7 +32,7 @@ def parts(plan: Plan, rclone_folder: str = "") -> Iterator[str]:
     """
     targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
     places = Places(
-        remotes={name: remote_of(target) for name, target in targets.items()},
+        targets=targets,
         data_folder=run_folder(plan.spec.name, BY_HAND).key,
         payload_root="$WORK/payload",
         local_root="$WORK/down",

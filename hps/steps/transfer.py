@@ -7,7 +7,7 @@ from typing import TypeVar
 from hps.errors import MissingProgramError
 from hps.model import Measurement, Operation
 from hps.process import process
-from hps.process.connections import ConnectionCounter
+from hps.process.sockets import ConnectionCounter
 from hps.redaction import Scrubber
 from hps.results.record import utc_text
 from hps.steps.context import Places, StepContext

@@ -154,8 +154,8 @@ def copy(
     where nothing moves any more, and where the server's list has no end.
     """
     certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
-    call = rclone.Invocation(
-        args=("copy", *arguments, compare, *_FLAGS, *certificate), remote=place.remote
+    call = rclone.invocation(
+        ("copy", *arguments, compare, *_FLAGS, *certificate), place.remote
     )
     command = call.command(place.binary, place.secrets)
     with process.Guard() as guard, temporary.folder("hps-copy-") as folder:

@@ -8,9 +8,9 @@ import ssl
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from hps.catalog.providers import address_of
 from hps.model import Operation, Target
 from hps.node.proxy import proxy_for
-from hps.tools.rclone.remote import address_of
 
 _TIMEOUT_S = 5.0
 

@@ -87,7 +87,7 @@ class Link:
     def call(self, *args: str) -> Invocation:
         """A call on this link with the flags that all of them share."""
         trust = (f"--ca-cert={self.remote.ca_cert}",) if self.remote.ca_cert else ()
-        return Invocation(args=(*args, *_FLAGS, *trust), remote=self.remote)
+        return command.invocation((*args, *_FLAGS, *trust), self.remote)
 
 
 def first_failure(log: Path) -> Failure | None:

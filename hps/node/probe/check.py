@@ -26,7 +26,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from hps.catalog.failures import failure, missing_right, of_system
-from hps.catalog.providers import owner_of
+from hps.catalog.providers import address_of, owner_of
 from hps.model import Failure, Target
 from hps.node.proxy import proxy_for
 from hps.process import process
@@ -37,7 +37,6 @@ from hps.targets.link import Link
 from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, log
 from hps.tools.rclone.errors import explain
-from hps.tools.rclone.remote import address_of
 
 # -------------------------------------------------------------------------------------------------
 # What an endpoint says to one that has no keys: its clock, and where the bucket is.

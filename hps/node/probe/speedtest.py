@@ -10,7 +10,7 @@ from hps.model import known
 from hps.node.bandwidth import STOPPED, Rate, Rates, nothing
 from hps.process import process
 from hps.targets.link import Link
-from hps.tools.rclone.remote import child_env
+from hps.tools.invocation import bare_environment
 
 _TIMEOUT_S = 90.0
 _REASON_LENGTH = 400
@@ -23,7 +23,7 @@ def measure(link: Link) -> Rates:
     argv = (sys.executable, "-P", "-m", "speedtest", "--json", "--secure", "--timeout=10")
     out, log = link.scratch / "speedtest.out", link.log("speedtest")
     ended = process.run(
-        process.Command(argv=argv, env=child_env(None, {})),
+        process.Command(argv=argv, env=bare_environment()),
         timeout_s=_TIMEOUT_S,
         guard_process=link.guard,
         stdout=out,

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from hps.errors import HpsError
-from hps.model import SecretRef, Transfer
+from hps.model import Transfer
 from hps.process import process
 from hps.run_folder import OwnFolder
-from hps.tools.rclone.remote import Remote, child_env
+from hps.tools.invocation import Access, Invocation
+from hps.tools.rclone.remote import Remote
 
 NAME = "rclone"
 # 1.69 takes the embedded server's keys from its environment otherwise, and refuses them.
@@ -51,31 +50,29 @@ _MEASURED = (
 )
 # For calls that move no payload: an endpoint that is away must not hold the run up for minutes.
 BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
-# Whole words for paths in a printed command that the reader's own shell fills in.
-_OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
-_FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
-_SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
-    """One call of rclone: its arguments, and the remote it talks to."""
+def access(remote: Remote | None) -> Access:
+    """What a call of rclone has in its environment: no file of settings, and the remote's own."""
+    own = {"RCLONE_CONFIG": os.devnull}
+    if remote is None:
+        return Access(env=own)
+    return Access(
+        target=remote.name,
+        env={**own, **remote.env},
+        secret_env=remote.secret_env,
+        ca_cert=remote.ca_cert,
+    )
 
-    args: tuple[str, ...]
-    remote: Remote | None = None
 
-    def command(self, binary: str, secrets: Mapping[str, str]) -> process.Command:
-        """What to start. Raises `HpsError` where a secret's variable is not set."""
-        return process.Command(argv=(binary, *self.args), env=child_env(self.remote, secrets))
+def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of an rclone that talks to `remote`. Raises `HpsError`, as `Access`."""
+    return access(remote).environment(secrets)
 
-    def shown(self) -> str:
-        """One line for a POSIX shell, with secrets as `"$NAME"`."""
-        env: dict[str, str | SecretRef] = {"RCLONE_CONFIG": os.devnull}
-        if self.remote is not None:
-            env |= self.remote.env
-            env |= self.remote.secret_env
-        assignments = [f"{name}={_shown_value(value)}" for name, value in env.items()]
-        return " ".join([*assignments, NAME, *(_quoted(argument) for argument in self.args)])
+
+def invocation(args: tuple[str, ...], remote: Remote | None = None) -> Invocation:
+    """One call of rclone, with what it takes to reach the remote, and no file of settings."""
+    return Invocation(tool=NAME, args=args, access=access(remote))
 
 
 def upload(
@@ -144,7 +141,7 @@ def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
 def list_files(remote: Remote, key: str) -> Invocation:
     """Print the names of all objects under `key`, one a line."""
     args = ("lsf", "--recursive", "--files-only", *BRIEF, _inside(remote, key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return invocation((*args, *_ca(remote)), remote)
 
 
 def delete(remote: Remote, folder: OwnFolder) -> Invocation:
@@ -157,7 +154,7 @@ def delete(remote: Remote, folder: OwnFolder) -> Invocation:
 def make_files(paths: tuple[str, ...], size_bytes: int, *, zeros: bool) -> Invocation:
     """Write files of exactly `size_bytes` each: incompressible bytes, or zeros."""
     content = "--zero" if zeros else "--seed=1"
-    return Invocation(args=("test", "makefile", content, f"{size_bytes}B", *paths))
+    return invocation(("test", "makefile", content, f"{size_bytes}B", *paths))
 
 
 def _transfer(
@@ -165,11 +162,11 @@ def _transfer(
 ) -> Invocation:
     http = () if transfer.http2 else ("--disable-http2",)  # HTTP/2 folds streams in 1 connection
     args = (*what, *_MEASURED, f"--transfers={transfer.transfers}", *flags, *http, *_ca(remote))
-    return Invocation(args=args, remote=remote)
+    return invocation(args, remote)
 
 
 def _small(what: tuple[str, ...], flags: tuple[str, ...], remote: Remote) -> Invocation:
-    return Invocation(args=(*what, *BRIEF, *flags, *_ca(remote)), remote=remote)
+    return invocation((*what, *BRIEF, *flags, *_ca(remote)), remote)
 
 
 def _upload_flags(transfer: Transfer, size_bytes: int) -> tuple[str, ...]:
@@ -230,21 +227,10 @@ def read_version(binary: str) -> str:
     return text
 
 
-def _shown_value(value: str | SecretRef) -> str:
-    return f'"${value.env}"' if isinstance(value, SecretRef) else shlex.quote(value)
-
-
-def _quoted(argument: str) -> str:
-    """Only the names that a printed command itself sets are left to the shell."""
-    if _OWN_NAME.search(argument) and _SHELL_SAFE.fullmatch(argument):
-        return '"' + _FOREIGN_DOLLAR.sub(r"\\$", argument) + '"'
-    return shlex.quote(argument)
-
-
 def remove_made(remote: Remote, folder: OwnFolder) -> Invocation:
     """Delete what a run made in its folder, known by its names; anything else there stays."""
     args = ("delete", *BRIEF, *_only_made(folder), _inside(remote, folder.key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return invocation((*args, *_ca(remote)), remote)
 
 
 def abort_uploads(remote: Remote, folder: OwnFolder, name: str = "") -> Invocation:
@@ -257,26 +243,26 @@ def abort_uploads(remote: Remote, folder: OwnFolder, name: str = "") -> Invocati
         raise ValueError(f"not a place in a trial's own folder: {key}")
     # Of a server whose clock is ahead, all uploads begin in the future.
     args = ("backend", "cleanup", *BRIEF, "-o", "max-age=-48h", _inside(remote, key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return invocation((*args, *_ca(remote)), remote)
 
 
 def list_uploads(remote: Remote, key: str) -> Invocation:
     """Print, as `listed` reads it, the multipart uploads whose key begins with `key`."""
     args = ("backend", "list-multipart-uploads", *BRIEF, _inside(remote, key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return invocation((*args, *_ca(remote)), remote)
 
 
 def list_objects(remote: Remote, key: str) -> Invocation:
     """Print the objects under the folder `key`, one a line, as `listed` reads them."""
     flags = ("--recursive", "--files-only", "--fast-list", "--no-mimetype", "--use-server-modtime")
     args = ("lsjson", *flags, *BRIEF, _inside(remote, key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return invocation((*args, *_ca(remote)), remote)
 
 
 def look_for(remote: Remote, key: str) -> Invocation:
     """Print an object of this very name, as `listed` reads it: a single request."""
     args = ("lsjson", "--stat", "--no-modtime", "--no-mimetype", *BRIEF, remote.path(key))
-    return Invocation(args=(*args, *_ca(remote)), remote=remote)
+    return invocation((*args, *_ca(remote)), remote)
 
 
 def _only_made(folder: OwnFolder) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ applied is then unknown.
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -16,13 +15,12 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from hps.catalog.failures import failure
-from hps.model import Applied, Failure, Observed, Operation, Status, Transfer
+from hps.model import Applied, Failure, Observed, Operation, Transfer
 from hps.process.process import Exit
 from hps.process.sockets import ConnectionCounter
-from hps.tools import memory
 from hps.tools.rclone.errors import explain
 from hps.tools.rclone.log import RcloneLog
-from hps.units import format_size, format_time
+from hps.units import format_size
 
 # -------------------------------------------------------------------------------------------------
 # Whether a tool held back: fewer chunks, or files, at once than it was told to move.
@@ -83,16 +81,8 @@ def _gaps(events: Sequence[_Event]) -> Iterator[tuple[float, bool]]:
 # takes that of a chunk which ends meanwhile.
 _ENOUGH_SAMPLES = 5
 _ENOUGH_OVERLAP_S = 1.0
-# So long may stand still who measures, or what is measured. On a machine with much more to do than
-# it can, waking up and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is
-# away for seconds. A tool that is not seen stopped may also wait for a disk that takes no more of
-# its log, and that is its own time.
-_LATE_S = 1.0
-_SILENT_S = 2.0
-_LATE_SHARE = 0.02
 _REASON_LENGTH = 400
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
-_NO_MEMORY = "out of memory"  # by the runtime of Go
 _NOTHING_MOVED = 9
 # https://rclone.org/docs/#exit-code
 _EXIT_CODES: Mapping[int, str] = {
@@ -109,61 +99,11 @@ _EXIT_CODES: Mapping[int, str] = {
 }
 
 
-def judge_exit(
-    ended: Exit,
-    operation: Operation,
-    last_error: str,
-    *,
-    behind: str = "",
-    crash: str = "",
-    starved: bool = False,
-    repeated: str = "",
-    silent_s: float = 0.0,
-) -> tuple[Status, Failure | None]:
-    """Status and failure by how the process ended, before any evidence is looked at.
+def of_exit_code(code: int, last_error: str, behind: str) -> Failure:
+    """Why rclone ended with this code, by what it complained of last.
 
-    `behind` tells more than the last error may, `crash` is what the program's runtime said as it
-    died; `starved`: the kernel has ended a process of this group. `repeated` is what
-    the log says of repeated requests, `silent_s` how long it says nothing though it should.
+    `behind` tells more than the last error may.
     """
-    stood = _stood_still(ended, silent_s)
-    if ended.ended == "timeout":
-        limit = f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
-        return "timeout", stood or failure("timeout", limit + repeated)
-    if ended.ended == "stopped":
-        return "interrupted", failure("stopped", "the run was stopped")
-    if ended.returncode == 0:
-        return ("invalid", stood) if stood else ("ok", None)
-    return "failed", died(ended, operation, crash, starved=starved) or _of_exit_code(
-        ended.returncode, last_error, behind
-    )
-
-
-def died(
-    ended: Exit, operation: Operation, crash: str = "", *, starved: bool = False
-) -> Failure | None:
-    """How rclone came to a sudden end; None where it ended by itself."""
-    if ended.returncode == -signal.SIGKILL and starved:
-        what = "rclone was ended by the kernel, for there was no memory left"
-        return failure("out_of_memory", what + memory.needs(operation))
-    if _NO_MEMORY in crash:
-        return failure("out_of_memory", f"rclone got no more memory{memory.needs(operation)}")
-    if crash:
-        return failure("tool_crashed", f"rclone crashed: {crash[:_REASON_LENGTH]}")
-    if ended.returncode >= 0:
-        return None
-    number = -ended.returncode
-    return failure("tool_crashed", f"rclone was ended by signal {number} ({_signal_name(number)})")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
-
-
-def _of_exit_code(code: int, last_error: str, behind: str) -> Failure:
     if code == _NOTHING_MOVED:
         return failure("not_found", "nothing was transferred: what was to be moved is not there")
     why, more = explain(last_error), explain(behind)
@@ -171,19 +111,6 @@ def _of_exit_code(code: int, last_error: str, behind: str) -> Failure:
         why = more  # an answer to HEAD has no text
     name, detail = _EXIT_CODES.get(code, "unknown"), why.text[:_REASON_LENGTH]
     return why.told(f"rclone exit code {code} ({name}): {detail or 'it said nothing'}")
-
-
-def _stood_still(ended: Exit, silent_s: float) -> Failure | None:
-    """Why this took longer than what was measured would have."""
-    share_s = _LATE_SHARE * ended.duration_s
-    if ended.late_s > max(_LATE_S, share_s):
-        what = f"hps stood still for {ended.late_s:.2g} s while the tool was at work"
-        return failure("late", what)
-    if ended.stopped_s > max(_LATE_S, share_s):
-        return failure("tool_stopped", f"the tool was stopped for {ended.stopped_s:.2g} s")
-    if silent_s > max(_SILENT_S, share_s):
-        return failure("tool_stopped", f"the tool stood still for {silent_s:.2g} s, by its log")
-    return None
 
 
 def repeated(retries: int, trouble: str) -> str:

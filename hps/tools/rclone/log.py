@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hps.tools import go
+
 _UP_START = re.compile(r"multipart upload: starting chunk (\d+) size ")
 _UP_DONE = re.compile(r"multipart upload wrote chunk (\d+) with (\d+) bytes")
 _DOWN_PLAN = re.compile(
@@ -52,7 +54,6 @@ _TROUBLE = re.compile(
     r"|Received error: (?P<file>.*) - low level retry \d+/\d+$"
     r"|Reopening on read failure after offset \d+ bytes: retry \d+/\d+: (?P<get>.*)"
 )
-_CRASHES = (b"panic: ", b"fatal error: ", b"runtime: out of memory", b"unexpected fault address")
 _BEHIND = re.compile(
     r"(?:Couldn't check \".*?\" for children after HEAD failed \(.*?\): |"
     r"(?=Failed to update region for bucket: ))(.*)"
@@ -143,8 +144,7 @@ def parse(lines: Iterable[bytes]) -> RcloneLog:
 
 def _take_plain(log: RcloneLog, line: bytes) -> None:
     """rclone's first line can come before JSON logging starts; its runtime's last are plain."""
-    if not log.crash and line.startswith(_CRASHES):
-        log.crash = line.decode(errors="replace").strip()
+    log.crash = log.crash or go.crash(line)
 
 
 def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:

@@ -6,31 +6,13 @@ and nothing secret stands on a command line or on disk.
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hps.catalog.providers import NOT_AS_WRITTEN, PROVIDERS
+from hps.catalog.providers import NOT_AS_WRITTEN, PROVIDERS, address_of, region_of
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
-from hps.spec import odd_values
 
-# What a child inherits: enough to find programs, certificates and a proxy, and nothing that
-# could change what a tool does (RCLONE_*) or that it has no business knowing.
-INHERITED = (
-    "PATH",
-    "HOME",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-)
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
 
 
@@ -85,58 +67,6 @@ def remote_of(target: Target) -> Remote:
         secret_env={f"{prefix}{key.upper()}": reference for key, reference in secrets.items()},
         ca_cert=target.ca_cert,
     )
-
-
-def region_of(target: Target) -> str | None:
-    """The region that requests are signed for; None: rclone's own choice."""
-    return target.region or PROVIDERS[target.provider].region_of(target.endpoint)
-
-
-def address_of(target: Target) -> str | None:
-    """Where a target is reached; the provider's own address where it names none."""
-    address = PROVIDERS[target.provider].address.format(region=region_of(target))
-    return target.endpoint or address or None
-
-
-def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a child that talks to `remote`.
-
-    `secrets` maps the names that specs use to values. Raises `HpsError` naming one that is unset,
-    or odd, and for a `ca_cert` that is none.
-    """
-    env = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    env |= {"RCLONE_CONFIG": os.devnull, "TZ": "UTC", "LC_ALL": "C"}
-    if remote is None:
-        return env
-    env |= remote.env
-    _check_ca_cert(remote)
-    for name, reference in remote.secret_env.items():
-        env[name] = _secret(reference, remote, secrets)
-    return env
-
-
-def _secret(reference: SecretRef, remote: Remote, secrets: Mapping[str, str]) -> str:
-    value = secrets.get(reference.env)
-    if not value:
-        raise HpsError(
-            f"the environment variable {reference.env} is not set: target '{remote.name}' needs it",
-            f"export {reference.env}=…, or pass -e {reference.env} to the container",
-        )
-    needed_by = f"target '{remote.name}'"
-    return odd_values.checked(reference.env, value, is_key=True, needed_by=needed_by)
-
-
-def _check_ca_cert(remote: Remote) -> None:
-    if not remote.ca_cert:
-        return
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=remote.ca_cert)
-    except OSError as error:  # an `SSLError` is one
-        isnt = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-        raise HpsError(
-            f"target '{remote.name}': its ca_cert {remote.ca_cert}: {isnt}",
-            "name a file of certificates as text (PEM), by a path that this machine has",
-        ) from None
 
 
 def _can_not_trail(rclone_name: str, target: Target) -> bool:

@@ -1,0 +1,85 @@
+"""How a call of a tool ended, before any evidence is looked at: the same for every tool."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from hps.catalog.failures import failure
+from hps.model import Failure, Operation, Status
+from hps.process.process import Exit
+from hps.tools import memory
+from hps.tools.base import Evidence
+from hps.units import format_time
+
+# So long may stand still who measures, or what is measured. On a machine with much more to do than
+# it can, waking up and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is
+# away for seconds. A tool that is not seen stopped may also wait for a disk that takes no more of
+# its log, and that is its own time.
+_LATE_S = 1.0
+_SILENT_S = 2.0
+_LATE_SHARE = 0.02
+_REASON_LENGTH = 400
+_NO_MEMORY = "out of memory"  # by the runtime of Go
+
+
+def judge(
+    tool: str,
+    ended: Exit,
+    operation: Operation,
+    evidence: Evidence,
+    explain: Callable[[], Failure],
+    *,
+    starved: bool = False,
+) -> tuple[Status, Failure | None]:
+    """Status and failure by how the process ended; `explain` says why where it failed by itself.
+
+    `starved`: the kernel has ended a process of this group.
+    """
+    stood = _stood_still(ended, evidence.silent_s)
+    if ended.ended == "timeout":
+        limit = f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
+        return "timeout", stood or failure("timeout", limit + evidence.repeated)
+    if ended.ended == "stopped":
+        return "interrupted", failure("stopped", "the run was stopped")
+    if ended.returncode == 0:
+        return ("invalid", stood) if stood else ("ok", None)
+    why = died(tool, ended, operation, evidence.crash, starved=starved)
+    return "failed", why or explain()
+
+
+def died(
+    tool: str, ended: Exit, operation: Operation, crash: str = "", *, starved: bool = False
+) -> Failure | None:
+    """How a tool came to a sudden end; None where it ended by itself."""
+    if ended.returncode == -signal.SIGKILL and starved:
+        what = f"{tool} was ended by the kernel, for there was no memory left"
+        return failure("out_of_memory", what + memory.needs(operation))
+    if _NO_MEMORY in crash:
+        return failure("out_of_memory", f"{tool} got no more memory{memory.needs(operation)}")
+    if crash:
+        return failure("tool_crashed", f"{tool} crashed: {crash[:_REASON_LENGTH]}")
+    if ended.returncode >= 0:
+        return None
+    number = -ended.returncode
+    return failure("tool_crashed", f"{tool} was ended by signal {number} ({_signal_name(number)})")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _stood_still(ended: Exit, silent_s: float) -> Failure | None:
+    """Why this took longer than what was measured would have."""
+    share_s = _LATE_SHARE * ended.duration_s
+    if ended.late_s > max(_LATE_S, share_s):
+        what = f"hps stood still for {ended.late_s:.2g} s while the tool was at work"
+        return failure("late", what)
+    if ended.stopped_s > max(_LATE_S, share_s):
+        return failure("tool_stopped", f"the tool was stopped for {ended.stopped_s:.2g} s")
+    if silent_s > max(_SILENT_S, share_s):
+        return failure("tool_stopped", f"the tool stood still for {silent_s:.2g} s, by its log")
+    return None

@@ -1,0 +1,199 @@
+"""What programs written in Go say of the network, and what an S3 server's refusal means.
+
+Tools share Go's own errors, one inside the other, whatever library they reach a server with.
+"""
+
+from __future__ import annotations
+
+import http
+import re
+from collections.abc import Mapping
+
+from hps.catalog import failures
+from hps.catalog.failures import failure
+from hps.model import Failure
+
+_URL = re.compile(r'^(?:Get|Head|Put|Post|Delete) "(?P<url>[^"]*)": ', re.IGNORECASE)
+_ADDRESS = r"\[?[0-9a-zA-Z.:%-]+?\]?:\d+"
+# A pattern, a failure's code, and its words: `{1}` is what the pattern's group found.
+Table = tuple[tuple[re.Pattern[str], str, str], ...]
+# What the network did, the first that fits.
+_NETWORK: Table = tuple(
+    (re.compile(pattern, re.DOTALL), code, words)
+    for pattern, code, words in (
+        (r"Proxy Authentication Required", "bad_proxy", "the proxy wants a user and a password"),
+        (
+            # The servers of names have answered: there is none. Where none answers, see below.
+            r"lookup (\S+?)(?: on \S+)?: no such host",
+            "bad_endpoint",
+            "the name {1} is not known (DNS)",
+        ),
+        (
+            r"lookup (\S+?)(?: on \S+)?: .*",
+            "name_unknown",
+            "the name {1} could not be looked up (DNS)",
+        ),
+        (
+            rf"dial tcp (?:[^>]*->)?({_ADDRESS}): .*connection refused",
+            "refused",
+            "{1} refuses connections",
+        ),
+        (
+            rf"dial tcp (?:[^>]*->)?({_ADDRESS}): .*(?:i/o timeout|timed out)",
+            "timeout",
+            "no answer from {1}",
+        ),
+        (
+            rf"dial tcp (?:[^>]*->)?({_ADDRESS}): .*unreachable",
+            "unreachable",
+            "no way leads to {1}",
+        ),
+        (
+            r"certificate is valid for (.*), not (\S+)",
+            "bad_certificate",
+            "the certificate is for {1}, not for {2}",
+        ),
+        (
+            r"certificate is not valid for any names.*",
+            "bad_certificate",
+            "the certificate is for no name at all",
+        ),
+        (
+            r"cannot validate certificate for (\S+) because it doesn't contain any IP SANs",
+            "bad_certificate",
+            "the certificate is not for {1}",
+        ),
+        (
+            r"certificate signed by unknown authority",
+            "bad_certificate",
+            "the certificate is signed by an authority that is not known here",
+        ),
+        (
+            r"certificate has expired or is not yet valid.*",
+            "tls",
+            "the certificate has expired, or a clock is wrong",
+        ),
+        (r"x509: (.*)", "tls", "the certificate is not accepted: {1}"),
+        (
+            r"server gave HTTP response to HTTPS client",
+            "bad_endpoint",
+            "the port speaks HTTP, not HTTPS",
+        ),
+        (
+            r"first record does not look like a TLS handshake",
+            "bad_endpoint",
+            "the port speaks no TLS, so not HTTPS",
+        ),
+        (
+            # A provider's front that has no such host under its own name ends the handshake.
+            r"tls: (handshake failure|unrecognized name)",
+            "bad_endpoint",
+            "TLS failed: {1}, as where the server has no such host",
+        ),
+        (r"tls: (.*)", "tls", "TLS failed: {1}"),
+        (
+            r"stopped after (\d+) redirects",
+            "bad_endpoint",
+            "it was redirected {1} times, and no further",
+        ),
+        (r"malformed HTTP.*", "bad_endpoint", "what answered is no HTTP server"),
+        (r"connection reset by peer", "connection_lost", "the connection was reset"),
+        (
+            r"broken pipe|use of closed network connection",
+            "connection_lost",
+            "the connection was closed while data was being sent",
+        ),
+        (
+            r"(?:^|: )unexpected EOF$",
+            "connection_lost",
+            "the connection ended in the middle of the answer",
+        ),
+        (
+            r"(?:^|: )EOF$|server closed idle connection",
+            "connection_lost",
+            "the connection was closed unanswered",
+        ),
+        (
+            r"(?:i/o timeout|Client\.Timeout|deadline exceeded|timeout awaiting).*",
+            "timeout",
+            "no answer came",
+        ),
+        (r"transport connection broken: (.*)", "bad_answer", "the answer is no proper HTTP: {1}"),
+    )
+)
+# What the machine refused, wherever in a message that stands.
+_MACHINE: Table = tuple(
+    (re.compile(pattern, re.DOTALL), code, "{0}")
+    for pattern, code in (
+        (r".*no space left on device.*|.*disk quota exceeded.*", "disk_full"),
+        (r".*(?:input/output error|read-only file system).*", "disk_error"),
+        (r".*(?:cannot allocate memory|out of memory).*", "out_of_memory"),
+    )
+)
+_CRASHES = (b"panic: ", b"fatal error: ", b"runtime: out of memory", b"unexpected fault address")
+_OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '(?:[^/']*/){1,2}([\w-]+)/s3/")
+_NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
+_REFUSALS = {status.phrase.lower() for status in http.HTTPStatus if status >= 400}
+# With these an S3 server says more than the status, unless it was asked by HEAD.
+_NEVER_BARE = {400, 403, 404, 405}
+_HEAD_HINTS: Mapping[int, tuple[str, str]] = {
+    301: ("wrong_region", "the bucket is in another region"),
+    400: ("wrong_region", "the region is wrong, or the session has expired"),
+    403: ("no_permission", "the keys, their rights, or this machine's clock"),
+}
+
+
+def refusal(call: str, status: int, error: str, message: str) -> Failure:
+    """What a server's answer to a call of the S3 API means; its text is still to be told."""
+    # An answer to HEAD has no text, and Amazon's library puts the status in its place.
+    bare = not message or (error, message) == _in_place_of_text(status)
+    if call.startswith("Head") and bare and status in _HEAD_HINTS:
+        code, hint = _HEAD_HINTS[status]
+        return failure(code, "", hint=hint, call=call)
+    code = failures.meaning(status, error, message, is_s3=not (bare and status in _NEVER_BARE))
+    if code == "bad_endpoint":
+        return failure(code, "", hint=_NO_S3, call=call)
+    region = _OTHER_REGION.search(message)
+    right = failures.right(call) if code == "no_permission" else ""
+    hint_of = f"give the key the right {right}" if right else None
+    hint_of = f"the bucket is in another region: {region[1] or region[2]}" if region else hint_of
+    return failure(code, "", hint=hint_of, call=call)
+
+
+def _in_place_of_text(status: int) -> tuple[str, str]:
+    """`NotFound` and `Not Found`; nothing for a number that is no status."""
+    phrase = http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ""
+    return phrase.replace(" ", ""), phrase
+
+
+def network(text: str) -> Failure | None:
+    """What happened on the way to the server; None where nothing of it is known."""
+    sent = _URL.sub("", text)
+    _, at_proxy, rest = sent.partition("proxyconnect tcp: ")
+    if at_proxy:
+        found = first(_NETWORK, rest, at_start=False)
+        return failure("bad_proxy", f"on the way to the proxy: {found.text if found else rest}")
+    found = first(_NETWORK, sent, at_start=False)
+    # Go says no more of what a proxy answered to CONNECT.
+    if found is None and sent != text and sent.lower() in _REFUSALS:
+        return failure("bad_proxy", f"the proxy answered {sent}")
+    return found
+
+
+def machine(text: str) -> Failure | None:
+    """What the machine refused, wherever in a text that stands."""
+    return first(_MACHINE, text, at_start=False)
+
+
+def crash(line: bytes) -> str:
+    """What Go's runtime says in a line as it ends a process; empty for any other line."""
+    return line.decode(errors="replace").strip() if line.startswith(_CRASHES) else ""
+
+
+def first(table: Table, text: str, *, at_start: bool) -> Failure | None:
+    """By the first pattern of a table that fits, at the beginning or anywhere."""
+    for pattern, code, words in table:
+        found = pattern.match(text) if at_start else pattern.search(text)
+        if found:
+            return failure(code, words.format(found[0], *found.groups()))
+    return None

@@ -1,0 +1,124 @@
+"""One call of a tool: what to start, with which environment, and how it is shown to people.
+
+Settings reach a tool by its arguments and by environment variables, never by a file; secrets by
+the environment alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from hps.errors import HpsError
+from hps.model import SecretRef
+from hps.process import process
+from hps.spec import odd_values
+
+# What a child inherits: enough to find programs, certificates and a proxy, and nothing that
+# could change what a tool does (RCLONE_*, AWS_*) or that it has no business knowing.
+INHERITED = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+# By the last one the guard knows our children where nobody could tell it of them.
+_FIXED = {"TZ": "UTC", "LC_ALL": "C", "HPS_CHILD": "1"}
+# Whole words for paths in a printed command that the reader's own shell fills in.
+_OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
+_FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a child has to have in its environment to reach a target.
+
+    `env` is free of secrets; `secret_env` names where they are. `target` is for messages.
+    """
+
+    target: str = ""
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    secret_env: Mapping[str, SecretRef] = field(default_factory=lambda: MappingProxyType({}))
+    ca_cert: str | None = None
+
+    def environment(self, secrets: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of the child; `secrets` maps the names that specs use to values.
+
+        Raises `HpsError` naming one that is unset, or odd, and for a `ca_cert` that is none.
+        """
+        env = bare_environment() | dict(self.env)
+        self._check_ca_cert()
+        for name, reference in self.secret_env.items():
+            env[name] = self._secret(reference, secrets)
+        return env
+
+    def _secret(self, reference: SecretRef, secrets: Mapping[str, str]) -> str:
+        value = secrets.get(reference.env)
+        if not value:
+            needs = f"target '{self.target}' needs it"
+            raise HpsError(
+                f"the environment variable {reference.env} is not set: {needs}",
+                f"export {reference.env}=…, or pass -e {reference.env} to the container",
+            )
+        needed_by = f"target '{self.target}'"
+        return odd_values.checked(reference.env, value, is_key=True, needed_by=needed_by)
+
+    def _check_ca_cert(self) -> None:
+        if not self.ca_cert:
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=self.ca_cert)
+        except OSError as error:  # an `SSLError` is one
+            isnt = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            raise HpsError(
+                f"target '{self.target}': its ca_cert {self.ca_cert}: {isnt}",
+                "name a file of certificates as text (PEM), by a path that this machine has",
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One call of a tool, whatever that is; `tool` is what its program is called."""
+
+    tool: str
+    args: tuple[str, ...]
+    access: Access = field(default_factory=Access)
+
+    def command(self, program: str, secrets: Mapping[str, str]) -> process.Command:
+        """What to start. Raises `HpsError` as `Access.environment` does."""
+        return process.Command(argv=(program, *self.args), env=self.access.environment(secrets))
+
+    def shown(self) -> str:
+        """One line for a POSIX shell, with secrets as `"$NAME"`."""
+        env: dict[str, str | SecretRef] = {**self.access.env, **self.access.secret_env}
+        assignments = [f"{name}={_shown_value(value)}" for name, value in env.items()]
+        return " ".join([*assignments, self.tool, *(_quoted(argument) for argument in self.args)])
+
+
+def bare_environment() -> dict[str, str]:
+    """What every child has: what it inherits, and what makes its output the same everywhere."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ} | _FIXED
+
+
+def _shown_value(value: str | SecretRef) -> str:
+    return f'"${value.env}"' if isinstance(value, SecretRef) else shlex.quote(value)
+
+
+def _quoted(argument: str) -> str:
+    """Only the names that a printed command itself sets are left to the shell."""
+    if _OWN_NAME.search(argument) and _SHELL_SAFE.fullmatch(argument):
+        return '"' + _FOREIGN_DOLLAR.sub(r"\\$", argument) + '"'
+    return shlex.quote(argument)

