@@ -239,7 +239,7 @@ def test_no_import_goes_in_a_circle() -> None:
             },
         ),
         ("duckdb", {"hps.results.database"}),
-        ("altair", {"hps.report.pictures.chart"}),
+        ("altair", set()),
         ("rich", {"hps.cli.progress"}),
         ("structlog", {"hps.log"}),
     ],

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from hps.clean.candidates import PERHAPS_AT_WORK
 from hps.clean.cleaning import Cleaned, Left
-from hps.report.results_text import printable
+from hps.report.values import printable
 from hps.results.record import utc_text
 from hps.units import format_size_rounded, format_time
 

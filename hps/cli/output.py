@@ -221,7 +221,7 @@ def _escaped(found: re.Match[str]) -> str:
 # -------------------------------------------------------------------------------------------------
 # Optional parts of `hps`: what they need is installed with an extra, and named where it lacks.
 
-REPORT = ("duckdb", "scipy", "altair", "vl_convert", "jinja2")
+REPORT = ("duckdb", "scipy", "vl_convert", "jinja2")
 
 
 def require_report() -> None:

@@ -16,7 +16,7 @@ from hps.compare.comparison import Change, Floats, Key, Panel, PanelCell, Rule
 from hps.compare.names import ROWS, UNKNOWN, word
 from hps.compare.pairs import PairTest, Way, are_same_units, untested, way
 from hps.compare.verdicts import compare_two, has_values, judge
-from hps.compare.words import shown
+from hps.compare.words import setting, value_text
 
 # A target counts by where it leads, which is told beside its name.
 _MAY_DIFFER = frozenset({*ROWS, "target"})
@@ -148,14 +148,14 @@ def _unlike(panel: Panel, other: Panel) -> list[str]:
 
 
 def _told(panel: Panel, names: Sequence[str]) -> str:
-    return ", ".join(f"{word(name)} {shown(panel.shared.get(name, 'unknown'))}" for name in names)
+    return ", ".join(setting(name, panel.shared.get(name, UNKNOWN)) for name in names)
 
 
 def _differences(panel: Panel, other: Panel) -> list[str]:
     """What differs between a panel and its counterpart all the same."""
     mine, theirs = _free(panel), _free(other)
     return [
-        f"{word(name)}: {shown(theirs[name])} in the baseline, {shown(value)} now"
+        f"{word(name)}: {value_text(theirs[name])} in the baseline, {value_text(value)} now"
         for name, value in mine.items()
         if name in theirs and theirs[name] != value
     ]
@@ -167,7 +167,7 @@ def _why_not(cell: PanelCell, other: PanelCell | None) -> str:
     if not has_values(cell.mbps) or not has_values(other.mbps):
         return f"no operation was ok {'in the baseline' if has_values(cell.mbps) else 'now'}"
     told = [
-        f"effective {word(name)} {shown(other.effective.get(name, 'unknown'))}, not {shown(value)}"
+        f"effective {setting(name, other.effective.get(name, UNKNOWN))}, not {value_text(value)}"
         for name, value in cell.effective.items()
         if UNKNOWN not in {value, other.effective.get(name)} and value != other.effective.get(name)
     ]

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-# -------------------------------------------------------------------------------------------------
-# Why operations and runs came to nothing, by code and by whose fault it is. Pure.
+# A name for numpy's arrays in annotations alone: `hps run` prints results without numpy.
+Floats: TypeAlias = "NDArray[np.float64]"
+# What `--by` and the things that all operations of a panel share are made of.
+Key = Mapping[str, str | int | bool]
+Unit = Literal["node", "repetition"]
+PairVerdict = Literal["faster", "slower", "alike", "inconclusive"]
+DecisionKind = Literal["winner", "suffices", "inconclusive", "no data"]
+# The verdict on two cells, told the other way round.
+TURNED: Mapping[PairVerdict, PairVerdict] = MappingProxyType(
+    {"faster": "slower", "slower": "faster", "alike": "alike", "inconclusive": "inconclusive"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +63,6 @@ def summed(found: Iterable[Reason]) -> tuple[Reason, ...]:
 def fault(code: str, owner: str) -> str:
     """`throttled (target)`: what went wrong, and whose fault it is."""
     return f"{code} ({owner})" if owner else code
-
-
-# -------------------------------------------------------------------------------------------------
-
-Floats = NDArray[np.float64]
-# What `--by` and the things that all operations of a panel share are made of.
-Key = Mapping[str, str | int | bool]
-Unit = Literal["node", "repetition"]
-PairVerdict = Literal["faster", "slower", "alike", "inconclusive"]
-DecisionKind = Literal["winner", "suffices", "inconclusive", "no data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +166,16 @@ class CellSummary:
     max_mbps: float | None = None
     reasons: tuple[Reason, ...] = ()
 
+    @property
+    def ended(self) -> int:
+        """How many operations count for the rate of failures: all but the interrupted ones."""
+        return sum(self.statuses.values()) - self.statuses.get("interrupted", 0)
+
+    @property
+    def not_ok(self) -> dict[str, int]:
+        """How many operations have each status but `ok`; a status that none has is left out."""
+        return {name: count for name, count in self.statuses.items() if count and name != "ok"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
@@ -200,6 +210,20 @@ class Pair:
     reason: str = ""
     needed: Needed | None = None
     comparable: bool = True
+
+    def turned(self) -> Pair:
+        """The same comparison, of `b` with `a`."""
+        interval = self.interval
+        if interval is not None:
+            interval = replace(interval, low=1 / interval.high, high=1 / interval.low)
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            ratio=None if self.ratio is None else 1 / self.ratio,
+            interval=interval,
+            verdict=TURNED[self.verdict],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

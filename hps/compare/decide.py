@@ -25,7 +25,7 @@ from hps.compare.comparison import (
 )
 from hps.compare.names import UNKNOWN, sort_key
 from hps.compare.pairs import not_comparable
-from hps.compare.verdicts import Tested, compare_pairs, has_values, summarize, turned
+from hps.compare.verdicts import Tested, compare_pairs, has_values, summarize
 from hps.compare.words import Naming
 from hps.units import parse_size_bytes
 
@@ -140,7 +140,7 @@ def _untold(field: Field) -> Decision | None:
     (a, b), *rest = field.tested.untold
     cells, how = field.tested.cells, field.tested.ways[a, b]
     found = not_comparable(cells[a].mbps, cells[b].mbps, how, field.unit)
-    more = f" and {words.count(len(rest), 'more pair')}" if rest else ""
+    more = f" and {words.plural(len(rest), 'more pair')}" if rest else ""
     text = (
         f"{found.reason}: {field.name(a)} against {field.name(b)}{more};"
         f" measure them {_TOGETHER[how]}, or leave cells out with --where"
@@ -199,7 +199,7 @@ def _all_alike(field: Field, least: int) -> str:
     effect = words.percent(field.bound - 1)
     best, *others = field.places
     units = min(field.over(best, other).units for other in others)
-    text = f"no setting is faster than another by {effect} ({words.count(units, field.unit)})"
+    text = f"no setting is faster than another by {effect} ({words.plural(units, field.unit)})"
     demands = {field.demand(place) for place in range(len(field.summaries))}
     return f"{text}; {field.name(least)} asks for least" if len(demands) > 1 else text
 
@@ -251,7 +251,7 @@ def _most(needed: Needed) -> float:
 
 def _what_would_decide(field: Field, best: int, other: int, pair: Pair, needed: Needed) -> str:
     if pair.ratio is not None and pair.ratio < 1:  # it comes first by its ratios to the others
-        best, other, pair = other, best, turned(pair)
+        best, other, pair = other, best, pair.turned()
     question = (
         f"whether {field.name(best)} is {words.percent(needed.effect)} faster than"
         f" {field.name(other)}"
@@ -268,10 +268,10 @@ def _what_would_decide(field: Field, best: int, other: int, pair: Pair, needed: 
 
 
 def _failures(summary: CellSummary) -> str:
-    ended = sum(count for status, count in summary.statuses.items() if status != "interrupted")
     if not summary.failure_rate:
         return ""
-    return f"; {ended - summary.ok:,} of {ended:,} of its operations did not succeed"
+    bad = f"{summary.ended - summary.ok:,} of {summary.ended:,}"
+    return f"; {bad} of its operations did not succeed"
 
 
 def _number(value: str | int | bool) -> float:

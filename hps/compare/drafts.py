@@ -7,7 +7,7 @@ ran, too: where the tool applied other settings in some runs, these are in a pan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from hps.catalog.steps import STEP_KINDS
 from hps.compare.comparison import Key, Reason, summed
 from hps.compare.grouping import APART, Kind, TargetPlace, Value
 from hps.compare.names import UNKNOWN, sort_key, stratum, word
+from hps.compare.words import listed, setting, value_text
 from hps.model import BOOLEAN_KNOBS
 
 _STEPS = tuple(STEP_KINDS)
@@ -284,7 +285,7 @@ def title(draft: Draft, drafts: Sequence[Draft], places: Sequence[TargetPlace]) 
     """
     alike = _alike(draft, drafts)
     parts = [
-        f"{word(knob)} {_shown(value)}"
+        setting(knob, value)
         for knob, value in draft.apart.items()
         if len({other.apart[knob] for other in alike}) > 1
     ]
@@ -315,12 +316,12 @@ def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[TargetPlace]) 
         if len(values) > 1:
             ordered = sorted(values, key=lambda value: sort_key(name, value))
             yield (
-                f"{_several(name, len(values))}: {_listed(_shown(value) for value in ordered)};"
+                f"{_several(name, len(values))}: {listed(map(value_text, ordered), _MOST_LISTED)};"
                 f" compared separately; add {name} to --by to compare them"
             )
     if _has_one_name_for_several_places(alike):
-        told = sorted({_told(other.place, places) for other in alike})
-        yield f"target {draft.apart['target']} leads to {_listed(told)}; compared separately"
+        told = listed(sorted({_told(other.place, places) for other in alike}), _MOST_LISTED)
+        yield f"target {draft.apart['target']} leads to {told}; compared separately"
     if len({other.settings for other in alike}) > 1:
         yield (
             f"{draft.step}: {len({other.settings for other in alike})} versions of the experiment"
@@ -346,7 +347,7 @@ def _variant_words(draft: Draft, places: Sequence[TargetPlace]) -> list[str]:
     return [
         f"target at {_told(None if value == -1 else int(value), places)}"
         if name == PLACE
-        else f"effective {word(name)} {_shown(value)}"
+        else f"effective {setting(name, value)}"
         for name, value in draft.variant.items()
     ]
 
@@ -357,13 +358,3 @@ def _told(place: int | None, places: Sequence[TargetPlace]) -> str:
 
 def _several(name: str, count: int) -> str:
     return f"{count} {_PLURALS.get(name, f'{word(name)}s')}"
-
-
-def _listed(values: Iterable[str]) -> str:
-    texts = list(values)
-    more = f" and {len(texts) - _MOST_LISTED} more" if len(texts) > _MOST_LISTED else ""
-    return ", ".join(texts[:_MOST_LISTED]) + more
-
-
-def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

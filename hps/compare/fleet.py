@@ -221,7 +221,7 @@ def nothing(connection: Connection, asked: Asked) -> tuple[str, str]:
     results, runs, rejected = counts
     if not runs and not results:
         return message, "nothing at all is stored there"
-    there = f"stored there: {words.count(results, 'result')} of {words.count(runs, 'run')}"
+    there = f"stored there: {words.plural(results, 'result')} of {words.plural(runs, 'run')}"
     if rejected:
         there += f", {rejected:,} of them on nodes that were rejected"
     began = never_began(connection, "runs")
@@ -255,7 +255,7 @@ def _side(known: Provenance) -> str:
     days = " to ".join(
         dict.fromkeys(at[:10] for at in (known.first_run_at, known.last_run_at) if at)
     )
-    counted = f"{words.count(known.runs, 'run')} on {words.count(known.nodes, 'node')}"
+    counted = f"{words.plural(known.runs, 'run')} on {words.plural(known.nodes, 'node')}"
     few = f" ({', '.join(known.run_ids)})" if len(known.run_ids) <= _MOST_RUNS else ""
     return f"{counted}{f', {days}' if days else ''}{few}"
 
@@ -275,7 +275,7 @@ def _continued(connection: Connection, nodes: Sequence[FleetNode]) -> Iterator[s
     rejected = [n.machine_id for n in nodes if not n.accepted and n.machine_id in measured]
     if rejected:
         yield (
-            f"{words.count(len(rejected), 'node')} measured although the experiment rejects"
+            f"{words.plural(len(rejected), 'node')} measured although the experiment rejects"
             f" {'it' if len(rejected) == 1 else 'them'}: {words.listed(rejected)}; leave"
             f" {'it' if len(rejected) == 1 else 'them'} out with --where accepted=true"
         )
@@ -289,9 +289,9 @@ def _proxied(connection: Connection, asked: Asked) -> Iterator[str]:
     behind, others = counts.pop(True, 0), sum(counts.values())
     if behind and others:
         yield (
-            f"{words.count(behind, 'node')} behind a proxy, and {words.count(others, 'node')} not,"
-            " taken together; --strata proxied answers for each, --where proxied=false leaves"
-            " those behind one out"
+            f"{words.plural(behind, 'node')} behind a proxy, and {words.plural(others, 'node')}"
+            " not, taken together; --strata proxied answers for each, --where proxied=false"
+            " leaves those behind one out"
         )
 
 
@@ -299,7 +299,7 @@ def _untold(connection: Connection) -> Iterator[str]:
     for (count,) in connection.execute(_UNTOLD).fetchall():
         if count:
             yield (
-                f"{words.count(count, 'run')} without a first line: what"
+                f"{words.plural(count, 'run')} without a first line: what"
                 f" {'it' if count == 1 else 'they'} ran on is unknown"
             )
 
@@ -308,7 +308,7 @@ def _disturbed(connection: Connection) -> Iterator[str]:
     for disturbed, count in connection.execute(_DISTURBED).fetchall():
         if disturbed:
             yield (
-                f"{disturbed:,} of {words.count(count, 'measurement')} made while the machine was"
+                f"{disturbed:,} of {words.plural(count, 'measurement')} made while the machine was"
                 " short of processor time; leave them out with --where disturbed=false"
             )
 

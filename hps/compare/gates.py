@@ -144,8 +144,7 @@ def _why_unknown(gate: Gate, cell: CellSummary) -> str:
 
 
 def _invalid(cell: CellSummary) -> float | None:
-    ended = sum(count for status, count in cell.statuses.items() if status != "interrupted")
-    return cell.statuses.get("invalid", 0) / ended if ended else None
+    return cell.statuses.get("invalid", 0) / cell.ended if cell.ended else None
 
 
 _VALUES: Mapping[tuple[Metric, str], Callable[[CellSummary], float | None]] = MappingProxyType(

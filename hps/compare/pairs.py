@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from hps.compare.comparison import Floats, Interval, Key, PanelCell, Rule, Unit
 from hps.compare.names import ROWS
@@ -26,7 +25,7 @@ from hps.compare.stats import (
     smallest_n,
     smallest_n_unpaired,
 )
-from hps.compare.words import count
+from hps.compare.words import plural
 
 TestName = Literal["Wilcoxon", "Mann-Whitney", "none"]
 # Beyond as many units scipy takes Wilcoxon's statistic for normal, ties or not.
@@ -214,6 +213,8 @@ def _wilcoxon(differences: Floats) -> Floats:
 
 
 def _p(differences: Floats, method: Literal["exact", "auto"]) -> Floats:
+    from scipy import stats  # noqa: PLC0415 - slow to import
+
     return np.asarray(stats.wilcoxon(differences, axis=-1, method=method).pvalue)
 
 
@@ -225,25 +226,23 @@ def _has_ties(differences: Floats) -> NDArray[np.bool_]:
 
 
 def _mann_whitney(log_a: Floats, log_b: Floats) -> float:
+    from scipy import stats  # noqa: PLC0415 - slow to import
+
     exactly = len(log_a) * len(log_b) <= _MOST_EXACT_UNPAIRED
     result = stats.mannwhitneyu(log_a, log_b, method="auto" if exactly else "asymptotic")
     return float(result.pvalue)
 
 
 def _too_few(n: int, least: int, comparisons: int, unit: Unit) -> str:
-    return f"{_counted(n, unit)}: no test can succeed below {least}{_among(comparisons)}"
+    return f"{plural(n, unit)}: no test can succeed below {least}{_among(comparisons)}"
 
 
 def _too_few_unpaired(n: int, m: int, comparisons: int, rule: Rule, unit: Unit) -> str:
     least = smallest_n_unpaired(comparisons, rule)
     return (
-        f"{_counted(n, unit)} against {m}: no test can succeed with so few"
+        f"{plural(n, unit)} against {m}: no test can succeed with so few"
         f"{_among(comparisons)}, but with {least} against {least}"
     )
-
-
-def _counted(n: int, unit: Unit) -> str:
-    return f"{n} {unit}{'' if n == 1 else 's'}"
 
 
 def _among(comparisons: int) -> str:
@@ -330,7 +329,7 @@ def not_comparable(a: Floats, b: Floats, how: Way, unit: Unit) -> PairTest:
     there = ~np.isnan(a), ~np.isnan(b)
     both = int(np.count_nonzero(there[0] & there[1]))
     counts = " and ".join(f"{np.count_nonzero(one):,}" for one in there)
-    text = f"can't be told: {how} ({count(both, unit)} in both, of {counts})"
+    text = f"can't be told: {how} ({plural(both, unit)} in both, of {counts})"
     return untested(text, n=both, comparable=False)
 
 

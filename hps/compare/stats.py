@@ -12,8 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.random import default_rng
 from numpy.typing import NDArray
-from scipy import special, stats
-from scipy.optimize import brentq
+from scipy import special
 
 from hps.compare.comparison import Floats, Interval, Needed, Rule
 
@@ -47,9 +46,8 @@ def median_rank(n: int, alpha: float) -> int:
     The most inner one with `P(Binomial(n, 1/2) < rank) <= alpha / 2`, so that the median of the
     population lies outside on either side with at most that probability.
     """
-    rank = int(stats.binom.ppf(alpha / 2, n, 0.5))
-    meets_exactly = stats.binom.cdf(rank, n, 0.5) <= alpha / 2 * (1 + 1e-12)
-    return rank + 1 if meets_exactly else rank
+    below = special.bdtr(np.arange(n), n, 0.5)
+    return int(np.count_nonzero(below <= alpha / 2 * (1 + 1e-12)))
 
 
 def ratio_interval(log_a: Floats, log_b: Floats, rule: Rule) -> Interval | None:
@@ -94,8 +92,10 @@ def rate_interval(failures: int, total: int, rule: Rule) -> Interval:
     level = 1 - rule.alpha
     if total == 0:
         return Interval(low=0.0, high=1.0, level=level)
-    found = stats.binomtest(failures, total).proportion_ci(level, method="exact")
-    return Interval(low=float(found.low), high=float(found.high), level=level)
+    others, tail = total - failures, rule.alpha / 2
+    low = special.betaincinv(failures, others + 1, tail) if failures else 0.0
+    high = special.betaincinv(failures + 1, others, 1 - tail) if others else 1.0
+    return Interval(low=float(low), high=float(high), level=level)
 
 
 def quantile(values: Floats, q: float) -> float | None:
@@ -206,6 +206,8 @@ def _precision(freedom: int, effect: float, comparisons: int, rule: Rule) -> flo
     over it too, which turns the normal distribution of the test's statistic into a noncentral t:
     the promise holds on average over all pilots, not just for those that got the spread right.
     """
+    from scipy.optimize import brentq  # noqa: PLC0415 - slow to import
+
     bound = _bound(comparisons, rule)
     shift = log1p(effect) * sqrt(_EFFICIENCY)
     margin = (log1p(effect) - log1p(rule.min_effect)) * sqrt(_EFFICIENCY_OF_MEDIAN)

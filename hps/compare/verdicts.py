@@ -29,7 +29,6 @@ _MOST_VALUES = 100_000_000
 # The effect that a sample is planned for is at least so many times the least that matters: to be
 # told from that one, an effect just above it would take very many units.
 _PLANNED_FOR = 2
-_TURNED: dict[PairVerdict, PairVerdict] = {"faster": "slower", "slower": "faster"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class Tested:
         if (a, b) in self.pairs:
             return self.pairs[a, b]
         pair = self.pairs.get((b, a))
-        return None if pair is None else turned(pair)
+        return None if pair is None else pair.turned()
 
     @property
     def untold(self) -> list[tuple[int, int]]:
@@ -163,21 +162,6 @@ def compare_two(
         return not_comparable(a, b, how, unit)
     compare = pair_tests.compare_paired if how == "within" else pair_tests.compare_unpaired
     return compare(a, b, rule, comparisons=comparisons, unit=unit)
-
-
-def turned(pair: Pair) -> Pair:
-    """The same comparison, b with a."""
-    interval = pair.interval
-    if interval is not None:
-        interval = replace(interval, low=1 / interval.high, high=1 / interval.low)
-    return replace(
-        pair,
-        a=pair.b,
-        b=pair.a,
-        ratio=None if pair.ratio is None else 1 / pair.ratio,
-        interval=interval,
-        verdict=_TURNED.get(pair.verdict, pair.verdict),
-    )
 
 
 def _tests(

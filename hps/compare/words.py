@@ -26,20 +26,27 @@ class Naming:
 
     def name(self, key: Key) -> str:
         """`chunk size 10MiB, concurrency 4`."""
-        told = [f"{word(name)} {shown(key[name])}" for name in self.varying if name in key]
+        told = [setting(name, key[name]) for name in self.varying if name in key]
         return ", ".join(told) or "the only cell"
 
     def names(self, keys: Sequence[Key]) -> str:
         """Several of them, cut short; those that differ in one thing say it once."""
         if len(self.varying) == 1:
-            values = [shown(key[self.varying[0]]) for key in keys]
-            return f"{word(self.varying[0])} {_cut(values, ', ')}"
-        return _cut([self.name(key) for key in keys], "; ")
+            values = [value_text(key[self.varying[0]]) for key in keys]
+            return f"{word(self.varying[0])} {listed(values)}"
+        return listed((self.name(key) for key in keys), between="; ")
 
 
-def shown(value: str | float | bool) -> str:
-    """`true` for True, the text of anything else."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def value_text(value: object) -> str:
+    """A value as an experiment file has it: `true` for True; empty for None."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+def setting(name: str, value: object) -> str:
+    """A name and its value for people: `chunk size 10MiB`."""
+    return f"{word(name)} {value_text(value)}"
 
 
 def percent(share: float) -> str:
@@ -63,22 +70,22 @@ def range_of(interval: Interval | None) -> str:
     return f"{percent(interval.level)} interval {low} to {high}"
 
 
-def count(number: int, unit: str) -> str:
+def plural(number: int, unit: str) -> str:
     """`1 node`, `12 nodes`."""
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
 def evidence(interval: Interval | None, units: int, unit: Unit) -> str:
     """`95 % interval 9 to 15 %, 12 nodes`."""
-    return ", ".join(part for part in (range_of(interval), count(units, unit)) if part)
+    return ", ".join(part for part in (range_of(interval), plural(units, unit)) if part)
 
 
 def more(needed: Needed, unit: Unit) -> str:
     """`14 more nodes, or 9 more repetitions on each,`; empty where nothing is known to help."""
-    units = count(needed.more_units, f"more {unit}") if needed.more_units else ""
+    units = plural(needed.more_units, f"more {unit}") if needed.more_units else ""
     if not needed.more_repetitions or unit != "node":
         return units
-    repetitions = f"{count(needed.more_repetitions, 'more repetition')} on each"
+    repetitions = f"{plural(needed.more_repetitions, 'more repetition')} on each"
     return f"{units}, or {repetitions}," if units else repetitions
 
 
@@ -89,7 +96,7 @@ def reasons(found: Iterable[Reason]) -> str:
 
 def never_began(one: NeverBegan) -> str:
     """How many runs, and why: an experiment's mistake is held against no node."""
-    runs = count(one.runs, "run")
+    runs = plural(one.runs, "run")
     if one.owner == "experiment":
         begin = f"{runs} could not begin, their experiment's mistake ({one.code})"
     else:
@@ -97,11 +104,8 @@ def never_began(one: NeverBegan) -> str:
     return f"{begin}: {one.text}" if one.text else begin
 
 
-def listed(values: Iterable[str]) -> str:
-    """Joined by commas, and cut short where there are many."""
-    return _cut(list(values), ", ")
-
-
-def _cut(texts: Sequence[str], between: str) -> str:
-    rest = len(texts) - _MOST_LISTED
-    return between.join(texts[:_MOST_LISTED]) + (f" and {rest:,} more" if rest > 0 else "")
+def listed(values: Iterable[str], most: int = _MOST_LISTED, between: str = ", ") -> str:
+    """`a, b and 4 more`: the first `most` of them, and how many are left out."""
+    texts = list(values)
+    rest = len(texts) - most
+    return between.join(texts[:most]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hps.catalog.prices import PRICES
 from hps.compare import words
-from hps.compare.comparison import CellSummary, Comparison, Findings, FleetNode, fault
+from hps.compare.comparison import CellSummary, Comparison, Findings, FleetNode, Key, fault
 from hps.compare.gates import GIVEN, GateResult
+from hps.compare.words import listed, plural, value_text
 from hps.report import tables
 from hps.report.table import cell_name
 from hps.report.tables import heading
-from hps.report.values import percent_text, plural, value_text
+from hps.report.values import percent_text
 
 MOST_LISTED = 8
 _MOST_NAMED = 3
@@ -28,14 +29,11 @@ def answers(findings: Findings) -> list[str]:
 
 def gate_lines(gates: Sequence[GateResult]) -> list[str]:
     """A line for each gate: what came of it, where, and the cell that is the worst."""
-    return [_gate(result) for result in gates]
-
-
-def _gate(result: GateResult) -> str:
-    worst = tables.worst(result)
-    source = "" if result.source == GIVEN else f" (of {result.source})"
-    shown = f"; the worst is {worst}" if worst else ""
-    return f"{tables.OUTCOMES[result.outcome]}  {result.gate}{source}: {result.reason}{shown}"
+    return [
+        f"{outcome}  {gate}{'' if source == GIVEN else f' (of {source})'}: {where}"
+        + (f"; the worst is {worst}" if worst else "")
+        for outcome, gate, source, where, worst in tables.gates(gates).rows
+    ]
 
 
 def certainty(findings: Findings) -> list[str]:
@@ -43,7 +41,9 @@ def certainty(findings: Findings) -> list[str]:
     if not findings.comparisons:
         return []
     told = [line for one in findings.comparisons for line in _certainty(one)]
-    return [_rule(findings), *_in_common(findings.comparisons), *cut(told, 3 * MOST_LISTED)]
+    same = in_common(findings)
+    shared = [f"The same for all: {cell_name(same)}."] if same else []
+    return [_rule(findings), *shared, *cut(told, 3 * MOST_LISTED)]
 
 
 def left_out(findings: Findings) -> list[str]:
@@ -52,7 +52,7 @@ def left_out(findings: Findings) -> list[str]:
         *_rejected(findings.rejected),
         *cut([words.never_began(one) for one in findings.never_began], MOST_LISTED),
         *_by_reason(tables.main(findings)),
-        *cut(list(_failures(findings.comparisons)), MOST_LISTED),
+        *cut(_failures(findings.comparisons), MOST_LISTED),
         *_skipped(findings),
     ]
 
@@ -68,8 +68,20 @@ def provenance(findings: Findings) -> list[str]:
         ("spec", tuple(digest[:12] for digest in known.specs)),
         ("from", known.sources),
     )
-    tools = (("hps", known.hps_versions), ("tool", known.tools), ("prices", _prices(findings)))
+    tools = (("hps", known.hps_versions), ("tool", known.tools), ("prices", prices(findings)))
     return [_joined([first], named), _joined([], tools)]
+
+
+def prices(findings: Findings) -> tuple[str, ...]:
+    """The price lists that dollars were counted by, each with its date."""
+    used = dict.fromkeys(
+        provider(one)
+        for one in findings.comparisons
+        if any(cell.dollars_per_gb is not None for cell in one.cells)
+    )
+    # Where a comparison is of several providers, each cell has the prices of its own.
+    lists = [PRICES.get(name) for name in (used if all(used) else PRICES)]
+    return tuple(f"{one.title} of {one.as_of}" for one in lists if one is not None)
 
 
 def provider(comparison: Comparison) -> str:
@@ -84,40 +96,34 @@ def cut(lines: Sequence[str], most: int) -> list[str]:
     return [*lines[:most], f"… and {len(lines) - most:,} more"]
 
 
-def named(names: Sequence[str], most: int = _MOST_NAMED) -> str:
-    """`a, b, c and 4 more`."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def in_common(findings: Findings) -> Key:
+    """What was the same for everything that was compared."""
+    first, *rest = [one.shared for one in findings.comparisons] or [{}]
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in rest)
+    }
+
+
+def untested(comparison: Comparison, most: int | None = None) -> list[str]:
+    """Why pairs were not tested; with `most`, so many reasons, the most frequent first."""
+    reasons = Counter(pair.reason for pair in comparison.pairs if pair.test == "none")
+    chosen = reasons.items() if most is None else reasons.most_common(most)
+    return [f"{plural(count, 'pair')} without a test: {why}" for why, count in chosen]
 
 
 def _rule(findings: Findings) -> str:
     rule = findings.rule
     units = dict.fromkeys(one.unit for one in findings.comparisons)
-    level = next((level for one in findings.comparisons for level in _levels(one)), 1 - rule.alpha)
+    intervals = (cell.interval for one in findings.comparisons for cell in one.cells)
+    level = next((interval.level for interval in intervals if interval), 1 - rule.alpha)
     sampled = " or ".join("the node" if unit == "node" else "the repetition" for unit in units)
     return (
         f"The unit of sampling is {sampled}; intervals hold at {percent_text(level)}. A difference "
         f"is real where p, corrected for all pairs of a panel, is below {rule.alpha:g}, and "
         f"matters from {percent_text(rule.min_effect)} on."
     )
-
-
-def _in_common(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """What was the same for everything that was compared."""
-    first, *rest = (one.shared for one in comparisons)
-    same = {
-        name: value
-        for name, value in first.items()
-        if all(name in other and other[name] == value for other in rest)
-    }
-    if same:
-        yield f"The same for all: {cell_name(same)}."
-
-
-def _levels(comparison: Comparison) -> Iterator[float]:
-    for cell in comparison.cells:
-        if cell.interval is not None:
-            yield cell.interval.level
 
 
 def _certainty(comparison: Comparison) -> Iterator[str]:
@@ -129,10 +135,8 @@ def _certainty(comparison: Comparison) -> Iterator[str]:
     )
     units = plural(comparison.units, comparison.unit)
     yield f"{heading(comparison)}: {units}; {counts}"
-    reasons = Counter(pair.reason for pair in comparison.pairs if pair.test == "none")
-    for reason, count in reasons.most_common(_MOST_NAMED):
-        yield f"{heading(comparison)}: {plural(count, 'pair')} without a test: {reason}"
-    yield from (f"{heading(comparison)}: {note}" for note in comparison.notes)
+    notes = (*untested(comparison, _MOST_NAMED), *comparison.notes)
+    yield from (f"{heading(comparison)}: {note}" for note in notes)
 
 
 def _rejected(nodes: Sequence[FleetNode]) -> Iterator[str]:
@@ -168,15 +172,14 @@ def _failures(comparisons: Iterable[Comparison]) -> list[str]:
         (cell.failure_rate or 0.0, f"{heading(one)}, {cell_name(cell.key)}: {_failure(cell)}")
         for one in comparisons
         for cell in one.cells
-        if any(count for status, count in cell.statuses.items() if status != "ok")
+        if cell.not_ok
     ]
     return [text for _, text in sorted(found, key=lambda item: -item[0])]
 
 
 def _failure(cell: CellSummary) -> str:
-    statuses = {status: count for status, count in cell.statuses.items() if count}
-    bad = ", ".join(f"{count:,} {status}" for status, count in statuses.items() if status != "ok")
-    said = f"{bad} of {sum(statuses.values()):,}"
+    bad = ", ".join(f"{count:,} {status}" for status, count in cell.not_ok.items())
+    said = f"{bad} of {sum(cell.statuses.values()):,}"
     if cell.reasons:
         said += f" ({words.reasons(cell.reasons)})"
     if cell.failure_rate is None:
@@ -193,18 +196,6 @@ def _skipped(findings: Findings) -> Iterator[str]:
         yield from cut([f"  {path}: {why}" for path, why in skipped.items()], MOST_LISTED)
 
 
-def _prices(findings: Findings) -> tuple[str, ...]:
-    """The price lists that dollars were counted by, each with its date."""
-    priced = [
-        one
-        for one in findings.comparisons
-        if any(cell.dollars_per_gb is not None for cell in one.cells)
-    ]
-    used = dict.fromkeys(provider(one) for one in priced)
-    lists = [PRICES.get(name) for name in (used if all(used) else PRICES)]
-    known = [one for one in lists if one is not None] if priced else []
-    return tuple(f"{one.title} of {one.as_of}" for one in known)
-
-
 def _joined(parts: list[str], lists: Iterable[tuple[str, Sequence[str]]]) -> str:
-    return "; ".join([*parts, *(f"{word} {named(names)}" for word, names in lists if names)])
+    named = (f"{word} {listed(names, _MOST_NAMED)}" for word, names in lists if names)
+    return "; ".join([*parts, *named])

@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hps.compare.comparison import CellSummary, Comparison, Findings, Interval, Key
+from hps.compare.words import value_text
 from hps.report.answer import provider
-from hps.report.values import value_text
+from hps.report.table import cell_name
 
 STATUSES = ("ok", "failed", "invalid", "timeout", "skipped", "interrupted")
 _PANEL = ("title", "stratum", "step", "direction", "provider", "shared", "unit", "decision")
@@ -40,7 +41,7 @@ def render(findings: Findings) -> str:
 def _row(comparison: Comparison, cell: CellSummary, by: Sequence[str]) -> list[object]:
     return [
         *(comparison.title, comparison.stratum, comparison.step, comparison.direction),
-        *(provider(comparison), _words(comparison.shared), comparison.unit),
+        *(provider(comparison), _named(comparison.shared), comparison.unit),
         comparison.decision.kind,
         cell.units,
         *(cell.ok if status == "ok" else cell.statuses.get(status, 0) for status in STATUSES),
@@ -50,18 +51,17 @@ def _row(comparison: Comparison, cell: CellSummary, by: Sequence[str]) -> list[o
         *(cell.failure_rate, *_bounds(cell.failure_interval)),
         *(cell.requests_per_gb, cell.dollars_per_gb),
         value_text(cell.key == comparison.decision.cell),
-        _words(cell.same_as or {}),
+        _named(cell.same_as),
         *(value_text(cell.key.get(name)) for name in by),
     ]
 
 
+def _named(key: Key | None) -> str:
+    return cell_name(key) if key else ""
+
+
 def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else (interval.low, interval.high)
-
-
-def _words(key: Key) -> str:
-    """`size=200MiB files=1`."""
-    return " ".join(f"{name}={value_text(value)}" for name, value in key.items())
 
 
 # -------------------------------------------------------------------------------------------------

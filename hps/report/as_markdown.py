@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from tabulate import tabulate
-
 from hps.compare.comparison import Findings
 from hps.compare.gates import GateResult
-from hps.report import answer as words
-from hps.report import tables
+from hps.report import answer, tables
 from hps.report.tables import Table
-from hps.report.values import clean
+from hps.report.values import printable
 
 # GitHub cuts a summary of more than 1 MiB, and refuses a comment of more than 65,536 characters.
 MOST_TABLES = 8
@@ -20,6 +17,12 @@ MOST_TABLES = 8
 _MARKUP = re.compile(r"[\\`*_\[\]|~$]")
 _LINKING = re.compile(r"[@#]|:(?=//)|www(?=\.)", re.IGNORECASE)
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SAID = (
+    ("fail", "failed"),
+    ("no data", "without data"),
+    ("inconclusive", "inconclusive"),
+    ("pass", "passed"),
+)
 
 
 def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
@@ -27,18 +30,18 @@ def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
     parts = [f"## {_title(gates)}"]
     if gates:
         parts.append(_table(tables.gates(gates)))
-    parts += ["### Answer", _listed(words.answers(findings))]
+    parts += ["### Answer", _listed(answer.answers(findings))]
     parts += _tables(findings)
-    parts += _details("How sure", [_listed(words.certainty(findings))])
+    parts += _details("How sure", [_listed(answer.certainty(findings))])
     parts += _details("Pairs", _pairs(findings))
-    parts += _details("Left out", [_listed(words.left_out(findings))])
-    parts += _details("Where the numbers come from", [_listed(words.provenance(findings))])
+    parts += _details("Left out", [_listed(answer.left_out(findings))])
+    parts += _details("Where the numbers come from", [_listed(answer.provenance(findings))])
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is: no markup, no HTML, no mention of anybody."""
-    plain = _MARKUP.sub(lambda match: f"\\{match[0]}", clean(text))
+    plain = _MARKUP.sub(lambda match: f"\\{match[0]}", printable(text))
     safe = "".join(_HTML.get(one, one) for one in plain)
     # Whoever follows an "@" would be told of it; "#1" and addresses would become links.
     return _LINKING.sub(lambda match: f"{match[0]}\u200b", safe)
@@ -52,20 +55,11 @@ def _title(gates: Sequence[GateResult]) -> str:
     return f"hps compare: {', '.join(counts)}"
 
 
-_SAID = (
-    ("fail", "failed"),
-    ("no data", "without data"),
-    ("inconclusive", "inconclusive"),
-    ("pass", "passed"),
-)
-
-
 def _tables(findings: Findings) -> Iterator[str]:
     shown = findings.comparisons[:MOST_TABLES]
     drawn = list(tables.changes(findings)[:MOST_TABLES])
     drawn += [tables.cells(comparison, findings.by) for comparison in shown]
-    for table in drawn:
-        yield f"**{escaped(table.title)}**\n\n{_table(table)}"
+    yield from map(_titled, drawn)
     more = len(findings.comparisons) - len(shown)
     if more:
         yield f"… and the tables of {more:,} more"
@@ -75,20 +69,15 @@ def _tables(findings: Findings) -> Iterator[str]:
 
 def _pairs(findings: Findings) -> list[str]:
     found = (tables.pairs(comparison) for comparison in findings.comparisons[:MOST_TABLES])
-    return [f"**{escaped(table.title)}**\n\n{_table(table)}" for table in found if table]
+    return [_titled(table) for table in found if table]
+
+
+def _titled(table: Table) -> str:
+    return f"**{escaped(table.title)}**\n\n{_table(table)}"
 
 
 def _table(table: Table) -> str:
-    columns = len(table.columns)
-    drawn = tabulate(
-        [[escaped(value) for value in row] for row in table.rows],
-        headers=[escaped(name) for name in table.columns],
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left" if column < table.left else "right" for column in range(columns)],
-    )
-    more = [f"… and {table.more:,} more"] if table.more else []
-    return "\n\n".join([drawn, *more, *(escaped(note) for note in table.notes)])
+    return "\n\n".join([*table.drawn("pipe", escaped), *map(escaped, table.notes)])
 
 
 def _listed(lines: Sequence[str]) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from tabulate import tabulate, tabulate_formats
+from tabulate import tabulate_formats
 
 from hps.compare.comparison import Findings
 from hps.compare.gates import GateResult
-from hps.report import answer as words
-from hps.report import tables
+from hps.report import answer, tables
 from hps.report.tables import Table
-from hps.report.values import clean
+from hps.report.values import printable
 
 # Every format that tables can be printed in.
 TABLE_FORMATS: tuple[str, ...] = tuple(tabulate_formats)
@@ -25,14 +24,14 @@ def render(
     findings: Findings, gates: Sequence[GateResult] = (), *, table_format: str = "simple"
 ) -> str:
     """Several paragraphs and tables; `table_format` is one of tabulate's."""
-    parts = [_section("Answer", words.answers(findings))]
-    parts.append(_section("Gates", words.gate_lines(gates)))
-    parts.append(_section("How sure", words.certainty(findings)))
+    parts = [_section("Answer", answer.answers(findings))]
+    parts.append(_section("Gates", answer.gate_lines(gates)))
+    parts.append(_section("How sure", answer.certainty(findings)))
     if findings.comparisons:
         parts.append(_wrapped(tables.LEGEND, ""))
     parts += _tables(findings, table_format)
-    parts.append(_section("Left out", words.left_out(findings)))
-    parts.append("\n".join(_wrapped(line, "  ") for line in words.provenance(findings) if line))
+    parts.append(_section("Left out", answer.left_out(findings)))
+    parts.append("\n".join(_wrapped(line, "  ") for line in answer.provenance(findings) if line))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -55,28 +54,15 @@ def _tables(findings: Findings, table_format: str) -> Iterator[str]:
 
 
 def _titled(table: Table, table_format: str) -> str:
-    return f"{clean(table.title)}\n{_table(table, table_format)}"
-
-
-def _table(table: Table, table_format: str) -> str:
-    drawn = tabulate(
-        [[clean(value) for value in row] for row in table.rows],
-        headers=table.columns,
-        tablefmt=table_format,
-        disable_numparse=True,
-        colalign=[
-            "left" if column < table.left else "right" for column in range(len(table.columns))
-        ],
-    )
-    more = [f"… and {table.more:,} more"] if table.more else []
-    return "\n".join([drawn, *more, *(_wrapped(note, "  ") for note in table.notes)])
+    notes = (_wrapped(note, "  ") for note in table.notes)
+    return "\n".join([printable(table.title), *table.drawn(table_format, printable), *notes])
 
 
 def _wrapped(line: str, further: str, first: str = "") -> str:
     """A line that begins with blanks keeps them: it belongs to the one above."""
     own = line[: len(line) - len(line.lstrip(" "))]
     return textwrap.fill(
-        clean(line.strip()).replace(" %", f"{_HARD_SPACE}%"),
+        printable(line.strip()).replace(" %", f"{_HARD_SPACE}%"),
         width=WIDTH,
         initial_indent=first + own,
         subsequent_indent=further + own,

@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import islice
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from hps.compare import names, words
 from hps.compare.comparison import (
+    TURNED,
     CellSummary,
     Change,
     Comparison,
@@ -28,18 +30,18 @@ from hps.compare.comparison import (
     Pair,
 )
 from hps.compare.gates import judge_all
+from hps.compare.words import plural, value_text
 from hps.report import answer, page_provenance, tables, values
-from hps.report.pictures import chart, gallery
+from hps.report.pictures import chart, failures, gallery
 from hps.report.pictures.paint import PAGE
-from hps.report.pictures.picture import Gap, Picture, Section
+from hps.report.pictures.picture import Drawn, Gap, Picture, Section
 from hps.report.values import (
+    capital,
     dollars_text,
     interval_text,
     number_text,
     p_text,
     percent_text,
-    plural,
-    value_text,
 )
 
 # -------------------------------------------------------------------------------------------------
@@ -58,21 +60,16 @@ WORDS: Mapping[DecisionKind, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One thing to set: `chunk size`, `10MiB`."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one comparison says. `kind` is a word for style sheets, `word` one for people."""
+    """What one comparison says. `kind` is a word for style sheets, `word` one for people.
+
+    `settings` are names and values of what to set, such as `chunk size` and `10MiB`.
+    """
 
     name: str
     kind: str
     word: str
-    settings: tuple[Setting, ...]
+    settings: tuple[tuple[str, str], ...]
     text: str
 
 
@@ -135,7 +132,7 @@ def changes(findings: Findings) -> list[Changed]:
 def _changed(change: Change) -> Changed:
     known = change.ratio is not None
     return Changed(
-        name=tables.full_name(change.title, change.stratum),
+        name=tables.name(change),
         cell=values.phrase(change.key),
         ratio=_faster(change.ratio, change.interval) if known else "",
         p=p_text(change.p_adjusted),
@@ -150,15 +147,9 @@ def notes(findings: Findings) -> list[str]:
     own = (
         f"{tables.name(comparison)}: {note}"
         for comparison in tables.main(findings)
-        for note in (*comparison.notes, *_untested(comparison))
+        for note in (*comparison.notes, *answer.untested(comparison))
     )
     return [*findings.notes, *own][:MOST_NOTES]
-
-
-def _untested(comparison: Comparison) -> list[str]:
-    """Why pairs of cells were not tested."""
-    reasons = Counter(pair.reason for pair in comparison.pairs if pair.test == "none")
-    return [f"{plural(number, 'pair')} without a test: {why}" for why, number in reasons.items()]
 
 
 def classes(findings: Findings) -> list[ByClass]:
@@ -174,7 +165,7 @@ def _answer(comparison: Comparison) -> Answer:
         name=tables.name(comparison),
         kind=decision.kind.replace(" ", "-"),
         word=WORDS[decision.kind],
-        settings=tuple(_settings(decision.cell)),
+        settings=_settings(decision.cell),
         text=_told(decision),
     )
 
@@ -191,14 +182,11 @@ def _told(decision: Decision) -> str:
 
 def _sentence(text: str) -> str:
     """With a capital and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return capital(text) + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _settings(key: Key | None) -> list[Setting]:
-    return [
-        Setting(name=names.word(name), value=value_text(value))
-        for name, value in (key or {}).items()
-    ]
+def _settings(key: Key | None) -> tuple[tuple[str, str], ...]:
+    return tuple((names.word(name), value_text(value)) for name, value in (key or {}).items())
 
 
 def _surety(comparison: Comparison) -> Surety:
@@ -245,11 +233,7 @@ def _faster(ratio: float | None, interval: Interval | None) -> str:
 
 
 def _failed(comparison: Comparison) -> str:
-    statuses: Counter[str] = Counter()
-    for cell in comparison.cells:
-        statuses.update({} if cell.same_as is not None else dict(cell.statuses))
-    total = sum(statuses.values()) - statuses["interrupted"]
-    bad = total - statuses["ok"]
+    bad, total = failures.failed(comparison), failures.counted(comparison)
     return f"{bad:,} of {total:,} ({percent_text(bad / total)})" if total else ""
 
 
@@ -263,18 +247,14 @@ def _by_class(comparison: Comparison) -> ByClass:
     cell = tables.cell(comparison, decision.cell)
     median = number_text(cell.median_mbps) if cell is not None else ""
     return ByClass(
-        name=tables.full_name(comparison.title, ""),
+        name=capital(comparison.title),
         stratum=comparison.stratum,
         word=WORDS[decision.kind],
         kind=decision.kind.replace(" ", "-"),
-        settings=_in_short(_settings(decision.cell)) or _told(decision),
+        settings=values.phrase(decision.cell) if decision.cell else _told(decision),
         median=f"{median} Mbps" if median else "",
         units=plural(comparison.units, comparison.unit),
     )
-
-
-def _in_short(settings: Sequence[Setting]) -> str:
-    return ", ".join(f"{one.name} {one.value}" for one in settings)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -292,52 +272,29 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """`number`: set to the right, with digits below one another."""
-
-    title: str
-    number: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PageTable:
-    """All rows; `more` are those left out for want of room."""
+    """All rows. The first `left` columns are text, the others numbers; `more` rows are left out."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[str, ...]
+    left: int
     rows: tuple[tuple[Entry, ...], ...]
     more: int
 
 
 _NUMBERS = (
-    "median",
-    "from",
-    "to",
-    "p10",
-    "p90",
-    "n",
-    "failed",
-    "first done",
-    "last done",
-    "requests/GB",
-    "$/GB",
+    *("ratio", "median", "from", "to", "p10", "p90", "n", "failed"),
+    *("first done", "last done", "requests/GB", "$/GB"),
 )
 
 
 def table(findings: Findings) -> PageTable:
     """Every cell, in the order of the comparisons; of each what it reached, took and cost."""
-    by = findings.by
     total = sum(len(comparison.cells) for comparison in findings.comparisons)
-    rows = _rows(findings.comparisons, by)
+    text = ("comparison", "nodes", *map(names.word, findings.by), "verdict")
     return PageTable(
-        columns=(
-            Column(title="comparison", number=False),
-            Column(title="nodes", number=False),
-            *(Column(title=names.word(name), number=False) for name in by),
-            Column(title="verdict", number=False),
-            Column(title="ratio", number=True),
-            *(Column(title=title, number=True) for title in _NUMBERS),
-        ),
-        rows=tuple(row for _, row in zip(range(MOST_ROWS), rows, strict=False)),
+        columns=(*text, *_NUMBERS),
+        left=len(text),
+        rows=tuple(islice(_rows(findings.comparisons, findings.by), MOST_ROWS)),
         more=max(0, total - MOST_ROWS),
     )
 
@@ -350,7 +307,7 @@ def _rows(comparisons: Sequence[Comparison], by: Sequence[str]) -> Iterator[tupl
         for cell in tables.measured(comparison):
             pair = facing.get(values.phrase(cell.key))
             yield (
-                _text(tables.full_name(comparison.title, "")),
+                _text(capital(comparison.title)),
                 _text(comparison.stratum or "all"),
                 *(_key(cell, name) for name in by),
                 _text(_verdict(cell, pair, _word(comparison, cell, chosen))),
@@ -387,8 +344,7 @@ def _verdict(cell: CellSummary, pair: Pair | None, chosen: str) -> str:
         return f"measured as {values.phrase(cell.same_as)}"
     if chosen or pair is None:
         return chosen
-    turned = {"faster": "slower", "slower": "faster"}
-    return turned.get(pair.verdict, pair.verdict)
+    return TURNED[pair.verdict]
 
 
 def _key(cell: CellSummary, name: str) -> Entry:
@@ -420,23 +376,11 @@ _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A picture in the page: `svg` is what is seen until, and unless, scripts draw it."""
-
-    name: str
-    title: str
-    note: str
-    finding: str
-    least_width: int
-    svg: Markup
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Chapter:
     """The pictures of one section, and why some are not there."""
 
     title: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Picture, ...]
     gaps: tuple[str, ...]
 
 
@@ -457,7 +401,9 @@ def render(findings: Findings, *, version: str, made_at: str) -> str:
         sureties=sureties(findings),
         notes=notes(findings),
         certainty=answer.certainty(findings)[:1],
-        chapters=_chapters(drawn, specs),
+        chapters=_chapters(drawn),
+        # What is seen until, and unless, scripts draw the pictures.
+        svgs={name: _as_is(chart.svg(spec)) for name, spec in specs.items()},
         table=table(findings),
         facts=page_provenance.facts(findings),
         left_out=page_provenance.left_out(findings),
@@ -505,29 +451,11 @@ def _part(name: str) -> str:
     return resources.files("hps.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _chapters(drawn: Sequence[Picture | Gap], specs: Mapping[str, chart.Spec]) -> list[Chapter]:
-    return [
-        Chapter(
+def _chapters(drawn: Sequence[Drawn]) -> Iterator[Chapter]:
+    for section, title in SECTIONS.items():
+        here = [one for one in drawn if one.section == section]
+        yield Chapter(
             title=title,
-            figures=tuple(
-                _figure(one, specs[one.name])
-                for one in drawn
-                if isinstance(one, Picture) and one.section == section
-            ),
-            gaps=tuple(
-                one.reason for one in drawn if isinstance(one, Gap) and one.section == section
-            ),
+            figures=tuple(one for one in here if isinstance(one, Picture)),
+            gaps=tuple(one.reason for one in here if isinstance(one, Gap)),
         )
-        for section, title in SECTIONS.items()
-    ]
-
-
-def _figure(picture: Picture, spec: chart.Spec) -> Figure:
-    return Figure(
-        name=picture.name,
-        title=picture.title,
-        note=picture.note,
-        finding=picture.finding,
-        least_width=picture.least_width,
-        svg=_as_is(chart.svg(spec)),
-    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import starmap
 
-from hps.catalog.prices import PRICES
 from hps.compare import words
 from hps.compare.comparison import Findings, FleetNode
-from hps.report import answer, tables, values
+from hps.compare.words import plural, setting
+from hps.report import answer, tables
 from hps.report.pictures import admission
-from hps.report.values import plural
 
 MOST_VALUES = 20
 MOST_NODES = 200
@@ -47,8 +47,8 @@ def facts(findings: Findings) -> list[Fact]:
         ("from", known.sources),
         ("hps", known.hps_versions),
         ("tools", known.tools),
-        ("prices", tuple(_prices(findings))),
-        ("the same for all", tuple(_in_common(findings))),
+        ("prices", answer.prices(findings)),
+        ("the same for all", tuple(starmap(setting, answer.in_common(findings).items()))),
         ("measured", _span(known.first_at, known.last_at)),
     )
     return [
@@ -69,28 +69,6 @@ def left_out(findings: Findings) -> LeftOut:
         files=tuple(files[:MOST_FILES]),
         more_files=max(0, len(files) - MOST_FILES),
     )
-
-
-def _prices(findings: Findings) -> Iterator[str]:
-    """The price lists that dollars were counted by, each with its date."""
-    priced = {
-        answer.provider(comparison)
-        for comparison in findings.comparisons
-        if any(cell.dollars_per_gb is not None for cell in comparison.cells)
-    }
-    # Where a comparison is of several providers, each cell has the prices of its own.
-    for provider in sorted(priced) if all(priced) else PRICES:
-        known = PRICES.get(provider)
-        if known is not None:
-            yield f"{known.title} of {known.as_of}"
-
-
-def _in_common(findings: Findings) -> Iterator[str]:
-    """What was the same in everything that was compared."""
-    kinds = [comparison.shared for comparison in findings.comparisons]
-    for name, value in kinds[0].items() if kinds else ():
-        if all(name in other and other[name] == value for other in kinds):
-            yield values.phrase({name: value})
 
 
 def _sentences(findings: Findings) -> Iterator[str]:

@@ -8,6 +8,8 @@ from datetime import datetime
 from tabulate import tabulate
 
 from hps.compare.comparison import fault
+from hps.compare.words import value_text
+from hps.report.values import printable
 from hps.units import format_rate, format_size_rounded, format_time
 
 Row = Mapping[str, object]
@@ -42,7 +44,7 @@ def run(row: Row) -> str:
         ("began", _when(row["started_at"])),
         ("verdict", verdict(row)),
         ("", _joined(row.get("reasons"), "; ")),
-        ("", _text(row.get("reason"))),
+        ("", value_text(row.get("reason"))),
         ("fault", _fault(row)),
         ("results", _results(row)),
         ("spec", _joined([row.get("spec_source"), _digest(row)])),
@@ -50,7 +52,7 @@ def run(row: Row) -> str:
         ("link", _link(row)),
         ("machine", _machine(row)),
         ("versions", _versions(row)),
-        ("file", _text(row.get("file"))),
+        ("file", value_text(row.get("file"))),
     ]
     return "\n".join(f"{name:<11}{shown}" for name, value in lines if (shown := printable(value)))
 
@@ -77,20 +79,15 @@ def verdict(row: Row) -> str:
 
 
 def _fault(row: Row) -> str:
-    code, owner = _text(row.get("reason_code")), _text(row.get("reason_owner"))
+    code, owner = value_text(row.get("reason_code")), value_text(row.get("reason_owner"))
     return fault(code, owner) if code else ""
 
 
-def printable(text: str) -> str:
-    """Foreign text without what a terminal would obey."""
-    return "".join(one if one.isprintable() else "�" for one in text)
-
-
 def _line(row: Row) -> list[str]:
-    came_of_it = ": ".join(part for part in (verdict(row), _text(row.get("reason_code"))) if part)
+    came_of_it = _joined([verdict(row), row.get("reason_code")], ": ")
     named = [row["experiment"], row["run_id"], row["machine_id"], _when(row["started_at"])]
     counted = [row["ok"], row["not_ok"], row["operations"]]
-    return [printable(_text(value)) for value in (*named, *counted, came_of_it, row["file"])]
+    return [printable(value_text(value)) for value in (*named, *counted, came_of_it, row["file"])]
 
 
 def _results(row: Row) -> str:
@@ -136,7 +133,7 @@ def _versions(row: Row) -> str:
 
 
 def _joined(values: object, by: str = ", ") -> str:
-    known = [_text(value) for value in values] if isinstance(values, list) else []
+    known = [value_text(value) for value in values] if isinstance(values, list) else []
     return by.join(value for value in known if value)
 
 
@@ -145,16 +142,10 @@ def _when(value: object) -> str:
 
 
 def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.7g}"
-    return value.isoformat() if isinstance(value, datetime) else _text(value)
+    return value.isoformat() if isinstance(value, datetime) else value_text(value)
 
 
 def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

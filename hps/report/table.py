@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 from hps.compare.summary import Row
+from hps.compare.words import value_text
+from hps.report.values import number_text
 from hps.units import format_size
 
 _COLUMNS = (
@@ -34,8 +36,8 @@ def render(rows: Sequence[Row], style: str = "simple") -> str:
     """The table as text in one of tabulate's formats; with a legend where it is plain text."""
     if not rows:
         return "no results"
-    axes = _axes(rows)
-    body = [[*(_cell_value(row, axis) for axis in axes), *_values(row)] for row in rows]
+    axes = list(dict.fromkeys(axis for row in rows for axis in row.cell))
+    body = [[*(value_text(row.cell.get(axis)) for axis in axes), *_values(row)] for row in rows]
     align = ["left"] * (len(axes) + 1) + ["right"] * (len(_COLUMNS) - 1)
     table = tabulate(
         body,
@@ -50,15 +52,8 @@ def render(rows: Sequence[Row], style: str = "simple") -> str:
 
 def cell_name(cell: Mapping[str, object]) -> str:
     """`chunk_size=10MiB concurrency=4`."""
-    return " ".join(f"{axis}={_plain(value)}" for axis, value in cell.items()) or "the only cell"
-
-
-def _axes(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(axis for row in rows for axis in row.cell))
-
-
-def _cell_value(row: Row, axis: str) -> str:
-    return _plain(row.cell[axis]) if axis in row.cell else ""
+    told = (f"{axis}={value_text(value)}" for axis, value in cell.items())
+    return " ".join(told) or "the only cell"
 
 
 def _values(row: Row) -> list[str]:
@@ -71,13 +66,13 @@ def _values(row: Row) -> list[str]:
         str(row.n),
         bad or "0",
         _size(effective.get("chunk_size_bytes")),
-        _plain(effective.get("concurrency")),
-        _plain(observed.get("peak_in_flight")),
-        _plain(observed.get("connections")),
-        _number(row.median_s),
-        _number(row.median_mbps),
-        _number(row.min_mbps),
-        _number(row.max_mbps),
+        value_text(effective.get("concurrency")),
+        value_text(observed.get("peak_in_flight")),
+        value_text(observed.get("connections")),
+        number_text(row.median_s),
+        number_text(row.median_mbps),
+        number_text(row.min_mbps),
+        number_text(row.max_mbps),
     ]
 
 
@@ -94,17 +89,5 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     return ["\n".join(lines) for lines in (merged, wrong, starved) if lines]
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
-
-
 def _size(value: object) -> str:
     return format_size(value) if isinstance(value, int) else ""
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

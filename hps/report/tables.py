@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from tabulate import tabulate
 
 from hps.compare.comparison import (
     CellSummary,
     Change,
     Comparison,
     Findings,
-    Interval,
     Key,
     Pair,
-    PairVerdict,
     Reason,
     summed,
 )
 from hps.compare.gates import GatedCell, GateResult, Outcome
+from hps.compare.words import value_text
 from hps.report import values
 from hps.report.table import cell_name
 from hps.report.values import (
+    capital,
     count_text,
     dollars_text,
     interval_text,
     number_text,
     p_text,
-    value_text,
 )
 from hps.spec.gates import Metric
 from hps.spec.gates import value_text as gate_value
@@ -45,7 +46,6 @@ LEGEND = (
     "requests for each GB (10^9 bytes) of payload; =: measured as another cell, since it is the "
     "same on the wire."
 )
-_OPPOSITE: Mapping[str, str] = {"faster": "slower", "slower": "faster"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +62,29 @@ class Table:
     more: int = 0
     notes: tuple[str, ...] = ()
 
+    def drawn(self, style: str, shown: Callable[[str], str]) -> list[str]:
+        """The rows in one of tabulate's formats, each text as `shown`; then what is left out."""
+        right = len(self.columns) - self.left
+        drawn = tabulate(
+            [[shown(value) for value in row] for row in self.rows],
+            headers=[shown(name) for name in self.columns],
+            tablefmt=style,
+            disable_numparse=True,
+            colalign=["left"] * self.left + ["right"] * right,
+        )
+        return [drawn, *([f"… and {self.more:,} more"] if self.more else [])]
+
 
 def heading(of: Comparison | Change | GatedCell) -> str:
     """What a comparison is called: its title, and its stratum where the title has it not."""
     title, stratum = of.title, of.stratum
-    return title if not stratum or stratum in title else f"{title}, {stratum}"
+    apart = stratum and stratum.casefold() not in title.casefold()
+    return f"{title}, {stratum}" if apart else title
+
+
+def name(of: Comparison | Change) -> str:
+    """The same with a capital, as the page and the pictures have it."""
+    return capital(heading(of))
 
 
 def cells(comparison: Comparison, by: Sequence[str]) -> Table:
@@ -91,20 +109,22 @@ def cells(comparison: Comparison, by: Sequence[str]) -> Table:
 def pairs(comparison: Comparison) -> Table | None:
     """Each cell against the best one, or the baseline; every pair where there is no such cell."""
     reference = _reference(comparison)
-    against = [_facing(pair, reference) for pair in comparison.pairs]
-    known = [pair for pair in against if pair is not None] if reference is not None else []
+    known = [
+        pair if pair.b == reference else pair.turned()
+        for pair in comparison.pairs
+        if reference in (pair.a, pair.b)
+    ]
     shown = known or list(comparison.pairs)
     if not shown:
         return None
-    by = tuple(shown[0].a)
-    named = known and reference is not None
+    named = bool(known)
+    by = (*shown[0].a, *(() if named else ("against",)))
     against_text = f"against {cell_name(reference or {})}" if named else "pair by pair"
-    columns = (*by, *(() if named else ("against",)), "ratio [low, high]", "test", "p adjusted")
     return Table(
         title=f"{heading(comparison)}: {against_text}",
-        columns=(*columns, "verdict"),
-        rows=tuple(_pair_row(pair, by, named=bool(named)) for pair in shown[:MOST_ROWS]),
-        left=len(by) if named else len(by) + 1,
+        columns=(*by, "ratio [low, high]", "test", "p adjusted", "verdict"),
+        rows=tuple(_pair_row(pair, named=named) for pair in shown[:MOST_ROWS]),
+        left=len(by),
         more=max(0, len(shown) - MOST_ROWS),
     )
 
@@ -122,18 +142,10 @@ def gates(results: Sequence[GateResult]) -> Table:
     return Table(
         title="Gates",
         columns=("outcome", "gate", "asked by", "where", "worst"),
-        rows=tuple(_gate_row(result) for result in results),
+        rows=tuple(
+            (OUTCOMES[one.outcome], one.gate, one.source, one.reason, worst(one)) for one in results
+        ),
         left=5,
-    )
-
-
-def _gate_row(result: GateResult) -> tuple[str, ...]:
-    return (
-        OUTCOMES[result.outcome],
-        result.gate,
-        result.source,
-        result.reason,
-        worst(result),
     )
 
 
@@ -171,7 +183,7 @@ def _cell_row(cell: CellSummary, by: Sequence[str]) -> tuple[str, ...]:
         *key,
         f"{cell.units:,}",
         f"{cell.ok:,}",
-        f"{_not_ok(cell):,}",
+        f"{sum(cell.not_ok.values()):,}",
         number_text(cell.p10_mbps),
         _spaced(number_text(cell.median_mbps), interval_text(cell.interval)),
         number_text(cell.p90_mbps),
@@ -182,13 +194,9 @@ def _cell_row(cell: CellSummary, by: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _not_ok(cell: CellSummary) -> int:
-    return sum(count for status, count in cell.statuses.items() if status != "ok")
-
-
-def _pair_row(pair: Pair, by: Sequence[str], *, named: bool) -> tuple[str, ...]:
+def _pair_row(pair: Pair, *, named: bool) -> tuple[str, ...]:
     return (
-        *(value_text(pair.a.get(name)) for name in by),
+        *(value_text(value) for value in pair.a.values()),
         *(() if named else (cell_name(pair.b),)),
         _spaced(number_text(pair.ratio), interval_text(pair.interval)),
         pair.test,
@@ -218,41 +226,7 @@ def _reference(comparison: Comparison) -> Key | None:
         return given[0].b
     if given and all(pair.a == given[0].a for pair in given):
         return given[0].a
-    if comparison.decision.cell is not None:
-        return comparison.decision.cell
-    rates = [(cell.median_mbps, cell.key) for cell in comparison.cells if cell.median_mbps]
-    return max(rates, key=lambda rate: rate[0], default=(0.0, None))[1]
-
-
-def _facing(pair: Pair, reference: Key | None) -> Pair | None:
-    """The pair with the reference as its second cell; None where it is not part of it."""
-    if pair.b == reference:
-        return pair
-    return _turned(pair) if pair.a == reference else None
-
-
-def _turned(pair: Pair) -> Pair:
-    interval = pair.interval
-    return Pair(
-        a=pair.b,
-        b=pair.a,
-        units=pair.units,
-        ratio=1 / pair.ratio if pair.ratio else None,
-        interval=_inverse(interval) if interval is not None else None,
-        test=pair.test,
-        p=pair.p,
-        p_adjusted=pair.p_adjusted,
-        verdict=_OPPOSITE.get(pair.verdict, pair.verdict),  # type: ignore[arg-type]
-        reason=pair.reason,
-        needed=pair.needed,
-        comparable=pair.comparable,
-    )
-
-
-def _inverse(interval: Interval) -> Interval | None:
-    if not interval.low or not interval.high:
-        return None
-    return Interval(low=1 / interval.high, high=1 / interval.low, level=interval.level)
+    return best(comparison)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -265,17 +239,6 @@ def main(findings: Findings) -> list[Comparison]:
     """The comparisons over all nodes; where there are none, those by class of nodes."""
     overall = [comparison for comparison in findings.comparisons if not comparison.stratum]
     return overall or list(findings.comparisons)
-
-
-def name(comparison: Comparison) -> str:
-    """What tells it from the others, the class of nodes too."""
-    return full_name(comparison.title, comparison.stratum)
-
-
-def full_name(title: str, stratum: str) -> str:
-    """A title, with a capital, and with the class of nodes where it does not say so itself."""
-    apart = stratum and stratum.casefold() not in title.casefold()
-    return title[:1].upper() + title[1:] + (f", {stratum}" if apart else "")
 
 
 def same_kind(one: Comparison, other: Comparison) -> bool:
@@ -305,9 +268,9 @@ def best(comparison: Comparison) -> Key | None:
     """The decision's cell; where it names none, that with the highest median."""
     if comparison.decision.cell is not None:
         return comparison.decision.cell
-    rates = [(cell.median_mbps, cell.key) for cell in comparison.cells if cell.same_as is None]
-    known = [(rate, key) for rate, key in rates if rate is not None]
-    return max(known, key=lambda pair: pair[0])[1] if known else None
+    own = (cell for cell in comparison.cells if cell.same_as is None)
+    rates = [(cell.median_mbps, cell.key) for cell in own if cell.median_mbps is not None]
+    return max(rates, key=lambda rate: rate[0], default=(0.0, None))[1]
 
 
 def cell(comparison: Comparison, key: Key | None) -> CellSummary | None:
@@ -317,7 +280,7 @@ def cell(comparison: Comparison, key: Key | None) -> CellSummary | None:
 
 def against(comparison: Comparison, key: Key) -> list[Pair]:
     """The pairs that this cell is in, each with it as `a`."""
-    turned = (_turned_pair(pair) if pair.b == key else pair for pair in comparison.pairs)
+    turned = (pair.turned() if pair.b == key else pair for pair in comparison.pairs)
     return [pair for pair in turned if pair.a == key]
 
 
@@ -334,16 +297,3 @@ def distinct(names: Sequence[str]) -> list[str]:
         seen[one] = seen.get(one, 0) + 1
         result.append(one if seen[one] == 1 else f"{one}-{seen[one]}")
     return result
-
-
-def _turned_pair(pair: Pair) -> Pair:
-    verdicts: dict[PairVerdict, PairVerdict] = {"faster": "slower", "slower": "faster"}
-    span = pair.interval
-    return replace(
-        pair,
-        a=pair.b,
-        b=pair.a,
-        ratio=None if pair.ratio is None else 1 / pair.ratio,
-        interval=None if span is None else replace(span, low=1 / span.high, high=1 / span.low),
-        verdict=verdicts.get(pair.verdict, pair.verdict),
-    )

@@ -7,14 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from hps.compare import names
-from hps.compare.comparison import Key
-
-if TYPE_CHECKING:
-    from hps.compare.comparison import Interval
-
+from hps.compare.comparison import Interval, Key
+from hps.compare.words import setting, value_text
 
 _LEAST_P = 0.001
 
@@ -66,19 +62,12 @@ def count_text(count: float | None) -> str:
     return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
-def value_text(value: object) -> str:
-    """A knob's value, or whatever else a cell is named by, as it stands in an experiment file."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
+def capital(text: str) -> str:
+    """With a capital: `Download`."""
+    return text[:1].upper() + text[1:]
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 node`, `1,234 nodes`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def clean(text: str) -> str:
+def printable(text: str) -> str:
     """On one line, and with nothing in it that a terminal obeys instead of showing it."""
     return "".join(one if one.isprintable() else "\ufffd" for one in text)
 
@@ -96,8 +85,7 @@ def short(key: Key) -> str:
 
 def phrase(key: Key) -> str:
     """`chunk size 10MiB, concurrency 16`."""
-    said = (f"{names.word(name)} {value_text(value)}" for name, value in key.items())
-    return ", ".join(said) or "all"
+    return ", ".join(setting(name, value) for name, value in key.items()) or "all"
 
 
 def ordered(name: str, values: Iterable[Value]) -> list[Value]:

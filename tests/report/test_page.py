@@ -136,8 +136,7 @@ def test_what_is_no_json_is_an_error_here_and_not_in_a_browser(number: float) ->
 def test_every_cell_is_in_the_table_with_its_numbers(findings: Findings) -> None:
     table = page.table(findings)
     assert len(table.rows) == sum(len(one.cells) for one in findings.comparisons)
-    titles = [column.title for column in table.columns]
-    row = dict(zip(titles, table.rows[5], strict=True))
+    row = dict(zip(table.columns, table.rows[5], strict=True))
     cell = findings.comparisons[0].cells[5]
     assert row["chunk size"].text == cell.key["chunk_size"]
     assert row["concurrency"].rank == cell.key["concurrency"]
@@ -145,16 +144,15 @@ def test_every_cell_is_in_the_table_with_its_numbers(findings: Findings) -> None
     assert row["p90"].rank == cell.p90_mbps
     assert row["last done"].rank == cell.last_done_s
     assert row["$/GB"].rank == cell.dollars_per_gb
-    chosen = [row for row in table.rows if row[titles.index("verdict")].text == "chosen"]
+    chosen = [row for row in table.rows if row[table.columns.index("verdict")].text == "chosen"]
     assert len(chosen) == sum(one.decision.cell is not None for one in findings.comparisons)
 
 
 def test_a_cell_is_judged_against_the_chosen_one(findings: Findings) -> None:
     whole = findings.comparisons[0]
     table = page.table(replace(findings, comparisons=(whole,)))
-    titles = [column.title for column in table.columns]
     for row in table.rows:
-        entry = dict(zip(titles, row, strict=True))
+        entry = dict(zip(table.columns, row, strict=True))
         if entry["verdict"].text == "slower":
             ratio = entry["ratio"].rank
             assert isinstance(ratio, float)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from hps.compare.comparison import Findings, FleetNode, fault
-from hps.report import tables, values
+from hps.compare.words import plural
+from hps.report import tables
 from hps.report.pictures import histogram, marks
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, category, colours, number, tip
@@ -54,9 +55,9 @@ def rejected(findings: Findings, paint: Paint) -> Drawn:
     return Picture(
         name="rejected",
         section="reliability",
-        title=f"Why {values.plural(total, 'node')} {'was' if total == 1 else 'were'} left out",
+        title=f"Why {plural(total, 'node')} {'was' if total == 1 else 'were'} left out",
         note="A node may have several reasons. None of its results is in the comparison.",
-        finding=f"{values.plural(total, 'node')} left out: "
+        finding=f"{plural(total, 'node')} left out: "
         + "; ".join(f"{reason}: {nodes}" for reason, nodes in counts),
         layers=[
             bars,

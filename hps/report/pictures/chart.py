@@ -1,4 +1,4 @@
-"""A picture -> a chart in Vega-Lite, checked against its schema. The only place for Altair."""
+"""A picture -> a chart in Vega-Lite, and as PNG or SVG. Tests check each against the schema."""
 
 from __future__ import annotations
 
@@ -7,36 +7,33 @@ from typing import Any, Literal
 
 from hps.report.pictures.paint import Paint
 from hps.report.pictures.picture import Layer, Picture, Row
-from hps.report.values import clean
+from hps.report.values import printable
 
 Spec = dict[str, Any]
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.1.json"
 WIDTH = 640
 
 
 def spec(picture: Picture, paint: Paint, *, titled: bool) -> Spec:
-    """The chart as Vega-Lite; `titled` False: the title stands beside it, and not within.
-
-    Raises `altair.SchemaValidationError`, a bug of ours, where it is not Vega-Lite.
-    """
-    import altair  # noqa: PLC0415 - slow to import
-
+    """The chart as Vega-Lite; `titled` False: the title stands beside it, and not within."""
     names, datasets = _datasets(picture.layers)
-    chart = altair.TopLevelLayerSpec(
-        layer=_on_one_line(_layers(picture, names)),
-        width=WIDTH,
-        height=picture.height,
-        description=clean(picture.finding),
-        config=_config(paint),
-        **_title(picture, titled),
-    )
-    # Checked before the rows are in it: there may be thousands, and any row will do.
-    return {"$schema": altair.SCHEMA_URL, **chart.to_dict(), "datasets": _on_one_line(datasets)}
+    chart: Spec = {
+        "$schema": SCHEMA,
+        "layer": _layers(picture, names),
+        "config": _config(paint),
+        "description": picture.finding,
+        "height": picture.height,
+        **({"title": _title(picture)} if titled else {}),
+        "width": WIDTH,
+        "datasets": datasets,
+    }
+    return {name: _on_one_line(part) for name, part in chart.items()}
 
 
 def _on_one_line(value: Any) -> Any:
     """All texts without line ends and the like, which Vega's expressions can't hold."""
     if isinstance(value, str):
-        return clean(value)
+        return printable(value)
     if isinstance(value, Mapping):
         return {name: _on_one_line(one) for name, one in value.items()}
     return [_on_one_line(one) for one in value] if isinstance(value, list | tuple) else value
@@ -74,10 +71,8 @@ def _titles(picture: Picture) -> dict[str, str]:
     return titles
 
 
-def _title(picture: Picture, titled: bool) -> dict[str, Any]:
-    if not titled:
-        return {}
-    return {"title": {"text": clean(picture.title), "subtitle": _wrapped(clean(picture.note))}}
+def _title(picture: Picture) -> dict[str, Any]:
+    return {"text": picture.title, "subtitle": _wrapped(printable(picture.note))}
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:

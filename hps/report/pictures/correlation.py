@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from hps.compare.comparison import FleetNode, Floats
 from hps.report.pictures import histogram, marks
@@ -74,7 +74,7 @@ def band(trend: Trend, at: Floats, level: float = 0.95) -> tuple[Floats, Floats]
     At any one x they hold the true mean at `level`, where the points scatter normally about a
     straight line: fit ± t(n - 2) · s · sqrt(1/n + (x - mean)² / sum of squares).
     """
-    quantile = float(stats.t.ppf((1 + level) / 2, trend.n - 2))
+    quantile = float(special.stdtrit(trend.n - 2, (1 + level) / 2))
     distance = (at - trend.mean_x) ** 2 / trend.sum_squares_x
     half = quantile * trend.residual_sd * np.sqrt(1 / trend.n + distance)
     middle = line(trend, at)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hps.compare import names
 from hps.compare.comparison import CellSummary, Comparison
+from hps.compare.words import plural
 from hps.report import tables, values
 from hps.report.pictures import marks
 from hps.report.pictures.paint import Paint
@@ -35,7 +36,7 @@ def draw(comparison: Comparison, cells: Sequence[CellSummary], paint: Paint) -> 
         name=tables.slug("cells", tables.name(comparison)),
         section="settings",
         title=title,
-        note=f"Median of {values.plural(comparison.units, comparison.unit)} and its interval.",
+        note=f"Median of {plural(comparison.units, comparison.unit)} and its interval.",
         finding=f"{title}. The highest median is {top.median_mbps:,.0f} Mbps, "
         f"with {values.phrase(top.key)}.",
         layers=[

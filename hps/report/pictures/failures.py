@@ -48,9 +48,7 @@ def failed(comparison: Comparison) -> int:
 
 
 def _counted(cell: CellSummary) -> int:
-    if cell.same_as is not None:
-        return 0
-    return sum(cell.statuses.values()) - cell.statuses.get("interrupted", 0)
+    return cell.ended if cell.same_as is None else 0
 
 
 def _picture(comparison: Comparison, paint: Paint) -> Iterator[Picture]:
@@ -64,7 +62,7 @@ def _picture(comparison: Comparison, paint: Paint) -> Iterator[Picture]:
     x = number("rate", "failed", axis={"format": "~p", "tickCount": 6}, scale={"zero": True})
     of, bad, total = tables.name(comparison), failed(comparison), counted(comparison)
     others = len(cells) - len(bad_cells)
-    more = f" Nothing failed in {values.plural(others, 'other cell')}." if others else ""
+    more = f" Nothing failed in {words.plural(others, 'other cell')}." if others else ""
     known = words.reasons(tables.reasons([comparison]))
     more += f" By reason: {known}." if known else ""
     if len(bad_cells) > MOST_ROWS:
@@ -72,7 +70,7 @@ def _picture(comparison: Comparison, paint: Paint) -> Iterator[Picture]:
     yield Picture(
         name=tables.slug("failures", of),
         section="reliability",
-        title=f"{of}: {bad:,} of {values.plural(total, 'operation')} failed",
+        title=f"{of}: {bad:,} of {words.plural(total, 'operation')} failed",
         note=f"Share of results that are not ok, with its interval: failed, invalid, skipped or "
         f"out of time.{more}",
         finding=f"{of}: {values.percent_text(bad / total)} failed, most with "

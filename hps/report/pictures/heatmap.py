@@ -7,6 +7,7 @@ from itertools import groupby
 
 from hps.compare import names
 from hps.compare.comparison import CellSummary, Comparison, Findings, Key
+from hps.compare.words import plural, value_text
 from hps.report import tables, values
 from hps.report.pictures import dotplot, marks
 from hps.report.pictures.paint import Paint
@@ -83,7 +84,7 @@ def _map(
         name=tables.slug("heatmap", of),
         section="settings",
         title=f"{of}: throughput by {names.word(down)} and {names.word(across)}",
-        note=f"Median of {values.plural(comparison.units, comparison.unit)}, Mbps; below it: 10th "
+        note=f"Median of {plural(comparison.units, comparison.unit)}, Mbps; below it: 10th "
         "to 90th percentile, and how many measured it. Framed: the cell to use, or the fastest.",
         finding=f"{of}: the highest median is {top.median_mbps:,.0f} Mbps, "
         f"with {values.phrase(top.key)}.",
@@ -98,10 +99,7 @@ def _map(
 
 
 def _texts(axis: str, cells: Sequence[CellSummary]) -> list[str]:
-    return [
-        values.value_text(value)
-        for value in values.ordered(axis, (cell.key[axis] for cell in cells))
-    ]
+    return [value_text(value) for value in values.ordered(axis, (cell.key[axis] for cell in cells))]
 
 
 def _rows(cells: Sequence[CellSummary], axes: tuple[str, str], chosen: Key | None) -> Iterator[Row]:
@@ -109,8 +107,8 @@ def _rows(cells: Sequence[CellSummary], axes: tuple[str, str], chosen: Key | Non
     for cell in cells:
         mbps = cell.median_mbps or 0.0
         yield {
-            "row": values.value_text(cell.key[axes[0]]),
-            "column": values.value_text(cell.key[axes[1]]),
+            "row": value_text(cell.key[axes[0]]),
+            "column": value_text(cell.key[axes[1]]),
             "mbps": round(mbps, 2),
             "label": f"{mbps:,.0f}" if mbps >= 10 else f"{mbps:.2g}",
             "spread": spread(cell),

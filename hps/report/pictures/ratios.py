@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hps.compare.comparison import Comparison, Findings, Key, Pair, Rule
+from hps.compare.words import plural
 from hps.report import tables, values
 from hps.report.pictures import forest
 from hps.report.pictures.paint import Paint
@@ -55,6 +56,4 @@ def _row(pair: Pair) -> Row:
 
 def _finding(of: str, chosen: Key, pairs: Sequence[Pair]) -> str:
     said = forest.tally([pair.verdict for pair in pairs])
-    return (
-        f"{of}: {values.phrase(chosen)} against {values.plural(len(pairs), 'other cell')}: {said}."
-    )
+    return f"{of}: {values.phrase(chosen)} against {plural(len(pairs), 'other cell')}: {said}."
