@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +121,10 @@ def _rendered(
 ) -> str:
     from hps.report import as_csv, as_json, as_markdown, as_text
 
-    if style == "json":
-        return as_json.render(findings, gates)
-    if style == "csv":
-        return as_csv.render(findings)
-    if style == "markdown":
-        return as_markdown.render(findings, gates)
-    return as_text.render(findings, gates, table_format=table_format)
+    renderers: Mapping[str, Callable[[Findings, Sequence[GateResult]], str]] = {
+        "text": partial(as_text.render, table_format=table_format),
+        "markdown": as_markdown.render,
+        "csv": as_csv.render,
+        "json": as_json.render,
+    }
+    return renderers[style](findings, gates)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from hps.compare.comparison import CellSummary, Comparison, Findings, Interval, Key
+from hps.compare.gates import GateResult
 from hps.compare.words import value_text
 from hps.report.answer import provider
 from hps.report.table import cell_name
@@ -27,8 +28,8 @@ def columns(by: Sequence[str]) -> tuple[str, ...]:
     return (*_PANEL, *_CELL, *(f"cell.{name}" for name in by))
 
 
-def render(findings: Findings) -> str:
-    """A header and a line for every cell; lines end as RFC 4180 wants."""
+def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
+    """A header and a line for every cell, ends of lines as in RFC 4180. Gates have no place here."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(columns(findings.by))

@@ -38,7 +38,14 @@ def render(plan: Plan, estimate: Estimate) -> str:
         ("order", f"{spec.order.kind}, seed {spec.order.seed}"),
     ]
     known = [(name, value) for name, value in facts if value]
-    return "\n\n".join([title, tabulate(known, tablefmt="plain"), *_merged(plan.merged)])
+    return "\n\n".join(
+        [
+            title,
+            tabulate(known, tablefmt="plain"),
+            *_skipped(plan.operations),
+            *_merged(plan.merged),
+        ]
+    )
 
 
 def as_json(plan: Plan, estimate: Estimate) -> Iterator[str]:
@@ -84,6 +91,7 @@ def _operation(operation: Operation) -> dict[str, object]:
         "effective": asdict(operation.effective) if operation.effective else None,
         "depends_on": list(operation.depends_on),
         "timeout_s": operation.timeout_s,
+        "why_not": operation.why_not,
     }
 
 
@@ -133,6 +141,19 @@ def _probe(rules: NodeRules) -> str:
     if not wanted or rules.probe.method == "none":
         return ""
     return f"up to {format_time(rules.probe.duration_s)} each way at the node's full rate, first"
+
+
+def _skipped(operations: Iterable[Operation]) -> list[str]:
+    """What a tool can't do as a cell asks, once for all repetitions."""
+    found = {
+        f"  {operation.step.kind} {cell_name(operation.cell.axes)}: {operation.why_not}": None
+        for operation in operations
+        if operation.why_not and operation.requested is not None
+    }
+    lines = [*found][:_MOST_MERGED]
+    if len(found) > _MOST_MERGED:
+        lines.append(f"  … and {len(found) - _MOST_MERGED} more (--format json has them all)")
+    return ["\n".join(["Skipped, since the tool can't do it as asked:", *lines])] if found else []
 
 
 def _merged(merged: tuple[Merged, ...]) -> list[str]:

@@ -47,3 +47,17 @@ def test_all_commands_are_in_the_help() -> None:
         line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line
     ]
     assert {"validate", "plan", "run", "node", "results", "compare", "report"} <= set(listed)
+
+
+def test_running_planning_and_cleaning_need_no_extra() -> None:
+    needed = "hps.cli.run, hps.clean.text, hps.report.plan_text, hps.report.node_text"
+    program = f"import sys, {needed}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert {"duckdb", "scipy", "numpy", "vl_convert", "jinja2"}.isdisjoint(done.stdout.split())

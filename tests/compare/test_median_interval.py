@@ -11,7 +11,7 @@ from numpy.random import default_rng
 from scipy import stats
 
 from hps.compare.comparison import Floats, Interval
-from hps.compare.stats import median_interval
+from hps.compare.stats import median_interval, median_rank
 from tests.compare.fleets import POPULATIONS, RULE, at_least
 
 FLEETS = 2000
@@ -58,6 +58,16 @@ def test_it_is_the_interval_that_scipy_inverts_a_test_for(alpha: float) -> None:
         ours = _interval(values, alpha)
         assert [ours.low, ours.high] == theirs.tolist()
         assert ours.level == 1 - alpha
+
+
+@pytest.mark.parametrize("alpha", [2**-9, 0.01, 0.05, 0.25, 0.5])
+def test_its_rank_is_that_of_the_binomial_distribution(alpha: float) -> None:
+    """With alphas that are sums of probabilities: a bound that is met exactly is met."""
+    for n in (*range(1, 80), 1001, 50_000):
+        rank = median_rank(n, alpha)
+        inside = stats.binom.cdf(rank, n, 0.5)
+        assert rank == 0 or stats.binom.cdf(rank - 1, n, 0.5) <= alpha / 2 * (1 + 1e-9)
+        assert inside > alpha / 2
 
 
 @pytest.mark.parametrize("n", [500, 1001, 2000])

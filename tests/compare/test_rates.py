@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,6 +39,15 @@ def test_known_values() -> None:
     assert none.high == pytest.approx(1 - 0.025**0.1)
     assert rate_interval(10, 10, RULE).low == pytest.approx(0.025**0.1)
     assert rate_interval(0, 0, RULE) == Interval(low=0.0, high=1.0, level=0.95)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.3])
+@pytest.mark.parametrize("total", [1, 7, 40, 1000, 100_000])
+def test_it_is_the_exact_interval_that_scipy_finds(total: int, alpha: float) -> None:
+    for failures in {0, 1, total // 3, total - 1, total}:
+        theirs = stats.binomtest(failures, total).proportion_ci(1 - alpha, method="exact")
+        ours = rate_interval(failures, total, replace(RULE, alpha=alpha))
+        assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], abs=1e-9, rel=0)
 
 
 def test_known_quantiles() -> None:
