@@ -65,7 +65,7 @@ class Ended:
 
     @property
     def failure(self) -> Failure | None:
-        """Why it could not begin, or not go on, whatever the node."""
+        """Why it could not begin, or gave up, whatever the node."""
         outcome = self.outcome
         if isinstance(outcome, run.NotBegun):
             return outcome.failure
@@ -107,7 +107,7 @@ class Ended:
         return [self.scrubber.text(remark) for remark in remarks]
 
     def _why_failed(self, why: Failure) -> list[str]:
-        """One line; of a run that gave up also how it goes on."""
+        """One line; of a run that gave up also how to resume it."""
         if isinstance(self.outcome, run.Outcome) and self.outcome.tally.given_up is not None:
             return [why.reason, "the same command goes on with the rest once that is mended"]
         return [why.reason]

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from hps import __version__
 from hps.catalog.failures import failure
+from hps.catalog.providers import address_of
 from hps.model import (
     Failure,
     NodeRules,
@@ -43,7 +44,6 @@ from hps.run.session import Session
 from hps.run_folder import PROBE, run_folder
 from hps.steps.context import RunStop
 from hps.targets.link import Link
-from hps.tools.rclone.remote import address_of
 
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"

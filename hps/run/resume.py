@@ -250,7 +250,7 @@ def _rejected(run: Record) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# Which of them goes on.
+# Which of them is resumed, or whether a new one begins.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,8 @@ def run(
     """
     resume.check_request(options.resume)
     with contextlib.ExitStack() as stack:
-        session = _check_targets(_lock(plan, options, stop, listener, stack), options)
+        session = _lock(plan, options, stop, listener, stack)
+        session = _check_targets(session, options)
         why = session.preflight.failure
         if why is not None and not admission.can_reject(plan.spec.node, why):
             return _record_not_begun(session, why)
@@ -199,9 +200,9 @@ def _check_targets(session: Session, options: Options) -> Session:
             event("clean_up_failed", what="check", key=one.left, reason=why)
     away = session.preflight.away
     if away is not None:
-        told = "results are kept here, and sent later"
+        kept = "results are kept here, and sent later"
         target = session.results_target
-        event("results_target_away", target=target, reason=away.reason, told=told)
+        event("results_target_away", target=target, reason=away.reason, told=kept)
     return session
 
 
@@ -228,7 +229,10 @@ def _record_not_begun(session: Session, why: Failure) -> NotBegun:
 
 
 def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> ThisRun:
-    """Find out which run this is, store what another one was ended in, and lock its folder."""
+    """Find out which run this is, and lock its folder.
+
+    What another run was ended in is stored before that is lost, for it does not go on.
+    """
     this = resume.find_run(session, options.resume)
     resume.record_interrupted(session, this.journal)
     if this.journal.parent != session.home:
@@ -257,9 +261,10 @@ def _publish_earlier(session: Session, this: ThisRun, options: Options) -> dict[
 
 @contextlib.contextmanager
 def _record(session: Session, this: ThisRun) -> Iterator[Recorder]:
-    """The journal and what sends it. First comes what an earlier start of the run was ended in.
+    """Open the journal, and what sends it: for what is done until the end of a `with` block.
 
-    Only then the lock is told of this one.
+    First comes what an earlier start of the run was ended in, and only then the lock, which has it,
+    is written anew.
     """
     with alive.announced(this.identity.run_id):
         finish.mark_unfinished(this.journal)

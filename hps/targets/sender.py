@@ -109,8 +109,8 @@ class CopyDaemon:
                     self._check_own(source, key, end_s, given_up)
                 return self._sent_whole(source, key, end_s, given_up)
             except TimeoutError:
-                said = failure("timeout", f"no answer within {format_time(timeout_s)}")
-                return said if self._answers() else self._start_again() or _HUNG
+                late = failure("timeout", f"no answer within {format_time(timeout_s)}")
+                return late if self._answers() else self._start_again() or _HUNG
             except InterruptedError:
                 return failure("stopped", "cut off, for the run was stopped")
             except _GoneError:

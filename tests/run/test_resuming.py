@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,13 @@ class _Site:
         place = f"T:{self.server.bucket}/tests/{name}"
         arguments = ["touch", "--timestamp", "2026-01-01T00:00:00", place]
         run_rclone(arguments, env=remote_environment(self.server))
+
+    def age_s(self, name: str) -> float:
+        """How old a journal in the bucket is, as a start elsewhere sees it."""
+        place = f"T:{self.server.bucket}/tests/{name}"
+        told = run_rclone(["lsjson", place], env=remote_environment(self.server)).stdout
+        (found,) = json.loads(told)
+        return time.time() - datetime.fromisoformat(found["ModTime"]).timestamp()
 
     def has(self, results: int) -> Callable[[], bool]:
         """True once that many results are on disk and the next operation is under way."""
@@ -332,6 +340,42 @@ def test_a_run_that_only_the_bucket_knows_may_be_at_work_elsewhere(site: _Site) 
     (journal,) = site.journals()
     assert journal.stem != Path(first).stem
     assert len(site.results()) == _OPERATIONS
+
+
+# Every third of a second, where a run has it that nothing is silent for more than one.
+_OFTEN = """\
+import functools, sys
+if "hps" in sys.orig_argv:
+    from hps.run import recorder
+    recorder.BucketCopy = functools.partial(recorder.BucketCopy, renew_s=1 / 3)
+"""
+
+
+def test_a_run_within_one_long_operation_is_seen_to_be_at_work(site: _Site) -> None:
+    """By its journal in the bucket, which is all that another host can see of it."""
+    long = site.spec.read_text().replace("steps: [", "steps: [{pause: {duration: 1h}}, ")
+    site.spec.write_text(long)
+    (site.folder / "sitecustomize.py").write_text(_OFTEN)
+    site.env["PYTHONPATH"] = str(site.folder)
+
+    def renewed() -> bool:
+        if not site.has(0)() or not site.sent_journals():
+            return False
+        (name,) = site.sent_journals()
+        site.make_old(name)
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while site.age_s(name) > _PATIENCE_S:
+            assert time.monotonic() < deadline_s
+        return True
+
+    site.killed(renewed)
+
+    (name,) = site.sent_journals()
+    assert site.stored(name) == site.journals()[0].read_text()
+    shutil.rmtree(site.output)
+    named = site.run("--resume", Path(name).stem)
+    assert named.code == 2
+    assert "it may be at work on another machine" in named.err
 
 
 def test_what_another_host_stored_of_the_same_run_is_left_alone(site: _Site) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -72,6 +74,13 @@ class Sending:
         place = f"T:{self.server.bucket}/sent/run/{name or self.journal.name}"
         env = remote_environment(self.server)
         return run_rclone(["cat", place], env=env, check=False).stdout
+
+    def age_s(self) -> float:
+        """How old the journal in the bucket is, as a start elsewhere sees it."""
+        place = f"T:{self.server.bucket}/sent/run/{self.journal.name}"
+        told = run_rclone(["lsjson", place], env=remote_environment(self.server)).stdout
+        (found,) = json.loads(told)
+        return time.time() - datetime.fromisoformat(found["ModTime"]).timestamp()
 
     def store(self, text: str) -> None:
         """As another machine does it that goes on with the same run."""
@@ -444,3 +453,116 @@ def test_what_another_start_of_the_run_sent_is_never_overwritten(
         assert sending.stored(f"{sending.journal.stem}{aside}.jsonl") == ours
         assert sending.stored(f"{sending.journal.stem}{aside}.csv") == table
     assert [name for name, _ in sending.reported] == ["results_of_another_start"] * bool(aside)
+
+
+_YEAR_S = 365 * 86400.0
+
+
+def _age(journal: Path) -> None:
+    """As if its last line had been written a year ago."""
+    then_s = time.time() - _YEAR_S
+    os.utime(journal, (then_s, then_s))
+
+
+def test_a_journal_is_renewed_while_nothing_else_is_sent(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    """A start elsewhere goes by its age: within one long operation the run would seem dead."""
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        _age(sending.journal)
+        sending.bucket.send_now_and_then(sending.journal)
+        assert sending.age_s() > _YEAR_S / 2
+        sending.bucket.renew_s = 0.2
+        with sending.bucket.renewed(sending.journal):
+            _wait_for(lambda: sending.age_s() < _PATIENCE_S)
+            renewed = sending.proxy.recorder.begun()
+            _wait_for(lambda: sending.proxy.recorder.begun() > renewed)
+        over = sending.proxy.recorder.begun()
+        assert sending.stored() == "one\n"
+        time.sleep(5 * sending.bucket.renew_s)
+        assert sending.proxy.recorder.begun() == over
+
+    assert sending.reported == []
+
+
+def test_what_is_sent_often_enough_is_not_renewed(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("one\n")
+        assert sending.bucket.send_all([sending.journal], wait=_never) == ""
+        sent = sending.proxy.recorder.begun()
+        assert sending.bucket.renew_s == sender.SILENT_S / 3
+        sending.bucket.renew_s = _PATIENCE_S
+        with sending.bucket.renewed(sending.journal):
+            time.sleep(0.5)
+        assert sending.proxy.recorder.begun() == sent
+
+
+def test_a_journal_without_a_line_is_not_sent(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write("")
+        sending.bucket.renew_s = 0.02
+        with sending.bucket.renewed(sending.journal):
+            time.sleep(0.5)
+        assert sending.proxy.recorder.begun() == 0
+
+
+def test_a_journal_that_was_removed_is_renewed_once_it_is_back(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.bucket.renew_s = 0.2
+        with sending.bucket.renewed(sending.journal):
+            _wait_for(lambda: bool(sending.reported))
+            sending.write("one\n")
+            _wait_for(lambda: sending.stored() == "one\n")
+
+    assert {name for name, _ in sending.reported} == {"results_delayed"}
+
+
+def test_a_renewal_makes_way_for_the_run(hanging: Sending) -> None:
+    """Or else it would have its whole time, and tell that there was no answer."""
+    hanging.bucket.renew_s = 0.02
+    hanging.bucket._saved_s = hanging.bucket.timeout_s
+    with hanging.bucket.renewed(hanging.journal):
+        _wait_for(lambda: hanging.proxy.recorder.begun() > 0)
+        with hanging.bucket.paused():
+            _wait_for(lambda: not _connections_to(hanging.proxy))
+            tried = hanging.proxy.recorder.begun()
+            time.sleep(0.5)
+            assert hanging.proxy.recorder.begun() == tried
+
+    assert hanging.reported == []
+
+
+def test_a_bucket_that_hangs_is_not_renewed_more_often_than_was_saved_for(hanging: Sending) -> None:
+    hanging.bucket.timeout_s = 0.2
+    hanging.bucket.renew_s = 0.02
+    hanging.bucket._saved_s = 1.0
+    with hanging.bucket.renewed(hanging.journal):
+        _wait_for(lambda: bool(hanging.reported))
+        tried = hanging.proxy.recorder.begun()
+        time.sleep(1.0)
+        assert hanging.proxy.recorder.begun() == tried
+
+    assert [name for name, _ in hanging.reported] == ["results_delayed"]
+
+
+def test_a_renewal_overwrites_nothing_of_another_start(
+    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+) -> None:
+    theirs, ours = "one\nother\n", "one\ntwo\n"
+    with sending_to(proxy_for(s3_server)) as sending:
+        sending.write(ours)
+        sending.store(theirs)
+        sending.bucket.renew_s = 0.2
+        aside = f"{sending.journal.stem}{sending.bucket.beside}.jsonl"
+        with sending.bucket.renewed(sending.journal):
+            _wait_for(lambda: sending.stored(aside) == ours)
+        assert sending.stored() == theirs
+
+    assert [name for name, _ in sending.reported] == ["results_of_another_start"]
