@@ -342,9 +342,9 @@ _SHARE = 1 / 20
 _SAVED_AT_FIRST_S = 5.0
 _MOST_SAVED_S = 10.0
 _LEAST_SAVED_S = 1.0
-# It is looked so often within the time after which a journal is renewed whether that is over.
+# Within the time after which a journal is renewed it is looked so often whether that is over.
 _LOOKS = 10
-# A renewal that is well under way is waited for: the next operation begins no later than that.
+# A renewal has so long to end when the run wants to store a result; then it is cut off.
 _CUT_OFF_S = 1.0
 
 
@@ -358,7 +358,8 @@ class BucketCopy:
 
     Within a long operation the journal is renewed after `renew_s`. It is a third of `SILENT_S`:
     where one renewal fails, there is time for another before the run seems dead, and more of them
-    would only disturb what is measured. They are saved up for like any other sending.
+    would only disturb what is measured. Each is one small PUT and two HEADs, for which time is
+    saved up as for any other sending.
 
     Two starts may resume one run, each unseen by the other. None overwrites what another sent:
     where a journal in the bucket is not how this one begins, all of the run that is sent from here
