@@ -6,39 +6,14 @@ targets of the plan -> each checked -> what the run makes of it: go on, mend it,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from hps.model import Failure, Plan, Spec
+from hps.model import Plan, Spec
 from hps.node.probe.check import TargetCheck, Waiting, check_all
 from hps.process.stop import SignalStop
 from hps.run.environment import Tools
+from hps.run.session import Preflight
 from hps.run_folder import CHECK, run_folder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preflight:
-    """What the checks came to. `away` says why the results' own target can't be used for now.
-
-    `failure`, of the target `target`, is what keeps the run from beginning; None: nothing does.
-    """
-
-    checked: tuple[TargetCheck, ...] = ()
-    failure: Failure | None = None
-    target: str = ""
-    away: Failure | None = None
-
-    @property
-    def left(self) -> bool:
-        """True where something that was written to a target could not be deleted again."""
-        return any(one.left for one in self.checked)
-
-    def why_unusable(self, target: str) -> str:
-        """Why a target can't be used, as far as it was checked; empty: nothing is against it."""
-        found = (one.failure for one in self.checked if one.target == target)
-        return next((why.reason for why in found if why is not None), "")
-
-
-NOT_CHECKED = Preflight()
 
 
 def used_targets(plan: Plan) -> tuple[str, ...]:

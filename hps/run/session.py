@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from hps.model import Operation, Plan
+from hps.model import Failure, Operation, Plan
+from hps.node.probe.check import TargetCheck
 from hps.process.stop import SignalStop
 from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity
 from hps.run.environment import Tools
-from hps.run.preflight import NOT_CHECKED, Preflight
 
 
 class Listener(Protocol):
@@ -46,6 +46,32 @@ class RememberingListener:
 
     def stored(self, record: Record) -> None:
         self.listener.stored(record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What the checks came to. `away` says why the results' own target can't be used for now.
+
+    `failure`, of the target `target`, is what keeps the run from beginning; None: nothing does.
+    """
+
+    checked: tuple[TargetCheck, ...] = ()
+    failure: Failure | None = None
+    target: str = ""
+    away: Failure | None = None
+
+    @property
+    def left(self) -> bool:
+        """True where something that was written to a target could not be deleted again."""
+        return any(one.left for one in self.checked)
+
+    def why_unusable(self, target: str) -> str:
+        """Why a target can't be used, as far as it was checked; empty: nothing is against it."""
+        found = (one.failure for one in self.checked if one.target == target)
+        return next((why.reason for why in found if why is not None), "")
+
+
+NOT_CHECKED = Preflight()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
