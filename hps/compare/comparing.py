@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hps.compare import changes, fleet, grouping, panels
-from hps.compare.comparison import (
-    Change,
-    Findings,
-    FleetNode,
-    NeverBegan,
-    Panel,
-    Provenance,
-    TimePoint,
-)
+from hps.compare.comparison import Change, Findings, Panel, Provenance, TimePoint
 from hps.compare.decide import compare
 from hps.compare.selection import (
     Asked,
@@ -100,21 +92,6 @@ class _Baseline:
     provenance: Provenance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Collected:
-    """All that the database is needed for."""
-
-    panels: tuple[Panel, ...]
-    notes: tuple[str, ...]
-    nodes: tuple[FleetNode, ...]
-    never_began: tuple[NeverBegan, ...]
-    hours: tuple[TimePoint, ...]
-    tenths: tuple[TimePoint, ...]
-    provenance: Provenance
-    thresholds: dict[str, tuple[str, ...]]
-    baseline: _Baseline | None
-
-
 def find(inputs: Sequence[Path], question: Question) -> Findings:
     """What the results that `inputs` (files and folders) hold say to the question.
 
@@ -122,27 +99,20 @@ def find(inputs: Sequence[Path], question: Question) -> Findings:
     to answer it with.
     """
     asked = read(question)
-    collected = _collect(inputs, asked)
-    comparisons = tuple(compare(panel, asked.rule) for panel in collected.panels)
-    return Findings(
-        by=asked.by,
-        rule=asked.rule,
+    now, baseline, found = _collect(inputs, asked)
+    comparisons = tuple(compare(panel, asked.rule) for panel in now)
+    return replace(
+        found,
         comparisons=comparisons,
-        nodes=collected.nodes,
-        rejected=tuple(node for node in collected.nodes if not node.accepted),
-        hours=collected.hours,
-        tenths=collected.tenths,
-        provenance=collected.provenance,
-        notes=collected.notes,
-        changes=_changes(collected, asked),
+        changes=_changes(now, baseline, asked),
         sentences=sentences(comparisons),
-        thresholds=collected.thresholds,
-        never_began=collected.never_began,
-        baseline=collected.baseline.provenance if collected.baseline else None,
     )
 
 
-def _collect(inputs: Sequence[Path], asked: Asked) -> _Collected:
+def _collect(
+    inputs: Sequence[Path], asked: Asked
+) -> tuple[tuple[Panel, ...], _Baseline | None, Findings]:
+    """All that the database is needed for: the panels, the baseline, and what nothing compares."""
     baseline = _stored_baseline(asked)
     with tables.opened(inputs) as opened:
         places = grouping.prepare(opened.connection)
@@ -158,12 +128,12 @@ def _collect(inputs: Sequence[Path], asked: Asked) -> _Collected:
         selected = panels.select(opened.connection, places, asked, extra)
         if not selected.panels:
             raise _no_data(opened, asked, inputs, baseline)
-        return _read_out(opened, asked, selected, baseline)
+        return selected.panels, baseline, _uncompared(opened, asked, selected, baseline)
 
 
-def _read_out(
+def _uncompared(
     opened: Tables, asked: Asked, selected: panels.Selected, baseline: _Baseline | None
-) -> _Collected:
+) -> Findings:
     connection = opened.connection
     fleet.prepare(connection, asked, selected.kinds)
     nodes = fleet.nodes(connection)
@@ -172,16 +142,19 @@ def _read_out(
     notes = (*selected.notes, *fleet.remarks(connection, asked, nodes))
     if baseline is not None:
         notes = (*fleet.of_baseline(baseline.provenance, provenance), *notes)
-    return _Collected(
-        panels=selected.panels,
-        notes=notes,
+    return Findings(
+        by=asked.by,
+        rule=asked.rule,
+        comparisons=(),
         nodes=nodes,
-        never_began=fleet.never_began(connection),
+        rejected=tuple(node for node in nodes if not node.accepted),
         hours=hours,
         tenths=tenths,
         provenance=provenance,
+        notes=notes,
         thresholds=fleet.thresholds(connection),
-        baseline=baseline,
+        never_began=fleet.never_began(connection),
+        baseline=baseline.provenance if baseline else None,
     )
 
 
@@ -226,15 +199,13 @@ def _without_earlier(
     return [f"(({' AND '.join(of_cell)}) OR {grouping.began_after(last)})"]
 
 
-def _changes(collected: _Collected, asked: Asked) -> tuple[Change, ...]:
+def _changes(now: Sequence[Panel], baseline: _Baseline | None, asked: Asked) -> tuple[Change, ...]:
     if isinstance(asked.baseline, CellBaseline):
-        if not changes.has_cell(collected.panels, asked.baseline.key):
+        if not changes.has_cell(now, asked.baseline.key):
             told = ", ".join(f"{name}={value}" for name, value in asked.baseline.key.items())
             raise NoDataError(f"--baseline: no cell has {told}", "hps compare shows the cells")
-        return changes.against_cell(collected.panels, asked.baseline.key, asked.rule)
-    if collected.baseline is None:
-        return ()
-    return changes.against_rows(collected.panels, collected.baseline.panels, asked.rule)
+        return changes.against_cell(now, asked.baseline.key, asked.rule)
+    return changes.against_rows(now, baseline.panels, asked.rule) if baseline else ()
 
 
 def _no_data(

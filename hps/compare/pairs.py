@@ -166,10 +166,7 @@ def _complete(differences: Floats, rule: Rule, reason: str) -> list[PairTest]:
     """`_paired` for rows, shape (pairs, n), without gaps; a `reason` is one to make no test."""
     pairs, n = differences.shape
     if n == 0:
-        nothing = PairTest(
-            ratio=None, interval=None, test="none", p=None, n=0, spread=None, reason=reason
-        )
-        return [nothing] * pairs
+        return [untested(reason)] * pairs
     ordered = np.sort(differences, axis=1)
     ratios = np.exp(np.median(ordered, axis=1)).tolist()
     intervals = _intervals(ordered, rule)

@@ -14,10 +14,7 @@ from hps.catalog.steps import STEP_KINDS
 
 Record = Mapping[str, object]
 # What counts of every result: a run may have a hundred thousand.
-_OF_EACH = (
-    *("status", "throughput_mbps", "duration_s", "retries", "reason"),
-    *("effective", "disturbed"),
-)
+_OF_EACH = ("status", "throughput_mbps", "duration_s", "reason", "effective", "disturbed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,6 @@ class Row:
     max_mbps: float | None = None
     effective: Mapping[str, object] | None = None
     observed: Mapping[str, object] | None = None
-    retries: int = 0
     disturbed: int = 0
     same_as: Mapping[str, object] | None = None
     reason: str = ""
@@ -75,11 +71,6 @@ def summarize(records: Iterable[Record]) -> tuple[Row, ...]:
     return tuple(replace(row, name=names[key[0]]) for key, row in in_order)
 
 
-def failures(row: Row) -> int:
-    """How many operations of a row were not `ok`."""
-    return sum(row.not_ok.values())
-
-
 def _key(record: Record) -> tuple[int, str, str]:
     return int(str(record["step_index"])), str(record["step"]), _text(record["cell"])
 
@@ -101,7 +92,6 @@ def _row(group: Sequence[Record]) -> Row:
         effective=_told(_mapping(record["effective"]) for record in done or group[:1]),
         observed=_mapping(first["observed"]),
         disturbed=sum(bool(record.get("disturbed")) for record in done),
-        retries=sum(int(str(record["retries"])) for record in group),
         reason=next((str(r["reason"]) for r in group if r["status"] != "ok"), ""),
     )
 

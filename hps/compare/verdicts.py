@@ -62,14 +62,41 @@ class Tested:
 
     def needed(self, a: int, b: int, power: float) -> Needed:
         """What would find the effect that was measured, or twice the least that matters."""
-        return _needed(
-            self.cells[a],
-            self.cells[b],
-            self.tests[min(a, b), max(a, b)],
+        test = self.tests[min(a, b), max(a, b)]
+        paired = (min(a, b), max(a, b)) not in self.ways
+        cells = self.cells[a], self.cells[b]
+        repetitions = np.concatenate([cell.repetitions[cell.repetitions > 0] for cell in cells])
+        measured = max(test.ratio, 1 / test.ratio) - 1 if test.ratio else 0.0
+        return stats.needed(
+            # With too few for a test a spread is too vague to plan with: first get enough for one.
+            None if test.test == "none" else test.spread,
+            _spread_within(*cells) if self.unit == "node" else None,
+            float(np.median(repetitions)) if len(repetitions) else 1.0,
+            test.n,
+            max(measured, _PLANNED_FOR * self.rule.min_effect),
+            self.comparisons,
             replace(self.rule, power=power),
-            comparisons=self.comparisons,
-            unit=self.unit,
-            paired=(min(a, b), max(a, b)) not in self.ways,
+            test="Wilcoxon" if paired else "Mann-Whitney",
+        )
+
+    def judged(self, a: int, b: int) -> Pair:
+        """The pair that was tested in this order, with its verdict."""
+        test = self.tests[a, b]
+        verdict = judge(test, self.rule)
+        is_open = verdict == "inconclusive" and test.comparable
+        return Pair(
+            a=self.cells[a].key,
+            b=self.cells[b].key,
+            units=test.n,
+            ratio=test.ratio,
+            interval=test.interval,
+            test=test.test,
+            p=test.p,
+            p_adjusted=test.p_adjusted,
+            verdict=verdict,
+            reason=test.reason,
+            needed=self.needed(a, b, self.rule.power) if is_open else None,
+            comparable=test.comparable,
         )
 
 
@@ -92,28 +119,17 @@ def compare_pairs(
         (i, j): way(cells[i], cells[j], units, unit) for i, j in family if not same[i, j]
     }
     tests = _tested(matrix, family, keep, ways, unit, rule)
-    pairs = {
-        (i, j): _pair(
-            cells[i],
-            cells[j],
-            test,
-            rule,
-            comparisons=len(family),
-            unit=unit,
-            paired=(i, j) not in ways,
-        )
-        for (i, j), test in tests.items()
-    }
-    return Tested(
+    tested = Tested(
         cells=cells,
         unit=unit,
         rule=rule,
         comparisons=len(family),
         ways=ways,
         levels=levels,
-        pairs=pairs,
+        pairs={},
         tests=tests,
     )
+    return replace(tested, pairs={pair: tested.judged(*pair) for pair in tests})
 
 
 def _tested(
@@ -185,62 +201,6 @@ def _tests(
         )
         for i, j in pairs
     ]
-
-
-def _pair(
-    a: PanelCell,
-    b: PanelCell,
-    test: PairTest,
-    rule: Rule,
-    *,
-    comparisons: int,
-    unit: Unit,
-    paired: bool,
-) -> Pair:
-    verdict = judge(test, rule)
-    needed = None
-    if verdict == "inconclusive" and test.comparable:
-        needed = _needed(a, b, test, rule, comparisons=comparisons, unit=unit, paired=paired)
-    return Pair(
-        a=a.key,
-        b=b.key,
-        units=test.n,
-        ratio=test.ratio,
-        interval=test.interval,
-        test=test.test,
-        p=test.p,
-        p_adjusted=test.p_adjusted,
-        verdict=verdict,
-        reason=test.reason,
-        needed=needed,
-        comparable=test.comparable,
-    )
-
-
-def _needed(
-    a: PanelCell,
-    b: PanelCell,
-    test: PairTest,
-    rule: Rule,
-    *,
-    comparisons: int,
-    unit: Unit,
-    paired: bool,
-) -> Needed:
-    measured = max(test.ratio, 1 / test.ratio) - 1 if test.ratio else 0.0
-    # With too few for a test a spread is too vague to plan with: first get enough for one.
-    spread = None if test.test == "none" else test.spread
-    repetitions = np.concatenate([cell.repetitions[cell.repetitions > 0] for cell in (a, b)])
-    return stats.needed(
-        spread,
-        _spread_within(a, b) if unit == "node" else None,
-        float(np.median(repetitions)) if len(repetitions) else 1.0,
-        test.n,
-        max(measured, _PLANNED_FOR * rule.min_effect),
-        comparisons,
-        rule,
-        test="Wilcoxon" if paired else "Mann-Whitney",
-    )
 
 
 def _spread_within(a: PanelCell, b: PanelCell) -> float | None:

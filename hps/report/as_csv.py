@@ -29,7 +29,7 @@ def columns(by: Sequence[str]) -> tuple[str, ...]:
 
 
 def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
-    """A header and a line for every cell, ends of lines as in RFC 4180. Gates have no place here."""
+    """A header and a line for every cell; lines end as RFC 4180 wants. It has no gates."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(columns(findings.by))

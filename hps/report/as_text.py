@@ -5,16 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from tabulate import tabulate_formats
-
 from hps.compare.comparison import Findings
 from hps.compare.gates import GateResult
 from hps.report import answer, tables
 from hps.report.tables import Table
 from hps.report.values import printable
 
-# Every format that tables can be printed in.
-TABLE_FORMATS: tuple[str, ...] = tuple(tabulate_formats)
 WIDTH = 100
 _HARD_SPACE = "\xa0"
 MOST_TABLES = 12

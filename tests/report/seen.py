@@ -17,7 +17,7 @@ def pictures(findings: Findings) -> dict[str, Picture]:
 
 def gaps(findings: Findings) -> dict[str, Gap]:
     """What was not drawn, by name."""
-    return {one.name: one for one in gallery.gaps(gallery.draw(findings, FILES))}
+    return {one.name: one for one in gallery.draw(findings, FILES) if isinstance(one, Gap)}
 
 
 def layers(picture: Picture, mark: str) -> list[Layer]:

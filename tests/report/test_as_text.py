@@ -6,11 +6,11 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
+from tabulate import tabulate_formats
 
 from hps.compare.comparison import Decision
 from hps.compare.gates import judge_all
 from hps.report import as_text
-from hps.report.as_text import TABLE_FORMATS
 from hps.spec.gates import parse
 from tests.report.builders import (
     FAR,
@@ -214,7 +214,7 @@ def test_nothing_found_is_said() -> None:
     assert "How sure" not in text
 
 
-@pytest.mark.parametrize("table_format", TABLE_FORMATS)
+@pytest.mark.parametrize("table_format", tabulate_formats)
 def test_every_format_of_tables_has_every_cell(table_format: str) -> None:
     found = findings(comparison(), far(), changes=(change(),))
     text = as_text.render(found, table_format=table_format)

@@ -17,7 +17,7 @@ from hps.report.pictures import (
     streams,
 )
 from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Draw, Drawn, Gap, Picture
+from hps.report.pictures.picture import Draw, Drawn, Picture
 
 _DRAWN: tuple[Draw, ...] = (
     heatmap.draw,
@@ -41,8 +41,3 @@ def draw(findings: Findings, paint: Paint) -> list[Drawn]:
 def pictures(drawn: list[Drawn]) -> list[Picture]:
     """Those that there are data for."""
     return [one for one in drawn if isinstance(one, Picture)]
-
-
-def gaps(drawn: list[Drawn]) -> list[Gap]:
-    """Those that there are none for."""
-    return [one for one in drawn if isinstance(one, Gap)]

@@ -27,15 +27,9 @@ def bins(rows: Sequence[Row], axis: str, colour: Colour, *, stacked: bool = Fals
     )
 
 
-def line(
-    rows: Sequence[Row], x: Channel, y: Channel, colour: Colour, *, dots: bool = False
-) -> Layer:
+def line(rows: Sequence[Row], x: Channel, y: Channel, colour: Colour) -> Layer:
     """A line through the rows, one for each name where the colour is a channel."""
-    mark = {
-        "type": "line",
-        "strokeWidth": 2.5,
-        "point": {"size": 60} if dots else False,
-    }
+    mark = {"type": "line", "strokeWidth": 2.5, "point": False}
     return _layer(rows, mark, {"x": x, "y": y}, colour)
 
 
@@ -60,12 +54,6 @@ def dots(
 def spans(rows: Sequence[Row], low: Channel, high: str, y: Channel, colour: Colour) -> Layer:
     """A horizontal line for each row, from the channel `low` to the field `high`."""
     channels = {"x": low, "x2": {"field": high}, "y": y}
-    return _layer(rows, {"type": "rule", "strokeWidth": 2}, channels, colour)
-
-
-def uprights(rows: Sequence[Row], x: Channel, low: Channel, high: str, colour: Colour) -> Layer:
-    """A vertical line for each row, from the channel `low` to the field `high`."""
-    channels = {"x": x, "y": low, "y2": {"field": high}}
     return _layer(rows, {"type": "rule", "strokeWidth": 2}, channels, colour)
 
 
