@@ -15,8 +15,7 @@ from hps.spec.source import MAX_BYTES
 from hps.targets import well_known
 from hps.targets.workplace import Said, Workplace, opened
 from hps.tools.rclone import command as rclone
-from hps.tools.rclone.errors import explain
-from hps.tools.rclone.evidence import bare
+from hps.tools.rclone.errors import bare, explain
 from hps.tools.rclone.remote import Remote, remote_of
 
 TIMEOUT_S = 30.0

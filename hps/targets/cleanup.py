@@ -14,7 +14,7 @@ from hps.process.process import Stop
 from hps.run_folder import OwnFolder
 from hps.targets.link import Bounded, Link
 from hps.tools.invocation import Invocation
-from hps.tools.rclone import command, evidence, listed
+from hps.tools.rclone import command, errors, listed
 from hps.tools.rclone.listed import Listed
 
 # -------------------------------------------------------------------------------------------------
@@ -104,12 +104,10 @@ def _abort(
     folder = OwnFolder("/".join(parts[:4]))
     call = command.abort_uploads(link.remote, folder, "/".join(parts[4:]))
     # rclone ends well, too, where the server refused.
-    return _done(link, call, timeout_s, stop) or evidence.first_failure(link.log(_NAME))
+    return _done(link, call, timeout_s, stop) or errors.first_failure(link.log(_NAME))
 
 
-def _done(
-    link: Link, call: Invocation, timeout_s: float, stop: Stop | None
-) -> Failure | None:
+def _done(link: Link, call: Invocation, timeout_s: float, stop: Stop | None) -> Failure | None:
     """Run a call to its end. Returns what went wrong."""
     bounded = Bounded(out=link.scratch / f"{_NAME}.out")
     ended = link.run(call, timeout_s=timeout_s, name=_NAME, stop=stop, sampler=bounded)

@@ -13,7 +13,7 @@ from hps.catalog.failures import failure
 from hps.model import Failure
 from hps.process import process
 from hps.tools.invocation import Invocation
-from hps.tools.rclone import command, evidence
+from hps.tools.rclone import command, errors
 from hps.tools.rclone import log as rclone_log
 from hps.tools.rclone.errors import explain
 from hps.tools.rclone.remote import Remote
@@ -74,7 +74,7 @@ class Link:
 
     def why_plain(self, name: str, ended: process.Exit) -> Failure:
         """The same for a call whose log is a plain one."""
-        said = evidence.last_failure(self.log(name)) if ended.ended == "exit" else None
+        said = errors.last_failure(self.log(name)) if ended.ended == "exit" else None
         return said or self.why(name, ended)
 
     def place(self, *parts: str) -> str:

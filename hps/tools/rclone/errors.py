@@ -14,7 +14,9 @@ these texts again.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from hps.catalog.failures import failure
 from hps.model import Failure
@@ -134,3 +136,73 @@ def _of_s3(text: str) -> Failure | None:
     why = go.refusal(what, status, error, message).told(f"{answered}{more}{request}")
     # Amazon's library guesses so by the answer's date; the keys may be wrong all the same.
     return replace(why, hint=f"{why.hint}; {_CLOCK}") if found["skew"] else why
+
+
+# -------------------------------------------------------------------------------------------------
+# What a call complained of: in its log, or as it ended.
+
+_REASON_LENGTH = 400
+_PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
+_NOTHING_MOVED = 9
+# https://rclone.org/docs/#exit-code
+_EXIT_CODES: Mapping[int, str] = {
+    1: "other error",
+    2: "usage",
+    3: "directory not found",
+    4: "file not found",
+    5: "temporary error",
+    6: "less serious error",
+    7: "fatal error",
+    8: "transfer limit reached",
+    9: "nothing transferred",
+    10: "time limit reached",
+}
+
+
+def of_exit_code(code: int, last_error: str, behind: str) -> Failure:
+    """Why rclone ended with this code, by what it complained of last.
+
+    `behind` tells more than the last error may.
+    """
+    if code == _NOTHING_MOVED:
+        return failure("not_found", "nothing was transferred: what was to be moved is not there")
+    why, more = explain(last_error), explain(behind)
+    if behind and why.call.startswith("Head") and more.code != "no_permission":
+        why = more  # an answer to HEAD has no text
+    name, detail = _EXIT_CODES.get(code, "unknown"), why.text[:_REASON_LENGTH]
+    return why.told(f"rclone exit code {code} ({name}): {detail or 'it said nothing'}")
+
+
+def repeated(retries: int, trouble: str) -> str:
+    """What to add where requests were repeated: how many, and what the last one was for."""
+    if retries <= 0:
+        return ""
+    said = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"
+    return f"{said}, since {explain(trouble).text[:_REASON_LENGTH]}" if trouble else said
+
+
+def last_failure(path: Path) -> Failure | None:
+    """What a plain log complains of first, else its last line; None where it is empty."""
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return _first_error(lines) or (explain(bare(lines[-1])) if lines else None)
+
+
+def last_words(path: Path) -> str:
+    """What a plain log complains of first, else its last line, without its time."""
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
+
+
+def first_failure(path: Path) -> Failure | None:
+    """What a plain log complains of first."""
+    return _first_error(path.read_text(errors="replace").splitlines())
+
+
+def _first_error(lines: Iterable[str]) -> Failure | None:
+    return next((explain(bare(line)) for line in lines if _PLAIN_ERROR.match(line)), None)
+
+
+def bare(line: str) -> str:
+    """A line of a plain log without its time."""
+    _, operation, said = line.partition("operation error ")
+    return operation + said if operation else line.rsplit(" : ", maxsplit=1)[-1]

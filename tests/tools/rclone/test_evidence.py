@@ -14,7 +14,9 @@ from hps.catalog.failures import failure
 from hps.model import Applied, Failure, Observed, Operation, Status
 from hps.process.process import Ended, Exit
 from hps.process.sockets import ConnectionCounter
-from hps.tools.rclone import evidence
+from hps.tools import exits
+from hps.tools.base import Evidence
+from hps.tools.rclone import errors, tool
 from hps.tools.rclone.log import RcloneLog
 from tests.builders import MIB, make_operation
 
@@ -34,16 +36,16 @@ class Seen:
 
     @property
     def effective(self) -> Applied | None:
-        return evidence.effective(self.log, self.operation, offers_http2=self.offers_http2)
+        return tool.effective(self.log, self.operation, offers_http2=self.offers_http2)
 
     @property
     def observed(self) -> Observed:
         counter = ConnectionCounter(samples=self.samples, most_with_payload=self.connections)
-        return evidence.observed(self.log, self.operation, counter)
+        return tool.observed(self.log, self.operation, counter)
 
     @property
     def failure(self) -> Failure | None:
-        return evidence.why_invalid(self.log, self.operation, self.effective, self.observed)
+        return tool.why_invalid(self.log, self.operation, self.effective, self.observed)
 
 
 def _chunks(count: int, size_bytes: int, *names: str) -> dict[tuple[str, int], int]:
@@ -221,6 +223,23 @@ class End:
     expected: tuple[Status, str, str]
 
 
+def _judged(
+    ended: Exit,
+    operation: Operation,
+    *,
+    last_error: str = "",
+    behind: str = "",
+    starved: bool = False,
+    **seen: Any,
+) -> tuple[Status, Failure | None]:
+    """As a transfer is judged of whose log this is known."""
+
+    def explain() -> Failure:
+        return errors.of_exit_code(ended.returncode, last_error, behind)
+
+    return exits.judge("rclone", ended, operation, Evidence(**seen), explain, starved=starved)
+
+
 @pytest.mark.parametrize(
     "end",
     [
@@ -233,7 +252,7 @@ class End:
         End(
             ended="timeout",
             returncode=-15,
-            said={"repeated": evidence.repeated(2, _REFUSED)},
+            said={"repeated": errors.repeated(2, _REFUSED)},
             expected=(
                 "timeout",
                 "timeout",
@@ -289,10 +308,9 @@ class End:
 )
 def test_how_a_process_ended(end: End) -> None:
     ended = _exit(returncode=end.returncode, ended=end.ended)
-    said = {"last_error": "", **end.said}
     status, code, text = end.expected
     expected = failure(code, text) if code else None
-    assert evidence.judge_exit(ended, make_operation(), **said) == (status, expected)
+    assert _judged(ended, make_operation(), **end.said) == (status, expected)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +321,7 @@ def test_a_tool_without_memory_says_what_it_may_have_held(
     returncode: int, said: Mapping[str, Any]
 ) -> None:
     operation = make_operation("upload", chunk_size=5 * MIB, concurrency=4)
-    _, why = evidence.judge_exit(_exit(returncode=returncode), operation, "", **said)
+    _, why = _judged(_exit(returncode=returncode), operation, **said)
     assert why is not None
     assert (why.code, why.owner) == ("out_of_memory", "node")
     assert "chunk x concurrency x transfers is 5MiB x 4 x 1 = 20 MiB" in why.text
@@ -325,7 +343,7 @@ def test_setup_lasts_until_the_first_payload(
     kind: str, chunk_after_s: float | None, file_after_s: float | None, setup_s: float | None
 ) -> None:
     log = RcloneLog(first_chunk_at=_after(chunk_after_s), first_file_at=_after(file_after_s))
-    assert evidence.setup_s(log, make_operation(kind), _exit()) == setup_s
+    assert tool.setup_s(log, make_operation(kind), _exit()) == setup_s
 
 
 @pytest.mark.parametrize(
@@ -338,19 +356,19 @@ def test_what_stood_still_is_no_number(
 ) -> None:
     times: dict[str, Any] = {"duration_s": duration_s, what: late_s}
     ended = replace(_exit(), **times)
-    got, why = evidence.judge_exit(ended, make_operation(), "")
+    got, why = _judged(ended, make_operation())
     assert (got, why.code if why else "") == (status, code if status == "invalid" else "")
 
 
 @pytest.mark.parametrize(("silent_s", "status"), [(2.0, "ok"), (2.1, "invalid")])
 def test_a_tool_that_said_nothing_stood_still(silent_s: float, status: str) -> None:
-    got, why = evidence.judge_exit(_exit(), make_operation(), "", silent_s=silent_s)
+    got, why = _judged(_exit(), make_operation(), silent_s=silent_s)
     assert (got, why.code if why else "") == (status, "" if status == "ok" else "tool_stopped")
 
 
 def test_a_time_out_of_what_stood_still_is_not_the_targets_fault() -> None:
     ended = replace(_exit(ended="timeout"), late_s=5.0)
-    status, why = evidence.judge_exit(ended, make_operation(), "")
+    status, why = _judged(ended, make_operation())
     assert why is not None
     assert (status, why.code, why.owner) == ("timeout", "late", "hps")
 
@@ -358,16 +376,14 @@ def test_a_time_out_of_what_stood_still_is_not_the_targets_fault() -> None:
 def test_what_a_plain_log_says_is_without_its_time(tmp_path: Path) -> None:
     log = tmp_path / "tool.log"
     log.write_text("2026/11/22 12:00:00 NOTICE: one\n2026/11/22 12:00:01 ERROR : key : gone\n")
-    assert (
-        evidence.last_failure(log) == evidence.first_failure(log) == failure("tool_failed", "gone")
-    )
-    assert evidence.last_words(log) == "gone"
+    assert errors.last_failure(log) == errors.first_failure(log) == failure("tool_failed", "gone")
+    assert errors.last_words(log) == "gone"
     log.write_text("2026/11/22 12:00:00 NOTICE: one\n2026/11/22 12:00:01 NOTICE: two : three\n")
-    assert evidence.last_failure(log) == failure("tool_failed", "three")
-    assert evidence.first_failure(log) is None
+    assert errors.last_failure(log) == failure("tool_failed", "three")
+    assert errors.first_failure(log) is None
     log.write_text("")
-    assert evidence.last_failure(log) is None
-    assert evidence.last_words(log) == ""
+    assert errors.last_failure(log) is None
+    assert errors.last_words(log) == ""
 
 
 def _not_as_declared(text: str) -> Failure:
