@@ -22,7 +22,7 @@ RUN python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Pytho
     && python3 -m venv --system-site-packages ${bare:+"$bare"} /opt/hps
 WORKDIR /app
 COPY constraints.txt pyproject.toml ./
-RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+RUN python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["tools"], sep="\n")' \
       > requirements.txt \
     && /opt/hps/bin/python -m pip install --no-cache-dir \
       --constraint constraints.txt --requirement requirements.txt \

@@ -19,8 +19,8 @@ from hps.results.record import new_run_id
 from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
 from hps.targets import embedded
+from hps.tools import TOOLS
 from hps.tools.rclone import command
-from hps.tools.rclone.remote import remote_of
 
 TARGET = "local"
 
@@ -71,9 +71,9 @@ def surroundings(env: Mapping[str, str]) -> Iterator[Surroundings]:
         payloads: dict[Shape, Payload] = {}
         context = StepContext(
             binary=binary,
-            tool_version=command.read_version(binary),
+            tools={name: tool.find(env) for name, tool in TOOLS.items()},
             places=Places(
-                remotes={TARGET: remote_of(served)},
+                targets={TARGET: served},
                 data_folder=run_folder("bench", new_run_id(datetime.now(UTC))).key,
                 payload_root=str(scratch / "payload"),
                 local_root=str(scratch / "down"),

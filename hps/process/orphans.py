@@ -9,6 +9,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -23,10 +24,10 @@ _GUARD_S = guard.GRACE_S + 2.0
 _KILL_S = 5.0
 
 
-def end(scratch: str, binary: str) -> bool:
+def end(scratch: str, programs: Collection[str]) -> bool:
     """Wait until the guard of a killed run has cleaned up; do it in its place where it is dead.
 
-    `scratch` is the folder that the run told of. Ended are processes of `binary` that have a path
+    `scratch` is the folder that the run told of. Ended are processes of `programs` that have a path
     within it among their arguments, and so none of any other program. Returns whether there were
     any, or the folder.
     """
@@ -38,7 +39,8 @@ def end(scratch: str, binary: str) -> bool:
         time.sleep(_LOOK_S)
     if not folder.exists():
         return False
-    left = [process for process in psutil.process_iter() if _is_of(process, folder, binary)]
+    names = {Path(program).name for program in programs}
+    left = [process for process in psutil.process_iter() if _is_of(process, folder, names)]
     for process in left:
         with contextlib.suppress(psutil.Error):  # it has just ended
             process.kill()
@@ -59,12 +61,12 @@ def _is_scratch(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and mode == 0o700 and found.st_uid == os.getuid()
 
 
-def _is_of(process: psutil.Process, folder: Path, binary: str) -> bool:
+def _is_of(process: psutil.Process, folder: Path, names: Collection[str]) -> bool:
     try:
         arguments = process.cmdline()
         if not arguments or process.uids().real != os.getuid():
             return False
     except psutil.Error:
         return False
-    ours = Path(arguments[0]).name == Path(binary).name
+    ours = Path(arguments[0]).name in names
     return ours and any(f"{folder}/" in argument for argument in arguments[1:])

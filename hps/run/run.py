@@ -24,6 +24,7 @@ from hps.run.preflight import check_targets
 from hps.run.recorder import Recorder
 from hps.run.resume import ResumeRequest, ThisRun
 from hps.run.session import Listener, RememberingListener, Session
+from hps.tools import TOOLS
 
 # That a run did not begin is worth no longer wait.
 _SEND_MOST_S = 10.0
@@ -175,7 +176,7 @@ def _lock(
 def _locked(folder: Path, tools: Tools) -> Iterator[RunLock]:
     """The lock on a folder; what was killed in it has ended on this machine, too."""
     with RunLock(folder) as lock:
-        orphans.end(str(lock.before.get("scratch", "")), tools.binary)
+        orphans.end(str(lock.before.get("scratch", "")), (tools.binary, *TOOLS))
         kept = ("run_id", "operation_id", "operation_started_at", "if_interrupted")
         before = {name: lock.before[name] for name in kept if name in lock.before}
         lock.tell(**before, scratch=str(tools.scratch))

@@ -387,9 +387,10 @@ def _explained(said: str, call: str) -> Failure:
     found = _REFUSED.search(cause)
     if found is None:
         return go.network(cause) or go.machine(cause) or failure("tool_failed", cause)
-    status, error, message = int(found["status"]), found["error"], found["message"].strip()
+    status, error = int(found["status"]), found["error"]
+    message = found["message"].strip() or error  # some servers send a code and no text
     to = f" to {call}" if call else ""
-    more = f": {message}" if message else ""
+    more = f": {message}" if message != error else ""
     request = f" [request {found['id']}]" if found["id"] else ""
     why = go.refusal(call, status, error, message)
     return why.told(f"the server answered {status} {error}{to}{more}{request}")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps.catalog.tools import count_chunks, effective, explain
-from hps.model import Direction
+from hps.catalog.tools import TOOL_FACTS, count_chunks, effective, explain, why_not
+from hps.model import Direction, Knobs, Transfer
 from tests.builders import MIB, make_transfer
 
 
@@ -36,17 +36,18 @@ def test_effective(
     direction: Direction, size_mib: int, concurrency: int, chunk_mib: int, streams: int
 ) -> None:
     asked = make_transfer(concurrency=concurrency)
-    applied = effective(asked, direction, size_bytes=size_mib * MIB, files=9)
+    applied = effective(_knobs(size_mib * MIB, 9), asked, direction)
     assert applied == make_transfer(chunk_size_bytes=chunk_mib * MIB, concurrency=streams)
 
 
 def test_no_more_files_at_once_than_there_are() -> None:
     asked = make_transfer(transfers=8)
-    assert effective(asked, "up", size_bytes=MIB, files=3).transfers == 3
-    assert effective(asked, "up", size_bytes=MIB, files=30).transfers == 8
+    assert effective(_knobs(MIB, 3), asked, "up").transfers == 3
+    assert effective(_knobs(MIB, 30), asked, "up").transfers == 8
 
 
 @given(
+    st.sampled_from([*TOOL_FACTS]),
     st.sampled_from(["up", "down"]),
     st.integers(0, 500 * MIB),
     st.integers(1, 50),
@@ -55,12 +56,19 @@ def test_no_more_files_at_once_than_there_are() -> None:
     st.integers(1, 64),
 )
 def test_what_is_effective_is_effective_again(
-    direction: Direction, size_bytes: int, files: int, chunk: int, concurrency: int, transfers: int
+    tool: str,
+    direction: Direction,
+    size_bytes: int,
+    files: int,
+    chunk: int,
+    concurrency: int,
+    transfers: int,
 ) -> None:
     asked = make_transfer(chunk_size_bytes=chunk, concurrency=concurrency, transfers=transfers)
     if size_bytes:
-        once = effective(asked, direction, size_bytes=size_bytes, files=files)
-        assert effective(once, direction, size_bytes=size_bytes, files=files) == once
+        knobs = _knobs(size_bytes, files, tool)
+        once = effective(knobs, asked, direction)
+        assert effective(knobs, once, direction) == once
         assert 1 <= once.concurrency <= count_chunks(size_bytes, once.chunk_size_bytes)
 
 
@@ -119,11 +127,46 @@ def test_explain(
     second: dict[str, object],
     reason: str,
 ) -> None:
-    said = explain(
-        make_transfer(**first),
-        make_transfer(**second),
-        direction,
-        size_bytes=size_mib * MIB,
-        files=files,
+    knobs = _knobs(size_mib * MIB, files)
+    assert explain(knobs, make_transfer(**first), make_transfer(**second), direction) == reason
+
+
+def test_s5cmd_downloads_range_after_range_and_compares_nothing() -> None:
+    asked = make_transfer(concurrency=1)
+    knobs = _knobs(40 * MIB, 1, "s5cmd")
+    assert effective(knobs, asked, "down") == make_transfer(
+        concurrency=1, transfers=1, checksum=False
     )
-    assert said == reason
+    unchecked = make_transfer(concurrency=1, checksum=False)
+    said = "s5cmd compares no checksum of what it downloads"
+    assert explain(knobs, asked, unchecked, "down") == said
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "asked", "reason"),
+    [
+        ("s5cmd", "upload", make_transfer(), ""),
+        ("s5cmd", "download", make_transfer(checksum=False), ""),
+        ("s5cmd", "sync_up", make_transfer(), "s5cmd has no 'sync_up'"),
+        (
+            *("s5cmd", "download", make_transfer(chunk_size_bytes=7680 * 1024)),
+            "s5cmd takes chunks of whole MiB, and not of 7680KiB",
+        ),
+        (
+            *("s5cmd", "download", make_transfer(chunk_size_bytes=MIB)),
+            "s5cmd takes chunks of at least 5MiB, and not of 1MiB",
+        ),
+        (
+            *("s5cmd", "upload", make_transfer(checksum=False)),
+            "s5cmd can't upload without checksums",
+        ),
+        ("rclone", "sync_up", make_transfer(chunk_size_bytes=7, checksum=False), ""),
+    ],
+)
+def test_what_a_tool_cannot_do(tool: str, kind: str, asked: Transfer, reason: str) -> None:
+    direction: Direction = "down" if kind == "download" else "up"
+    assert why_not(tool, kind, asked, direction) == reason
+
+
+def _knobs(size_bytes: int, files: int, tool: str = "rclone") -> Knobs:
+    return Knobs(target="t", tool=tool, size_bytes=size_bytes, files=files)

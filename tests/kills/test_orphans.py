@@ -60,7 +60,7 @@ def test_processes_and_the_folder_of_a_dead_run_are_taken_away(
         assert time.monotonic() < ends_s
         time.sleep(0.05)
 
-    assert orphans.end(str(scratch), rclone_path)
+    assert orphans.end(str(scratch), (rclone_path,))
 
     assert not scratch.exists()
     ours.wait(60)
@@ -72,7 +72,7 @@ def test_processes_and_the_folder_of_a_dead_run_are_taken_away(
 def test_what_the_guard_has_removed_is_no_orphan(rclone_path: str) -> None:
     scratch = _scratch()
     scratch.rmdir()
-    assert not orphans.end(str(scratch), rclone_path)
+    assert not orphans.end(str(scratch), (rclone_path,))
 
 
 @pytest.mark.parametrize("name", ["hps-results", "hps-abcdefgh/x", "abcdefgh"])
@@ -81,7 +81,7 @@ def test_no_other_folder_is_removed(name: str, tmp_path: Path, rclone_path: str)
     folder.mkdir(parents=True, mode=0o700)
     (folder / "kept").touch()
 
-    assert not orphans.end(str(folder), rclone_path)
+    assert not orphans.end(str(folder), (rclone_path,))
 
     assert (folder / "kept").exists()
 
@@ -92,9 +92,9 @@ def test_a_folder_that_is_open_to_others_or_a_link_is_not_removed(
     scratch = _scratch()
     link = tmp_path / "hps-01234567"
     link.symlink_to(scratch)
-    assert not orphans.end(str(link), rclone_path)
+    assert not orphans.end(str(link), (rclone_path,))
     scratch.chmod(0o755)
-    assert not orphans.end(str(scratch), rclone_path)
+    assert not orphans.end(str(scratch), (rclone_path,))
     assert scratch.exists()
 
 

@@ -18,12 +18,11 @@ from hps.process.process import Guard
 from hps.results.record import Record, RunIdentity
 from hps.run import execute, resume
 from hps.steps import Places, StepContext
-from hps.tools.rclone.remote import Remote
+from hps.tools.base import Installed
 from tests.builders import make_spec, steps
 from tests.disks import Mount
 
 _IDENTITY = RunIdentity(run_id="r", machine_id="m", experiment="e", spec_sha256="0" * 64)
-_REMOTE = Remote(name="local", root="b", env={}, secret_env={})
 
 
 def _run(
@@ -68,9 +67,9 @@ def _sweep(
     target = plan.operations[0].cell.knobs.target
     context = StepContext(
         binary=binary,
-        tool_version="1",
+        tools={"rclone": Installed(program=binary, version="1")},
         places=Places(
-            remotes={target: _REMOTE},
+            targets={target: spec.targets[target]},
             data_folder="data/unit/20261122T101530123Z-5f3a9c",
             payload_root=str(folder),
             local_root=str(folder),

@@ -29,7 +29,7 @@ steps: [upload, {{pause: {{duration: 2s}}}}, download, delete]
 """
 # A shell that writes down what it was told has a few of its own.
 _OF_A_SHELL = {"PWD", "OLDPWD", "SHLVL", "_"}
-_ANY = {"PATH", "HOME", "TMPDIR", "RCLONE_CONFIG", "TZ", "LC_ALL"}
+_ANY = {"PATH", "HOME", "TMPDIR", "RCLONE_CONFIG", "TZ", "LC_ALL", "HPS_CHILD"}
 _FOREIGN = {
     "SOME_API_TOKEN": "a-token-of-others",
     "HPS_VAR_X": "x",

@@ -8,8 +8,9 @@ import pytest
 
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
+from hps.tools.invocation import INHERITED
 from hps.tools.rclone.command import child_env
-from hps.tools.rclone.remote import INHERITED, remote_of
+from hps.tools.rclone.remote import remote_of
 from tests.builders import LOCAL, S3
 
 SECRETS = {"TEST_KEY_ID": "key", "TEST_SECRET": "secret"}
@@ -129,12 +130,18 @@ def test_a_child_knows_its_remote_and_nothing_else(monkeypatch: pytest.MonkeyPat
     assert own == {
         **remote.env,
         "RCLONE_CONFIG": "/dev/null",
+        "HPS_CHILD": "1",
         "TZ": "UTC",
         "LC_ALL": "C",
         "RCLONE_CONFIG_S3_ACCESS_KEY_ID": "key",
         "RCLONE_CONFIG_S3_SECRET_ACCESS_KEY": "secret",
     }
-    assert set(child_env(None, SECRETS)) - set(INHERITED) == {"RCLONE_CONFIG", "TZ", "LC_ALL"}
+    assert set(child_env(None, SECRETS)) - set(INHERITED) == {
+        "RCLONE_CONFIG",
+        "TZ",
+        "LC_ALL",
+        "HPS_CHILD",
+    }
 
 
 @pytest.mark.parametrize("secrets", [{}, {"TEST_KEY_ID": "key"}, SECRETS | {"TEST_SECRET": ""}])

@@ -26,8 +26,8 @@ from hps.process.stop import SignalStop
 from hps.results.record import new_run_id
 from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
+from hps.tools import TOOLS
 from hps.tools.rclone import command
-from hps.tools.rclone.remote import remote_of
 from tests.builders import MIB, S3, axis, make_spec, step, steps
 from tests.conftest import ProxyFor
 from tests.servers.proxy import RecordingProxy, Request
@@ -38,6 +38,7 @@ Knobs = dict[str, KnobValue]
 COPY = ("upload", "list", "download", "delete")
 SYNC = ("sync_up", "list", "sync_down", "delete")
 PARTS: Knobs = {"size": 10 * MIB, "chunk_size": 5 * MIB, "concurrency": 2}
+S5CMD: Knobs = {**PARTS, "tool": "s5cmd"}
 WHOLE: Knobs = {"size": MIB, "chunk_size": 5 * MIB}
 WHOLE_UPLOAD = step("upload", chunk_size_bytes=64 * MIB)
 
@@ -92,9 +93,9 @@ def _bench(
         made = payload.make(shape, folder / "payload", command.find_binary(os.environ), guard)
         context = StepContext(
             binary=command.find_binary(os.environ),
-            tool_version="",
+            tools={name: tool.find(os.environ) for name, tool in TOOLS.items()},
             places=Places(
-                remotes={"s3": remote_of(target)},
+                targets={"s3": target},
                 data_folder=run_folder("requests", new_run_id(datetime.now(UTC))).key,
                 payload_root=str(folder / "payload"),
                 local_root=str(folder / "down"),
@@ -130,6 +131,15 @@ def _bench(
             {**PARTS, "files": 2}, steps(WHOLE_UPLOAD, *COPY[1:]), id="folder that came whole"
         ),
         pytest.param(PARTS, steps(*SYNC), id="sync of one file"),
+        pytest.param({**S5CMD, "chunk_size": 10 * MIB}, steps(*COPY), id="s5cmd, one chunk"),
+        pytest.param(S5CMD, steps(*COPY), id="s5cmd, parts"),
+        pytest.param({**S5CMD, "concurrency": 1}, steps(*COPY), id="s5cmd, one stream"),
+        pytest.param({**S5CMD, "files": 2}, steps(*COPY), id="s5cmd, folder in parts"),
+        pytest.param(
+            {**S5CMD, "size": 1, "files": 12, "layout": "nested"},
+            steps(*COPY),
+            id="s5cmd, ten folders",
+        ),
         pytest.param(
             {**WHOLE, "files": 12, "layout": "nested"}, steps(*SYNC), id="sync of ten folders"
         ),
