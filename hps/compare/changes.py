@@ -24,17 +24,21 @@ _Outcome = tuple[PanelCell, PairTest]
 
 
 def against_rows(now: Sequence[Panel], baseline: Sequence[Panel], rule: Rule) -> tuple[Change, ...]:
-    """Each cell of `now` against the same cell of `baseline`."""
+    """Each cell of `now` is compared with the same cell of `baseline`.
+
+    A cell that has no counterpart there has a change all the same, with the reason in place of a
+    ratio.
+    """
     return tuple(change for panel in now for change in _of_panel(panel, baseline, rule))
 
 
 def against_cell(panels: Sequence[Panel], key: Key, rule: Rule) -> tuple[Change, ...]:
-    """Each cell against the one that has these values, and else its own."""
+    """Each cell is compared with the cell that has the values of `key`, and else its own."""
     return tuple(change for panel in panels for change in _within(panel, key, rule))
 
 
 def has_cell(panels: Iterable[Panel], key: Key) -> bool:
-    """True where some cell has these values."""
+    """True where some cell of some panel has these values."""
     return any(_has(cell.key, key) for panel in panels for cell in panel.cells)
 
 
@@ -81,7 +85,7 @@ def _test(
 def _changes(
     panel: Panel, outcomes: Sequence[_Outcome], rule: Rule, notes: tuple[str, ...] = ()
 ) -> list[Change]:
-    """The outcomes of one panel, corrected for all of them."""
+    """The changes of one panel; Holm's correction is over all of them."""
     corrected = pairs.adjust([test.p for _, test in outcomes])
     return [
         _change(panel, cell, replace(test, p_adjusted=p), rule, notes)
@@ -152,7 +156,7 @@ def _told(panel: Panel, names: Sequence[str]) -> str:
 
 
 def _differences(panel: Panel, other: Panel) -> list[str]:
-    """What differs between a panel and its counterpart all the same."""
+    """What differs between a panel and its counterpart although they are compared."""
     mine, theirs = _free(panel), _free(other)
     return [
         f"{word(name)}: {value_text(theirs[name])} in the baseline, {value_text(value)} now"
@@ -183,7 +187,7 @@ def _why_other_units(panel: Panel, other: Panel) -> str:
 
 
 def _how(a: Floats, b: Floats, panel: Panel, found: Panel) -> Way:
-    """Nodes with themselves; of one node its repetitions with those of another time."""
+    """Nodes are compared with themselves; repetitions of one node with those of another time."""
     if panel.unit == "repetition" and _nodes(panel) == _nodes(found):
         return "apart"
     return "within" if are_same_units(a, b) else "other nodes"
@@ -192,7 +196,7 @@ def _how(a: Floats, b: Floats, panel: Panel, found: Panel) -> Way:
 def _aligned(
     panel: Panel, cell: PanelCell, other_panel: Panel, other: PanelCell
 ) -> tuple[Floats, Floats]:
-    """The values of both, over all units of both; NaN where a unit is only in one."""
+    """The rates of both cells over all units of both panels; NaN where one lacks a unit."""
     units = list(dict.fromkeys((*panel.units, *other_panel.units)))
     places = {unit: place for place, unit in enumerate(units)}
     return (
@@ -208,7 +212,7 @@ def _spread_out(units: Sequence[str], values: Floats, places: dict[str, int]) ->
 
 
 def _nodes(panel: Panel) -> set[str]:
-    """Of units that are repetitions: `<node>/<run>/<repetition>`."""
+    """The nodes of units that are repetitions: `<node>/<run>/<repetition>`."""
     return {unit.partition("/")[0] for unit in panel.units}
 
 

@@ -56,10 +56,7 @@ WHERE t.ok AND NOT t.filled AND t.started_at IS NOT NULL
 def hours_and_tenths(
     connection: Connection,
 ) -> tuple[tuple[TimePoint, ...], tuple[TimePoint, ...]]:
-    """By hour of the day, and by tenths of the run; needs `fleet.prepare`.
-
-    Low and high are the quartiles.
-    """
+    """Rates by hour of the day (UTC), and by tenths of the run; needs `fleet.prepare`."""
     connection.execute(_RATIOS)
     return _points(connection, "hours"), _points(connection, "tenths")
 
@@ -86,17 +83,17 @@ class NoDataError(HpsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Baseline:
-    """What is stored of earlier times."""
+    """The panels that are stored of the baseline, and where their numbers come from."""
 
     panels: tuple[Panel, ...]
     provenance: Provenance
 
 
 def find(inputs: Sequence[Path], question: Question) -> Findings:
-    """What the results that `inputs` (files and folders) hold say to the question.
+    """What the results that `inputs` (files and folders) hold answer to the question.
 
-    Raises `HpsError` for a question that can't be read, and `NoDataError` where there is nothing
-    to answer it with.
+    Raises `HpsError` for a question that can't be read, and `NoDataError` where there is nothing to
+    answer it with.
     """
     asked = read(question)
     now, baseline, found = _collect(inputs, asked)
@@ -112,7 +109,7 @@ def find(inputs: Sequence[Path], question: Question) -> Findings:
 def _collect(
     inputs: Sequence[Path], asked: Asked
 ) -> tuple[tuple[Panel, ...], _Baseline | None, Findings]:
-    """All that the database is needed for: the panels, the baseline, and what nothing compares."""
+    """All that needs the database: the panels, the baseline, and findings without comparisons."""
     baseline = _stored_baseline(asked)
     with tables.opened(inputs) as opened:
         places = grouping.prepare(opened.connection)
@@ -159,7 +156,7 @@ def _uncompared(
 
 
 def _stored_baseline(asked: Asked) -> _Baseline | None:
-    """What is stored at the path that is the baseline."""
+    """The panels that are stored at the path that is the baseline; None where no path is."""
     if not isinstance(asked.baseline, PathBaseline):
         return None
     path = Path(asked.baseline.path)
@@ -189,7 +186,7 @@ def _baseline(
 def _without_earlier(
     opened: Tables, places: Sequence[grouping.TargetPlace], asked: Asked, cell: CellBaseline
 ) -> list[str]:
-    """Conditions that leave out what was measured before a baseline that is a day, or a version."""
+    """SQL that leaves out what was measured before a baseline that is a day, or a version."""
     if not cell.in_time:
         return []
     of_cell = [grouping.meets(condition) for condition in cell.in_time]

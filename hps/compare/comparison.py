@@ -1,6 +1,7 @@
 """What a comparison says, as frozen values: from panels of medians to decisions. Pure.
 
-A panel holds what may be compared with each other; a comparison says what came of it.
+A panel holds what may be compared with each other; a comparison says what came of it. Rates are in
+Mbps (10**6 bits a second), durations in seconds, shares from 0 to 1.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class NeverBegan:
 
 
 def summed(found: Iterable[Reason]) -> tuple[Reason, ...]:
-    """Each reason once, the most frequent first."""
+    """The counts of each reason added up, the most frequent reason first."""
     counts: Counter[tuple[str, str]] = Counter()
     for one in found:
         counts[one.code, one.owner] += one.count
@@ -98,9 +99,10 @@ class PanelCell:
 class Panel:
     """Operations of one kind in several cells: the same step, data, tool and other settings.
 
-    `shared` has all that they have in common; `title` what tells this panel from the others.
-    `stratum` is the class of nodes, such as `RTT below 50 ms`; empty: all of them. `provider`
-    is that of the target, for prices.
+    `shared` has all that the cells have in common; `title` says what tells this panel from the
+    others. `units` are the names of what was sampled: nodes, or `<node>/<run>/<repetition>`.
+    `stratum` is the class of nodes, such as `RTT below 50 ms`; empty: all of them. `provider` is
+    that of the target, for prices.
     """
 
     title: str
@@ -128,7 +130,9 @@ class Interval:
 class Rule:
     """How a difference is judged. `min_effect` 0.05: a twentieth faster is the least that matters.
 
-    `power` is the chance to find a difference that is there, which `Needed` is counted for.
+    `alpha` is how often equal cells may be called different, and 1 less the level of intervals.
+    `power` is the chance to find a difference that is there, which `Needed` is counted for. `seed`
+    is that of the bootstrap.
     """
 
     alpha: float = 0.05
@@ -243,7 +247,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One panel, compared."""
+    """One panel, compared: its cells in numbers, its pairs, and the decision between them.
+
+    `units` counts the units that have a rate in at least one cell. `pairs` are those that were
+    kept: all of them in panels of up to 40 cells.
+    """
 
     title: str
     shared: Key
@@ -309,12 +317,10 @@ class FleetNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimePoint:
-    """Rates of one step in one slot of time, each result divided by its node's own mean.
+    """Rates of one step in one slot of time, each result over its node's own mean in that cell.
 
-    The geometric mean of its results in the same cell.
-
-    `at` is the hour of the day (0 to 23, UTC), or tenths of the run (0 to 9). Low and high are the
-    quartiles.
+    The mean is the geometric one. `at` is the hour of the day (0 to 23, UTC), or the tenth of the
+    run (0 to 9); `n` counts results, and `low_ratio` and `high_ratio` are their quartiles.
     """
 
     step: str

@@ -50,25 +50,24 @@ class Field:
 
     @property
     def unit(self) -> Unit:
-        """What was sampled."""
         return self.tested.unit
 
     @property
     def bound(self) -> float:
-        """The least ratio of rates that matters."""
+        """The least ratio of rates that matters, such as 1.05."""
         return 1 + self.tested.rule.min_effect
 
     @property
     def places(self) -> list[int]:
-        """All cells, the fastest first."""
+        """The places of all cells, the fastest first."""
         scores = self.scores()
         return sorted(range(len(scores)), key=lambda place: -scores[place])
 
     def scores(self) -> list[float]:
         """How fast each cell is: the mean logarithm of its ratios to all others.
 
-        Of units that are not in all cells the medians would compare the units, not the cells. Where
-        only some pairs were kept, it is the levels of the cells within units.
+        Medians would compare the units and not the cells, where units are not in all cells. Where
+        only some pairs were kept, the levels of the cells within units stand in.
         """
         count = len(self.summaries)
         if self.tested.levels is not None:
@@ -81,19 +80,22 @@ class Field:
         return [total / count for total in sums]
 
     def name(self, place: int) -> str:
-        """What a cell is called."""
+        """What the cell at this place is called."""
         return self.naming.name(self.summaries[place].key)
 
     def key(self, place: int) -> Key:
-        """A cell's key."""
         return self.summaries[place].key
 
     def others(self, place: int) -> list[int]:
-        """All cells but one, the fastest first."""
+        """The places of all cells but one, the fastest first."""
         return [other for other in self.places if other != place]
 
     def over(self, a: int, b: int) -> Pair:
-        """How a compares with b."""
+        """How the cell at `a` compares with that at `b`.
+
+        Raises `AssertionError` where that pair was not kept, which pairs with the fastest cell
+        always are.
+        """
         pair = self.tested.over(a, b)
         if pair is None:
             raise AssertionError("pairs with the best cell are always kept")
@@ -102,7 +104,7 @@ class Field:
     def demand(self, place: int) -> tuple[float, float]:
         """What a cell asks for: bytes of chunks in flight, then requests for each GB.
 
-        What is not known of it may be anything, and is never the least.
+        What is not known of it may be anything, so it is infinite and never the least.
         """
         settings = {**self.shared, **self.key(place)}
         files, transfers = (_number(settings.get(name, 1)) for name in ("files", "transfers"))
@@ -115,7 +117,7 @@ class Field:
 
 
 def decide(field: Field) -> Decision:
-    """The answer, with at least one cell that has values."""
+    """The decision between the cells of a field, of which there is at least one."""
     if len(field.summaries) == 1:
         text = "there is only one cell with results: nothing to compare it with"
         return Decision(kind="inconclusive", text=text)
@@ -123,7 +125,7 @@ def decide(field: Field) -> Decision:
 
 
 def no_data(statuses: Sequence[tuple[str, int]]) -> Decision:
-    """The answer where no operation was `ok`."""
+    """The decision where no operation was `ok`; `statuses` are names and how many have each."""
     counts = ", ".join(f"{count:,} {status}" for status, count in statuses)
     return Decision(
         kind="no data", text=f"no data: no operation was ok ({counts or 'none at all'})"
@@ -134,7 +136,7 @@ _TOGETHER = {"other nodes": "on the same nodes", "other runs": "in the same runs
 
 
 def _untold(field: Field) -> Decision | None:
-    """Where other nodes measured two cells, one of the others may be faster for its nodes alone."""
+    """Undecided where other nodes measured two cells: one may be faster for its nodes alone."""
     if not field.tested.untold:
         return None
     (a, b), *rest = field.tested.untold
@@ -191,7 +193,7 @@ def _suffices(field: Field) -> Decision | None:
 
 
 def _is_enough(pair: Pair, bound: float) -> bool:
-    """The best is shown not to be faster by what matters."""
+    """True where the fastest cell is shown not to be faster by what matters."""
     return pair.interval is not None and pair.interval.high < bound
 
 
@@ -225,7 +227,7 @@ def _gain(field: Field, best: int, other: int) -> str:
 
 
 def _inconclusive(field: Field) -> Decision:
-    """Names the pair with the best that takes most to be decided."""
+    """Names the pair with the fastest cell that takes most to be decided."""
     best, *others = field.places
     open_ = [other for other in others if _is_open(field.over(best, other), field.bound)]
     # So that all of them are decided with the power that was asked for, each needs more.
@@ -285,7 +287,7 @@ MOST_CELLS_WITH_ALL_PAIRS = 40
 
 
 def compare(panel: Panel, rule: Rule) -> Comparison:
-    """Everything that is said of a panel; cells that repeat another's are left out of the tests."""
+    """A panel compared; cells that repeat another's results are left out of the tests."""
     summaries = tuple(summarize(cell, panel, rule) for cell in panel.cells)
     places = [
         place

@@ -26,7 +26,7 @@ PLACE = "place"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftCell:
-    """One cell: its key, and the kinds of results that it is made of."""
+    """One cell of a draft: its key, and the kinds of results that it is made of."""
 
     key: Key
     kinds: tuple[Kind, ...]
@@ -34,7 +34,7 @@ class DraftCell:
 
     @property
     def statuses(self) -> dict[str, int]:
-        """How many results have each status."""
+        """How many results have each status, by name."""
         counts: Counter[str] = Counter()
         for kind in self.kinds:
             counts.update(kind.statuses)
@@ -53,9 +53,11 @@ class DraftCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One panel. `apart` is what all in it share, `variant` what really ran where that differs.
+    """A panel without numbers. `apart` is what all in it share.
 
-    `place` is the number of the place that data moves to and from; None: unknown, or several.
+    `variant` is what really ran, where that differs between runs of one cell. `place` is the number
+    of the place that data moves to and from; None: unknown, or several. `settings` is the
+    experiment's digest, where the step's settings stand in the experiment alone.
     """
 
     step: str
@@ -69,7 +71,7 @@ class Draft:
 
 
 def drafts(kinds: Sequence[Kind], by: Sequence[str], strata: Sequence[str]) -> tuple[Draft, ...]:
-    """The panels of all nodes, in order, each followed by those of its strata."""
+    """The drafts over all nodes, in order of steps and values, each followed by its strata's."""
     groups: dict[tuple[object, ...], list[Kind]] = {}
     for kind in sorted(kinds, key=lambda kind: kind.number):
         groups.setdefault(_apart_key(kind, by), []).append(kind)
@@ -83,7 +85,7 @@ def drafts(kinds: Sequence[Kind], by: Sequence[str], strata: Sequence[str]) -> t
 
 
 def _apart_key(kind: Kind, by: Sequence[str]) -> tuple[object, ...]:
-    """Equal for the kinds that one panel may hold."""
+    """A key that is equal for the kinds that one panel may hold."""
     shared = (kind.values[name] for name in _apart(by) if name != "target")
     return (
         kind.step,
@@ -204,7 +206,7 @@ def _ran(kind: Kind, by: Sequence[str]) -> dict[str, Value]:
 def _torn(cell: Sequence[Kind], by: Sequence[str]) -> Iterator[str]:
     """The names of what differs between the `ok` results of one cell.
 
-    What can't be told of some of them is taken for what it is in the others.
+    What is unknown of some of them counts as what it is in the others.
     """
     ran = [_ran(kind, by) for kind in cell if kind.effective is not None]
     for name in ran[0] if ran else ():
@@ -252,7 +254,7 @@ def _values(ran: Mapping[str, Value], names: Sequence[str]) -> _Variant:
 
 
 def _strata(draft: Draft, by: Sequence[str], strata: Sequence[str]) -> Iterator[Draft]:
-    """The same panel for each class of nodes."""
+    """The same draft once more for each class of nodes."""
     kinds = [kind for cell in draft.cells for kind in cell.kinds]
     for name in strata:
         values = sorted({kind.values[name] for kind in kinds}, key=lambda v: sort_key(name, v))
@@ -302,7 +304,7 @@ def step_name(draft: Draft) -> str:
 
 
 def notes(drafts: Sequence[Draft], places: Sequence[TargetPlace]) -> tuple[str, ...]:
-    """A line for each thing that keeps panels apart, and how to have it compared."""
+    """A line for each thing that keeps panels apart, which says how to have it compared."""
     lines: dict[str, None] = {}
     for draft in drafts:
         if not draft.stratum:

@@ -61,9 +61,10 @@ FROM told WHERE NOT filled
 
 
 def prepare(connection: Connection, asked: Asked, kinds: Sequence[Kind]) -> None:
-    """Make what the functions below read: after `kinds.select`, whose table they need too.
+    """Make the tables that the functions below read; `grouping.select` has to come first.
 
-    `chosen` has the runs that the question is about, those without results too.
+    `chosen` has the runs that the question is about, also those without results; `names` the
+    machine ids, and `steps` the step and the direction of each kind.
     """
     conditions = [
         grouping.meets(condition) for condition in asked.where if condition.name in grouping.OF_RUNS
@@ -87,7 +88,10 @@ def prepare(connection: Connection, asked: Asked, kinds: Sequence[Kind]) -> None
 
 
 def nodes(connection: Connection) -> tuple[FleetNode, ...]:
-    """Every node that ran, or was to run, what the question is about."""
+    """Every node that ran, or was to run, what the question is about, by machine id.
+
+    What is said of a node is from its newest run; its rates are over all that it measured.
+    """
     return tuple(
         FleetNode(
             machine_id=machine_id,
@@ -144,13 +148,13 @@ def provenance(
 
 
 def last_run_at(connection: Connection) -> str:
-    """When the last run began that has results in `told`."""
+    """When the last run began that has results in `told`, as ISO 8601 in UTC; empty: unknown."""
     (runs,) = connection.execute(_RUNS).fetchall()
     return _utc(runs[2])
 
 
 def thresholds(connection: Connection) -> dict[str, tuple[str, ...]]:
-    """The gates that each experiment's newest run declares."""
+    """The gates that each experiment's newest run declares, by experiment; those with none lack."""
     rows = connection.execute(
         "SELECT experiment, arg_max(thresholds, started_at) FROM chosen"
         " WHERE status IS NULL GROUP BY experiment ORDER BY experiment"
@@ -197,7 +201,7 @@ _UNTOLD = "SELECT count(*) FROM facts WHERE NOT told AND run_no IN (SELECT run_n
 
 
 def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) -> tuple[str, ...]:
-    """On what was taken together, and on runs that are not as they should be.
+    """What a reader has to know of results that were taken together, a sentence each.
 
     Needs the table `told` and `fleet.prepare`.
     """
@@ -211,7 +215,7 @@ def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) ->
 
 
 def nothing(connection: Connection, asked: Asked) -> tuple[str, str]:
-    """Why there is nothing to compare, in two lines: what was looked for, and what there is."""
+    """Why there is nothing to compare: what was looked for, and as a hint what there is instead."""
     sought = ", ".join((*asked.experiments, *(str(condition) for condition in asked.where)))
     message = f"no results of {sought}" if sought else "no results to compare"
     (counts,) = connection.execute(
@@ -230,7 +234,7 @@ def nothing(connection: Connection, asked: Asked) -> tuple[str, str]:
 
 
 def of_baseline(before: Provenance, now: Provenance) -> tuple[str, ...]:
-    """What the baseline is, and what is held against it; and what of them differs."""
+    """Sentences on what the baseline is, what is compared with it, and in what the two differ."""
     compared = (
         ("experiment", before.experiments, now.experiments),
         ("experiment file", _short(before.specs), _short(now.specs)),
@@ -282,7 +286,7 @@ def _continued(connection: Connection, nodes: Sequence[FleetNode]) -> Iterator[s
 
 
 def _proxied(connection: Connection, asked: Asked) -> Iterator[str]:
-    """Behind a proxy other things are measured; lines of older versions say nothing of it."""
+    """Behind a proxy other things are measured; lines of older versions don't mention it."""
     if "proxied" in asked.by:
         return
     counts = dict(connection.execute(_PROXIED).fetchall())
@@ -314,7 +318,7 @@ def _disturbed(connection: Connection) -> Iterator[str]:
 
 
 def _known(connection: Connection, asked: Asked) -> str:
-    """The experiments that are stored, where one was named that is not."""
+    """The stored experiments, where the question names one that is not stored."""
     rows = connection.execute("SELECT DISTINCT experiment FROM runs ORDER BY 1").fetchall()
     stored = [name for (name,) in rows]
     unknown = [name for name in asked.experiments if name not in stored]

@@ -50,7 +50,7 @@ class GateResult:
 
 
 def judge_all(given: Sequence[Gate], findings: Findings) -> tuple[GateResult, ...]:
-    """The gates that are given, then those that each experiment declares for itself."""
+    """The results of the gates given, then of those that each experiment declares for itself."""
     results = [judge(gate, findings) for gate in given]
     for experiment, texts in findings.thresholds.items():
         results += [_declared(text, findings, experiment) for text in dict.fromkeys(texts)]
@@ -58,7 +58,10 @@ def judge_all(given: Sequence[Gate], findings: Findings) -> tuple[GateResult, ..
 
 
 def judge(gate: Gate, findings: Findings, experiment: str = "") -> GateResult:
-    """Hold everything that a gate is about against it; with an experiment, only what is its own."""
+    """One gate held against everything that it is about; with `experiment`, only its own cells.
+
+    Without any such cell the outcome is `no data`.
+    """
     find = _regressions if gate.metric == "regression" else _cells
     places = sorted(find(gate, findings, experiment), key=lambda place: _rank(gate, place))
     outcome: Outcome = places[0].outcome if places else "no data"
@@ -73,7 +76,7 @@ def judge(gate: Gate, findings: Findings, experiment: str = "") -> GateResult:
 
 
 def exit_code(results: Iterable[GateResult]) -> int:
-    """4: a gate failed; 5: none failed, and one has too little to pass; 0: all pass."""
+    """4 where a gate failed; else 5 where one has too little to pass; else 0."""
     outcomes = {result.outcome for result in results}
     if "fail" in outcomes:
         return EXIT_GATE_FAILED
@@ -81,7 +84,7 @@ def exit_code(results: Iterable[GateResult]) -> int:
 
 
 def _declared(text: str, findings: Findings, experiment: str) -> GateResult:
-    """A gate from a stored run, that another version of this program may have checked."""
+    """The result of a gate from a stored run, which another version of hps may have checked."""
     try:
         return judge(parse(text), findings, experiment)
     except GateError as error:

@@ -1,4 +1,4 @@
-"""Kinds of results: those that nothing that may tell results apart tells apart."""
+"""Kinds of results: the results of one kind are alike in everything that could tell them apart."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ OF_RUNS = frozenset(
 
 
 def sql(name: str) -> str:
-    """The value that a result has of a name, NULL never but where the line lacks it."""
+    """The SQL of the value that a result has of a name; NULL only where its line lacks it."""
     return _SQL[name]
 
 
 def meets(condition: Condition) -> str:
-    """A condition as SQL that is true or false, never NULL."""
+    """A condition as SQL, which is true or false and never NULL."""
     literals = [_literal(value) for value in condition.values]
     prefix = WHERE[condition.name] == "prefix"
     classes = condition.name in CLASSES and isinstance(condition.values[0], str)
@@ -124,7 +124,7 @@ def meets(condition: Condition) -> str:
 
 
 def began_after(at: str) -> str:
-    """A condition on a result's run: it began after this time, UTC; empty: none did."""
+    """SQL that is true of results whose run began after `at` (ISO 8601, UTC); empty: of none."""
     if not at:
         return "false"
     return f"coalesce(f.started_at > TIMESTAMP {text(at.removesuffix('Z'))}, false)"
@@ -177,7 +177,10 @@ class TargetPlace:
 
 
 def prepare(connection: Connection) -> tuple[TargetPlace, ...]:
-    """Make the tables; the places are numbered as in the table `places`, from 0."""
+    """Make the tables `facts`, `step_numbers`, `twins` and `places`, which `select` joins.
+
+    Returns the places; they are numbered from 0, as in the table.
+    """
     connection.execute(_FACTS)
     connection.execute(_STEPS)
     _make_twins(connection)
@@ -270,7 +273,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 def fill(
     connection: Connection, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-    """Make a table of rows; `columns` are names with types."""
+    """Make a temporary table of rows; `columns` are names with their types, as SQL has them."""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({', '.join(columns)})")
     rows = list(rows)
     if rows:
@@ -325,12 +328,12 @@ COLUMNS = {knob: "chunk_size_bytes" if knob == "chunk_size" else knob for knob i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind. `number` is what its rows in the table `told` carry.
+    """The results of one kind. `number` is what their rows in the table `told` carry.
 
     `values` has a value of every name in `APART`, `--by` and `--strata`, as cells are named by it.
-    `effective` is None where nothing was `ok`; in it, what can't be told is unknown. `filled`:
-    these are the results of another cell, `twin`, that stand for this one's. `statuses` counts the
-    results by their status, `reasons` those that are not ok and have a code.
+    `effective` has the settings that the tool applied; None: nothing was `ok`. `filled` is true
+    where these are the results of another cell, `twin`, that stand for this one's. `statuses`
+    counts the results by their status, `reasons` those that are not ok and have a code.
     """
 
     number: int
@@ -347,16 +350,15 @@ class Kind:
 
     @property
     def ok(self) -> int:
-        """How many results are `ok`."""
         return self.statuses.get("ok", 0)
 
 
 def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> tuple[Kind, ...]:
-    """Put what is asked for in the table `told`, a row for each counted result of a transfer.
+    """Put the results that are asked for in the table `told`, and return their kinds.
 
-    Its columns: kind, run_no, node_no, repetition, ok, mbps, duration_s, started_at, filled,
-    disturbed.
-    `extra` are further conditions, as SQL.
+    A row for each counted result of a transfer has these columns: kind, run_no, node_no,
+    repetition, ok, mbps, duration_s, started_at, filled, disturbed. `extra` are further conditions,
+    as SQL. Raises `AssertionError` where two kinds share a hash, of which there are 2**64.
     """
     names = tuple(dict.fromkeys((*APART, *asked.by, *asked.strata)))
     keys = _keys(names)
@@ -387,7 +389,7 @@ def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> t
 
 
 def _keys(names: Sequence[str]) -> dict[str, str]:
-    """The columns that tell kinds apart, and their SQL."""
+    """The columns that tell kinds apart, by name, with their SQL."""
     return {
         "step": "r.step",
         "step_no": "s.step_no",

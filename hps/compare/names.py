@@ -29,7 +29,7 @@ class Classes:
 
     @property
     def all_labels(self) -> tuple[str, ...]:
-        """The classes in order, the unknown last."""
+        """The labels from low to high, the unknown last."""
         return (*self.labels, UNKNOWN)
 
 
@@ -93,7 +93,7 @@ _COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 
 def known(flag: str, name: str, names: Iterable[str]) -> str:
-    """`name`, where it is one of them. Raises `HpsError` with those that are."""
+    """The name, if it is one of `names`. Raises `HpsError`, which lists them and may guess one."""
     names = list(names)
     if name in names:
         return name
@@ -103,7 +103,7 @@ def known(flag: str, name: str, names: Iterable[str]) -> str:
 
 
 def parse(flag: str, name: str, kind: Kind, text: str) -> Value:
-    """A value as written, in base units. Raises `HpsError` naming the flag."""
+    """A value in base units: bytes, seconds, Mbps. Raises `HpsError` naming the flag."""
     classes = CLASSES.get(name)
     if classes and text in classes.all_labels:
         return text

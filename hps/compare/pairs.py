@@ -123,9 +123,10 @@ def compare_unpaired(
 
 
 def adjust(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's correction: below alpha, then at most alpha that any of the equal is found different.
+    """p values after Holm's correction: equal cells are found different at most alpha of the time.
 
-    None stands for a test that was not made: it stays None, and is not counted.
+    None stands for a test that was not made: it stays None, and is not counted. (Holm 1979, "A
+    Simple Sequentially Rejective Multiple Test Procedure".)
     """
     made = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
@@ -137,7 +138,7 @@ def adjust(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _logs(rates: Floats) -> Floats:
-    """Logarithms; NaN for what has none."""
+    """The natural logarithms of rates; NaN for those that have none."""
     usable = np.isfinite(rates) & (rates > 0)
     return np.log(rates, out=np.full(rates.shape, np.nan), where=usable)
 
@@ -195,7 +196,7 @@ def _intervals(ordered: Floats, rule: Rule) -> Sequence[Interval | None]:
 
 
 def _wilcoxon(differences: Floats) -> Floats:
-    """p of each row, shape (pairs, n)."""
+    """The p value of each row, shape (pairs,), of differences of shape (pairs, n)."""
     p = np.ones(len(differences))
     differing = np.any(differences != 0, axis=1)
     if differences.shape[1] > _MOST_EXACT:
@@ -216,7 +217,7 @@ def _p(differences: Floats, method: Literal["exact", "auto"]) -> Floats:
 
 
 def _has_ties(differences: Floats) -> NDArray[np.bool_]:
-    """Rows where two are equal but for the sign, or one is zero."""
+    """Which rows, shape (pairs,), have two that are equal but for the sign, or one that is 0."""
     sizes = np.sort(np.abs(differences), axis=1)
     ties: NDArray[np.bool_] = np.any(np.diff(sizes, axis=1, prepend=0.0) == 0, axis=1)
     return ties
@@ -280,12 +281,12 @@ def same_units(matrix: Floats) -> NDArray[np.bool_]:
 
 
 def are_same_units(a: Floats, b: Floats) -> bool:
-    """`same_units` of two cells."""
+    """`same_units` of two cells, each of shape (units,)."""
     return bool(same_units(np.stack([a, b], axis=1))[0, 1])
 
 
 def way(a: PanelCell, b: PanelCell, units: Sequence[str], unit: Unit) -> Way:
-    """How two cells of a panel are compared; `units` are the names of its units."""
+    """How two cells of a panel are to be compared; `units` are the names of the panel's units."""
     if are_same_units(a.mbps, b.mbps):
         return "within"
     differing = _differing(a.key, b.key)
@@ -308,7 +309,7 @@ def _nodes(cell: PanelCell, units: Sequence[str]) -> set[str]:
 
 
 def untested(reason: str, *, n: int = 0, comparable: bool = True) -> PairTest:
-    """What nothing can be said of, and why."""
+    """A comparison that was not made, and the reason."""
     return PairTest(
         ratio=None,
         interval=None,
@@ -322,7 +323,7 @@ def untested(reason: str, *, n: int = 0, comparable: bool = True) -> PairTest:
 
 
 def not_comparable(a: Floats, b: Floats, how: Way, unit: Unit) -> PairTest:
-    """That of two cells nothing can be said, and how few of their units measured both."""
+    """A comparison that can't be made, with how few of the two cells' units measured both."""
     there = ~np.isnan(a), ~np.isnan(b)
     both = int(np.count_nonzero(there[0] & there[1]))
     counts = " and ".join(f"{np.count_nonzero(one):,}" for one in there)

@@ -63,7 +63,7 @@ def _all_known(values: Values) -> bool:
 
 
 def _operation(step: str, direction: Literal["up", "down"], values: Values) -> Operation:
-    """One with these settings, and nothing else to it."""
+    """An operation with these settings, and nothing else to it."""
     asked = Transfer(
         chunk_size_bytes=_bytes(values["chunk_size"]),
         concurrency=int(values["concurrency"]),
@@ -118,7 +118,7 @@ _MEASURES = """
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The panels of a question, what may be said of what keeps them apart, and their kinds."""
+    """The panels of a question, sentences on what keeps them apart, and their kinds."""
 
     panels: tuple[Panel, ...]
     notes: tuple[str, ...]
@@ -140,9 +140,10 @@ class _Measured:
 def select(
     connection: Connection, places: Sequence[TargetPlace], asked: Asked, extra: Sequence[str] = ()
 ) -> Selected:
-    """Panels, in order, each followed by those of its strata; `extra` are conditions as SQL.
+    """The panels of a question, in order, each followed by those of its strata.
 
-    Leaves the table `told` (see `kinds.select`) behind. Raises `HpsError` for too many cells.
+    `extra` are conditions as SQL. Leaves the table `told` (see `grouping.select`) behind. Raises
+    `HpsError` for too many cells.
     """
     found = grouping.select(connection, asked, extra)
     made = drafts(found, asked.by, asked.strata)
@@ -177,7 +178,7 @@ def _check(made: Sequence[Draft], by: Sequence[str]) -> None:
 
 
 def _assign(connection: Connection, made: Sequence[Draft]) -> None:
-    """The table `assigned`: which kinds are in which cell of which panel."""
+    """Make the table `assigned`: which kinds are in which cell of which panel."""
     rows = [
         (kind.number, panel, place)
         for panel, draft in enumerate(made)
@@ -188,7 +189,7 @@ def _assign(connection: Connection, made: Sequence[Draft]) -> None:
 
 
 def _nodes_with_results(connection: Connection) -> dict[int, int]:
-    """How many nodes of each panel have `ok` results."""
+    """How many nodes of each panel have `ok` results, by the panel's number."""
     return dict(
         connection.execute(
             "SELECT panel, count(DISTINCT node_no) FROM told JOIN assigned USING (kind)"
@@ -198,7 +199,7 @@ def _nodes_with_results(connection: Connection) -> dict[int, int]:
 
 
 def _measure(connection: Connection, units: Sequence[Unit], unit: Unit) -> dict[int, _Measured]:
-    """The values of the panels that have this unit, by their numbers."""
+    """The values of the panels that have this unit, by the panels' numbers."""
     panels = [number for number, other in enumerate(units) if other == unit]
     if not panels:
         return {}
@@ -232,14 +233,13 @@ def _names(connection: Connection, units: Sequence[Unit], unit: Unit) -> dict[in
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """What a draft becomes a panel with."""
+    """What it takes to make a panel of a draft: values, the unit, and the units' names."""
 
     measured: _Measured
     unit: Unit
     names: Mapping[int, str]
 
     def panel(self, draft: Draft, title: str, places: Sequence[TargetPlace]) -> Panel:
-        """The panel of a draft."""
         units = np.unique(self.measured.unit)
         step = STEP_KINDS.get(draft.step)
         place = TargetPlace() if draft.place is None else places[draft.place]

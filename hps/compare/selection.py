@@ -37,7 +37,7 @@ _ORDERED = ("size", "count", "date", "time", "rate")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """As asked on a command line; `read` says what it comes to.
+    """A question as asked on a command line; `read` checks it.
 
     `experiments` empty: all. `where`: `NAME=VALUE[,VALUE]`, `NAME!=VALUE`, `NAME>=VALUE` and so on,
     joined by AND. `baseline`: `NAME=VALUE[,NAME=VALUE]`, or a path.
@@ -55,7 +55,7 @@ class Question:
 class Condition:
     """What a row must meet: any of `values` for `=`, none of them for `!=`; else there is one.
 
-    Values are in base units: bytes, seconds, Mbps, numbers, true or false, text; `text` is the
+    `values` are in base units: bytes, seconds, Mbps, numbers, true or false, text; `text` is the
     condition as written.
     """
 
@@ -70,15 +70,15 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellBaseline:
-    """The cells with these values are what the others are compared with."""
+    """The baseline is the cells with these values, with which all others are compared."""
 
     key: Mapping[str, str | int | bool]
 
     @property
     def in_time(self) -> tuple[Condition, ...]:
-        """What its rows have that others came before or after; empty: it has nothing to do with it.
+        """Its conditions that set a time, such as a date or a commit; empty: none does.
 
-        Of the others those that came before are left out.
+        Of the other cells, what was measured before them is left out.
         """
         named = [(name, value) for name, value in self.key.items() if name in IN_TIME]
         return tuple(condition(f"{name}={value}", "--baseline") for name, value in named)
@@ -86,19 +86,19 @@ class CellBaseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsBaseline:
-    """The rows that meet these conditions are the baseline of all others."""
+    """The baseline is the rows that meet these conditions; it is compared with all other rows."""
 
     conditions: tuple[Condition, ...]
 
     @property
     def is_in_time(self) -> bool:
-        """True where the others are only those that came after."""
+        """True where it is compared only with rows that came after."""
         return any(condition.name in IN_TIME for condition in self.conditions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathBaseline:
-    """What is stored at this path is the baseline."""
+    """The baseline is what is stored at this path."""
 
     path: str
 
@@ -119,7 +119,7 @@ class Asked:
 
 
 def read(question: Question) -> Asked:
-    """Raises `HpsError`, which names the flag and what it knows."""
+    """The question with names checked and values read. Raises `HpsError`, which names the flag."""
     by = _names("--by", question.by, tuple(BY))
     if not by:
         raise HpsError("--by: names nothing", f"expected some of {', '.join(BY)}")
@@ -134,7 +134,7 @@ def read(question: Question) -> Asked:
 
 
 def condition(text: str, flag: str = "--where") -> Condition:
-    """`rtt<50ms` -> `Condition`. Raises `HpsError`."""
+    """`rtt<50ms` -> `Condition`. Raises `HpsError`, which names the flag."""
     match = _CONDITION.fullmatch(_spelled_out(text))
     if match is None:
         raise HpsError(
@@ -180,7 +180,7 @@ def _check_classes(flag: str, name: str, op: str, values: Sequence[Value]) -> No
 
 
 def _names(flag: str, names: Sequence[str], choices: Sequence[str]) -> tuple[str, ...]:
-    """Those names, each once."""
+    """The names, each once."""
     return tuple(dict.fromkeys(known(flag, name.strip(), choices) for name in names))
 
 
@@ -208,7 +208,7 @@ def _baseline(text: str, by: tuple[str, ...]) -> Baseline:
 
 
 def _split(text: str) -> list[str]:
-    """At the commas that a `NAME=` follows, since values may hold commas."""
+    """The text split at the commas that a `NAME=` follows, since values may hold commas."""
     return re.split(r",(?=\s*[A-Za-z_][\w-]*\s*=)", text)
 
 
@@ -235,7 +235,7 @@ def _checked(rule: Rule) -> Rule:
 def sentences(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """`download, by RTT: below 50 ms, concurrency 8 suffices; above 150 ms, use concurrency 32`.
 
-    One for each panel and kind of class whose classes have at least two different answers.
+    There is a sentence for each panel and kind of class whose classes have different answers.
     """
     titles = dict.fromkeys(comparison.title for comparison in comparisons)
     return tuple(
@@ -248,7 +248,7 @@ def sentences(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
 
 
 def _classes(name: str, comparisons: Sequence[Comparison]) -> dict[str, Comparison]:
-    """The comparisons of classes of this kind, by what the class is called."""
+    """The comparisons of classes of this kind, by the class's label."""
     prefix = stratum(name, "")
     return {
         comparison.stratum.removeprefix(prefix): comparison

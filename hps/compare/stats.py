@@ -43,8 +43,8 @@ def median_interval(values: Floats, rule: Rule) -> Interval | None:
 def median_rank(n: int, alpha: float) -> int:
     """The rank, from either end and from 1, of the bounds of a median's interval; 0: there is none.
 
-    The most inner one with `P(Binomial(n, 1/2) < rank) <= alpha / 2`, so that the median of the
-    population lies outside on either side with at most that probability.
+    It is the most inner one with `P(Binomial(n, 1/2) < rank) <= alpha / 2`, so that the median of
+    the population lies outside on either side with at most that probability.
     """
     below = special.bdtr(np.arange(n), n, 0.5)
     return int(np.count_nonzero(below <= alpha / 2 * (1 + 1e-12)))
@@ -88,7 +88,10 @@ def _resampled_ranks(n: int, seed: tuple[int, ...]) -> Indices:
 
 
 def rate_interval(failures: int, total: int, rule: Rule) -> Interval:
-    """The interval of Clopper and Pearson for a proportion; of none, anything from 0 to 1."""
+    """The interval of Clopper and Pearson (1934) for the share of `failures` in `total`.
+
+    Its ends are quantiles of beta distributions. Where `total` is 0 it is from 0 to 1.
+    """
     level = 1 - rule.alpha
     if total == 0:
         return Interval(low=0.0, high=1.0, level=level)
@@ -234,7 +237,7 @@ def _bound(comparisons: int, rule: Rule) -> float:
 
 
 def _upper(spread: float, freedom: int, rule: Rule) -> float:
-    """What the true spread exceeds with a chance of `1 - rule.power`."""
+    """What the true spread exceeds with a chance of only `1 - rule.power`."""
     return spread * sqrt(freedom / float(special.chdtri(freedom, rule.power)))
 
 
@@ -258,9 +261,9 @@ def _more_repetitions(
 
 
 def _variance_of_median(n: float) -> float:
-    """That of the median of n normal values of variance 1.
+    """The variance of the median of n normal values of variance 1.
 
-    Exactly 1 for one, `pi / (2 n)` for many; within 2 % for odd numbers between, more than the
-    truth for even ones.
+    It is exactly 1 for one, and `pi / (2 n)` for many; in between, it is within 2 % for odd
+    numbers, and more than the truth for even ones.
     """
     return pi / (2 * n + pi - 2)

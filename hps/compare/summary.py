@@ -21,10 +21,10 @@ _OF_EACH = ("status", "throughput_mbps", "duration_s", "reason", "effective", "d
 class Row:
     """One cell and step. Rates are Mbps, times seconds; None where nothing can be said.
 
-    `effective` has what the first `ok` result says of each setting, `observed` is that of the
-    first one, `disturbed` counts those made while the machine was short of CPU. `same_as` names
-    the cell that stands for this one, which then has no results of its own. `name` tells repeated
-    steps apart.
+    `n` counts the `ok` results, `not_ok` the others by status. `effective` has what the first `ok`
+    result says of each setting, `observed` is that of the first one, `disturbed` counts those made
+    while the machine was short of CPU. `same_as` names the cell that stands for this one, which
+    then has no results of its own. `name` tells repeated steps apart.
     """
 
     cell: Mapping[str, object]
@@ -44,7 +44,6 @@ class Row:
 
     @property
     def moves_payload(self) -> bool:
-        """True for the steps that have a throughput."""
         return STEP_KINDS[self.step].direction != "none" if self.step in STEP_KINDS else False
 
 
@@ -97,7 +96,7 @@ def _row(group: Sequence[Record]) -> Row:
 
 
 def _told(settings: Iterable[Record | None]) -> Record | None:
-    """Each setting as the first result has it that tells it; None where none says anything."""
+    """The first known value of each setting; None where no result says anything."""
     found: dict[str, object] = {}
     for one in settings:
         for name, value in (one or {}).items():

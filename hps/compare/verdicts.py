@@ -49,7 +49,7 @@ class Tested:
     tests: dict[tuple[int, int], PairTest]
 
     def over(self, a: int, b: int) -> Pair | None:
-        """The comparison of a with b, turned round where it was made the other way."""
+        """The comparison of a with b, turned where it was made the other way; None: not kept."""
         if (a, b) in self.pairs:
             return self.pairs[a, b]
         pair = self.pairs.get((b, a))
@@ -61,7 +61,10 @@ class Tested:
         return [pair for pair, way in self.ways.items() if way in UNTOLD]
 
     def needed(self, a: int, b: int, power: float) -> Needed:
-        """What would find the effect that was measured, or twice the least that matters."""
+        """What would find the effect that was measured, or twice the least that matters.
+
+        The larger of the two counts. `power` is the chance to find it.
+        """
         test = self.tests[min(a, b), max(a, b)]
         paired = (min(a, b), max(a, b)) not in self.ways
         cells = self.cells[a], self.cells[b]
@@ -108,9 +111,9 @@ def compare_pairs(
     keep: Sequence[tuple[int, int]] | None = None,
     levels: Floats | None = None,
 ) -> Tested:
-    """Every pair, corrected for all of them; only those in `keep` (None: all) are in the answer.
+    """Every pair of cells, corrected for all of them; pairs in `keep` (None: all) are kept.
 
-    `units` are the names of the units, and `levels`, beside `keep`, those of the cells.
+    `units` are the names of the units; `levels` belong to `keep` and say how fast the cells are.
     """
     family = list(combinations(range(len(cells)), 2))
     matrix = np.stack([cell.mbps for cell in cells], axis=1)
@@ -156,7 +159,7 @@ def _tested(
 
 
 def judge(test: PairTest, rule: Rule) -> PairVerdict:
-    """Faster or slower needs significance and an effect that matters; alike, a narrow interval."""
+    """Faster or slower has to be significant and to matter; alike needs a narrow interval."""
     if test.ratio is None:
         return "inconclusive"
     significant = test.p_adjusted is not None and test.p_adjusted < rule.alpha
@@ -173,7 +176,7 @@ def judge(test: PairTest, rule: Rule) -> PairVerdict:
 def compare_two(
     a: Floats, b: Floats, rule: Rule, *, how: Way, comparisons: int, unit: Unit
 ) -> PairTest:
-    """One pair by the test that fits, if there is one."""
+    """Two cells, shapes (units,), by the test for `how` they were measured, if there is one."""
     if how in UNTOLD:
         return not_comparable(a, b, how, unit)
     compare = pair_tests.compare_paired if how == "within" else pair_tests.compare_unpaired
@@ -204,7 +207,7 @@ def _tests(
 
 
 def _spread_within(a: PanelCell, b: PanelCell) -> float | None:
-    """Of both cells together; None where neither is known."""
+    """The spread within units of both cells together; None where neither is known."""
     known = [cell.spread**2 for cell in (a, b) if cell.spread is not None]
     return float(np.sqrt(np.mean(known))) if known else None
 
@@ -214,7 +217,7 @@ def _spread_within(a: PanelCell, b: PanelCell) -> float | None:
 
 
 def summarize(cell: PanelCell, panel: Panel, rule: Rule) -> CellSummary:
-    """Everything that is said of a cell by itself."""
+    """One cell in numbers, by itself; intervals are at the level of the rule."""
     ended = sum(count for status, count in cell.statuses.items() if status != "interrupted")
     ok = cell.statuses.get("ok", 0)
     requests = cell.requests_class_a, cell.requests_class_b
@@ -244,5 +247,5 @@ def summarize(cell: PanelCell, panel: Panel, rule: Rule) -> CellSummary:
 
 
 def has_values(values: Floats) -> bool:
-    """True where at least one unit has one."""
+    """True where at least one unit has a rate."""
     return bool(np.any(~np.isnan(values)))

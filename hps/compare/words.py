@@ -19,7 +19,7 @@ class Naming:
 
     @classmethod
     def of(cls, keys: Sequence[Key]) -> Naming:
-        """The names whose values differ between these cells; all of them where none does."""
+        """Cells named by the names whose values differ, or by all where none does."""
         names = list(dict.fromkeys(name for key in keys for name in key))
         varying = [name for name in names if len({key.get(name) for key in keys}) > 1]
         return cls(tuple(varying or names))
@@ -30,7 +30,7 @@ class Naming:
         return ", ".join(told) or "the only cell"
 
     def names(self, keys: Sequence[Key]) -> str:
-        """Several of them, cut short; those that differ in one thing say it once."""
+        """Several cells, cut short; cells that differ in one name alone have it once."""
         if len(self.varying) == 1:
             values = [value_text(key[self.varying[0]]) for key in keys]
             return f"{word(self.varying[0])} {listed(values)}"
@@ -50,7 +50,7 @@ def setting(name: str, value: object) -> str:
 
 
 def percent(share: float) -> str:
-    """For people: 0.123 -> `12 %`, 0.0456 -> `4.6 %`, 0.05 -> `5 %`."""
+    """A share for people: 0.123 -> `12 %`, 0.0456 -> `4.6 %`, 0.05 -> `5 %`."""
     number = 100 * share
     text = f"{number:.0f}" if abs(number) >= 9.95 else f"{number:.1f}"
     text = text.removesuffix(".0")
@@ -71,7 +71,7 @@ def range_of(interval: Interval | None) -> str:
 
 
 def plural(number: int, unit: str) -> str:
-    """`1 node`, `12 nodes`."""
+    """A count for people: `1 node`, `1,234 nodes`."""
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
@@ -95,7 +95,7 @@ def reasons(found: Iterable[Reason]) -> str:
 
 
 def never_began(one: NeverBegan) -> str:
-    """How many runs, and why: an experiment's mistake is held against no node."""
+    """How many runs did not begin, and why: an experiment's mistake is held against no node."""
     runs = plural(one.runs, "run")
     if one.owner == "experiment":
         begin = f"{runs} could not begin, their experiment's mistake ({one.code})"
