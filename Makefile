@@ -6,12 +6,14 @@ GPU ?=
 SECONDS ?= 600
 # Of the tests: one more than two cores, for many tests wait longer than they work.
 PROCESSES ?= 3
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b) 2>/dev/null),$(b))))
 
-.PHONY: bench demo fuzz kills test lint lock image image-test clean help
+.PHONY: bench demo fuzz kills prove test lint lock image image-test clean help
 help:
 	@echo "make demo       run a first experiment on this machine, and show its table"
 	@echo "make test       ruff, mypy --strict and pytest (GPU=1: with torch, for the steps to the GPU)"
+	@echo "make prove      what takes longer: the tests marked prove, mutated experiments, a small fleet"
 	@echo "make lint       ruff and mypy only"
 	@echo "make lock       pin the dependencies anew in constraints.txt"
 	@echo "make image      build the container image hps (BUILDER=docker, podman or buildah; BASE=…)"
@@ -28,7 +30,13 @@ test: lint
 ifeq ($(GPU),)
 	@echo "The steps to the GPU are left out, for torch is gigabytes; to test them: make test GPU=1"
 endif
-	$(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(PYTEST) -m "not prove" $(PYTEST_ARGS)
+
+# 77: no link can be made here, as the fleet has said.
+prove: $(VENV)/test$(if $(GPU),-gpu).stamp
+	$(PYTEST) -m prove $(PYTEST_ARGS)
+	$(BIN)/python -m tests.fuzz --same --workers 2 --inputs 100000 --seconds 300
+	timeout 900 $(BIN)/python -m bench.fleet --short || [ $$? = 77 ]
 
 lint: $(VENV)/test$(if $(GPU),-gpu).stamp
 	$(BIN)/ruff check .

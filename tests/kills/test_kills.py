@@ -108,6 +108,7 @@ class _Plan:
         return self._random.randint(1, _MOST_IN_A_ROW)
 
 
+@pytest.mark.prove
 def test_whatever_the_instant_nothing_is_lost_and_nothing_is_left(
     server: S3Server, proxy_for: ProxyFor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
