@@ -1,1 +1,1 @@
-"""Summaries -> table, CSV."""
+"""Results, comparisons, plans and nodes, as text, Markdown, CSV, JSON, a page and pictures."""

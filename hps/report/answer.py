@@ -20,7 +20,7 @@ _MOST_NAMED = 3
 
 
 def answers(findings: Findings) -> list[str]:
-    """A line for each panel and stratum, then what tells the strata apart."""
+    """A line with the answer of each panel and stratum, then what tells the strata apart."""
     if not findings.comparisons:
         return ["Nothing was found that could be compared."]
     told = [f"{heading(one)}: {one.decision.text}" for one in findings.comparisons]
@@ -37,7 +37,7 @@ def gate_lines(gates: Sequence[GateResult]) -> list[str]:
 
 
 def certainty(findings: Findings) -> list[str]:
-    """What counts as a difference, and how often one was found, panel by panel."""
+    """Lines that say what counts as a difference, and how often one was found in each panel."""
     if not findings.comparisons:
         return []
     told = [line for one in findings.comparisons for line in _certainty(one)]
@@ -47,7 +47,7 @@ def certainty(findings: Findings) -> list[str]:
 
 
 def left_out(findings: Findings) -> list[str]:
-    """Rejected nodes, runs that never began, what was not ok, files that could not be read."""
+    """Lines on rejected nodes, runs that never began, operations that were not ok, unread files."""
     return [
         *_rejected(findings.rejected),
         *cut([words.never_began(one) for one in findings.never_began], MOST_LISTED),
@@ -90,14 +90,14 @@ def provider(comparison: Comparison) -> str:
 
 
 def cut(lines: Sequence[str], most: int) -> list[str]:
-    """The first lines, and how many more there are."""
+    """The first `most` lines, and a line that says how many more there are."""
     if len(lines) <= most:
         return list(lines)
     return [*lines[:most], f"… and {len(lines) - most:,} more"]
 
 
 def in_common(findings: Findings) -> Key:
-    """What was the same for everything that was compared."""
+    """The settings that were the same for everything that was compared, with their values."""
     first, *rest = [one.shared for one in findings.comparisons] or [{}]
     return {
         name: value
@@ -153,7 +153,7 @@ def _id(node: FleetNode) -> str:
 
 
 def _why_rejected(node: FleetNode) -> Iterable[str]:
-    """Its code; else the checks that it did not pass, whose values differ from node to node."""
+    """A node's code; else the checks that it did not pass, whose values differ between nodes."""
     if node.code:
         return (fault(node.code, node.owner),)
     failed = [str(check.get("name")) for check in node.checks if check.get("outcome") != "pass"]

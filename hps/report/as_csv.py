@@ -87,7 +87,7 @@ def _flat(records: Iterable[Mapping[str, object]]) -> Iterator[dict[str, object]
 
 
 def _columns(flat: Iterable[Mapping[str, object]]) -> list[str]:
-    """Every field, but for those that are null here and have fields of their own there."""
+    """Every field, but those that are null in one record and hold fields in another."""
     columns = dict.fromkeys(column for record in flat for column in record)
     parents = {column.rpartition(".")[0] for column in columns}
     return [column for column in columns if column not in parents]

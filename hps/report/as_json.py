@@ -14,12 +14,12 @@ FORMAT = 1
 
 
 def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
-    """One JSON object, on lines."""
+    """One JSON object over several lines, as `schemas/comparison.schema.json` describes it."""
     return json.dumps(as_data(findings, gates), indent=1, ensure_ascii=False) + "\n"
 
 
 def as_data(findings: Findings, gates: Sequence[GateResult] = ()) -> dict[str, object]:
-    """Dicts, lists and scalars; numbers that are none become null."""
+    """The same as dicts, lists and scalars; NaN and infinity become null, as JSON has neither."""
     found = _plain(findings)
     if not isinstance(found, dict):
         raise TypeError(f"findings are a mapping, not {type(found).__name__}")

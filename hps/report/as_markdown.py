@@ -26,7 +26,7 @@ _SAID = (
 
 
 def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
-    """Gates with their outcome, the answers and the tables; in `<details>` what backs them."""
+    """The outcome of gates, the answers and the tables; what backs them stands in `<details>`."""
     parts = [f"## {_title(gates)}"]
     if gates:
         parts.append(_table(tables.gates(gates)))
@@ -81,7 +81,7 @@ def _table(table: Table) -> str:
 
 
 def _listed(lines: Sequence[str]) -> str:
-    """A list; lines that begin with blanks belong to the one above."""
+    """The lines as a list; a line that begins with blanks belongs to the one above."""
     return "\n".join(
         f"{'  ' if line.startswith(' ') else ''}- {escaped(line.strip())}" for line in lines if line
     )

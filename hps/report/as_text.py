@@ -19,7 +19,7 @@ MOST_TABLES = 12
 def render(
     findings: Findings, gates: Sequence[GateResult] = (), *, table_format: str = "simple"
 ) -> str:
-    """Several paragraphs and tables; `table_format` is one of tabulate's."""
+    """Several paragraphs and tables; `table_format` is any of tabulate's formats."""
     parts = [_section("Answer", answer.answers(findings))]
     parts.append(_section("Gates", answer.gate_lines(gates)))
     parts.append(_section("How sure", answer.certainty(findings)))
@@ -55,7 +55,7 @@ def _titled(table: Table, table_format: str) -> str:
 
 
 def _wrapped(line: str, further: str, first: str = "") -> str:
-    """A line that begins with blanks keeps them: it belongs to the one above."""
+    """Lines of at most 100 characters. Blanks at the start stay: they belong to the line above."""
     own = line[: len(line) - len(line.lstrip(" "))]
     return textwrap.fill(
         printable(line.strip()).replace(" %", f"{_HARD_SPACE}%"),

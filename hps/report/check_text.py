@@ -14,7 +14,7 @@ _WIDTH = 78
 
 
 def render(checked: Sequence[TargetCheck]) -> str:
-    """A line for each target, a column for each call, and below what is wrong and what to do."""
+    """A line for each target and a column for each call; below, what is wrong and what to do."""
     rows = [[one.target, *_outcomes(one), _clock(one)] for one in checked]
     table = tabulate(rows, headers=["target", *CALLS, "clock"], disable_numparse=True)
     wrong = "\n".join(line for one in checked for line in _wrong(one))
@@ -22,7 +22,7 @@ def render(checked: Sequence[TargetCheck]) -> str:
 
 
 def as_data(checked: Sequence[TargetCheck]) -> list[dict[str, object]]:
-    """The same as JSON: an object a target; times in seconds."""
+    """The same for JSON, with an object for each target; times in seconds."""
     return [
         {
             "target": one.target,

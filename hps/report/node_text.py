@@ -22,7 +22,10 @@ _CHECK_COLUMNS = ("check", "value", "bound", "outcome", "reason")
 
 
 def render(data: Data) -> str:
-    """`data` holds `node`, and where it was probed also `probe` and `verdict`, as in a run line."""
+    """A node's facts as a table; where it was probed, also what was measured and the verdict.
+
+    `data` holds `node`, and where it was probed `probe` and `verdict`, as a run line does.
+    """
     parts = [_table(_facts(data["node"]))]
     if "probe" in data:
         parts.append(_table(_probe(data["probe"])))
@@ -31,7 +34,7 @@ def render(data: Data) -> str:
 
 
 def render_verdict(verdict: Data) -> str:
-    """Each check with its value and bound, and what follows."""
+    """A line for each check with its value and bound, and what follows from all of them."""
     rows = [_check(check) for check in verdict["checks"]]
     table = tabulate(rows, headers=_CHECK_COLUMNS, tablefmt="plain", disable_numparse=True)
     said = "accepted" if verdict["accepted"] else f"rejected: {verdict['action']}"

@@ -75,7 +75,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surety:
-    """How sure that is, in columns of text; empty where nothing can be said."""
+    """How sure an answer is, in columns of text; a text is empty where nothing can be said."""
 
     name: str
     word: str
@@ -90,7 +90,7 @@ class Surety:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByClass:
-    """The answer for one class of nodes."""
+    """The answer for one class of nodes, as texts; `kind` is a word for style sheets."""
 
     name: str
     stratum: str
@@ -103,7 +103,7 @@ class ByClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """One cell against its baseline, in columns of text."""
+    """One cell now and at the baseline, in columns of text."""
 
     name: str
     cell: str
@@ -120,7 +120,7 @@ def answers(findings: Findings) -> list[Answer]:
 
 
 def sureties(findings: Findings) -> list[Surety]:
-    """A row for each of them."""
+    """A row for each comparison over all nodes, at most sixty."""
     return [_surety(comparison) for comparison in tables.main(findings)[:MOST_CLASSES]]
 
 
@@ -143,7 +143,7 @@ def _changed(change: Change) -> Changed:
 
 
 def notes(findings: Findings) -> list[str]:
-    """What has to be known of all numbers, and of those of one comparison."""
+    """Sentences on all numbers, then on those of single comparisons; at most forty."""
     own = (
         f"{tables.name(comparison)}: {note}"
         for comparison in tables.main(findings)
@@ -171,17 +171,17 @@ def _answer(comparison: Comparison) -> Answer:
 
 
 def sentences(findings: Findings) -> list[str]:
-    """Where the answers of classes of nodes differ."""
+    """Sentences on classes of nodes that have different answers."""
     return [_sentence(text) for text in findings.sentences]
 
 
 def _told(decision: Decision) -> str:
-    """The answer; that it is inconclusive is said beside it."""
+    """The decision in a sentence, less the word `inconclusive`, which the page shows beside it."""
     return _sentence(decision.text.removeprefix(f"{decision.kind}: "))
 
 
 def _sentence(text: str) -> str:
-    """With a capital and a full stop."""
+    """The text with a capital and a full stop."""
     return capital(text) + ("" if text.endswith((".", "!", "?")) else ".")
 
 
@@ -212,7 +212,7 @@ def _surety(comparison: Comparison) -> Surety:
 
 
 def _ahead(comparison: Comparison, chosen: Key | None) -> Pair | None:
-    """The chosen cell against the runner-up; else against the one nearest to it."""
+    """The chosen cell compared with the runner-up; else with the one nearest to it."""
     pairs = [] if chosen is None else tables.against(comparison, chosen)
     next_best = [pair for pair in pairs if pair.b == comparison.decision.runner_up]
     known = [pair for pair in pairs if pair.ratio is not None]
@@ -265,7 +265,7 @@ MOST_ROWS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One field: its text, and what it is sorted by (None: nothing is known, so it comes last)."""
+    """One field: its text, and what it is sorted by; None: nothing is known, so it comes last."""
 
     text: str
     rank: float | str | None
@@ -288,7 +288,7 @@ _NUMBERS = (
 
 
 def table(findings: Findings) -> PageTable:
-    """Every cell, in the order of the comparisons; of each what it reached, took and cost."""
+    """A row for each cell, in the order of the comparisons: what it reached, took and cost."""
     total = sum(len(comparison.cells) for comparison in findings.comparisons)
     text = ("comparison", "nodes", *map(names.word, findings.by), "verdict")
     return PageTable(
@@ -332,14 +332,14 @@ def _numbers(cell: CellSummary) -> Iterator[Entry]:
 
 
 def _word(comparison: Comparison, cell: CellSummary, chosen: Key | None) -> str:
-    """What the cell is called that all others are compared with; empty for the others."""
+    """What the cell is called that all others are compared with; empty for other cells."""
     if cell.key != chosen:
         return ""
     return "chosen" if comparison.decision.cell is not None else "highest median"
 
 
 def _verdict(cell: CellSummary, pair: Pair | None, chosen: str) -> str:
-    """Of this cell against the chosen one, the other way round than the pair says it."""
+    """The verdict on this cell against the chosen one, which the pair has the other way round."""
     if cell.same_as is not None:
         return f"measured as {values.phrase(cell.same_as)}"
     if chosen or pair is None:
@@ -385,7 +385,7 @@ class Chapter:
 
 
 def render(findings: Findings, *, version: str, made_at: str) -> str:
-    """The page. `version` is that of hps, `made_at` a time as text."""
+    """The page as HTML. `version` is that of hps; `made_at` is a time of day as text."""
     drawn = gallery.draw(findings, PAGE)
     specs = {
         picture.name: chart.spec(picture, PAGE, titled=False) for picture in gallery.pictures(drawn)
@@ -417,7 +417,7 @@ def render(findings: Findings, *, version: str, made_at: str) -> str:
 
 
 def embedded(data: object) -> Markup:
-    """Data as JSON that may stand within a script element: nothing in it can end the element."""
+    """Data as JSON that may stand in a script element. Raises `ValueError` for NaN and infinity."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character, escape in _UNSAFE.items():
         text = text.replace(character, escape)
@@ -425,7 +425,7 @@ def embedded(data: object) -> Markup:
 
 
 def _as_is(made: str) -> Markup:
-    """What was made here, with everything foreign in it escaped already: it goes in unchanged."""
+    """Text made here, with everything foreign in it escaped already: it goes in unchanged."""
     return Markup(made)  # noqa: S704 - see above
 
 

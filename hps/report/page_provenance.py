@@ -39,7 +39,7 @@ class LeftOut:
 
 
 def facts(findings: Findings) -> list[Fact]:
-    """Experiments, specs, versions and dates; what is empty is left out."""
+    """What is known of experiments, specs, versions and dates; empty facts are left out."""
     known = findings.provenance
     named = (
         ("experiments", known.experiments),
@@ -59,7 +59,7 @@ def facts(findings: Findings) -> list[Fact]:
 
 
 def left_out(findings: Findings) -> LeftOut:
-    """Rejected nodes, runs that never began, results that are not ok, files not read."""
+    """What was left out: rejected nodes, runs that never began, results not ok, unread files."""
     files = sorted(findings.provenance.skipped_files.items())
     nodes = sorted(findings.rejected, key=lambda node: node.machine_id)
     return LeftOut(
@@ -96,7 +96,7 @@ def _sentences(findings: Findings) -> Iterator[str]:
 
 
 def _span(first_at: str, last_at: str) -> tuple[str, ...]:
-    """Empty where nothing was measured."""
+    """The time from the first to the last result as one text; none where nothing was measured."""
     times = dict.fromkeys(_time(at) for at in (first_at, last_at) if at)
     return (" to ".join(times),) if times else ()
 

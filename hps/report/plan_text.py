@@ -22,7 +22,7 @@ _PART = 1000
 
 
 def render(plan: Plan, estimate: Estimate) -> str:
-    """Several lines of text."""
+    """A table of what the plan comes to, and below it what is not measured, or not twice."""
     spec = plan.spec
     title = f"{spec.name}: {spec.description}" if spec.description else spec.name
     facts = [
@@ -49,7 +49,7 @@ def render(plan: Plan, estimate: Estimate) -> str:
 
 
 def as_json(plan: Plan, estimate: Estimate) -> Iterator[str]:
-    """The same for programs, with every operation; in parts, for there may be many."""
+    """The same for programs, with every operation; in parts, since there may be very many."""
     start, end = json.dumps(_head(plan, estimate) | {"operations": []}, indent=1).rsplit("[]", 1)
     yield f"{start}["
     for number in range(0, len(plan.operations), _PART):
@@ -118,7 +118,7 @@ def _requests(estimate: Estimate) -> str:
 
 
 def _cost(estimate: Estimate) -> str:
-    """Nothing where no provider has known prices: that is not the same as no cost."""
+    """Costs by known list prices. Empty where none are known, which is not the same as no cost."""
     told = []
     for provider, dollars in estimate.dollars.items():
         prices = PRICES.get(provider)

@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 def runs(rows: Sequence[Row]) -> str:
-    """A line for each run."""
+    """A table with a line for each run."""
     if not rows:
         return "no runs"
     body = [_line(row) for row in rows]
@@ -37,7 +37,7 @@ def runs(rows: Sequence[Row]) -> str:
 
 
 def run(row: Row) -> str:
-    """What is known of one run, a line for each matter."""
+    """What is known of one run, a line for each fact."""
     lines = [
         ("run", f"{row['run_id']} of {row['experiment']}"),
         ("node", str(row["machine_id"])),
@@ -58,7 +58,7 @@ def run(row: Row) -> str:
 
 
 def answer(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """The answer to a query."""
+    """The answer to a query as a table; columns of numbers are set to the right."""
     body = [[printable(_value(value)) for value in row] for row in rows]
     numbers = [all(_is_number(row[index]) for row in rows) for index in range(len(columns))]
     align = ["right" if is_number and rows else "left" for is_number in numbers]
@@ -66,9 +66,10 @@ def answer(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def verdict(row: Row) -> str:
-    """`accepted`, `rejected`, or `never began`; empty: the run's first line is not there.
+    """`accepted`, `rejected`, or `never began`; empty where the run's first line is missing.
 
-    A node that was turned down is rejected; whoever could not begin for another reason is not.
+    A node that was turned down is rejected; a run that could not begin for another reason never
+    began.
     """
     accepted = row.get("accepted")
     if row.get("status") == "failed" and accepted is not False:

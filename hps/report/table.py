@@ -33,7 +33,7 @@ LEGEND = (
 
 
 def render(rows: Sequence[Row], style: str = "simple") -> str:
-    """The table as text in one of tabulate's formats; with a legend where it is plain text."""
+    """The table in one of tabulate's formats; in `simple`, with a legend."""
     if not rows:
         return "no results"
     axes = list(dict.fromkeys(axis for row in rows for axis in row.cell))
@@ -51,7 +51,7 @@ def render(rows: Sequence[Row], style: str = "simple") -> str:
 
 
 def cell_name(cell: Mapping[str, object]) -> str:
-    """`chunk_size=10MiB concurrency=4`."""
+    """A cell as experiment files spell it: `chunk_size=10MiB concurrency=4`."""
     told = (f"{axis}={value_text(value)}" for axis, value in cell.items())
     return " ".join(told) or "the only cell"
 

@@ -50,9 +50,9 @@ LEGEND = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of text below a title. The first `left` columns read from the left, others are numbers.
+    """Rows of text below a title. The first `left` columns are text, the others are numbers.
 
-    `more` rows are left out; `notes` say what the rows can't.
+    `more` rows are left out; `notes` say what rows can't.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def drawn(self, style: str, shown: Callable[[str], str]) -> list[str]:
-        """The rows in one of tabulate's formats, each text as `shown`; then what is left out."""
+        """The table in one of tabulate's formats, each text as `shown`; then how many rows lack."""
         right = len(self.columns) - self.left
         drawn = tabulate(
             [[shown(value) for value in row] for row in self.rows],
@@ -76,14 +76,14 @@ class Table:
 
 
 def heading(of: Comparison | Change | GatedCell) -> str:
-    """What a comparison is called: its title, and its stratum where the title has it not."""
+    """A comparison's title, and its stratum where the title does not name it."""
     title, stratum = of.title, of.stratum
     apart = stratum and stratum.casefold() not in title.casefold()
     return f"{title}, {stratum}" if apart else title
 
 
 def name(of: Comparison | Change) -> str:
-    """The same with a capital, as the page and the pictures have it."""
+    """The heading with a capital, as the page and the pictures have it."""
     return capital(heading(of))
 
 
@@ -107,7 +107,10 @@ def cells(comparison: Comparison, by: Sequence[str]) -> Table:
 
 
 def pairs(comparison: Comparison) -> Table | None:
-    """Each cell against the best one, or the baseline; every pair where there is no such cell."""
+    """Each cell against the one that all are compared with; without any, every pair.
+
+    None where there are no pairs.
+    """
     reference = _reference(comparison)
     known = [
         pair if pair.b == reference else pair.turned()
@@ -130,7 +133,7 @@ def pairs(comparison: Comparison) -> Table | None:
 
 
 def changes(findings: Findings) -> tuple[Table, ...]:
-    """A table per comparison of what changed since the baseline."""
+    """A table for each comparison of how its cells changed since the baseline."""
     groups: dict[str, list[Change]] = {}
     for change in findings.changes:
         groups.setdefault(heading(change), []).append(change)
@@ -138,7 +141,7 @@ def changes(findings: Findings) -> tuple[Table, ...]:
 
 
 def gates(results: Sequence[GateResult]) -> Table:
-    """A row per gate: what came of it, in how many cells, and the one that is the worst."""
+    """A row for each gate: what came of it, who asked for it, in how many cells, and the worst."""
     return Table(
         title="Gates",
         columns=("outcome", "gate", "asked by", "where", "worst"),
@@ -150,7 +153,7 @@ def gates(results: Sequence[GateResult]) -> Table:
 
 
 def worst(result: GateResult) -> str:
-    """The cell that is the worst in a gate's eyes, with its value; empty where there is none."""
+    """The worst cell in a gate's eyes, with its value; empty where there is none."""
     return _place(result.metric, result.where[0]) if result.where else ""
 
 
@@ -236,18 +239,21 @@ _WORDS = re.compile(r"[^a-z0-9]+")
 
 
 def main(findings: Findings) -> list[Comparison]:
-    """The comparisons over all nodes; where there are none, those by class of nodes."""
+    """The comparisons over all nodes; without any, those by class of nodes."""
     overall = [comparison for comparison in findings.comparisons if not comparison.stratum]
     return overall or list(findings.comparisons)
 
 
 def same_kind(one: Comparison, other: Comparison) -> bool:
-    """True where they differ in the class of nodes alone."""
+    """True where two comparisons differ in the class of nodes alone."""
     return (one.step, dict(one.shared)) == (other.step, dict(other.shared))
 
 
 def measured(comparison: Comparison) -> list[CellSummary]:
-    """All cells in order; one that another was measured in place of has that one's numbers."""
+    """All cells in the order of their values.
+
+    A cell whose results are those of another has that one's numbers.
+    """
     own = {values.phrase(cell.key): cell for cell in comparison.cells}
     cells = []
     for cell in comparison.cells:
@@ -265,7 +271,7 @@ def reasons(comparisons: Iterable[Comparison]) -> tuple[Reason, ...]:
 
 
 def best(comparison: Comparison) -> Key | None:
-    """The decision's cell; where it names none, that with the highest median."""
+    """The decision's cell; else the one with the highest median; None where there is no median."""
     if comparison.decision.cell is not None:
         return comparison.decision.cell
     own = (cell for cell in comparison.cells if cell.same_as is None)
@@ -274,12 +280,12 @@ def best(comparison: Comparison) -> Key | None:
 
 
 def cell(comparison: Comparison, key: Key | None) -> CellSummary | None:
-    """The numbers of a cell."""
+    """The cell with this key, as `measured` has it."""
     return next((one for one in measured(comparison) if one.key == key), None)
 
 
 def against(comparison: Comparison, key: Key) -> list[Pair]:
-    """The pairs that this cell is in, each with it as `a`."""
+    """The pairs that this cell is in, each turned so that the cell is its `a`."""
     turned = (pair.turned() if pair.b == key else pair for pair in comparison.pairs)
     return [pair for pair in turned if pair.a == key]
 
@@ -290,7 +296,7 @@ def slug(*parts: str) -> str:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names, a number behind each that came before."""
+    """The names, with a number behind each that was there before: `rtt`, `rtt-2`."""
     seen: dict[str, int] = {}
     result = []
     for one in names:

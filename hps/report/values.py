@@ -63,12 +63,12 @@ def count_text(count: float | None) -> str:
 
 
 def capital(text: str) -> str:
-    """With a capital: `Download`."""
+    """The text with a capital: `download` -> `Download`."""
     return text[:1].upper() + text[1:]
 
 
 def printable(text: str) -> str:
-    """On one line, and with nothing in it that a terminal obeys instead of showing it."""
+    """The text on one line, with U+FFFD for each character that a terminal would obey."""
     return "".join(one if one.isprintable() else "\ufffd" for one in text)
 
 
@@ -79,32 +79,32 @@ Value = str | int | bool
 
 
 def short(key: Key) -> str:
-    """`10MiB · 16`."""
+    """A cell by its values alone: `10MiB · 16`."""
     return " · ".join(value_text(value) for value in key.values()) or "all"
 
 
 def phrase(key: Key) -> str:
-    """`chunk size 10MiB, concurrency 16`."""
+    """A cell by names and values: `chunk size 10MiB, concurrency 16`."""
     return ", ".join(setting(name, value) for name, value in key.items()) or "all"
 
 
 def ordered(name: str, values: Iterable[Value]) -> list[Value]:
-    """Without repeats, from small to large."""
+    """The values, each once, from small to large."""
     return sorted(dict.fromkeys(values), key=lambda value: names.sort_key(name, value))
 
 
 def rank(key: Key) -> list[tuple[float, str]]:
-    """What keys with the same names are sorted by."""
+    """What to sort keys by that have the same names."""
     return [names.sort_key(name, value) for name, value in key.items()]
 
 
 def varying(by: Sequence[str], keys: Sequence[Key]) -> list[str]:
-    """The names of which there is more than one value."""
+    """Those names of `by` that have more than one value in these keys."""
     return [name for name in by if len({value_text(key.get(name)) for key in keys}) > 1]
 
 
 def without(key: Key, *left_out: str) -> Key:
-    """The key less these names."""
+    """The key without these names."""
     return {name: value for name, value in key.items() if name not in left_out}
 
 
@@ -113,7 +113,11 @@ def without(key: Key, *left_out: str) -> Key:
 
 
 def plain(value: object) -> object:
-    """Text, numbers, lists and mappings; times as in stored results, durations in seconds."""
+    """A value of a database as JSON can hold it.
+
+    Times are ISO 8601 as in stored results, durations seconds, bytes hexadecimal; NaN and infinity
+    are None.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -126,7 +130,7 @@ def plain(value: object) -> object:
 
 
 def from_json(text: object) -> object:
-    """What a text of JSON holds; anything else as it is."""
+    """What a text of JSON holds; a value that is no such text stays as it is."""
     try:
         return json.loads(text) if isinstance(text, str) else text
     except ValueError:

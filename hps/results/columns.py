@@ -220,18 +220,18 @@ FROM runs GROUP BY machine_id
 
 
 def no_lines() -> str:
-    """A query with the columns of lines, and none of them."""
+    """A query with the columns of stored lines and no rows."""
     columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in LINE.items())
     return f"SELECT {columns}, NULL::VARCHAR AS file, NULL::BIGINT AS line WHERE false"
 
 
 def no_rows(table: str) -> str:
-    """A query with the columns of a table, and no rows."""
+    """A query with the columns of a table and no rows."""
     return f"SELECT {select(TABLES[table])} FROM ({no_lines()})"
 
 
 def select(columns: Mapping[str, str]) -> str:
-    """`expression AS "name", …`."""
+    """The columns as they stand behind SELECT: `expression AS "name", …`."""
     return ", ".join(f'{made} AS "{name}"' for name, made in columns.items())
 
 

@@ -17,7 +17,7 @@ _SHOWN_CHARACTERS = 300
 
 
 class Connection(Protocol):
-    """What is used of DuckDB's connections, whose library is imported where one is opened."""
+    """What hps uses of DuckDB's connections; their library is imported where one is opened."""
 
     def execute(self, query: str, parameters: object = None) -> Connection:
         """Run a statement; its result can then be fetched. Raises `sql_error()`."""
@@ -32,10 +32,10 @@ class Connection(Protocol):
         """The next rows, no more than `size`."""
 
     def fetchnumpy(self) -> dict[str, Any]:
-        """All rows, as an array for each column."""
+        """All rows, as an array for each column by its name."""
 
     def extract_statements(self, query: str) -> list[Any]:
-        """The statements of a text, parsed and not run."""
+        """The statements of a text, parsed but not run."""
 
     @property
     def description(self) -> list[tuple[Any, ...]]:
@@ -75,7 +75,7 @@ def opened(spill: Path) -> Iterator[Connection]:
 
 
 def lock(connection: Connection, paths: Sequence[str]) -> None:
-    """From now on no file but these can be read, nothing loaded, and no setting changed."""
+    """From now on only these files can be read, nothing can be loaded, and no setting changes."""
     if connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,):
         return
     connection.execute(f"SET allowed_paths = {texts(paths)}")
@@ -92,34 +92,34 @@ def is_one_select(connection: Connection, sql: str) -> bool:
 
 
 def sql_error() -> type[Exception]:
-    """The class of everything that the database refuses."""
+    """The class of every error that the database raises."""
     import duckdb  # noqa: PLC0415
 
     return duckdb.Error
 
 
 def shortages() -> tuple[type[Exception], ...]:
-    """What is raised where there is too little disk or memory, or nothing can be written."""
+    """The classes of errors that mean too little disk or memory, or that nothing can be written."""
     import duckdb  # noqa: PLC0415
 
     return OSError, duckdb.IOException, duckdb.OutOfMemoryException
 
 
 def first_line(error: Exception) -> str:
-    """What a refusal says, as far as one line goes."""
+    """The first line of an error's text, cut at a readable length."""
     return (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN_CHARACTERS]
 
 
 def write_parquet(connection: Connection, query: str, path: Path) -> None:
-    """Write what a query gives to one file."""
+    """Write the rows of a query to one Parquet file."""
     connection.execute(f"COPY ({query}) TO {text(path)} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def text(value: object) -> str:
-    """A literal of SQL."""
+    """A value as a literal of SQL, quoted."""
     return "'" + str(value).replace("'", "''") + "'"
 
 
 def texts(values: Iterable[object]) -> str:
-    """A list of literals: `['a', 'b']`."""
+    """Values as a list of literals: `['a', 'b']::VARCHAR[]`."""
     return f"[{', '.join(text(value) for value in values)}]::VARCHAR[]"

@@ -28,23 +28,20 @@ class StoredFile:
 
     @property
     def size_bytes(self) -> int:
-        """Its size."""
         return self.stamp[0]
 
     @property
     def path(self) -> str:
-        """Where it is, absolute."""
         return f"{self.folder}/{self.name}"
 
     @property
     def is_parquet(self) -> bool:
-        """True for Parquet, False for JSON lines."""
         return self.name.endswith(".parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFiles:
-    """The files of some inputs, each once; and those that can't be read, with the reason."""
+    """The files of some inputs, each once; `skipped` says by path why others can't be read."""
 
     files: tuple[StoredFile, ...]
     skipped: Mapping[str, str]
@@ -56,9 +53,9 @@ def cache_folder(env: Mapping[str, str]) -> Path:
 
 
 def default_inputs(env: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where `hps run` and `hps results pull` write, as far as they are there.
+    """The folders that `hps run` and `hps results pull` write to, as far as they exist.
 
-    Raises `HpsError` where neither is.
+    Raises `HpsError` where neither does.
     """
     places = (Path(env.get("HPS_OUTPUT") or OUTPUT), cache_folder(env))
     there = tuple(place for place in places if place.is_dir())
@@ -71,7 +68,7 @@ def default_inputs(env: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """A file's stamp; None where there is none."""
+    """A file's stamp; None where there is no such file."""
     try:
         return _stamp(path.stat())
     except OSError:

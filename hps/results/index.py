@@ -45,7 +45,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Rows of some files of one folder. `stamps` and `remarks` are by the files' names."""
+    """Rows of some files of one folder, in the folder `path`.
+
+    `stamps` and `remarks` are by the files' names; a remark says what was passed over in its file.
+    """
 
     path: Path
     stamps: Mapping[str, Stamp]
@@ -54,13 +57,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """A part, and those of its files whose rows are wanted: they are as they were then."""
+    """A part, and those of its files that are wanted and have not changed since it was made."""
 
     part: Part
     names: frozenset[str]
 
     def query(self, table: str, folder: str = "") -> str:
-        """A query of the wanted rows of a table, with `folder` before the names of files."""
+        """A query for the wanted rows of a table, with `folder` before the names of files."""
         query = (
             f"SELECT * REPLACE ({text(folder)} || file AS file)"
             f" FROM read_parquet({text(self.part.path / reading.FILES[table])})"
@@ -71,7 +74,7 @@ class Live:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files that the queries read."""
+        """The Parquet files that the queries read."""
         return tuple(str(self.part.path / name) for name in reading.FILES.values())
 
     @property
@@ -85,7 +88,8 @@ def gather(
 ) -> tuple[Live, ...]:
     """The rows of files in one folder: from its index as far as they are there, else read now.
 
-    `scratch` takes what is not kept; `tell` is told where reading will take a while.
+    All `files` are in the same folder. `scratch` takes rows that are not kept; `tell` is called
+    with a line where reading takes a while.
     """
     home = files[0].folder / FOLDER / _VERSION
     wanted = {file.name: file.stamp for file in files}
@@ -182,7 +186,7 @@ def _made(
     stamps: Mapping[str, Stamp],
     write: Callable[[Path], dict[str, str]],
 ) -> Part:
-    """A new part in `place`: it is there as a whole, or not at all."""
+    """A new part in `place`, which is there as a whole or not at all."""
     place.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(6)
     unfinished, path = place / f"new-{token}", place / f"part-{time.time_ns():020d}-{token}"
@@ -198,7 +202,7 @@ def _made(
 
 
 def _tidied(connection: Connection, folder: Path, parts: Sequence[Part]) -> Sequence[Part]:
-    """One part in place of many, or of parts that are mostly out of date."""
+    """The parts, merged into one where there are many or most of their rows are out of date."""
     names = {name for part in parts for name in part.stamps}
     now = {name: stamp for name in names if (stamp := stamp_of(folder / name)) is not None}
     live = _live(parts, now)
@@ -225,7 +229,7 @@ def _merged(connection: Connection, live: Sequence[Live], home: Path) -> Part:
 
 
 def _remove_the_rest(root: Path, used: set[Path]) -> None:
-    """Parts out of use, or left unfinished, of this version and of others."""
+    """Removes parts that are out of use, or were left unfinished, of this version and others."""
     for path in root.glob("*/*-*"):
         if path not in used and time.time() - path.stat().st_mtime > _SPARED_S:
             shutil.rmtree(path, ignore_errors=True)

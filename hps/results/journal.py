@@ -33,32 +33,37 @@ _ESCAPE = b"\\u"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """The good lines of a file, and why others are none, by their number."""
+    """The good lines of a file; `bad` says by number, from 1, why a line is passed over."""
 
     records: tuple[Record, ...]
     bad: Mapping[int, str]
 
     @property
     def remark(self) -> str:
-        """What was passed over; empty: nothing."""
         return remark(self.bad)
 
 
 def remark(bad: Mapping[int, str]) -> str:
-    """Why lines were passed over, by their number; empty: none was."""
+    """What was passed over, for people: the first few lines with the reasons; empty: none was."""
     told = [f"line {number} {why}" for number, why in list(bad.items())[:_SHOWN]]
     more = len(bad) - _SHOWN
     return "; ".join([*told, f"and {more} more"] if more > 0 else told)
 
 
 def read(path: Path) -> Lines:
-    """The lines of a journal; a last one that a kill cut off is passed over. Raises `OSError`."""
+    """The lines of a journal, all at once. Raises `OSError`.
+
+    A last line that a kill cut off is passed over without a word.
+    """
     bad: dict[int, str] = {}
     return Lines(records=tuple(each(path, bad)), bad=bad)
 
 
 def each(path: Path, bad: dict[int, str] | None = None) -> Iterator[Record]:
-    """The same, a line at a time; why others are none is put into `bad`, by their number."""
+    """The lines of a journal one by one. Raises `OSError`, which names the file.
+
+    `bad`, where it is given, is filled with why other lines are passed over, by their number.
+    """
     try:
         with path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
@@ -75,7 +80,7 @@ def each(path: Path, bad: dict[int, str] | None = None) -> Iterator[Record]:
 
 
 def parsed(line: bytes) -> Record | str:
-    """The line of a journal; or why it is none."""
+    """The record of a line; or why the line is none."""
     try:
         record = json.loads(line)
         if _ESCAPE in line:
@@ -86,7 +91,7 @@ def parsed(line: bytes) -> Record | str:
 
 
 def why_bad(record: object) -> str:
-    """Why this is no line of ours; empty: it is one."""
+    """Why hps has not written this record; empty: it may have."""
     if not isinstance(record, dict):
         return "is not a JSON object"
     fields = _FIELDS.get(str(record.get("kind")))
@@ -106,7 +111,7 @@ def why_bad(record: object) -> str:
 
 
 def _is_plain(value: object, deepest: int) -> bool:
-    """No deeper than any line is, and no number that is none."""
+    """True where no value is deeper than in any record, or a number that JSON does not have."""
     if isinstance(value, float | int):
         return -_LARGEST < value < _LARGEST
     if isinstance(value, dict | list):
@@ -232,9 +237,9 @@ class Journal:
             ) from error
 
     def keep(self) -> bool:
-        """Put the file back where somebody has moved or removed it, and go on there.
+        """Put the file back where somebody has moved or removed it, and go on writing there.
 
-        True where that was needed. Raises `NotStoredError`.
+        Returns True where that was needed. Raises `NotStoredError`.
         """
         try:
             if is_at(self._descriptor, self.path):
@@ -273,7 +278,7 @@ def _opened(path: Path) -> int:
 
 
 def _copy(source: int, sink: int) -> None:
-    """All of one file in place of the other; on the disk when this returns."""
+    """Copy all of one file in place of another's content; it is on the disk on return."""
     os.ftruncate(sink, 0)
     copied_bytes = 0
     while block := os.pread(source, _BLOCK_BYTES, copied_bytes):
@@ -313,7 +318,7 @@ def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The `settled` records of a journal, read from the disk each time: never all at once."""
+    """The `settled` records of a journal. Each pass reads the disk: memory holds one at a time."""
 
     path: Path
     kept: frozenset[object]
@@ -323,7 +328,7 @@ class Settled:
 
 
 def read_settled(path: Path) -> Settled:
-    """Lines that are none of ours are passed over. Raises `OSError`, now or later."""
+    """The settled records of a journal; foreign lines are passed over. Raises `OSError`."""
     names = ({name: record.get(name) for name in _TOLD_APART_BY} for record in each(path))
     kept = frozenset(record["number"] for record in settled(_numbered(names)))
     return Settled(path=path, kept=kept)

@@ -46,10 +46,10 @@ class RunLock:
             ) from error
 
     def tell(self, **fields: object) -> None:
-        """Put down what goes on; it outlives this process, but not the machine.
+        """Write down what this run does, for whoever finds its lock after a kill.
 
-        One write of always the same length. Where all is too much, the last fields are left out.
-        Raises `NotStoredError`, for example on a full disk.
+        It is lost with the machine. It is one write of always the same length. Where all is too
+        much, the last fields are left out. Raises `NotStoredError`, for example on a full disk.
         """
         told_fields = {"pid": os.getpid(), **fields}
         while len(text := json.dumps(told_fields).encode()) > MOST_BYTES:
@@ -79,7 +79,7 @@ class RunLock:
 
 
 def _opened(path: Path) -> int:
-    """The locked file. Raises `BlockingIOError` where another process holds it."""
+    """The descriptor of the locked file. Raises `BlockingIOError` where another process has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,7 +98,7 @@ def is_at(descriptor: int, path: Path) -> bool:
 
 
 def told(text: bytes) -> dict[str, object]:
-    """What a lock's holder has put down; nothing where that is empty, or no JSON object."""
+    """What a lock's holder has written down; empty where that is nothing, or no JSON object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -123,9 +123,10 @@ def _holder(path: Path) -> str:
 
 @contextlib.contextmanager
 def announced(run_id: str) -> Iterator[None]:
-    """For the length of a `with` block, `is_alive` is true of this run.
+    """Makes `is_alive` true of this run for the length of a `with` block.
 
-    Raises `HpsError` where it is so already: two that go on with one run would store it twice.
+    Raises `HpsError` where it is true already: two processes that go on with one run would store it
+    twice.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
         try:
@@ -139,7 +140,7 @@ def announced(run_id: str) -> Iterator[None]:
 
 
 def is_alive(run_id: str) -> bool:
-    """True while a process of this machine is within `told` for the run.
+    """True while a process of this machine is within `announced` for the run.
 
     It looks without taking the name, which a run that begins at that moment needs.
     """

@@ -23,7 +23,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 class Pulled:
     """How many files were new, had changed (a run grows), or were here already.
 
-    By name: `skipped` can't be stored here, or is gone; `missing` could not be fetched this time.
+    By name: `skipped` files can't be stored here, or are gone; `missing` could not be fetched this
+    time.
     """
 
     new: int
@@ -56,7 +57,7 @@ def pull(place: BucketPlace, cache: Path, experiments: Sequence[str], watch: Wat
 
 @dataclass(slots=True)
 class _State:
-    """What several attempts came to."""
+    """What all attempts together have come to."""
 
     cache: Path
     new: set[str] = field(default_factory=set)
@@ -120,7 +121,7 @@ def _check(place: BucketPlace, copied: Copied) -> None:
 
 @contextlib.contextmanager
 def _held(cache: Path) -> Iterator[None]:
-    """The folder for this process alone; others would write to the same unfinished files."""
+    """Holds the folder for this process alone: another would write to the same unfinished files."""
     hint = "name a folder that can be written to with --cache"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -143,7 +144,7 @@ def _held(cache: Path) -> Iterator[None]:
 
 
 def _remove_partial(cache: Path) -> None:
-    """What a pull that was killed had not finished."""
+    """Removes what a pull that was killed had not finished."""
     for folder, _, names in os.walk(cache):
         for name in names:
             if name.endswith(PARTIAL):

@@ -30,7 +30,7 @@ _BLOCK_BYTES = 32 * 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What became of files, by name: how many lines they have, or why they can't be read."""
+    """By a file's name, how many lines it has, or why it can't be read."""
 
     lines: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,8 @@ class Seen:
 def written(files: Mapping[int, StoredFile], batch: Path, mark: str, seen: Seen) -> Iterator[None]:
     """Fill the file `batch` again and again, and yield each time that it is to be read.
 
-    Lines that are too long are empty there.
+    `files` are by the number that their lines carry. Lines that are too long are empty in the
+    batch.
     """
     with batch.open("wb") as out:
         for number, file in files.items():
@@ -74,7 +75,7 @@ def _blocks_of(file: StoredFile, seen: Seen) -> Iterator[bytes]:
 
 
 def _blocks(stream: BinaryIO, size_bytes: int) -> Iterator[bytes]:
-    """Whole lines, less the last one's end; of one far too long only as much as shows that."""
+    """Blocks of whole lines, without the last line end. A line that is far too long is cut."""
     rest = b""
     while block := stream.read(size_bytes):
         end = block.rfind(b"\n")
@@ -123,7 +124,7 @@ def explain(path: Path, *, good: int) -> list[str]:
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers; no more of each than the longest has."""
+    """The lines that are not blank, with their numbers; overlong ones are cut."""
     with path.open("rb") as stream:
         number, begins = 0, True
         while line := stream.readline(LONGEST_LINE_BYTES + 2):
@@ -158,17 +159,17 @@ _LONGEST_LINE_BYTES = LONGEST_LINE_BYTES + 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Count:
-    """Lines of one file that are good, and operations that are there more than once."""
+    """How many lines of one file are good, and how many repeat an operation."""
 
     good: int = 0
     repeated: int = 0
 
 
 def read(connection: Connection, files: Sequence[StoredFile], into: Path) -> dict[str, str]:
-    """Write `runs.parquet` and `results.parquet` of files in one folder; `into` is made.
+    """Write `runs.parquet` and `results.parquet` of files in one folder to `into`, which is made.
 
-    Both have the columns of the tables; `file` is a file's name in its folder. Returns what was
-    passed over, and why, by that name.
+    Both have the columns of the tables; `file` is a file's name in its folder. Returns by that name
+    what was passed over, and why.
     """
     into.mkdir(parents=True)
     seen = Seen()
@@ -191,7 +192,7 @@ def read(connection: Connection, files: Sequence[StoredFile], into: Path) -> dic
 def _stages(
     connection: Connection, files: Mapping[int, StoredFile], into: Path, seen: Seen
 ) -> Iterator[Path]:
-    """Parquet files with a row for each line; in smaller groups where the database refuses one."""
+    """Parquet files with a row for each line; a group of files that is refused is halved."""
     mark, batch = f"file-{secrets.token_hex(6)}", into / "batch.jsonl"
     made: list[Path] = []
     try:
@@ -215,7 +216,7 @@ def _stages(
 
 
 def _why(connection: Connection, batch: Path, mark: str, error: Exception) -> str:
-    """Why a file is refused; where it can be read, it is the stage that can't be written."""
+    """Why a file is refused. Raises `error` where its stage could not be written instead."""
     try:
         connection.execute(f"SELECT count(kind) FROM {_lines(batch, mark)}")
     except database.sql_error() as refusal:
@@ -224,9 +225,9 @@ def _why(connection: Connection, batch: Path, mark: str, error: Exception) -> st
 
 
 def _lines(batch: Path, mark: str) -> str:
-    """Lines as rows, and in `number` and `line` their file's number and their own.
+    """SQL of lines as rows; `number` and `line` are the numbers of their file and of themselves.
 
-    Of bad lines all is NULL.
+    Every column of a bad line is NULL.
     """
     keys = ", ".join(f'"{name}" {kind}' for name, kind in columns.LINE.items())
     return (
@@ -241,7 +242,7 @@ def _lines(batch: Path, mark: str) -> str:
 def _name_lines(
     connection: Connection, files: Sequence[StoredFile], stages: Sequence[Path]
 ) -> None:
-    """The view `stage`: all lines, with the names of their files."""
+    """Make the view `stage` of all lines, with the names of their files."""
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE names AS SELECT unnest(range({len(files)})) AS number,"
         f" unnest({texts(file.name for file in files)}) AS file"
@@ -264,7 +265,7 @@ def _counts(connection: Connection) -> dict[str, _Count]:
 
 
 def _rows(table: str, repeated: Sequence[str]) -> str:
-    """The rows of a table. Operations of a run are made unique where that is needed: it is slow."""
+    """SQL of a table's rows. They are made unique only where operations repeat: it is slow."""
     if table == "runs":
         return (
             f"SELECT DISTINCT ON (file, run_id) {columns.select(columns.RUNS)} FROM stage"

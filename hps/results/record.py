@@ -46,7 +46,7 @@ def new_run_id(now: datetime, after: str = "") -> str:
 
 
 def utc_text(moment: datetime) -> str:
-    """ISO 8601 in UTC with microseconds."""
+    """A time as ISO 8601 in UTC, with microseconds and `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -100,7 +100,7 @@ def failed_record(
 def resume_record(
     identity: RunIdentity, *, started_at: datetime, left: int, facts: Mapping[str, object]
 ) -> Record:
-    """A line where a run goes on that had been ended: on which node, with how much left to do."""
+    """A line where a run goes on that had ended: on which node, with how many operations to do."""
     return {
         "kind": "resume",
         **asdict(identity),
@@ -147,7 +147,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
 
 
 def reason_fields(why: Failure | None) -> Record:
-    """Why something was not done: programs read code and owner, people the text."""
+    """Why something was not done: code and owner for programs, the text for people."""
     return {
         "reason": why.reason if why else "",
         "reason_code": why.code if why else "",
@@ -156,7 +156,7 @@ def reason_fields(why: Failure | None) -> Record:
 
 
 def throughput_mbps(size_bytes: int, measurement: Measurement) -> float | None:
-    """`size_bytes * 8 / 1e6 / duration_s` of an operation that was done; else None."""
+    """`size_bytes * 8 / 1e6 / duration_s` where the operation is `ok`, with 7 digits; else None."""
     if measurement.status != "ok" or measurement.duration_s <= 0:
         return None
     return float(f"{size_bytes * 8 / 1e6 / measurement.duration_s:.7g}")

@@ -1,1 +1,1 @@
-"""Findings -> pictures: what each shows as rows and marks, drawn by Altair and vl-convert."""
+"""Findings -> pictures: what each shows as rows and marks of Vega-Lite, drawn by vl-convert."""

@@ -33,12 +33,12 @@ _WIDTHS = {"Mbps": 20.0, "ms": 20.0, "GiB": 1.0}
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
-    """The reasons, then a picture for each rule with a number."""
+    """The picture of reasons, then one for each rule with a number."""
     return (rejected(findings, paint), *required(findings, paint))
 
 
 def rejected(findings: Findings, paint: Paint) -> Drawn:
-    """A bar for each reason that nodes were left out for."""
+    """Bars that count the nodes rejected for each reason."""
     if not findings.rejected:
         return Gap(name="rejected", section="reliability", reason="No node was rejected.")
     counts = reasons(findings.rejected)
@@ -68,7 +68,7 @@ def rejected(findings: Findings, paint: Paint) -> Drawn:
 
 
 def reasons(nodes: Sequence[FleetNode]) -> list[tuple[str, int]]:
-    """How many nodes had each reason, the most frequent first; rare ones together at the end."""
+    """How many nodes had each reason, the most frequent first; rare ones are counted together."""
     counts = Counter(reason for node in nodes for reason in set(_why(node)))
     most = counts.most_common(MOST_REASONS)
     others = sum(counts.values()) - sum(number for _, number in most)
@@ -76,7 +76,7 @@ def reasons(nodes: Sequence[FleetNode]) -> list[tuple[str, int]]:
 
 
 def _why(node: FleetNode) -> Iterator[str]:
-    """Its code; else its checks that did not pass."""
+    """A node's code; else what is wrong by each check that it did not pass."""
     if node.code:
         yield fault(node.code, node.owner)
         return
@@ -95,7 +95,7 @@ def words(rule: str) -> tuple[str, str]:
 
 
 def required(findings: Findings, paint: Paint) -> Sequence[Drawn]:
-    """For each rule with a number, how all nodes' values lie about the bound."""
+    """Histograms of what all nodes offered, one for each rule with a number, about its bound."""
     values: dict[str, list[Mapping[str, object]]] = {}
     every = {node.machine_id: node for node in (*findings.nodes, *findings.rejected)}
     for node in every.values():
@@ -145,7 +145,7 @@ def _required(name: str, checks: Sequence[Mapping[str, object]], paint: Paint) -
 
 
 def _bounds_text(bounds: Sequence[float], unit: str) -> str:
-    """`20 Mbps (dashed)`; where experiments asked for many different things, their range."""
+    """`20 Mbps (dashed)`; the range where experiments asked for many different bounds."""
     if len(bounds) > MOST_RULES:
         return f"theirs, of {bounds[0]:g} to {bounds[-1]:g} {unit}".strip()
     return " or ".join(f"{bound:g} {unit}".strip() for bound in bounds) + " (dashed)"

@@ -15,7 +15,7 @@ WIDTH = 640
 
 
 def spec(picture: Picture, paint: Paint, *, titled: bool) -> Spec:
-    """The chart as Vega-Lite; `titled` False: the title stands beside it, and not within."""
+    """A dict of Vega-Lite. `titled` False: the title stands beside the picture, and not in it."""
     names, datasets = _datasets(picture.layers)
     chart: Spec = {
         "$schema": SCHEMA,
@@ -31,7 +31,7 @@ def spec(picture: Picture, paint: Paint, *, titled: bool) -> Spec:
 
 
 def _on_one_line(value: Any) -> Any:
-    """All texts without line ends and the like, which Vega's expressions can't hold."""
+    """A value with all its texts on one line, since Vega's expressions can't hold line ends."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
@@ -61,7 +61,7 @@ def _layers(picture: Picture, names: Sequence[str]) -> list[Spec]:
 
 
 def _titles(picture: Picture) -> dict[str, str]:
-    """Of the axes: the first that a layer names; Vega-Lite joins those of layers, or drops them."""
+    """The first title that a layer has for each axis: Vega-Lite would join those of all layers."""
     titles: dict[str, str] = {}
     for layer in picture.layers:
         for name in ("x", "y"):
@@ -76,7 +76,7 @@ def _title(picture: Picture) -> dict[str, Any]:
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:
-    """Vega does not wrap: lines of at most so many characters, broken at spaces."""
+    """Lines of at most `width` characters, broken at spaces, since Vega does not wrap."""
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) >= width:
@@ -86,7 +86,7 @@ def _wrapped(text: str, width: int = 100) -> list[str]:
 
 
 def _config(paint: Paint) -> dict[str, Any]:
-    """Quiet: a light grid, no frame, no ticks; names in ink, numbers muted."""
+    """A quiet style: a light grid, no frame, no ticks; names in ink, numbers muted."""
     return {
         "background": paint.paper or "transparent",
         "font": paint.font,
@@ -155,19 +155,19 @@ PIXEL_RATIO = 2.0
 
 
 def render(spec: Spec, style: Format) -> bytes:
-    """The chart as an image file's content."""
+    """The content of an image file in this format."""
     return png(spec) if style == "png" else svg(spec).encode()
 
 
 def png(spec: Spec) -> bytes:
-    """The chart as PNG, two pixels to a point."""
+    """A PNG file's content, with two pixels to a point."""
     import vl_convert  # noqa: PLC0415 - slow to import
 
     return vl_convert.vegalite_to_png(spec, scale=PIXEL_RATIO, allowed_base_urls=[])
 
 
 def svg(spec: Spec) -> str:
-    """The chart as SVG."""
+    """An SVG element as text."""
     import vl_convert  # noqa: PLC0415 - slow to import
 
     return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])

@@ -92,7 +92,7 @@ TITLE = "Correlation between Download and Upload Throughput"
 
 
 def draw(nodes: Sequence[FleetNode], paint: Paint) -> Drawn:
-    """The picture; each node has a dot, and a large fleet is counted in squares."""
+    """Upload over download, a dot for each node; a large fleet is counted in squares."""
     both = [(node, node.download_mbps, node.upload_mbps) for node in nodes]
     known = [(node, x, y) for node, x, y in both if x is not None and y is not None]
     download = np.array([x for _, x, _ in known], dtype=np.float64)

@@ -25,7 +25,7 @@ _TIPS = (
 
 
 def draw(comparison: Comparison, cells: Sequence[CellSummary], paint: Paint) -> Picture:
-    """The picture of cells that all have a median; the fastest forty where there are more."""
+    """A picture of cells that all have a median; of the fastest forty where there are more."""
     fastest = sorted(cells, key=lambda cell: -(cell.median_mbps or 0))[:MOST_ROWS]
     shown = [cell for cell in cells if cell in fastest]
     rows = [_row(cell) for cell in shown]

@@ -19,7 +19,7 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
 
 
 def hours(points: Sequence[TimePoint], paint: Paint) -> Drawn:
-    """By hour of the day, where two hours or more have results."""
+    """Throughput by hour of the day (UTC), where at least two hours have results."""
     if len({point.at for point in points}) < 2:
         few = "No times of day: the results come from fewer than two hours of the day."
         return Gap(name="hours", section="time", reason=few)
@@ -30,7 +30,7 @@ def hours(points: Sequence[TimePoint], paint: Paint) -> Drawn:
 
 
 def tenths(points: Sequence[TimePoint], paint: Paint) -> Drawn:
-    """By tenth of the run, where two or more have results."""
+    """Throughput by tenth of the run, where at least two have results."""
     if len({point.at for point in points}) < 2:
         few = "No course of a run: the runs are too short to be cut into tenths."
         return Gap(name="drift", section="time", reason=few)
@@ -74,7 +74,7 @@ def _picture(
 
 
 def _span(points: Sequence[TimePoint], where: str) -> str:
-    """`from 87 % (upload, hour 3) to 110 % (download, hour 22)`, or the one that all have."""
+    """`from 87 % (upload, hour 3) to 110 % (download, hour 22)`; else what all of them have."""
     low, high = (pick(points, key=lambda point: point.median_ratio) for pick in (min, max))
     texts = [values.percent_text(point.median_ratio) for point in (low, high)]
     if texts[0] == texts[1]:

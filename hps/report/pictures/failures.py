@@ -23,7 +23,7 @@ _TIPS = (
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
-    """A picture for each comparison in which anything failed; the others are named."""
+    """A picture for each comparison in which anything failed; a line names the others."""
     comparisons = tables.main(findings)
     drawn = [picture for one in comparisons for picture in _picture(one, paint)]
     clean = [tables.name(one) for one in comparisons if counted(one) and not failed(one)]
@@ -37,12 +37,12 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
 
 
 def counted(comparison: Comparison) -> int:
-    """All results that count for the rate of failures."""
+    """How many operations of all cells count for the rate of failures."""
     return sum(_counted(cell) for cell in comparison.cells)
 
 
 def failed(comparison: Comparison) -> int:
-    """Those of them that are not `ok`."""
+    """How many of those are not `ok`."""
     own = (cell for cell in comparison.cells if cell.same_as is None)
     return counted(comparison) - sum(cell.statuses.get("ok", 0) for cell in own)
 

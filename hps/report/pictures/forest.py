@@ -25,9 +25,10 @@ _TICKS = (
 def layers(
     rows: Sequence[Row], name: str, axis: str, rule: Rule, tips: Sequence[Channel], paint: Paint
 ) -> list[Layer]:
-    """Of rows with `ratio`, `low`, `high`, `verdict`, and the field `name` that tells them apart.
+    """A line for each row: an interval with a dot, about 1 and the least that matters.
 
-    The verdict is both a colour and a shape, for those who don't see the one.
+    Rows have `ratio`, `low`, `high`, `verdict`, and the field `name` that tells them apart. The
+    verdict is both a colour and a shape, for those who don't see the one.
     """
     shown = (paint.blue, paint.green, paint.red, paint.muted)
     colour = colours("verdict", VERDICTS, shown)
@@ -48,14 +49,14 @@ def layers(
 
 
 def _span(rows: Sequence[Row], rule: Rule) -> tuple[float, float]:
-    """From left to right: all intervals and the least that matters, and a little more."""
+    """The ends of the axis: all intervals and the least that matters fit between them."""
     limits = [float(str(row[side])) for row in rows for side in ("low", "high")]
     least = 1 + rule.min_effect
     return min([*limits, 1 / least]) / 1.03, max([*limits, least]) * 1.03
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1 in any case, and of the other round numbers those that there is room for."""
+    """1 in any case, and those other round numbers that there is room for."""
     apart = _APART * math.log(high / low)
     chosen = [1.0]
     for tick in _TICKS:
@@ -65,7 +66,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def tips(ratio: str) -> tuple[Channel, ...]:
-    """What a line tells of `values`; `ratio` is the name of the ratio."""
+    """What is shown of a row where it is pointed at; `ratio` is what the ratio is called."""
     return (
         tip("ratio", ratio, ".3f"),
         tip("low", "from", ".3f"),
@@ -77,7 +78,7 @@ def tips(ratio: str) -> tuple[Channel, ...]:
 
 
 def values(judged: Pair | Change) -> Row:
-    """The fields that each row has; a ratio without an interval stands for its own."""
+    """The fields of a row; where there is no interval, both its ends are the ratio."""
     span = judged.interval
     return {
         "ratio": judged.ratio,
@@ -90,16 +91,16 @@ def values(judged: Pair | Change) -> Row:
 
 
 def key(rule: Rule) -> str:
-    """What the dashed lines are."""
+    """A sentence on what the dashed lines are."""
     return f"Dashed: ±{percent_text(rule.min_effect)}, the least that matters."
 
 
 def height(rows: Sequence[Row]) -> int:
-    """Of a picture with so many lines, in pixels."""
+    """The height in pixels of a picture with so many rows."""
     return _ROW_HEIGHT * len(rows) + 20
 
 
 def tally(verdicts: Sequence[PairVerdict]) -> str:
-    """`9 faster, 2 alike`."""
+    """How many have each verdict: `9 faster, 2 alike`."""
     counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
     return ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)

@@ -32,12 +32,12 @@ _DRAWN: tuple[Draw, ...] = (
 
 
 def draw(findings: Findings, paint: Paint) -> list[Drawn]:
-    """What there are data for, each under a name of its own; and what there are none for."""
+    """Every picture that there are data for, under a name of its own, and a gap for every other."""
     drawn = [one for each in _DRAWN for one in each(findings, paint)]
     names = tables.distinct([one.name for one in drawn])
     return [replace(one, name=name) for one, name in zip(drawn, names, strict=True)]
 
 
 def pictures(drawn: list[Drawn]) -> list[Picture]:
-    """Those that there are data for."""
+    """The pictures among them, without the gaps."""
     return [one for one in drawn if isinstance(one, Picture)]

@@ -41,7 +41,7 @@ _TIPS = (
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
-    """A heat map of each comparison; dots where its cells differ in fewer than two things."""
+    """A heat map of each comparison; a dot plot where its cells differ in fewer than two names."""
     drawn = [
         picture
         for comparison in tables.main(findings)
@@ -128,7 +128,7 @@ def spread(cell: CellSummary) -> str:
 
 
 def _layers(rows: Sequence[Row], y: Channel, x: Channel) -> list[Layer]:
-    """Squares, the frame of the chosen one, and three lines of text in each."""
+    """Squares, the frame of the chosen one, and three lines of text in each square."""
     colour = number("mbps", "Mbps", scale={"scheme": "viridis", "domainMin": 0}, legend=None)
     place = {"x": x, "y": y}
     squares = Layer(

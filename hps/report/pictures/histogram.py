@@ -17,7 +17,7 @@ CURVE_POINTS = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Counts in bins of `width` from `start` on. `beyond` are the values above the last bin.
+    """Counts in bins of `width` from `start` on; `beyond` counts the values above the last bin.
 
     Each bin holds its lower edge and not its upper one.
     """

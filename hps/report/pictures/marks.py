@@ -58,7 +58,7 @@ def spans(rows: Sequence[Row], low: Channel, high: str, y: Channel, colour: Colo
 
 
 def rule(way: str, values: Sequence[float], axis: Channel, colour: str, *, dashed: bool) -> Layer:
-    """Straight lines across the picture at these values of `way`, `x` or `y`."""
+    """Straight lines across the picture where the channel `way`, `x` or `y`, has these values."""
     field = str(axis["field"])
     mark = {"type": "rule", "strokeWidth": 1.5, "strokeDash": [5, 4] if dashed else [1, 0]}
     return _layer([{field: value} for value in values], mark, {way: axis}, colour)

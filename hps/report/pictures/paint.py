@@ -14,7 +14,7 @@ from hps.catalog.steps import STEP_KINDS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paint:
-    """Colours by what they are for. `paper` None: what lies below shows through."""
+    """Colours of CSS by what they are for. `paper` None: what lies below shows through."""
 
     ink: str = "#1b1f24"
     muted: str = "#5b6570"

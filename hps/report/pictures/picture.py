@@ -16,7 +16,7 @@ Section = Literal["settings", "fleet", "time", "reliability"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One mark drawn for each of the rows (a line or an area: through them all)."""
+    """One mark drawn for each of the rows; a line or an area goes through all of them."""
 
     rows: Sequence[Row]
     mark: Mapping[str, object]
@@ -55,14 +55,14 @@ Draw = Callable[[Findings, Paint], Sequence[Drawn]]
 
 
 def number(field: str, title: str | None = None, **more: object) -> Channel:
-    """A channel of numbers."""
+    """A channel of numbers from the field `field`; `more` is as Vega-Lite has it."""
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
 def category(
     field: str, title: str | None = None, order: Sequence[object] | None = None, **more: object
 ) -> Channel:
-    """A channel of names, in this order (None: as in the rows)."""
+    """A channel of names, in the order given (None: that of the rows)."""
     return {
         "field": field,
         "type": "ordinal",
@@ -73,13 +73,13 @@ def category(
 
 
 def colours(field: str, names: Sequence[str], values: Sequence[str], **more: object) -> Channel:
-    """The colour of each name, with a legend."""
+    """A channel of colours with a legend: `values` has the colour of each name."""
     scale = {"domain": list(names), "range": list(values)}
     return {"field": field, "type": "nominal", "title": None, "scale": scale, **more}
 
 
 def tip(field: str, title: str, form: str | None = None) -> Channel:
-    """A line of what is told when a mark is pointed at; `form` is a format of numbers."""
+    """A line that is shown where a mark is pointed at; `form` is a format of numbers (d3)."""
     if form is None:
         return {"field": field, "type": "nominal", "title": title}
     return {"field": field, "type": "quantitative", "title": title, "format": form}

@@ -19,7 +19,7 @@ RATE_AXIS = "Throughput Mbps"
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
-    """Round-trip time, throughput, and upload against download."""
+    """The histograms of round-trip time and throughput, and upload over download."""
     nodes = [node for node in findings.nodes if _is_measured(node)]
     return (rtt(nodes, paint), throughput(nodes, paint), correlation.draw(nodes, paint))
 

@@ -23,7 +23,7 @@ _TIPS = (
 
 
 def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
-    """A picture for each kind of operation; its classes are those of `--strata rtt`, or one."""
+    """A picture for each kind of operation; its lines are the classes of `--strata rtt`, or one."""
     if AXIS not in findings.by:
         return (_gap("concurrency is not among what is compared"),)
     shown: list[Comparison] = []
@@ -41,13 +41,13 @@ def _gap(reason: str) -> Gap:
 
 
 def _classes(comparison: Comparison, findings: Findings) -> list[Comparison]:
-    """The comparisons of this kind by class of round-trip time; else this one alone."""
+    """The comparisons of this kind by class of round-trip time; without any, this one alone."""
     alike = [one for one in findings.comparisons if tables.same_kind(one, comparison)]
     return [one for one in alike if one.stratum.startswith(RTT)] or [comparison]
 
 
 def _picture(whole: Comparison, classes: Sequence[Comparison], paint: Paint) -> Iterator[Picture]:
-    """Nothing where fewer than two values of concurrency have been measured."""
+    """The picture, if at least two values of concurrency have been measured."""
     rest = values.without(tables.best(whole) or {}, AXIS)
     rows = [row for one in classes for row in _rows(one, rest)]
     streams = sorted({int(str(row["streams"])) for row in rows})
