@@ -10,45 +10,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-# -------------------------------------------------------------------------------------------------
-# Why something was not done.
-
 Owner = Literal["experiment", "node", "target", "tool", "hps"]
 OWNERS: tuple[Owner, ...] = ("experiment", "node", "target", "tool", "hps")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why something was not done. `call` is the call of the S3 API that was refused, if any."""
-
-    code: str
-    owner: Owner
-    text: str
-    hint: str = ""
-    call: str = ""
-
-    @property
-    def reason(self) -> str:
-        """For people: the text, and the hint where there is one."""
-        return f"{self.text} ({self.hint})" if self.hint else self.text
-
-    @property
-    def is_of_the_experiment(self) -> bool:
-        """True where another node would fail in the same way."""
-        return self.owner == "experiment"
-
-    @property
-    def may_reject(self) -> bool:
-        """True where another node may do better."""
-        return self.owner in {"node", "target"}
-
-    def told(self, text: str) -> Failure:
-        """The same failure in other words."""
-        return replace(self, text=text)
-
-
-# -------------------------------------------------------------------------------------------------
-
 Provider = Literal[
     "embedded", "cloudflare", "aws", "backblaze", "gcs", "wasabi", "tigris",
     "digitalocean", "scaleway", "storj", "ceph", "minio", "other",
@@ -306,6 +269,36 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why something was not done. `call` is the call of the S3 API that was refused, if any."""
+
+    code: str
+    owner: Owner
+    text: str
+    hint: str = ""
+    call: str = ""
+
+    @property
+    def reason(self) -> str:
+        """For people: the text, and the hint where there is one."""
+        return f"{self.text} ({self.hint})" if self.hint else self.text
+
+    @property
+    def is_of_the_experiment(self) -> bool:
+        """True where another node would fail in the same way."""
+        return self.owner == "experiment"
+
+    @property
+    def may_reject(self) -> bool:
+        """True where another node may do better."""
+        return self.owner in {"node", "target"}
+
+    def told(self, text: str) -> Failure:
+        """The same failure in other words."""
+        return replace(self, text=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """A `Transfer` as the tool applied it; None where that can't be told."""
 
@@ -355,8 +348,7 @@ class Measurement:
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
 
-# -------------------------------------------------------------------------------------------------
-# A value that was measured or looked up, or the reason why there is none.
+# --- what was measured or looked up, or why there is none ----------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,6 +170,7 @@ def right(call: str) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
+# Every kind of failure that there is.
 
 
 @dataclass(frozen=True, slots=True)

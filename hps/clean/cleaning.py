@@ -14,7 +14,7 @@ from hps.clean import candidates
 from hps.clean.candidates import FoundOfRun, Here
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, MachineError
 from hps.model import Spec, Target
-from hps.node.machine_id import machine_id
+from hps.node.facts import machine_id
 from hps.results import lock
 from hps.run.environment import Tools, opened
 from hps.run_folder import experiment_folder, run_folder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hps.cli import asking
+from hps.cli import options
 from hps.cli.output import answer, require_report
 from hps.errors import EXIT_NO_DATA, EXIT_OK, HpsError
 
@@ -38,7 +38,7 @@ class _TableFormat(click.ParamType[str]):
 
 
 @click.command()
-@asking.question(strata="")
+@options.question(strata="")
 @click.option(
     "--gate",
     "gates",
@@ -96,7 +96,7 @@ def compare(
     require_report()
     from hps.compare.gates import exit_code, judge_all
 
-    findings = asking.found(what, inputs, **asked)
+    findings = options.found(what, inputs, **asked)
     results = judge_all(read, findings)
     answer(_rendered(findings, results, style, table_format))
     code = exit_code(results)

@@ -24,8 +24,8 @@ from hps.process import temporary
 from hps.process.stop import SignalStop, on_signals
 from hps.redaction import Scrubber
 from hps.run import admission, run
+from hps.run.admission import check_targets
 from hps.run.environment import opened
-from hps.run.preflight import check_targets
 from hps.tools.rclone import command
 
 

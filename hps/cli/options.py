@@ -1,14 +1,21 @@
-"""Options that several commands over stored results have."""
+"""Options that several commands have, and the question that those over stored results ask."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hps.errors import HpsError
+
+if TYPE_CHECKING:
+    from hps.compare.comparison import Findings
+    from hps.compare.selection import Question
+
 
 PLACE_HELP = (
     "r2 or s3: that bucket, results/ below FOLDER; or an experiment FILE: where that stores them. "
@@ -81,3 +88,139 @@ def style(*styles: str) -> Callable[[Any], Any]:
     return click.option(
         "--format", "style", type=click.Choice(styles), default=styles[0], show_default=True
     )
+
+
+# -------------------------------------------------------------------------------------------------
+# What several commands ask of stored results: the same options, read the same way.
+
+_SHARE = re.compile(r"(?P<number>\d{1,3}(?:\.\d{1,9})?)\s*(?P<percent>%?)", re.ASCII)
+
+
+class Share(click.ParamType[float]):
+    """`5%`, or `0.05`."""
+
+    name = "share"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The share as a number; says what to write instead where it is none."""
+        match = _SHARE.fullmatch(str(value).strip())
+        share = float(match["number"]) / (100 if match["percent"] else 1) if match else None
+        if share is None or (share >= 1 and match and not match["percent"]):
+            self.fail(f"'{value}' is no share: write 5% or 0.05", param, ctx)
+        return share
+
+
+_CELLS = (
+    click.argument("what", nargs=-1, metavar="[EXPERIMENT|FILE]..."),
+    click.option(
+        "--by",
+        default="chunk_size,concurrency",
+        show_default=True,
+        metavar="NAME[,NAME]",
+        help="What tells cells apart: knobs, or experiment, spec, commit, date, run, node, "
+        "tool_version, country, gpu, rtt, bandwidth, proxied.",
+    ),
+    click.option(
+        "--where",
+        multiple=True,
+        metavar="NAME=VALUE[,VALUE]",
+        help="Only results that meet it, such as 'rtt<50ms', step=download or "
+        "'not disturbed'; several are joined by AND.",
+    ),
+)
+_JUDGING = (
+    click.option(
+        "--baseline",
+        metavar="NAME=VALUE|PATH",
+        help="What to compare with: a cell (chunk_size=5MiB), an earlier time "
+        "(date=2026-11-01, commit=…, spec=…, run=…), or results stored at a path. Of an earlier "
+        "time only runs that began after the last run of the baseline count as now; a run is of "
+        "the day (UTC) on which it began.",
+    ),
+    click.option(
+        "--min-effect",
+        type=Share(),
+        default="5%",
+        show_default=True,
+        metavar="SHARE",
+        help="The least difference that matters.",
+    ),
+    click.option(
+        "--alpha",
+        type=Share(),
+        default="0.05",
+        show_default=True,
+        metavar="SHARE",
+        help="How often equal cells may be called different.",
+    ),
+)
+
+
+def _strata(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--strata",
+        default=default,
+        show_default=bool(default),
+        metavar="NAME[,NAME]",
+        help="An answer for each class of nodes: rtt, bandwidth, country, gpu, proxied.",
+    )
+
+
+def question(*, strata: str) -> Callable[[Any], Any]:
+    """The argument `what` and the options of a question; `strata` is the default of `--strata`."""
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed((*_CELLS, _strata(strata), *_JUDGING, inputs)):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def sorted_out(what: Sequence[str]) -> tuple[list[Path], tuple[str, ...]]:
+    """What exists is a path, the rest are experiments. Raises `HpsError` for a path that isn't."""
+    paths = [Path(one) for one in what if Path(one).exists()]
+    names = tuple(one for one in what if not Path(one).exists())
+    for name in names:
+        if "/" in name or name.endswith((".jsonl", ".parquet")):
+            raise HpsError(f"there is no file or folder {name}", "name one, or an experiment")
+    return paths, names
+
+
+def found(what: Sequence[str], inputs: Sequence[Path], **asked: Any) -> Findings:
+    """What stored results say to the question. Raises `HpsError`."""
+    paths, experiments = sorted_out(what)
+    from hps.compare.comparing import find
+    from hps.results.files import default_inputs
+
+    places = (*paths, *inputs) or default_inputs(os.environ)
+    return find(places, _question(experiments, **asked))
+
+
+def _question(
+    experiments: tuple[str, ...],
+    *,
+    by: str,
+    where: tuple[str, ...],
+    strata: str,
+    baseline: str | None,
+    min_effect: float,
+    alpha: float,
+) -> Question:
+    from hps.compare.comparison import Rule
+    from hps.compare.selection import Question
+
+    return Question(
+        experiments=experiments,
+        by=_listed(by),
+        where=where,
+        strata=_listed(strata),
+        baseline=baseline,
+        rule=Rule(alpha=alpha, min_effect=min_effect),
+    )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hps import __version__
-from hps.cli import asking
+from hps.cli import options
 from hps.cli.output import answer, require_report
 from hps.errors import HpsError, MachineError
 from hps.process import temporary
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@asking.question(strata="rtt")
+@options.question(strata="rtt")
 @click.option(
     "-o",
     "--output",
@@ -64,7 +64,7 @@ def report(
     """
     _check_places(output, pictures)
     require_report()
-    findings = asking.found(what, inputs, **asked)
+    findings = options.found(what, inputs, **asked)
     written = [_write(output, _page(findings).encode())]
     if pictures is not None:
         for name, content in _pictures(findings, picture_format):

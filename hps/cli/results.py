@@ -2,26 +2,168 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hps.cli import options, stored
+from hps.cli import options, output
 from hps.cli.output import answer, require_report
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, HpsError
 from hps.process import temporary
 
 if TYPE_CHECKING:
     from hps.log import Format
+    from hps.model import Spec
     from hps.results.pull import Pulled
     from hps.results.query import QueryAnswer
+    from hps.results.tables import Tables
+    from hps.targets.copy import BucketPlace, Progress
 
+
+# -------------------------------------------------------------------------------------------------
+# What the commands over stored results share: the tables, the bucket, and how far a copy is.
+
+_MOST_NAMED = 10
+_WELL_KNOWN = ("r2", "s3")
+_EVENT_EVERY_S = 10.0
+
+
+@contextlib.contextmanager
+def opened(inputs: Sequence[Path]) -> Iterator[Tables]:
+    """The tables of these inputs, or of the default ones; what is passed over is told."""
+    require_report()
+    from hps.results import tables
+    from hps.results.files import default_inputs
+
+    with tables.opened(tuple(inputs) or default_inputs(os.environ), remark) as found:
+        tell_skipped(found.skipped)
+        yield found
+
+
+def tell_skipped(skipped: Mapping[str, str]) -> None:
+    """Name the files that something was passed over in, on standard error."""
+    for path, why in list(skipped.items())[:_MOST_NAMED]:
+        remark(f"passed over: {path}: {why}")
+    if len(skipped) > _MOST_NAMED:
+        remark(f"and {len(skipped) - _MOST_NAMED} more files")
+
+
+def remark(text: str) -> None:
+    """A line for people, on standard error."""
+    from hps.report.values import printable
+
+    output.tell(f"hps: {printable(text)}")
+
+
+def find_place(where: str | None, folder: str | None, env: Mapping[str, str]) -> BucketPlace:
+    """Where results are: `r2` or `s3`, or as the experiment file `where` says.
+
+    None: the one whose variables are set. Raises `HpsError`.
+    """
+    from hps.targets.copy import place_of, well_known_place
+
+    name = (where or _the_one_that_is_set(env)).removesuffix(":")
+    if name in _WELL_KNOWN:
+        return well_known_place(name, folder, env)
+    return place_of(load_experiment(str(where), env), folder, env)
+
+
+def load_experiment(file: str, env: Mapping[str, str]) -> Spec:
+    """An experiment file, read and checked. Raises `HpsError` with the first thing wrong."""
+    from hps.cli import validate
+
+    checked = validate.check(file, (), env, None)
+    if checked.spec is None:
+        first = checked.problems[0]
+        raise HpsError(f"{checked.name}: {first.message}", "hps validate says all about it")
+    output.keep_out_secrets_of(checked.spec)
+    return checked.spec
+
+
+def is_file(text: str) -> bool:
+    """True for what names an experiment file, not an experiment."""
+    return "/" in text or ":" in text or text.endswith((".yaml", ".yml"))
+
+
+def _the_one_that_is_set(env: Mapping[str, str]) -> str:
+    from hps.targets import well_known
+
+    for name in _WELL_KNOWN:
+        if not well_known.missing(name, env):
+            return name
+    raise HpsError(
+        "where are the results? --from is not given, and the variables of r2: and s3: are not set",
+        "--from r2, --from s3, or --from FILE with an experiment whose results are wanted",
+    )
+
+
+@dataclass(slots=True)
+class Shown:
+    """Shows how far a copy is: on a terminal in a line of its own, else as events."""
+
+    style: Format
+    _told_s: float = field(default_factory=time.monotonic)
+    _drawn: bool = False
+
+    def __call__(self, progress: Progress) -> None:
+        if self.style != "json" and sys.stderr.isatty():
+            self._draw(progress)
+        elif time.monotonic() - self._told_s > _EVENT_EVERY_S:
+            self._told_s = time.monotonic()
+            tell_event(
+                "copying", files=progress.files, of=progress.files_total, bytes=progress.bytes
+            )
+
+    def _draw(self, progress: Progress) -> None:
+        from hps.units import format_size_rounded
+
+        self._drawn = True
+        line = f"{progress.files}/{progress.files_total} files"
+        line += f", {format_size_rounded(progress.bytes)}, {progress.listed} listed"
+        sys.stderr.write(f"\r\x1b[K{line}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def tell_event(name: str, **fields: object) -> None:
+    """Tell an event; a warning where something is missing."""
+    from hps.log import events
+
+    level = events().warning if "reason" in fields else events().info
+    level(name, **fields)
+
+
+@contextlib.contextmanager
+def showing(style: Format, secrets: Mapping[str, str]) -> Iterator[Callable[[Progress], None]]:
+    """For the length of a `with` block: events are set up, and progress is shown."""
+    from hps import log
+    from hps.redaction import Scrubber
+
+    log.configure(style, Scrubber(secrets))
+    watch = Shown(style)
+    try:
+        yield watch
+    finally:
+        watch.clear()
+
+
+# -------------------------------------------------------------------------------------------------
+# The commands of the group, but for those that talk to a bucket.
 
 _EXPERIMENT = "EXPERIMENT"
 _TABLES = ("results", "runs", "nodes")
@@ -43,11 +185,11 @@ def results() -> None:
 @options.style("text", "json")
 def list_runs(experiments: tuple[str, ...], inputs: tuple[Path, ...], style: str) -> None:
     """A line for each run: where and when, what came of it, and the verdict on the node."""
-    with stored.opened(inputs) as tables:
+    with opened(inputs) as tables:
         from hps.report import results_text
-        from hps.results import listing
+        from hps.results.query import runs
 
-        rows = listing.runs(tables, experiments)
+        rows = runs(tables, experiments)
     answer(_json(rows) if style == "json" else f"{results_text.runs(rows)}\n")
 
 
@@ -60,13 +202,13 @@ def show(run_id: str, inputs: tuple[Path, ...], style: str) -> None:
 
     RUN_ID may be cut short as long as it is clear which run is meant.
     """
-    with stored.opened(inputs) as tables:
+    with opened(inputs) as tables:
         from hps.compare.summary import summarize
         from hps.report import results_text, table
-        from hps.results import listing
+        from hps.results.query import find_run, records_of
 
-        run, rows = listing.run(tables, run_id)
-        records = list(listing.records(run, rows))
+        run, rows = find_run(tables, run_id)
+        records = list(records_of(run, rows))
     if style == "json":
         answer(_json({"run": run, "results": rows}))
     else:
@@ -105,7 +247,7 @@ def export(
         raise HpsError("Parquet is not for standard output", "name a file with -o")
     if output is not None:
         temporary.check_file(output, "name another file with -o")
-    with stored.opened(inputs) as tables, temporary.folder() as folder:
+    with opened(inputs) as tables, temporary.folder() as folder:
         from hps.results.query import export as write
 
         path = output or folder / "table"
@@ -131,7 +273,7 @@ def query(sql: str, inputs: tuple[Path, ...], style: str) -> None:
     Times are UTC, sizes bytes, rates megabits a second. No other file can be read, and nothing
     written. hps results views has the columns.
     """
-    with stored.opened(inputs) as tables:
+    with opened(inputs) as tables:
         from hps.report import results_text
         from hps.results.query import ask
 
@@ -218,17 +360,17 @@ def pull(
     from hps.results.pull import pull as fetch
 
     env = dict(os.environ)
-    files = [one for one in what if stored.is_file(one)]
-    names = [stored.experiment(one, env).name if one in files else one for one in what]
+    files = [one for one in what if is_file(one)]
+    names = [load_experiment(one, env).name if one in files else one for one in what]
     if len(files) > 1:
         raise HpsError("more than one experiment file is named", "pull from one after the other")
-    place = stored.place(files[0] if files and _is_default(context) else where, folder, env)
-    with stored.shown(log_style, place.secrets) as watch:
-        stored.event("pulling", place=place.name, cache=str(cache))
+    place = find_place(files[0] if files and _is_default(context) else where, folder, env)
+    with showing(log_style, place.secrets) as watch:
+        tell_event("pulling", place=place.name, cache=str(cache))
         pulled = fetch(place, cache, names, watch)
     if not (pulled.new or pulled.changed or pulled.unchanged or pulled.missing):
         of = f" of {', '.join(names)}" if names else ""
-        stored.remark(f"there are no results{of} at {place.name}")
+        remark(f"there are no results{of} at {place.name}")
     answer(_pulled(pulled, cache, style))
     context.exit(EXIT_OPERATION_FAILED if pulled.missing else EXIT_OK)
 
@@ -282,9 +424,9 @@ def compact(
     from hps.results.files import default_inputs
 
     env = dict(os.environ)
-    place = stored.place(where, folder, env)
-    with stored.shown(log_style, place.secrets) as watch:
-        done = write(place, tuple(inputs) or default_inputs(env), experiments, watch, stored.remark)
+    place = find_place(where, folder, env)
+    with showing(log_style, place.secrets) as watch:
+        done = write(place, tuple(inputs) or default_inputs(env), experiments, watch, remark)
     if style == "json":
         answer(json.dumps(asdict(done), indent=1) + "\n")
     else:

@@ -122,6 +122,7 @@ def _aligned(length: int) -> int:
 
 
 # -------------------------------------------------------------------------------------------------
+# What one process moved, by the sockets that it has open.
 
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
 

@@ -19,7 +19,7 @@ from hps.results import database, tables
 from hps.results.columns import TABLES
 from hps.results.database import text
 from hps.results.index import Tell
-from hps.results.listing import check_names, of_experiments
+from hps.results.query import check_names, of_experiments
 from hps.targets.copy import BY_CHECKSUM, BucketPlace, Copied, Watch, copy
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _fetch(place: BucketPlace, into: Path, watch: Watch) -> None:
 
 
 def _check_all_read(place: BucketPlace, before: Path, skipped: Mapping[str, str]) -> None:
-    """What could not be read must not be replaced: its runs would be lost."""
+    """Raises where an object could not be read: replacing it would lose its runs."""
     root = f"{before.resolve()}/"
     for path, why in skipped.items():
         if path.startswith(root):
@@ -104,7 +104,7 @@ def _count(connection: Connection, table: str, where: str) -> int:
 
 
 def _write(connection: Connection, where: str, into: Path) -> int:
-    """A file for each table, experiment and day; the same rows give the same bytes."""
+    """Writes a file for each table, experiment and day; the same rows give the same bytes."""
     connection.execute("SET threads = 1")
     files = 0
     for table, order in _ORDER.items():
@@ -121,7 +121,7 @@ def _write(connection: Connection, where: str, into: Path) -> int:
 
 
 def _selected(connection: Connection, table: str) -> str:
-    """The columns that are not in the path. JSON is text: not every engine knows it."""
+    """The columns that are not in the path. JSON becomes text: not every engine knows it."""
     described = connection.execute(f"DESCRIBE {table}").fetchall()
     return ", ".join(
         f'"{name}"::VARCHAR AS "{name}"' if kind == "JSON" else f'"{name}"'

@@ -12,13 +12,115 @@ from typing import TYPE_CHECKING
 
 from hps.errors import MachineError
 from hps.process import temporary
-from hps.results import columns, database, files, index, parquet
+from hps.results import columns, database, files, index
+from hps.results.database import PATTERN, texts
 from hps.results.files import StoredFile
 from hps.results.index import Tell
 
 if TYPE_CHECKING:
     from hps.results.database import Connection
 
+
+# -------------------------------------------------------------------------------------------------
+# Parquet files as inputs: exports, and what `hps results compact` made, if they are ours.
+
+# What a file must have to be one of the tables.
+_NEEDED: Mapping[str, frozenset[str]] = {
+    "results": frozenset(
+        {
+            *("run_id", "operation_id", "cell", "repetition", "warmup", "step", "step_index"),
+            *("status", "duration_s", "throughput_mbps", "chunk_size_bytes"),
+        }
+    ),
+    "runs": frozenset({"run_id", "started_at", "accepted", "operations"}),
+}
+_OF_BOTH = frozenset({"machine_id", "experiment"})
+_NOT_OURS = "has neither the columns of runs nor those of results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A query for rows with the columns of `table`, and the files that it reads."""
+
+    table: str
+    query: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    """What files that one query can read have in common."""
+
+    table: str
+    names: tuple[str, ...]
+
+
+def rows_of(
+    connection: Connection, files: Sequence[StoredFile]
+) -> tuple[tuple[Rows, ...], dict[str, str]]:
+    """Queries for the rows of all files, and what is passed over.
+
+    The latter says by path why a whole file is, or how many of its rows are.
+    """
+    groups: dict[_Shape, list[str]] = {}
+    skipped: dict[str, str] = {}
+    for file in files:
+        shape = _shape(connection, file)
+        if isinstance(shape, str):
+            skipped[file.path] = shape
+        else:
+            groups.setdefault(shape, []).append(file.path)
+    found = []
+    for shape, paths in groups.items():
+        query = _query(connection, shape, paths)
+        skipped |= _bad_rows(connection, query, columns.IS_ROW[shape.table])
+        query = f"SELECT * FROM ({query}) WHERE {columns.IS_ROW[shape.table]}"
+        found.append(Rows(table=shape.table, query=query, paths=tuple(paths)))
+    return tuple(found), skipped
+
+
+def _shape(connection: Connection, file: StoredFile) -> _Shape | str:
+    """The shape of a file's rows, or why they are none of ours."""
+    if PATTERN.search(file.path):
+        return "the database takes its name for a pattern: rename it"
+    try:
+        read = connection.execute(f"SELECT * FROM {_read([file.path])} LIMIT 0").description
+    except database.sql_error() as error:
+        return database.first_line(error)
+    names = tuple(column[0] for column in read or ())
+    for table, needed in _NEEDED.items():
+        if needed | _OF_BOTH <= set(names):
+            return _Shape(table=table, names=names)
+    return _NOT_OURS
+
+
+def _read(paths: Sequence[str]) -> str:
+    # The folders of compacted files name the experiment, which is no column of the files then.
+    options = "filename='read_from', hive_partitioning=true, hive_types_autocast=false"
+    return f"read_parquet({texts(paths)}, {options})"
+
+
+def _query(connection: Connection, shape: _Shape, paths: Sequence[str]) -> str:
+    selected = []
+    for name, kind, *_ in connection.execute(f"DESCRIBE {columns.no_rows(shape.table)}").fetchall():
+        if name == "file":
+            selected.append("read_from AS file")
+        elif name in shape.names:
+            selected.append(f'TRY_CAST("{name}" AS {kind}) AS "{name}"')
+        else:
+            selected.append(f'NULL::{kind} AS "{name}"')
+    return f"SELECT {', '.join(selected)} FROM {_read(paths)}"
+
+
+def _bad_rows(connection: Connection, query: str, is_good: str) -> dict[str, str]:
+    counted = connection.execute(
+        f"SELECT file, count(*) FROM ({query}) WHERE ({is_good}) IS NOT TRUE GROUP BY file"
+    ).fetchall()
+    return {path: f"{count} rows that no run stores" for path, count in counted}
+
+
+# -------------------------------------------------------------------------------------------------
+# All files together, as views in which each run stands once.
 
 # Of a run that is found in several files, the one with more operations counts, and of those with
 # as many the one that has the later line: there an operation has another result since.
@@ -41,8 +143,9 @@ class Tables:
 def opened(inputs: Sequence[Path], tell: Tell = lambda _: None) -> Iterator[Tables]:
     """The tables of the files that `inputs` name, and of those in the folders among them.
 
-    A run that is found twice counts once. `tell` gets a line where it takes a while. Raises
-    `HpsError` for an input that is not there, and where there is no space to read them.
+    A run that is found twice counts once. `tell` is called with a line where reading takes a while.
+    Raises `HpsError` for an input that does not exist, and `MachineError` where there is no space
+    to read them.
     """
     found = files.find(inputs)
     with (
@@ -69,7 +172,7 @@ class _Sources:
         self._queries = {table: [columns.no_rows(table)] for table in columns.TABLES}
 
     def add(self, files: Sequence[StoredFile], scratch: Path, tell: Tell) -> None:
-        """The rows of these files."""
+        """Add the rows of these files; `scratch` takes what is read now and not kept."""
         lines = [file for file in files if not file.is_parquet]
         for number, (folder, group) in enumerate(groupby(lines, attrgetter("folder"))):
             for live in index.gather(self._connection, list(group), scratch / str(number), tell):
@@ -83,14 +186,14 @@ class _Sources:
         self.skipped |= {f"{folder}/{name}": why for name, why in live.remarks.items()}
 
     def _add_parquet(self, files: Sequence[StoredFile]) -> None:
-        found, skipped = parquet.rows_of(self._connection, files)
+        found, skipped = rows_of(self._connection, files)
         for rows in found:
             self._queries[rows.table].append(rows.query)
             self.paths += rows.paths
         self.skipped |= skipped
 
     def make_views(self) -> None:
-        """The views, each run in them once."""
+        """Make the views, in which each run is once."""
         execute = self._connection.execute
         execute("CREATE SCHEMA stored")
         for table, queries in self._queries.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hps.errors import HpsError
 from hps.model import Spec, Target
-from hps.node.machine_id import machine_id
+from hps.node.facts import machine_id
 from hps.process import process, temporary
 from hps.redaction import Scrubber
 from hps.spec import odd_values

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hps import __version__
 from hps.model import Failure, Operation, Plan, Spec
-from hps.node.machine_id import machine_id
+from hps.node.facts import machine_id
 from hps.node.probe.check import Waiting
 from hps.process import orphans
 from hps.process.stop import SignalStop
@@ -19,8 +19,8 @@ from hps.results.journal import Journal
 from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, failed_record, new_run_id, utc_text
 from hps.run import admission, environment, execute, finish, recorder, resume
+from hps.run.admission import check_targets
 from hps.run.environment import Tools
-from hps.run.preflight import check_targets
 from hps.run.recorder import Recorder
 from hps.run.resume import ResumeRequest, ThisRun
 from hps.run.session import Listener, RememberingListener, Session
@@ -243,7 +243,7 @@ def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> 
     return this
 
 
-def _publish_earlier(session: Session, this: ThisRun, options: Options) -> dict[str, str]:
+def _publish_earlier(session: Session, this: ThisRun, options: Options) -> Mapping[str, str]:
     """Finish earlier runs of this machine. Returns why the bucket lacks results, by their ids.
 
     One that another process has resumed, in another folder, is left to that.

@@ -47,6 +47,7 @@ def _escape(character: str) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
+# One problem, and all of a file.
 
 Severity = Literal["error", "warning"]
 

@@ -261,6 +261,7 @@ def _first_place(first: ScalarNode, second: ScalarNode) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
+# The whole of it: every axis with its places, and what the cells fall back on.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

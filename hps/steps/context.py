@@ -12,8 +12,8 @@ from hps.model import Measurement, Operation, Target
 from hps.process import process
 from hps.run_folder import OwnFolder
 from hps.tools.base import Installed, Missing
+from hps.tools.exits import KernelKills
 from hps.tools.invocation import Invocation
-from hps.tools.memory import KernelKills
 from hps.tools.rclone.remote import Remote, remote_of
 
 

@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from hps.catalog.failures import failure
 from hps.model import Failure, Operation, Status
+from hps.process import cgroup
 from hps.process.process import Exit
-from hps.tools import memory
 from hps.tools.base import Evidence
-from hps.units import format_time
+from hps.units import format_size, format_size_rounded, format_time
+
+# -------------------------------------------------------------------------------------------------
+# Whether the kernel ended a tool for lack of memory, and what the tool may have held in it.
+
+
+@dataclass(slots=True)
+class KernelKills:
+    """How often the kernel has ended a process of this group, as far as that was looked at."""
+
+    _seen: int | None = field(default_factory=cgroup.memory_kills)
+
+    def more(self) -> bool:
+        """True where there were more since the last look."""
+        before, self._seen = self._seen, cgroup.memory_kills()
+        return before is not None and self._seen is not None and self._seen > before
+
+
+def needs(operation: Operation) -> str:
+    """What a transfer holds in memory at most, by its settings, beside the limit of this group."""
+    limit_bytes, asked = cgroup.memory_limit_bytes(), operation.effective
+    limit = "" if limit_bytes is None else f"; the limit is {format_size_rounded(limit_bytes)}"
+    if asked is None:
+        return limit
+    flight_bytes = asked.chunk_size_bytes * asked.concurrency * asked.transfers
+    return (
+        f"; chunk x concurrency x transfers is {format_size(asked.chunk_size_bytes)} x "
+        f"{asked.concurrency} x {asked.transfers} = {format_size_rounded(flight_bytes)}{limit}"
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# By what signal or code it ended, and who stood still meanwhile.
 
 # So long may stand still who measures, or what is measured. On a machine with much more to do than
 # it can, waking up and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is
@@ -54,9 +87,9 @@ def died(
     """How a tool came to a sudden end; None where it ended by itself."""
     if ended.returncode == -signal.SIGKILL and starved:
         what = f"{tool} was ended by the kernel, for there was no memory left"
-        return failure("out_of_memory", what + memory.needs(operation))
+        return failure("out_of_memory", what + needs(operation))
     if _NO_MEMORY in crash:
-        return failure("out_of_memory", f"{tool} got no more memory{memory.needs(operation)}")
+        return failure("out_of_memory", f"{tool} got no more memory{needs(operation)}")
     if crash:
         return failure("tool_crashed", f"{tool} crashed: {crash[:_REASON_LENGTH]}")
     if ended.returncode >= 0:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hps.node.machine_id import host_id, machine_id, sanitised
+from hps.node.facts import host_id, machine_id, sanitised
 
 HOST_ID = re.compile(r"host-[0-9a-f]{12}")
 

@@ -143,6 +143,7 @@ def _gaps(events: Sequence[_Event]) -> Iterator[tuple[float, bool]]:
 
 
 # -------------------------------------------------------------------------------------------------
+# What was applied and seen, and whether that is what was asked for.
 
 # With fewer looks at the connections, or a shorter time with several chunks in flight, having seen
 # only one connection proves nothing: over HTTP/1.1 a chunk that waits for a connection of its own
