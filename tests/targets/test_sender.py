@@ -196,7 +196,7 @@ class _Daemon:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s, self.takes_s = time.monotonic(), 0.5
         self.tried_s: list[float] = []
-        monkeypatch.setattr(sender.time, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
 
     def copy(self, *_: object, timeout_s: float, **__: object) -> Failure | None:
         in_time = self.takes_s < timeout_s
@@ -487,8 +487,12 @@ def test_a_journal_is_renewed_while_nothing_else_is_sent(
 
 
 def test_what_is_sent_often_enough_is_not_renewed(
-    s3_server: S3Server, proxy_for: ProxyFor, sending_to: SendingTo
+    s3_server: S3Server,
+    proxy_for: ProxyFor,
+    sending_to: SendingTo,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sender, "_LOOKS", 100 * _PATIENCE_S)
     with sending_to(proxy_for(s3_server)) as sending:
         sending.write("one\n")
         assert sending.bucket.send_all([sending.journal], wait=_never) == ""
@@ -524,13 +528,15 @@ def test_a_journal_that_was_removed_is_renewed_once_it_is_back(
     assert {name for name, _ in sending.reported} == {"results_delayed"}
 
 
-def test_a_renewal_makes_way_for_the_run(hanging: Sending) -> None:
-    """Or else it would have its whole time, and tell that there was no answer."""
-    hanging.bucket.renew_s = 0.02
-    hanging.bucket._saved_s = hanging.bucket.timeout_s
-    with hanging.bucket.renewed(hanging.journal):
+def test_a_renewal_makes_way_for_the_run(hanging: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or else it would have all the time that was saved."""
+    bucket, saved_s = hanging.bucket, 30.0
+    monkeypatch.setattr(sender, "_MOST_SAVED_S", saved_s)
+    bucket.renew_s, bucket._saved_s = 0.02, saved_s
+    with bucket.renewed(hanging.journal):
         _wait_for(lambda: hanging.proxy.recorder.begun() > 0)
-        with hanging.bucket.paused():
+        with bucket.paused():
+            assert bucket._saved_s > saved_s / 2
             _wait_for(lambda: not _connections_to(hanging.proxy))
             tried = hanging.proxy.recorder.begun()
             time.sleep(0.5)
