@@ -276,7 +276,7 @@ def test_a_server_that_does_not_get_ready(
 _PARENT = """\
 import sys
 from pathlib import Path
-from hps import process
+from hps.process import process
 folder, told = Path(sys.argv[1]), sys.argv[2:]
 (folder / "removed/deep").mkdir(parents=True)
 (folder / "kept").mkdir()

@@ -70,7 +70,7 @@ def test_the_plan_says_it_before_and_counts_nothing_of_it(tmp_path: Path) -> Non
     said = hps("plan", spec)
     assert said.code == 0, said.err
     assert "Skipped, since the tool can't do it as asked:" in said.out
-    assert "upload tool=s5cmd chunk_size=6656KiB: s5cmd takes chunks of whole MiB" in said.out
+    assert "upload tool=s5cmd chunk_size=6656KiB concurrency=2: s5cmd takes" in said.out
     plan = json.loads(hps("plan", spec, "--format", "json").out)
     assert plan["estimate"]["up_bytes"] == 3 * 12 * 1024**2
     ruled_out = [one for one in plan["operations"] if one["why_not"]]
