@@ -61,7 +61,7 @@ IN_ONE_PLACE: Mapping[str, set[str]] = {
     "pty": set(),
     "hps.cli.main": {"hps.__main__"},
     "click": {
-        *(f"hps.cli.{name}" for name in ("main", "options", "asking", "validate")),
+        *(f"hps.cli.{name}" for name in ("main", "options", "validate")),
         *(f"hps.cli.{name}" for name in ("check", "clean", "compare", "report", "results")),
     },
     "duckdb": {"hps.results.database"},
