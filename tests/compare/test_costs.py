@@ -29,6 +29,7 @@ def test_requests_are_those_of_the_plan(
 ) -> None:
     told = {
         "target": "s3",
+        "tool": "rclone",
         "files": 1,
         "layout": "flat",
         "chunk_size": "10MiB",
@@ -54,7 +55,12 @@ def test_with_one_thing_unknown_nothing_is_known_for_each_gb(name: str) -> None:
 
 
 def test_what_is_not_known_costs_nothing_that_is_known() -> None:
-    names = (*("size", "files", "chunk_size", "concurrency", "transfers"), "layout", "target")
+    names = (
+        *("size", "files", "chunk_size", "concurrency", "transfers"),
+        "layout",
+        "target",
+        "tool",
+    )
     told = dict.fromkeys(names, "unknown")
     assert requests_of("upload", told) == Requests()
     assert requests_of("load", {**told, "chunk_size": "10MiB"}) == Requests()
