@@ -20,7 +20,7 @@ from hps.run.environment import Tools
 from hps.run_folder import is_run_id, run_that_made
 from hps.steps.context import RunStop
 from hps.targets import cleanup
-from hps.targets.link import Bounded, Link
+from hps.targets.bucket import Bounded, Link
 from hps.tools.rclone import command, listed
 from hps.tools.rclone.listed import Listed
 

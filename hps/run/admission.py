@@ -46,7 +46,7 @@ from hps.run.resume import ThisRun
 from hps.run.session import Preflight, Session
 from hps.run_folder import CHECK, PROBE, run_folder
 from hps.steps.context import RunStop
-from hps.targets.link import Link
+from hps.targets.bucket import Link
 
 SWITCHED_OFF = "the probe is switched off"
 NOT_MEASURED = "not measured"

@@ -14,7 +14,7 @@ from hps.process import process, temporary
 from hps.redaction import Scrubber
 from hps.spec import odd_values
 from hps.targets import embedded
-from hps.targets.link import Link
+from hps.targets.bucket import Link
 from hps.tools import TOOLS
 from hps.tools.base import Installed, Missing
 from hps.tools.rclone import tool as rclone_tool

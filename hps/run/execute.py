@@ -29,7 +29,7 @@ from hps.run.session import Session
 from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
 from hps.targets import cleanup, http2
-from hps.targets.link import Link
+from hps.targets.bucket import Link
 from hps.tools.base import Missing
 
 _CLEAN_TIMEOUT_S = 30.0

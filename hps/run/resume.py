@@ -23,7 +23,7 @@ from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity, new_run_id, result_record
 from hps.run.session import Session
 from hps.run_folder import is_run_id
-from hps.targets.link import Bounded, Link
+from hps.targets.bucket import Bounded, Link
 from hps.targets.sender import SILENT_S
 from hps.units import format_time
 

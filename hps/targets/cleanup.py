@@ -12,7 +12,7 @@ from hps.model import Failure
 from hps.process import process
 from hps.process.process import Stop
 from hps.run_folder import OwnFolder
-from hps.targets.link import Bounded, Link
+from hps.targets.bucket import Bounded, Link
 from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, errors, listed
 from hps.tools.rclone.listed import Listed

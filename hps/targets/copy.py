@@ -15,7 +15,7 @@ from hps.model import Spec, Target
 from hps.process import process, temporary
 from hps.redaction import Scrubber
 from hps.targets import well_known
-from hps.targets.link import Bounded
+from hps.targets.bucket import Bounded
 from hps.targets.workplace import printable
 from hps.tools.rclone import command
 from hps.tools.rclone import command as rclone
@@ -154,9 +154,7 @@ def copy(
     where nothing moves any more, and where the server's list has no end.
     """
     certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
-    call = rclone.invocation(
-        ("copy", *arguments, compare, *_FLAGS, *certificate), place.remote
-    )
+    call = rclone.invocation(("copy", *arguments, compare, *_FLAGS, *certificate), place.remote)
     command = call.command(place.binary, place.secrets)
     with process.Guard() as guard, temporary.folder("hps-copy-") as folder:
         log = folder / "log"

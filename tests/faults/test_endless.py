@@ -16,8 +16,8 @@ from hps.process.stop import SignalStop
 from hps.results.pull import pull
 from hps.run import resume
 from hps.targets import copy
+from hps.targets.bucket import Bounded, Link
 from hps.targets.copy import BucketPlace
-from hps.targets.link import Bounded, Link
 from hps.tools.rclone.remote import remote_of
 from tests.servers.web import Asked, Page, WebServer, serve_web
 

@@ -17,7 +17,7 @@ from hps.node.probe.target import Watch
 from hps.process import process
 from hps.process.sockets import SocketBytes
 from hps.process.stop import SignalStop
-from hps.targets.link import Link, first_failure
+from hps.targets.bucket import Link, first_failure
 from hps.tools.rclone.remote import remote_of
 from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server

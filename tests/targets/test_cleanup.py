@@ -12,7 +12,7 @@ import pytest
 from hps.model import SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import cleanup
-from hps.targets.link import Link
+from hps.targets.bucket import Link
 from hps.tools.rclone.remote import remote_of
 from tests.conftest import ProxyFor
 from tests.faults.trials import always, sweep

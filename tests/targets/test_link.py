@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hps.process.process import Command, Exit, Guard, run
-from hps.targets.link import Bounded
+from hps.targets.bucket import Bounded
 
 _MIB = 1024**2
 _TAKES_MEMORY = "held = []\nwhile True: held.append(b'x' * 2**20)"

@@ -33,7 +33,7 @@ from hps.process import process
 from hps.process.stop import NEVER
 from hps.results.record import reason_fields
 from hps.run_folder import OwnFolder
-from hps.targets.link import Link
+from hps.targets.bucket import Link
 from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, log
 from hps.tools.rclone.errors import explain

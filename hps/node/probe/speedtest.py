@@ -9,7 +9,7 @@ import sys
 from hps.model import known
 from hps.node.bandwidth import STOPPED, Rate, Rates, nothing
 from hps.process import process
-from hps.targets.link import Link
+from hps.targets.bucket import Link
 from hps.tools.invocation import bare_environment
 
 _TIMEOUT_S = 90.0

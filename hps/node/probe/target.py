@@ -30,7 +30,7 @@ from hps.node.bandwidth import (
 from hps.process import process
 from hps.process.sockets import SocketBytes
 from hps.run_folder import OwnFolder
-from hps.targets.link import Link, first_failure, tool_failed
+from hps.targets.bucket import Link, first_failure, tool_failed
 from hps.tools.invocation import Invocation
 from hps.tools.rclone import command
 
