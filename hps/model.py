@@ -67,6 +67,12 @@ class Target:
     ca_cert: str | None = None
     quirks: tuple[tuple[str, bool | int], ...] = field(default_factory=tuple)
 
+    @property
+    def secrets(self) -> tuple[SecretRef, ...]:
+        """The environment variables that hold its keys, as far as it names any."""
+        keys = (self.access_key_id, self.secret_access_key, self.session_token)
+        return tuple(key for key in keys if key is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSettings:

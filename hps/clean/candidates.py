@@ -20,9 +20,7 @@ from hps.run.environment import Tools
 from hps.run_folder import is_run_id, run_that_made
 from hps.steps.context import RunStop
 from hps.targets import cleanup
-from hps.targets.bucket import Bounded, Link
-from hps.tools.rclone import command, listed
-from hps.tools.rclone.listed import Listed
+from hps.targets.bucket import Link, Listed
 
 _LIST_TIMEOUT_S = 600.0
 _ASK_S = 60.0
@@ -96,35 +94,20 @@ def _count(runs: dict[str, FoundOfRun], key: str, one: Listed, *, upload: bool) 
 
 
 def _objects(link: Link, stop: RunStop) -> Iterator[Listed]:
-    call = command.list_objects(link.remote, link.key)
-    bounded = Bounded(out=link.scratch / f"{_NAME}.out")
-    ended = link.run(call, timeout_s=_LIST_TIMEOUT_S, name=_NAME, stop=stop, sampler=bounded)
-    if ended.ended != "exit" or ended.returncode != 0:
-        why = bounded.failure or link.why_plain(_NAME, ended)
-        raise MachineError(
-            f"{link.remote.path(link.key)} can't be listed: {why.reason}",
-            "check the endpoint, the bucket, and the keys: may they list it?",
-        )
     any_there = False
-    try:
-        for one in listed.objects(link.scratch / f"{_NAME}.out"):
-            any_there = True
-            yield one
-    except ValueError as error:
-        what = f"the list of {link.remote.path(link.key)} is not whole"
-        raise MachineError(what, "is there space in the temporary folder?") from error
+    for one in link.list_objects(_NAME, timeout_s=_LIST_TIMEOUT_S, stop=stop):
+        any_there = True
+        yield one
     if not any_there:
         _check_denies(link, stop)
 
 
 def _check_denies(link: Link, stop: RunStop) -> None:
-    """A login page or a console answers 200 to everything, which rclone reads as an empty list."""
+    """A login page or a console answers 200 to everything, which reads as an empty list."""
     key = f"{link.key}/{uuid.uuid4().hex}"
-    ended = link.run(command.look_for(link.remote, key), timeout_s=_ASK_S, name=_NAME, stop=stop)
-    answered = ended.ended == "exit" and ended.returncode == 0
-    if answered and listed.is_object(link.scratch / f"{_NAME}.out"):
+    if link.is_there(key, _NAME, timeout_s=_ASK_S, stop=stop):
         raise MachineError(
-            f"{link.remote.path(link.key)} can't be listed: the server has an object of any name, "
+            f"{link.name} can't be listed: the server has an object of any name, "
             "even of one just made up, so it is no S3 server",
             "check the endpoint: a login page or a console answers like this",
         )

@@ -20,6 +20,7 @@ from hps.run.environment import Tools, opened
 from hps.run_folder import experiment_folder, run_folder
 from hps.steps.context import RunStop
 from hps.targets import cleanup
+from hps.targets.bucket import name_of
 
 _REMOVE_TIMEOUT_S = 600.0
 _STILL_THERE = "something of it is still there"
@@ -92,7 +93,7 @@ def clean(
     with opened(replace(spec, targets=real), env) as tools:
         work = _Work(spec=spec, env=env, output=output, wish=wish, tools=tools, stop=stop)
         left, unknown = work.done(apart, event)
-        places = {name: tools.remote(name).path() for name in apart}
+        places = {name: name_of(tools.targets[name]) for name in apart}
     return Cleaned(left=tuple(left), unknown=unknown, places=places, embedded=embedded)
 
 

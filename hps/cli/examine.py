@@ -26,7 +26,7 @@ from hps.redaction import Scrubber
 from hps.run import admission, run
 from hps.run.admission import check_targets
 from hps.run.environment import opened
-from hps.tools.rclone import command
+from hps.targets import bucket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def _not_of_the_node(why: Failure) -> HpsError:
 
 def _rclone_version(env: Mapping[str, str]) -> str | None:
     try:
-        return command.read_version(command.find_binary(env))
+        return bucket.installed(env).version
     except HpsError as error:
         log.events().warning("no_rclone", reason=error.message)
         return None

@@ -136,7 +136,7 @@ def validate(
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
 @_format_option(
     type=click.Choice(["text", "json", "commands"]),
-    help="commands prints each operation's exact rclone command.",
+    help="commands prints each operation's exact command.",
 )
 @click.option("--upload", type=_Rate(), help="Bandwidth for the time estimate, such as 20Mbps.")
 @click.option("--download", type=_Rate(), help="Bandwidth for the time estimate, such as 50Mbps.")
@@ -155,7 +155,7 @@ def plan(
     from hps.plan.expand import expand
     from hps.report import plan_text
     from hps.steps import script
-    from hps.tools.rclone import command
+    from hps.targets import bucket
 
     expanded = expand(_load(file, overrides, for_this_machine=False))
     taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
@@ -163,7 +163,7 @@ def plan(
         for part in plan_text.as_json(expanded, taken):
             answer(part)
     elif style == "commands":
-        folder = str(Path(command.find_binary(os.environ)).parent)
+        folder = str(Path(bucket.installed(os.environ).program).parent)
         for part in script.parts(expanded, folder):
             answer(part)
     else:

@@ -92,12 +92,11 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: Format) -> S
     from hps import log
     from hps.redaction import Scrubber
     from hps.run.environment import scrubber_of
-    from hps.tools.rclone.remote import remote_of
 
     names = {
         reference.env
         for target in (spec.targets.values() if spec else ())
-        for reference in remote_of(target).secret_env.values()
+        for reference in target.secrets
     }
     secrets = {name: env.get(name, "") for name in names}
     scrubber = scrubber_of(spec, secrets, env) if spec else Scrubber(secrets)

@@ -12,7 +12,7 @@ from hps.data.limit import Limit, LimitError
 from hps.errors import MachineError
 from hps.model import Knobs, Operation
 from hps.process import process
-from hps.tools.rclone import command
+from hps.tools import make_files
 from hps.units import format_size_rounded, format_time
 
 _NESTED_FOLDERS = 10
@@ -138,7 +138,7 @@ def _make_files(
     limit: Limit | None,
 ) -> None:
     zeros = shape.content == "zeros"
-    call = command.make_files(tuple(map(str, paths)), shape.size_bytes, zeros=zeros)
+    call = make_files(tuple(map(str, paths)), shape.size_bytes, zeros=zeros)
     timeout_s = 60 + shape.size_bytes * len(paths) / _SLOWEST_BYTES_PER_S
     log = parent / "make.log"
     ended = process.run(
@@ -154,7 +154,7 @@ def _make_files(
         raise _failed(f"it took longer than {format_time(timeout_s)}", shape, parent)
     if ended.returncode != 0 or any(path.stat().st_size != shape.size_bytes for path in paths):
         said = log.read_text(errors="replace").strip().splitlines()[-1:]
-        why = said[0] if said else f"rclone ended with code {ended.returncode}"
+        why = said[0] if said else f"{call.tool} ended with code {ended.returncode}"
         raise _failed(why, shape, parent)
 
 

@@ -13,12 +13,10 @@ from hps.node.facts import machine_id
 from hps.process import process, temporary
 from hps.redaction import Scrubber
 from hps.spec import odd_values
-from hps.targets import embedded
+from hps.targets import bucket, embedded
 from hps.targets.bucket import Link
 from hps.tools import TOOLS
 from hps.tools.base import Installed, Missing
-from hps.tools.rclone import tool as rclone_tool
-from hps.tools.rclone.remote import Remote, remote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +36,10 @@ class Tools:
     targets: Mapping[str, Target]
     scrubber: Scrubber = field(repr=False)
 
-    def remote(self, name: str) -> Remote:
-        """The remote of the target of this name."""
-        return remote_of(self.targets[name])
-
     def link(self, name: str, key: str, stop: process.Stop) -> Link:
         """The way to a folder in the target of this name."""
         return Link(
-            remote=self.remote(name),
+            target=self.targets[name],
             key=key,
             binary=self.binary,
             secrets=self.secrets,
@@ -58,7 +52,7 @@ class Tools:
 @contextlib.contextmanager
 def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
     """The surroundings of an experiment for the length of a `with` block. Raises `HpsError`."""
-    client = rclone_tool.find(env)
+    client = bucket.installed(env)
     binary = client.program
     keys = embedded.new_keys()
     with contextlib.ExitStack() as stack:
@@ -90,7 +84,7 @@ def _installed(
     rows = [dict(zip(axis.knobs, row, strict=True)) for axis in axes for row in axis.rows]
     named = {row["tool"] for row in (*rows, *spec.matrix.include) if "tool" in row}
     found = {str(name): TOOLS[str(name)].find(env) for name in named}
-    return {**found, rclone_tool.Rclone.name: client}
+    return {**found, bucket.CLIENT: client}
 
 
 def scrubber_of(spec: Spec, secrets: Mapping[str, str], env: Mapping[str, str]) -> Scrubber:
@@ -125,11 +119,7 @@ def _secrets(
 ) -> dict[str, str]:
     """Every secret that the targets name. Raises `HpsError` naming one that is unset, or odd."""
     known = {**env, **keys}
-    names = {
-        reference.env
-        for target in targets.values()
-        for reference in remote_of(target).secret_env.values()
-    }
+    names = {reference.env for target in targets.values() for reference in target.secrets}
     missing = sorted(name for name in names if not known.get(name))
     if missing:
         raise HpsError(

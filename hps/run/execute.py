@@ -315,7 +315,7 @@ class _Trial:
         """Only ever below the trial's own folder."""
         context = self.context
         link = Link(
-            remote=context.places.remote(operation),
+            target=context.places.target(operation),
             key=context.places.key(operation),
             binary=context.binary,
             secrets=context.secrets,

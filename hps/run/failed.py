@@ -19,11 +19,10 @@ from hps.errors import HpsError
 from hps.node import facts as node_facts
 from hps.redaction import Scrubber, secrets_in
 from hps.results.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
-from hps.source import bucket
 from hps.spec.source import SpecText
-from hps.targets import well_known
+from hps.targets import one_file, well_known
+from hps.targets.bucket import installed
 from hps.targets.workplace import Workplace, opened
-from hps.tools.rclone import command
 
 TARGET = "r2"
 UNKNOWN_EXPERIMENT = "unknown"
@@ -81,18 +80,18 @@ def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
         reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
     )
     try:
-        with opened("storing the failure", timeout_s=bucket.TIMEOUT_S) as place:
+        with opened("storing the failure", timeout_s=one_file.TIMEOUT_S) as place:
             return _store(clean, env, place)
     except (HpsError, OSError) as error:
         return Stored(error=scrubber.text(str(error)))
 
 
 def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Stored:
-    reached = bucket.reach(TARGET, env, place)
+    reached = one_file.reach(TARGET, env, place)
     facts = node_facts.collect(
         env,
         place.folder,
-        command.read_version(reached.binary),
+        installed(env).version,
         measure_disk=False,
         look_for_gpu=False,
     )
@@ -100,10 +99,10 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
     path = place.folder / f"{record['run_id']}.jsonl"
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     key = f"results/failed/{facts.machine_id}/{path.name}"
-    wrong = bucket.send(path, key, reached)
+    wrong = reached.put(path, key)
     if wrong is not None:
         return Stored(error=wrong.reason)
-    return Stored(place=reached.remote.path(key))
+    return Stored(place=reached.name(key))
 
 
 def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Record:

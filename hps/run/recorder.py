@@ -46,9 +46,9 @@ class Recorder:
 def bucket_copy(session: Session, machine_folder: str) -> Iterator[BucketCopy]:
     """What sends files to a machine's folder in the bucket, for the length of a `with` block."""
     tools, event = session.tools, session.listener.event
-    remote = tools.remote(session.results_target)
+    target = tools.targets[session.results_target]
     with sender.serve(
-        remote, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
+        target, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
     ) as running:
         yield BucketCopy(
             daemon=running,

@@ -14,7 +14,6 @@ from hps.run_folder import OwnFolder
 from hps.tools.base import Installed, Missing
 from hps.tools.exits import KernelKills
 from hps.tools.invocation import Invocation
-from hps.tools.rclone.remote import Remote, remote_of
 
 
 class RunStop(process.Stop, Protocol):
@@ -39,10 +38,6 @@ class Places:
     def target(self, operation: Operation) -> Target:
         """The target that the operation's cell names."""
         return self.targets[operation.cell.knobs.target]
-
-    def remote(self, operation: Operation) -> Remote:
-        """The same, as the bucket's client goes there."""
-        return remote_of(self.target(operation))
 
     def key(self, operation: Operation) -> str:
         """The folder of the trial's objects: no other trial or run ever uses it."""

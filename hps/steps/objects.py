@@ -12,13 +12,13 @@ from hps.model import Measurement, Operation
 from hps.process.sockets import ConnectionCounter
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import judge, run_call
+from hps.targets import bucket
 from hps.tools.invocation import Invocation
-from hps.tools.rclone import command, log
 
 
 def list_call(operation: Operation, places: Places) -> Invocation:
     """One name a line."""
-    return _with_log(command.list_files(places.remote(operation), places.key(operation)))
+    return bucket.list_call(places.target(operation), places.own(operation))
 
 
 def list_objects(operation: Operation, context: StepContext) -> Measurement:
@@ -36,7 +36,7 @@ def list_objects(operation: Operation, context: StepContext) -> Measurement:
 
 def delete_call(operation: Operation, places: Places) -> Invocation:
     """On the trial's own folder."""
-    return _with_log(command.delete(places.remote(operation), places.own(operation)))
+    return bucket.delete_call(places.target(operation), places.own(operation))
 
 
 def delete(operation: Operation, context: StepContext) -> Measurement:
@@ -47,16 +47,11 @@ def delete(operation: Operation, context: StepContext) -> Measurement:
     measurement = _measure(delete_call(operation, context.places), operation, context)
     if measurement.status != "ok":
         return measurement
-    expected, deleted = operation.cell.knobs.files, log.read(context.log).deleted
+    expected, deleted = operation.cell.knobs.files, bucket.count_deleted(context.log)
     if deleted == expected:
         return measurement
     text = f"deleted {deleted} of {expected} objects: the server lists no more"
     return replace(measurement, status="failed", failure=failure("not_found", text))
-
-
-def _with_log(call: Invocation) -> Invocation:
-    """The call with a log that tells of retries."""
-    return replace(call, args=(*call.args, *command.TOLD))
 
 
 def _measure(call: Invocation, operation: Operation, context: StepContext) -> Measurement:

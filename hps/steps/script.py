@@ -15,7 +15,7 @@ from hps.report.table import cell_name
 from hps.run_folder import BY_HAND, run_folder
 from hps.steps import CALLS, Places
 from hps.targets import embedded
-from hps.tools.rclone import command
+from hps.tools import make_files
 
 _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 
@@ -71,7 +71,7 @@ def _preparations(plan: Plan, places: Places) -> Iterator[str]:
         yield f"mkdir -p {' '.join(_double(path) for path in folders)}"
         paths = tuple(f"{folder}/{name}" for name in shape.names)
         zeros = shape.content == "zeros"
-        yield command.make_files(paths, shape.size_bytes, zeros=zeros).shown()
+        yield make_files(paths, shape.size_bytes, zeros=zeros).shown()
 
 
 def _serve(targets: list[Target]) -> Iterator[str]:

@@ -1,8 +1,12 @@
-"""A folder of a bucket, and all that is needed to go there with rclone."""
+"""The client of buckets: list, put, get, delete and abort in a folder of one.
+
+It goes there with rclone, whichever tool is measured. Nothing above this package knows that: its
+calls are made here, and so is what their answers mean.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,14 +14,23 @@ import psutil
 
 from hps.catalog import failures
 from hps.catalog.failures import failure
-from hps.model import Failure
+from hps.errors import MachineError
+from hps.model import Failure, Target
 from hps.process import process
+from hps.run_folder import OwnFolder
+from hps.tools.base import Installed
 from hps.tools.invocation import Invocation
-from hps.tools.rclone import command, errors
+from hps.tools.rclone import command, errors, listed
 from hps.tools.rclone import log as rclone_log
 from hps.tools.rclone.errors import explain
-from hps.tools.rclone.remote import Remote
+from hps.tools.rclone.listed import Listed
+from hps.tools.rclone.remote import Remote, remote_of
+from hps.tools.rclone.tool import find
 
+__all__ = ["Bounded", "Link", "Listed", "delete_call", "installed", "list_call"]
+
+# By which of the tools it goes there.
+CLIENT = command.NAME
 _FLAGS = (
     "--disable-http2",  # it would fold all into one connection
     "--retries=1",
@@ -28,11 +41,31 @@ _FLAGS = (
 )
 
 
+def list_call(target: Target, folder: OwnFolder) -> Invocation:
+    """Print the names of a trial's objects, one a line; its log tells of retries."""
+    return command.with_log(command.list_files(remote_of(target), folder.key))
+
+
+def delete_call(target: Target, folder: OwnFolder) -> Invocation:
+    """Delete the objects of a trial; its log tells of retries, see `count_deleted`."""
+    return command.with_log(command.delete(remote_of(target), folder))
+
+
+def name_of(target: Target) -> str:
+    """A target's folder, as it may be printed: `r2:bucket/folder`."""
+    return remote_of(target).path()
+
+
+def count_deleted(log: Path) -> int:
+    """How many objects a `delete_call` has deleted."""
+    return rclone_log.read(log).deleted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """The way to a folder of a bucket: `key` under the remote's root, and what to go there with."""
+    """The way to a folder of a bucket: `key` below the target's, and what to go there with."""
 
-    remote: Remote
+    target: Target
     key: str
     binary: str
     secrets: Mapping[str, str] = field(repr=False)
@@ -60,6 +93,16 @@ class Link:
             sampler=sampler,
         )
 
+    @property
+    def remote(self) -> Remote:
+        """The target, as the client's program takes it."""
+        return remote_of(self.target)
+
+    @property
+    def name(self) -> str:
+        """What may be printed: `r2:bucket/folder/key`."""
+        return self.remote.path(self.key)
+
     def log(self, name: str) -> Path:
         """Where the calls of this name write what goes wrong."""
         return self.scratch / f"{name}.log"
@@ -77,6 +120,70 @@ class Link:
         said = errors.last_failure(self.log(name)) if ended.ended == "exit" else None
         return said or self.why(name, ended)
 
+    def put(self, local: str, key: str) -> Invocation:
+        """Upload a small file by a single PUT: nothing is asked before or after it."""
+        return command.put_whole(self.remote, local, key)
+
+    def get(self, key: str) -> Invocation:
+        """Print what one object holds; nothing is listed."""
+        return command.print_file(self.remote, key)
+
+    def get_listed(self) -> Invocation:
+        """Print what the objects right in this folder hold."""
+        return command.print_files(self.remote, self.key)
+
+    def list_names(self) -> Invocation:
+        """Print the names of all objects in this folder, one a line."""
+        return command.list_files(self.remote, self.key)
+
+    def delete(self, own: OwnFolder) -> Invocation:
+        """Delete the objects of a trial, a probe or a check; finding none is not an error."""
+        return command.delete(self.remote, own)
+
+    def delete_one(self, own: OwnFolder, name: str) -> Invocation:
+        """Delete one object that a run made; nothing is listed."""
+        return command.delete_file(self.remote, own, name)
+
+    def begin_and_abort(self, local: str, key: str) -> Invocation:
+        """Begin an upload in parts, and abort it: see `why_not_aborted`."""
+        return command.begin_and_abort(self.remote, local, key)
+
+    def why_not_aborted(self, name: str, ended: process.Exit) -> Failure | None:
+        """Why the last `begin_and_abort` of this name did not go well; None where it did."""
+        if ended.ended != "exit" or ended.returncode != command.TRANSFER_LIMIT:
+            return self.why(name, ended)
+        told = rclone_log.read(self.log(name)).not_aborted
+        return explain(told) if told else None
+
+    def list_objects(
+        self, name: str, *, timeout_s: float, stop: process.Stop | None
+    ) -> Iterator[Listed]:
+        """The objects in this folder, as they are read from the disk.
+
+        Raises `HpsError` where they can't be listed, and where the list is not whole.
+        """
+        out = self.scratch / f"{name}.out"
+        bounded, call = Bounded(out=out), command.list_objects(self.remote, self.key)
+        ended = self.run(call, timeout_s=timeout_s, name=name, stop=stop, sampler=bounded)
+        if ended.ended != "exit" or ended.returncode != 0:
+            why = bounded.failure or self.why_plain(name, ended)
+            raise MachineError(
+                f"{self.name} can't be listed: {why.reason}",
+                "check the endpoint, the bucket, and the keys: may they list it?",
+            )
+        try:
+            yield from listed.objects(out)
+        except ValueError as error:
+            what = f"the list of {self.name} is not whole"
+            raise MachineError(what, "is there space in the temporary folder?") from error
+
+    def is_there(self, key: str, name: str, *, timeout_s: float, stop: process.Stop | None) -> bool:
+        """True where the server says that there is an object of this name: a single request."""
+        call = command.look_for(self.remote, key)
+        ended = self.run(call, timeout_s=timeout_s, name=name, stop=stop)
+        answered = ended.ended == "exit" and ended.returncode == 0
+        return answered and listed.is_object(self.scratch / f"{name}.out")
+
     def place(self, *parts: str) -> str:
         """A folder below the key, as rclone takes it.
 
@@ -88,6 +195,14 @@ class Link:
         """A call on this link with the flags that all of them share."""
         trust = (f"--ca-cert={self.remote.ca_cert}",) if self.remote.ca_cert else ()
         return command.invocation((*args, *_FLAGS, *trust), self.remote)
+
+
+def installed(env: Mapping[str, str]) -> Installed:
+    """The program of the client on this machine.
+
+    Raises `HpsError` where there is none that will do, saying how to get one.
+    """
+    return find(env)
 
 
 def first_failure(log: Path) -> Failure | None:

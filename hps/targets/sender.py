@@ -21,12 +21,12 @@ from typing import Any
 
 from hps.catalog.failures import failure
 from hps.errors import HpsError
-from hps.model import Failure
+from hps.model import Failure, Target
 from hps.process import process
 from hps.process.process import Stop
 from hps.tools.rclone.command import child_env
 from hps.tools.rclone.errors import explain
-from hps.tools.rclone.remote import Remote
+from hps.tools.rclone.remote import Remote, remote_of
 from hps.units import format_time
 
 # -------------------------------------------------------------------------------------------------
@@ -188,13 +188,14 @@ class CopyDaemon:
 
 @contextlib.contextmanager
 def serve(
-    remote: Remote, scratch: Path, binary: str, secrets: dict[str, str], guard: process.Guard
+    target: Target, scratch: Path, binary: str, secrets: dict[str, str], guard: process.Guard
 ) -> Iterator[CopyDaemon]:
     """Keep a daemon running for the length of a `with` block. Raises `HpsError`."""
     address = scratch / "rc.sock"
     if len(os.fsencode(address)) > _MOST_ADDRESS_BYTES:
         hint = "name a shorter one in TMPDIR, such as /tmp"
         raise HpsError(f"the temporary folder has too long a path for a socket: {scratch}", hint)
+    remote = remote_of(target)
     command = process.Command(
         argv=_arguments(binary, address, remote), env=child_env(remote, secrets)
     )

@@ -67,7 +67,7 @@ def test_journals_are_not_fetched_for_ever(
 ) -> None:
     with Guard() as guard:
         link = Link(
-            remote=remote_of(_target(endless.endpoint)),
+            target=_target(endless.endpoint),
             key="results/fleet",
             binary=rclone_path,
             secrets=_SECRETS,

@@ -18,7 +18,6 @@ from hps.process import process
 from hps.process.sockets import SocketBytes
 from hps.process.stop import SignalStop
 from hps.targets.bucket import Link, first_failure
-from hps.tools.rclone.remote import remote_of
 from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server
 
@@ -38,7 +37,7 @@ def _link(server: S3Server, scratch: Path, guard: process.Guard, folder: str) ->
         secret_access_key=SecretRef(env="SECRET"),
     )
     return Link(
-        remote=remote_of(probed),
+        target=probed,
         key="data/unit/20261122T101530123Z-5f3a9c/probe",
         binary=find_rclone(),
         secrets={"KEY_ID": server.access_key_id, "SECRET": server.secret_access_key},

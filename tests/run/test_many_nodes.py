@@ -146,9 +146,9 @@ class _Simulated:
             places = [tools.scratch / str(number) for number in range(_AT_ONCE)]
             for place in places:
                 place.mkdir()
-            remote, secrets = tools.remote(spec.results.target), dict(tools.secrets)
+            target, secrets = tools.targets[spec.results.target], dict(tools.secrets)
             copies = [
-                stack.enter_context(sender.serve(remote, place, tools.binary, secrets, tools.guard))
+                stack.enter_context(sender.serve(target, place, tools.binary, secrets, tools.guard))
                 for place in places
             ]
             shares = [nodes[number::_AT_ONCE] for number in range(_AT_ONCE)]

@@ -13,7 +13,6 @@ from hps.model import SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import cleanup
 from hps.targets.bucket import Link
-from hps.tools.rclone.remote import remote_of
 from tests.conftest import ProxyFor
 from tests.faults.trials import always, sweep
 from tests.servers.faults import Action, Respond, Rule, Stall
@@ -41,7 +40,7 @@ def _link(proxy: RecordingProxy, guard: Guard, rclone_path: str, folder: Path) -
         force_path_style=True,
     )
     return Link(
-        remote=remote_of(target),
+        target=target,
         key=_KEY,
         binary=rclone_path,
         secrets={"ID": "an-id", "SECRET": "a-secret"},

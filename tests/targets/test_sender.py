@@ -21,7 +21,6 @@ from hps.model import Failure, SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import sender
 from hps.targets.sender import BucketCopy
-from hps.tools.rclone.remote import Remote, remote_of
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Flip, Relabel, Reset, Respond, Rule, Stall
 from tests.servers.proxy import RecordingProxy
@@ -39,18 +38,16 @@ def guard() -> Iterator[Guard]:
         yield running
 
 
-def _remote(endpoint: str, server: S3Server) -> Remote:
-    return remote_of(
-        Target(
-            name="store",
-            provider="other",
-            endpoint=endpoint,
-            bucket=server.bucket,
-            folder="sent",
-            access_key_id=SecretRef(env="ID"),
-            secret_access_key=SecretRef(env="SECRET"),
-            force_path_style=True,
-        )
+def _target(endpoint: str, server: S3Server) -> Target:
+    return Target(
+        name="store",
+        provider="other",
+        endpoint=endpoint,
+        bucket=server.bucket,
+        folder="sent",
+        access_key_id=SecretRef(env="ID"),
+        secret_access_key=SecretRef(env="SECRET"),
+        force_path_style=True,
     )
 
 
@@ -108,8 +105,8 @@ def sending_to(rclone_path: str, server: S3Server, guard: Guard, tmp_path: Path)
 
     @contextmanager
     def start(proxy: RecordingProxy) -> Iterator[Sending]:
-        remote = _remote(proxy.endpoint, server)
-        with sender.serve(remote, scratch, rclone_path, secrets, guard) as running:
+        target = _target(proxy.endpoint, server)
+        with sender.serve(target, scratch, rclone_path, secrets, guard) as running:
             yield Sending(running, proxy, server, folder)
 
     return start

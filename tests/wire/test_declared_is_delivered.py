@@ -121,8 +121,8 @@ steps: [upload, download, verify, delete]
 
     assert ran.code == 0, ran.err
     seen = [request for request in proxy.requests() if request.key.startswith("tests/data/")]
-    for record, way in zip(_moved(ran), ("up", "down"), strict=True):
-        moved = data_requests(seen, way)
+    up, down = data_requests(seen, "up"), data_requests(seen, "down")
+    for record, moved in zip(_moved(ran), (up, down), strict=True):
         assert len(moved) == 16
         assert peak_in_flight(moved) in {5, 6}  # rclone ends a file before it begins the next one
         assert record["status"] == "ok"

@@ -35,8 +35,6 @@ from hps.results.record import reason_fields
 from hps.run_folder import OwnFolder
 from hps.targets.bucket import Link
 from hps.tools.invocation import Invocation
-from hps.tools.rclone import command, log
-from hps.tools.rclone.errors import explain
 
 # -------------------------------------------------------------------------------------------------
 # What an endpoint says to one that has no keys: its clock, and where the bucket is.
@@ -245,11 +243,11 @@ class _Check:
         """All calls, as far as the ones before let them make sense."""
         written = self.link.scratch / _OBJECT
         written.write_bytes(os.urandom(_CONTENT_BYTES))
-        remote, key = self.link.remote, f"{self.link.key}/{_OBJECT}"
+        key = f"{self.link.key}/{_OBJECT}"
         listed = False
-        wrote = self._try("write", command.put_whole(remote, str(written), key))
+        wrote = self._try("write", self.link.put(str(written), key))
         if wrote is None or wrote.code == "no_permission":
-            listed = self._try("list", command.list_files(remote, self.link.key)) is None
+            listed = self._try("list", self.link.list_names()) is None
         if wrote is None:
             self._read(written, key, listed=listed)
         if wrote is None and self.multipart:
@@ -259,21 +257,15 @@ class _Check:
 
     def _delete(self, *, by_list: bool) -> None:
         """Also where the time is over, or the run was stopped: nothing is to be left."""
-        remote, own = self.link.remote, OwnFolder(self.link.key)
-        call = command.delete(remote, own) if by_list else command.delete_file(remote, own, _OBJECT)
+        own = OwnFolder(self.link.key)
+        call = self.link.delete(own) if by_list else self.link.delete_one(own, _OBJECT)
         self.ends_s = max(self.ends_s, time.monotonic() + _DELETE_S)
         self.link = replace(self.link, stop=NEVER)
         self._try("delete", call)
 
     def _read(self, written: Path, key: str, *, listed: bool) -> None:
-        """By way of the list where there is one: of a single object rclone asks more."""
-        remote = self.link.remote
-        call = (
-            command.print_files(remote, self.link.key)
-            if listed
-            else command.print_file(remote, key)
-        )
-        read = self._try("read", call)
+        """By way of the list where there is one: of a single object the client asks more."""
+        read = self._try("read", self.link.get_listed() if listed else self.link.get(key))
         out = self.link.scratch / f"{_NAME}.out"
         came = out.read_bytes()
         if read is None and came != written.read_bytes():
@@ -281,17 +273,8 @@ class _Check:
             self.tried[-1] = replace(self.tried[-1], failure=why)
 
     def _begin_and_abort(self, file: Path) -> None:
-        """rclone aborts an upload that it can't go on with, as this one that may move nothing."""
-        remote, key = self.link.remote, f"{self.link.key}/{_UPLOAD}"
-        self._try(
-            "multipart", command.begin_and_abort(remote, str(file), key), self._why_not_aborted
-        )
-
-    def _why_not_aborted(self, ended: process.Exit) -> Failure | None:
-        if ended.ended != "exit" or ended.returncode != command.TRANSFER_LIMIT:
-            return self.link.why(_NAME, ended)
-        told = log.read(self.link.log(_NAME)).not_aborted
-        return explain(told) if told else None
+        call = self.link.begin_and_abort(str(file), f"{self.link.key}/{_UPLOAD}")
+        self._try("multipart", call, lambda ended: self.link.why_not_aborted(_NAME, ended))
 
     def _why(self, ended: process.Exit) -> Failure | None:
         well = ended.ended == "exit" and ended.returncode == 0
@@ -426,4 +409,4 @@ def _left(trying: _Check) -> str:
     wrote = went.get("write", _OVER)
     there = wrote is None or wrote.code in _PERHAPS_WRITTEN
     not_gone = (there and went.get("delete", _OVER) is not None) or went.get("multipart")
-    return f"{trying.link.remote.path(trying.link.key)}/" if not_gone else ""
+    return f"{trying.link.name}/" if not_gone else ""

@@ -32,7 +32,6 @@ from hps.process.sockets import SocketBytes
 from hps.run_folder import OwnFolder
 from hps.targets.bucket import Link, first_failure, tool_failed
 from hps.tools.invocation import Invocation
-from hps.tools.rclone import command
 
 # -------------------------------------------------------------------------------------------------
 # A running transfer, looked at from outside until its rate is known.
@@ -260,12 +259,11 @@ def _remove(link: Link) -> str:
     listed, own = link.scratch / "remove.out", OwnFolder(link.key)
     for _ in range(_REMOVE_TRIES):
         timeout_s = _STOPPED_TIMEOUT_S if link.stop.is_set() else _REMOVE_TIMEOUT_S
-        deleted = link.run(command.delete(link.remote, own), timeout_s=timeout_s, name="remove")
+        deleted = link.run(link.delete(own), timeout_s=timeout_s, name="remove")
         if deleted.returncode != 0:
             return link.why_plain("remove", deleted).reason
         time.sleep(_SETTLE_S)
-        listing = command.list_files(link.remote, link.key)
-        looked = link.run(listing, timeout_s=timeout_s, name="remove")
+        looked = link.run(link.list_names(), timeout_s=timeout_s, name="remove")
         if looked.returncode != 0:
             return link.why_plain("remove", looked).reason
         if not listed.stat().st_size:

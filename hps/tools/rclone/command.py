@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hps.errors import HpsError
@@ -136,6 +137,11 @@ def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
     """Begin a multipart upload; rclone may move nothing of it, so aborts it, and ends with 8."""
     flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
     return _small(("copyto", local, remote.path(key)), (*flags, *TOLD), remote)
+
+
+def with_log(call: Invocation) -> Invocation:
+    """The call with a log that tells of retries, and of what was deleted."""
+    return replace(call, args=(*call.args, *TOLD))
 
 
 def list_files(remote: Remote, key: str) -> Invocation:
