@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 # -------------------------------------------------------------------------------------------------
-# When rates were high and low: each result against the mean of its own node and cell.
+# When rates were high and low: each result over the mean of its own node and cell.
 
-# The geometric mean: of few results the median is one of them, so that most ratios would be 1. A
-# result that is alone in its cell is its own mean, which would say that nothing ever changes.
-# Of a run's time, the tenth in which a result began.
+# The mean is the geometric one: of few results the median is one of them, so that most ratios would
+# be 1. A result that is alone in its cell is left out: it is its own mean, which would say that
+# nothing ever changes. `tenths` is the tenth of its run's time in which a result began.
 _RATIOS = """
 CREATE OR REPLACE TEMP TABLE ratios AS
 SELECT s.step, t.mbps / m.mbps AS ratio, hour(t.started_at) AS hours,
@@ -73,6 +73,7 @@ def _points(connection: Connection, slot: str) -> tuple[TimePoint, ...]:
 
 
 # -------------------------------------------------------------------------------------------------
+# From files and a question to findings.
 
 
 class NoDataError(HpsError):

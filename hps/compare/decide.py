@@ -281,6 +281,7 @@ def _number(value: str | int | bool) -> float:
 
 
 # -------------------------------------------------------------------------------------------------
+# A panel, compared.
 
 # With more cells than that, only the pairs that a person asks about are kept.
 MOST_CELLS_WITH_ALL_PAIRS = 40

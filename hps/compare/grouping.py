@@ -283,6 +283,7 @@ def fill(
 
 
 # -------------------------------------------------------------------------------------------------
+# The kinds themselves, and the results that they count.
 
 Value = str | int | bool
 # What always keeps results apart, unless `--by` names it. The rest is taken together.

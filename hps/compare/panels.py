@@ -98,6 +98,7 @@ def _bytes(value: str | int | bool) -> int:
 
 
 # -------------------------------------------------------------------------------------------------
+# Panels of drafts: what every unit measured in each cell.
 
 MOST_CELLS = 1000
 Integers = NDArray[np.int64]

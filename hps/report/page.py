@@ -364,6 +364,7 @@ def _number(value: float | None) -> Entry:
 
 
 # -------------------------------------------------------------------------------------------------
+# The page itself, of the values above, the pictures and the template.
 
 SECTIONS: Mapping[Section, str] = {
     "settings": "Settings",

@@ -200,6 +200,7 @@ _WHERE_KNOWN: _Fits = {
 
 
 # -------------------------------------------------------------------------------------------------
+# A journal as it is written, and read back once its run has ended.
 
 # A journal that is not yet whole, beside its place.
 PUT_BACK = ".restored"

@@ -150,6 +150,7 @@ def _why_bad(line: bytes) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
+# The tables' rows of many files of JSON lines.
 
 # Which file of a part holds which table.
 FILES: Mapping[str, str] = {"runs": "runs.parquet", "results": "results.parquet"}

@@ -82,6 +82,7 @@ def band(trend: Trend, at: Floats, level: float = 0.95) -> tuple[Floats, Floats]
 
 
 # -------------------------------------------------------------------------------------------------
+# The picture.
 
 # More points than this hide one another, and make a page slow to open.
 MOST_POINTS = 2000
