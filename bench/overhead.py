@@ -28,6 +28,7 @@ from tabulate import tabulate
 
 from bench import leaving, quiet, starting, written
 from hps.data import payload
+from hps.data.shape import Shape
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 from hps.model import Target, Transfer
 from hps.process import process
@@ -102,7 +103,7 @@ def _commands(
     )
     with tempfile.TemporaryDirectory() as name, process.Guard() as guard:
         folder = Path(name)
-        shape = payload.Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
+        shape = Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
         made = payload.make(shape, folder, binary, guard)
         target = Target(name="local", provider="embedded")
         with embedded.serve(target, folder / "served", binary, keys, guard) as served:

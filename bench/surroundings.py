@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps.data import payload
-from hps.data.payload import Payload, Shape
+from hps.data.shape import Payload, Shape, shape_of
 from hps.errors import HpsError
 from hps.model import Measurement, Operation, Target
 from hps.process import process
@@ -40,7 +40,7 @@ class Surroundings:
 
     def perform(self, operation: Operation) -> Measurement:
         """Do one operation. Raises `HpsError` unless it is `ok`."""
-        shape = payload.shape_of(operation.cell.knobs)
+        shape = shape_of(operation.cell.knobs)
         self._payloads[shape] = self._payloads.get(shape) or self._make(shape)
         measurement = STEPS[operation.step.kind](operation, self.context)
         if measurement.status != "ok":

@@ -14,6 +14,7 @@ from bench.link import Link
 from bench.link.settings import Way
 from bench.settings.cases import PUBLISHED_BYTES
 from hps.data import payload
+from hps.data.shape import Shape
 from hps.model import SecretRef, Target
 from hps.process import process
 from hps.process.sockets import ConnectionCounter
@@ -90,7 +91,7 @@ def make(
     timeout_s: float,
 ) -> Published:
     """The commands with a file of random bytes, for a server as `bench.link.s3` describes it."""
-    shape = payload.Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
+    shape = Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
     made = payload.make(shape, scratch, command.find_binary(os.environ), guard)
     target = Target(
         name="s3",

@@ -19,6 +19,7 @@ from bench.tools.moving import Mover
 from bench.tools.place import open_place
 from bench.tools.tool import Terms, Tool
 from hps.data import payload
+from hps.data.shape import Shape
 from hps.process import process
 from hps.tools.rclone import command
 
@@ -108,7 +109,7 @@ def open_mover(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hps-tools-")))
         guard.tell("remove", str(scratch))
         place = stack.enter_context(open_place(link, scratch, guard))
-        shape = payload.Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
+        shape = Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
         made = payload.make(shape, scratch, command.find_binary(os.environ), guard)
         yield Mover(
             place=place,

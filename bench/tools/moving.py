@@ -14,6 +14,7 @@ from bench.tools.place import Place
 from bench.tools.seen import Seen, see
 from bench.tools.tool import Task, Terms, Tool, plain_environment
 from hps.data import payload
+from hps.data.shape import Payload
 from hps.errors import MachineError
 from hps.process import process
 from hps.redaction import Scrubber
@@ -51,7 +52,7 @@ class Mover:
     sender: Tool
     scratch: Path
     guard: process.Guard
-    made: payload.Payload
+    made: Payload
     timeout_s: float
 
     def both_ways(self, tool: Tool, *, gathered: bool = False) -> Mapping[Way, Moved]:

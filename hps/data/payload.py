@@ -4,75 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from hps.data.limit import Limit, LimitError
+from hps.data.shape import Payload, Shape, shape_of
 from hps.errors import MachineError
-from hps.model import Knobs, Operation
+from hps.model import Operation
 from hps.process import process
-from hps.tools import make_files
+from hps.tools.files import make_files
 from hps.units import format_size_rounded, format_time
 
-_NESTED_FOLDERS = 10
 _FILES_PER_CALL = 500
 _BLOCK_BYTES = 4 * 1024**2
 # Far slower than any disk that could be worth measuring from.
 _SLOWEST_BYTES_PER_S = 5e6
 _HINT = "make room there, name a folder on another disk in TMPDIR, or make 'data' smaller"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """What makes two payloads the same."""
-
-    size_bytes: int
-    files: int
-    content: str
-    layout: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The paths of the files within the payload's folder."""
-        width = len(str(self.files - 1))
-        names = (f"{number:0{width}d}.bin" for number in range(self.files))
-        if self.layout == "flat":
-            return tuple(names)
-        return tuple(f"{n % _NESTED_FOLDERS}/{name}" for n, name in enumerate(names))
-
-    @property
-    def folder_name(self) -> str:
-        """Unique among shapes, and readable."""
-        return f"{self.content}-{self.files}x{self.size_bytes}-{self.layout}"
-
-    def on_disk_bytes(self, block_bytes: int) -> int:
-        """What the files take on a disk, where each begins a new block."""
-        return self.files * -(-self.size_bytes // block_bytes) * block_bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
-    """Files on disk under `folder`, and the SHA-256 of each by its name."""
-
-    shape: Shape
-    folder: Path
-    sha256: Mapping[str, str] = field(repr=False)
-
-    @property
-    def single_file(self) -> Path:
-        """The file of a payload that has just one."""
-        return self.folder / self.shape.names[0]
-
-
-def shape_of(knobs: Knobs) -> Shape:
-    """The payload that a cell moves."""
-    return Shape(
-        size_bytes=knobs.size_bytes,
-        files=knobs.files,
-        content=knobs.content,
-        layout=knobs.layout,
-    )
 
 
 def make(

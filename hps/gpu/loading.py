@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hps.data.limit import LimitError
-from hps.data.payload import Payload
+from hps.data.shape import Payload
 from hps.gpu import ring
 from hps.gpu.device import Device, DeviceError, opened
 from hps.gpu.ring import bytes_of, pieces

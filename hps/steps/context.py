@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from hps.data.payload import Payload, Shape, shape_of
+from hps.data.shape import Payload, Shape, shape_of
 from hps.model import Measurement, Operation, Target
 from hps.process import process
 from hps.run_folder import OwnFolder
 from hps.tools.base import Installed, Missing
 from hps.tools.exits import KernelKills
 from hps.tools.invocation import Invocation
+
+T = TypeVar("T")
 
 
 class RunStop(process.Stop, Protocol):
@@ -109,3 +111,10 @@ class Call(Protocol):
     """The tool's command line for an operation. Pure, so that a plan can print it."""
 
     def __call__(self, operation: Operation, places: Places) -> Invocation: ...
+
+
+def needed(value: T | None) -> T:
+    """The value of a field that the plan always fills in for this kind of step."""
+    if value is None:
+        raise AssertionError("the plan left out what this step needs")
+    return value

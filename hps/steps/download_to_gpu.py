@@ -28,8 +28,8 @@ from hps.model import Measurement, Operation
 from hps.process import process
 from hps.process.sockets import ConnectionCounter
 from hps.steps import transfer
-from hps.steps.context import Places, StepContext
-from hps.steps.transfer import judge, needed, run_call
+from hps.steps.context import Places, StepContext, needed
+from hps.steps.transfer import judge, run_call
 from hps.tools.invocation import Invocation
 
 _BUFFER_BYTES = 16 * 1024**2

@@ -21,8 +21,7 @@ from hps.gpu.device import Device, gb_per_s
 from hps.gpu.loading import measured
 from hps.model import Measurement, Operation
 from hps.results.record import utc_text
-from hps.steps.context import StepContext
-from hps.steps.transfer import needed
+from hps.steps.context import StepContext, needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hps.data.payload import shape_of
+from hps.data.shape import shape_of
 from hps.model import Operation, Plan, SecretRef, Target
 from hps.report.table import cell_name
 from hps.run_folder import BY_HAND, run_folder
 from hps.steps import CALLS, Places
 from hps.targets import embedded
-from hps.tools import make_files
+from hps.tools.files import make_files
 
 _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from hps.errors import MissingProgramError
 from hps.model import Measurement, Operation
 from hps.process import process
 from hps.process.sockets import ConnectionCounter
 from hps.redaction import Scrubber
 from hps.results.record import utc_text
-from hps.steps.context import Places, StepContext
+from hps.steps.context import Places, StepContext, needed
 from hps.tools import TOOLS, exits
 from hps.tools.base import Installed, Job, Missing, Movement, Ran
 from hps.tools.invocation import Invocation
-
-T = TypeVar("T")
 
 
 def upload(operation: Operation, context: StepContext) -> Measurement:
@@ -156,10 +152,3 @@ def _installed(tool: str, context: StepContext) -> Installed:
     if isinstance(found, Missing):
         raise MissingProgramError(found.why, found.how_to_get)
     return found
-
-
-def needed(value: T | None) -> T:
-    """The value of a field that the plan always fills in for this kind of step."""
-    if value is None:
-        raise AssertionError("the plan left out what this step needs")
-    return value

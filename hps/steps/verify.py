@@ -10,8 +10,7 @@ from hps.data.limit import Limit
 from hps.data.payload import hash_files
 from hps.model import Measurement, Operation
 from hps.results.record import utc_text
-from hps.steps.context import StepContext
-from hps.steps.transfer import needed
+from hps.steps.context import StepContext, needed
 
 
 def perform(operation: Operation, context: StepContext) -> Measurement:

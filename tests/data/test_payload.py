@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hps.data import payload
-from hps.data.payload import Shape
+from hps.data.shape import Shape
 from hps.errors import MachineError
 from hps.process.process import Guard
 from hps.process.stop import SignalStop

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.data.payload import Payload, Shape
+from hps.data.shape import Payload, Shape
 from hps.gpu import device, loading
 
 torch = pytest.importorskip("torch", exc_type=ImportError)

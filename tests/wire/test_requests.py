@@ -18,6 +18,7 @@ from types import MappingProxyType
 import pytest
 
 from hps.data import payload
+from hps.data.shape import shape_of
 from hps.model import KnobValue, Operation, Plan, Provider, ResultsPlace, Step
 from hps.plan.estimate import Requests, estimate, requests
 from hps.plan.expand import expand
@@ -88,7 +89,7 @@ def _bench(
             steps=kinds,
         )
     )
-    shape = payload.shape_of(plan.cells[0].knobs)
+    shape = shape_of(plan.cells[0].knobs)
     with Guard() as guard:
         made = payload.make(shape, folder / "payload", command.find_binary(os.environ), guard)
         context = StepContext(

@@ -1,0 +1,11 @@
+"""Files of a wanted size, written by the program of the bucket's client: every machine has that."""
+
+from __future__ import annotations
+
+from hps.tools.invocation import Invocation
+from hps.tools.rclone import command
+
+
+def make_files(paths: tuple[str, ...], size_bytes: int, *, zeros: bool) -> Invocation:
+    """Write files of exactly `size_bytes` each: incompressible bytes, or zeros."""
+    return command.make_files(paths, size_bytes, zeros=zeros)
