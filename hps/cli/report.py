@@ -92,7 +92,7 @@ def _page(findings: Findings) -> str:
 def _pictures(findings: Findings, style: Format) -> Iterator[tuple[str, bytes]]:
     from hps.report.pictures import chart, gallery
     from hps.report.pictures import chart as image
-    from hps.report.pictures.paint import FILES
+    from hps.report.pictures.picture import FILES
 
     for picture in gallery.pictures(gallery.draw(findings, FILES)):
         spec = chart.spec(picture, FILES, titled=True)

@@ -33,8 +33,7 @@ from hps.compare.gates import judge_all
 from hps.compare.words import plural, value_text
 from hps.report import answer, page_provenance, tables, values
 from hps.report.pictures import chart, failures, gallery
-from hps.report.pictures.paint import PAGE
-from hps.report.pictures.picture import Drawn, Gap, Picture, Section
+from hps.report.pictures.picture import PAGE, Drawn, Gap, Picture, Section
 from hps.report.values import (
     capital,
     dollars_text,
@@ -364,7 +363,6 @@ def _number(value: float | None) -> Entry:
 
 
 # -------------------------------------------------------------------------------------------------
-# The page itself, of the values above, the pictures and the template.
 
 SECTIONS: Mapping[Section, str] = {
     "settings": "Settings",

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hps.compare.comparison import Findings
 from hps.report.pictures import gallery
-from hps.report.pictures.paint import FILES
-from hps.report.pictures.picture import Channel, Gap, Layer, Picture
+from hps.report.pictures.picture import FILES, Channel, Gap, Layer, Picture
 
 
 def pictures(findings: Findings) -> dict[str, Picture]:

@@ -11,8 +11,7 @@ from jsonschema import ValidationError
 
 from hps.compare.comparison import CellSummary, Change, Findings, Interval, Pair, Reason, Rule
 from hps.report.pictures import chart, gallery
-from hps.report.pictures.paint import FILES, PAGE, Paint
-from hps.report.pictures.picture import Picture
+from hps.report.pictures.picture import FILES, PAGE, Paint, Picture
 from tests.report import seen
 from tests.report.fleet import make_findings, nothing
 

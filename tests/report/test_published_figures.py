@@ -10,8 +10,7 @@ import pytest
 
 from hps.compare.comparison import Findings, FleetNode
 from hps.report.pictures import correlation
-from hps.report.pictures.paint import FILES
-from hps.report.pictures.picture import Picture
+from hps.report.pictures.picture import FILES, Picture
 from tests.report import seen
 from tests.report.fleet import make_findings
 from tests.report.published import DATA, nodes

@@ -11,8 +11,17 @@ from hps.compare.comparison import Findings, FleetNode, fault
 from hps.compare.words import plural
 from hps.report import tables
 from hps.report.pictures import histogram, marks
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, category, colours, number, tip
+from hps.report.pictures.picture import (
+    Drawn,
+    Gap,
+    Layer,
+    Paint,
+    Picture,
+    category,
+    colours,
+    number,
+    tip,
+)
 
 ROW_HEIGHT = 32
 MOST_REASONS = 12

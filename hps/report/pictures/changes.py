@@ -9,8 +9,7 @@ from hps.compare.comparison import Change, Findings, Rule
 from hps.compare.words import plural
 from hps.report import tables, values
 from hps.report.pictures import forest
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Drawn, Picture, tip
+from hps.report.pictures.picture import Drawn, Paint, Picture, tip
 
 MOST_ROWS = 40
 _AXIS = "rate over that of the baseline"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Layer, Picture, Row
+from hps.report.pictures.picture import Layer, Paint, Picture, Row
 from hps.report.values import printable
 
 Spec = dict[str, Any]

@@ -12,8 +12,7 @@ from scipy import special
 
 from hps.compare.comparison import FleetNode, Floats
 from hps.report.pictures import histogram, marks
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Channel, Drawn, Gap, Layer, Picture, number, tip
+from hps.report.pictures.picture import Channel, Drawn, Gap, Layer, Paint, Picture, number, tip
 
 # -------------------------------------------------------------------------------------------------
 # A straight line through points, and how sure its mean is. Pure.
@@ -82,7 +81,6 @@ def band(trend: Trend, at: Floats, level: float = 0.95) -> tuple[Floats, Floats]
 
 
 # -------------------------------------------------------------------------------------------------
-# The picture.
 
 # More points than this hide one another, and make a page slow to open.
 MOST_POINTS = 2000

@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from hps.compare.comparison import Findings, TimePoint
 from hps.report import values
 from hps.report.pictures import marks
-from hps.report.pictures.paint import Paint, of_steps
-from hps.report.pictures.picture import Channel, Drawn, Gap, Picture, colours, number, tip
+from hps.report.pictures.picture import (
+    Channel,
+    Drawn,
+    Gap,
+    Paint,
+    Picture,
+    colours,
+    number,
+    of_steps,
+    tip,
+)
 
 _RATIO = "rate over the node's own mean"
 

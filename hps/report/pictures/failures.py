@@ -8,8 +8,7 @@ from hps.compare import words
 from hps.compare.comparison import CellSummary, Comparison, Findings
 from hps.report import tables, values
 from hps.report.pictures import marks
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Drawn, Gap, Picture, Row, category, number, tip
+from hps.report.pictures.picture import Drawn, Gap, Paint, Picture, Row, category, number, tip
 
 ROW_HEIGHT = 26
 MOST_ROWS = 40

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from hps.compare.comparison import Change, Pair, PairVerdict, Rule
 from hps.report.pictures import marks
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Channel, Layer, Row, category, colours, number, tip
+from hps.report.pictures.picture import Channel, Layer, Paint, Row, category, colours, number, tip
 from hps.report.values import p_text, percent_text
 
 VERDICTS: tuple[PairVerdict, ...] = ("faster", "alike", "slower", "inconclusive")

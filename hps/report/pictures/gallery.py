@@ -16,8 +16,7 @@ from hps.report.pictures import (
     ratios,
     streams,
 )
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Draw, Drawn, Picture
+from hps.report.pictures.picture import Draw, Drawn, Paint, Picture
 
 _DRAWN: tuple[Draw, ...] = (
     heatmap.draw,

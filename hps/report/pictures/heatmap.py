@@ -9,19 +9,77 @@ from hps.compare import names
 from hps.compare.comparison import CellSummary, Comparison, Findings, Key
 from hps.compare.words import plural, value_text
 from hps.report import tables, values
-from hps.report.pictures import dotplot, marks
-from hps.report.pictures.paint import Paint
+from hps.report.pictures import marks
 from hps.report.pictures.picture import (
     Channel,
     Drawn,
     Gap,
     Layer,
+    Paint,
     Picture,
     Row,
     category,
     number,
     tip,
 )
+
+# -------------------------------------------------------------------------------------------------
+# The median of each cell with its interval, a line for each: where there is but one axis.
+
+_DOT_HEIGHT = 30
+MOST_ROWS = 40
+_AXIS = "Throughput Mbps"
+_DOT_TIPS = (
+    tip("cell", "cell"),
+    tip("mbps", "median Mbps", ",.1f"),
+    tip("low", "from", ",.1f"),
+    tip("high", "to", ",.1f"),
+    tip("units", "n"),
+)
+
+
+def draw_dots(comparison: Comparison, cells: Sequence[CellSummary], paint: Paint) -> Picture:
+    """A picture of cells that all have a median; of the fastest forty where there are more."""
+    fastest = sorted(cells, key=lambda cell: -(cell.median_mbps or 0))[:MOST_ROWS]
+    shown = [cell for cell in cells if cell in fastest]
+    rows = [_row(cell) for cell in shown]
+    y = category("cell", None, [row["cell"] for row in rows])
+    title = f"{tables.name(comparison)}: throughput by {_names(cells)}"
+    top = fastest[0]
+    return Picture(
+        name=tables.slug("cells", tables.name(comparison)),
+        section="settings",
+        title=title,
+        note=f"Median of {plural(comparison.units, comparison.unit)} and its interval.",
+        finding=f"{title}. The highest median is {top.median_mbps:,.0f} Mbps, "
+        f"with {values.phrase(top.key)}.",
+        layers=[
+            marks.spans(rows, number("low", _AXIS), "high", y, paint.blue),
+            marks.dots(
+                rows, number("mbps", scale={"zero": True}), y, paint.blue, _DOT_TIPS, size=90
+            ),
+        ],
+        height=_DOT_HEIGHT * len(rows) + 10,
+    )
+
+
+def _row(cell: CellSummary) -> dict[str, object]:
+    span = cell.interval
+    return {
+        "cell": values.short(cell.key),
+        "mbps": cell.median_mbps,
+        "low": cell.median_mbps if span is None else span.low,
+        "high": cell.median_mbps if span is None else span.high,
+        "units": cell.units,
+    }
+
+
+def _names(cells: Sequence[CellSummary]) -> str:
+    return " and ".join(names.word(name) for name in cells[0].key) or "cell"
+
+
+# -------------------------------------------------------------------------------------------------
+# The settings of a panel by two axes, a heat map for each step.
 
 ROW_HEIGHT = 64
 COLUMN_WIDTH = 60
@@ -59,7 +117,7 @@ def _of_comparison(comparison: Comparison, by: Sequence[str], paint: Paint) -> I
     cells = [cell for cell in tables.measured(comparison) if cell.median_mbps is not None]
     differ = values.varying(by, [cell.key for cell in cells])
     if cells and len(differ) < 2:
-        yield dotplot.draw(comparison, cells, paint)
+        yield draw_dots(comparison, cells, paint)
     if len(differ) < 2:
         return
     both = {"chunk_size", "concurrency"} <= set(differ)

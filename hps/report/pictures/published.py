@@ -9,8 +9,7 @@ import numpy as np
 from hps.compare.comparison import Findings, FleetNode, Floats
 from hps.report.pictures import correlation, histogram, marks
 from hps.report.pictures.histogram import Histogram
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, Row, colours, number
+from hps.report.pictures.picture import Drawn, Gap, Layer, Paint, Picture, Row, colours, number
 
 BIN_MS = 20.0
 BIN_MBPS = 20.0

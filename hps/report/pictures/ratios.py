@@ -8,8 +8,7 @@ from hps.compare.comparison import Comparison, Findings, Key, Pair, Rule
 from hps.compare.words import plural
 from hps.report import tables, values
 from hps.report.pictures import forest
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Drawn, Gap, Picture, Row, tip
+from hps.report.pictures.picture import Drawn, Gap, Paint, Picture, Row, tip
 
 MOST_ROWS = 30
 _AXIS = "times as fast"

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from hps.compare.comparison import Comparison, Findings, Key
 from hps.report import tables, values
 from hps.report.pictures import marks
-from hps.report.pictures.paint import Paint
-from hps.report.pictures.picture import Drawn, Gap, Layer, Picture, Row, colours, number, tip
+from hps.report.pictures.picture import Drawn, Gap, Layer, Paint, Picture, Row, colours, number, tip
 
 AXIS = "concurrency"
 RTT = "RTT "
