@@ -44,6 +44,7 @@ SMALL_LINES = 80
 # Why a small module that one other imports is not a part of that: by its name, or its package's.
 REASONS_TO_BE_SMALL: Mapping[str, str] = {
     "hps.report.pictures": "one picture, one file",
+    "hps.source": "one place to come from, one file",
     "hps.steps": "one kind of step, one file",
     "hps.report.as_csv": "one format, one file",
     "hps.report.as_json": "one format, one file",
