@@ -57,7 +57,8 @@ def _of_panel(panel: Panel, baseline: Sequence[Panel], rule: Rule) -> list[Chang
         else:
             a, b = _aligned(panel, cell, found, other)
             how = _how(a, b, panel, found)
-            outcomes.append((cell, _test(a, b, how, panel, rule, comparisons=len(cells))))
+            test = compare_two(a, b, rule, how=how, comparisons=len(cells), unit=panel.unit)
+            outcomes.append((cell, test))
     return _changes(panel, outcomes, rule, notes=tuple(_differences(panel, found)))
 
 
@@ -71,15 +72,11 @@ def _within(panel: Panel, key: Key, rule: Rule) -> list[Change]:
             outcomes.append((cell, untested("the baseline's cell has no results here")))
         else:
             how = way(cell, other, panel.units, panel.unit)
-            test = _test(cell.mbps, other.mbps, how, panel, rule, comparisons=len(others))
+            test = compare_two(
+                cell.mbps, other.mbps, rule, how=how, comparisons=len(others), unit=panel.unit
+            )
             outcomes.append((cell, test))
     return _changes(panel, outcomes, rule)
-
-
-def _test(
-    a: Floats, b: Floats, how: Way, panel: Panel, rule: Rule, *, comparisons: int
-) -> PairTest:
-    return compare_two(a, b, rule, how=how, comparisons=comparisons, unit=panel.unit)
 
 
 def _changes(
