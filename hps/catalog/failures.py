@@ -16,7 +16,7 @@ from pathlib import Path
 from hps.model import Failure, Owner
 
 # -------------------------------------------------------------------------------------------------
-# What a refusal of an S3 server means: its error code and status -> a code of `failures`.
+# What a refusal of an S3 server means: its error code and status -> the code of a failure.
 #
 # Codes: "Error responses" of the Amazon S3 API reference, and those that Cloudflare R2, Google
 # Cloud Storage, Backblaze B2, Ceph, MinIO and Garage document or send in addition.
