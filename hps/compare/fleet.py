@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Of its newest run, and of all that it measured. Some lines may lack their run.
 _NODES = """
-SELECT coalesce(c.machine_id, m.machine_id) AS machine_id, c.rtt_s, m.up, m.down, c.country, c.gpu,
-  coalesce(c.accepted, true), coalesce(c.reasons, []), coalesce(c.checks, '[]'),
-  coalesce(c.code, ''), coalesce(c.owner, '')
+SELECT coalesce(c.machine_id, m.machine_id) AS machine_id, c.rtt_s, m.upload_mbps, m.download_mbps,
+  c.country, c.gpu, coalesce(c.accepted, true) AS accepted, coalesce(c.reasons, []) AS reasons,
+  coalesce(c.checks, '[]') AS checks, coalesce(c.code, '') AS code, coalesce(c.owner, '') AS owner
 FROM (
   SELECT machine_id, arg_max(rtt_s, started_at) AS rtt_s, arg_max(country, started_at) AS country,
     arg_max(gpu, started_at) AS gpu, arg_max(accepted, started_at) AS accepted,
@@ -32,8 +32,8 @@ FROM (
     arg_max(coalesce(reason_owner, ''), started_at) AS owner
   FROM chosen WHERE status IS NULL OR accepted IS NOT NULL GROUP BY machine_id
 ) c FULL JOIN (
-  SELECT machine_id, median(mbps) FILTER (ok AND direction = 'up') AS up,
-    median(mbps) FILTER (ok AND direction = 'down') AS down
+  SELECT machine_id, median(mbps) FILTER (ok AND direction = 'up') AS upload_mbps,
+    median(mbps) FILTER (ok AND direction = 'down') AS download_mbps
   FROM told JOIN steps USING (kind) JOIN names USING (node_no) WHERE NOT filled GROUP BY machine_id
 ) m ON m.machine_id = c.machine_id
 ORDER BY 1
@@ -92,23 +92,12 @@ def nodes(connection: Connection) -> tuple[FleetNode, ...]:
 
     What is said of a node is from its newest run; its rates are over all that it measured.
     """
+    found = connection.execute(_NODES)
+    names = [name for name, *_ in found.description]
+    rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
     return tuple(
-        FleetNode(
-            machine_id=machine_id,
-            rtt_s=rtt_s,
-            upload_mbps=up,
-            download_mbps=down,
-            country=country,
-            gpu=gpu,
-            accepted=accepted,
-            reasons=tuple(reasons),
-            checks=_checks(checks),
-            code=code,
-            owner=owner,
-        )
-        for machine_id, rtt_s, up, down, country, gpu, accepted, reasons, checks, code, owner in (
-            connection.execute(_NODES).fetchall()
-        )
+        FleetNode(**{**row, "reasons": tuple(row["reasons"]), "checks": _checks(row["checks"])})
+        for row in rows
     )
 
 

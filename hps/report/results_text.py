@@ -101,7 +101,7 @@ def _digest(row: Row) -> str:
 
 
 def _link(row: Row) -> str:
-    rtt_s, up, down = (row.get(f"{name}") for name in ("rtt_s", *_RATES))
+    rtt_s, up, down = map(row.get, ("rtt_s", "probe_upload_mbps", "probe_download_mbps"))
     return _joined(
         [
             f"round trip {format_time(rtt_s)}" if isinstance(rtt_s, float) else "",
@@ -109,9 +109,6 @@ def _link(row: Row) -> str:
             f"down {format_rate(down)}" if isinstance(down, float) else "",
         ]
     )
-
-
-_RATES = ("probe_upload_mbps", "probe_download_mbps")
 
 
 def _machine(row: Row) -> str:
