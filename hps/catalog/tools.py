@@ -32,7 +32,8 @@ class ToolFacts:
     """What a tool can be told; seen on the wire, see `tests/wire`.
 
     `steps` are the kinds of step that move payload and that it does. `whole_at_one` is True where
-    one stream downloads a file by one plain GET, and not range after range. A chunk is a multiple
+    one stream downloads a file by one plain GET, and not range after range; `first_alone` where the
+    first range is waited for before the others are asked for. A chunk is a multiple
     of `chunk_unit_bytes` and at least `least_chunk_bytes`; of another size the tool makes
     `holds(size)`. `uploads_checksum` has what `checksum` may be for uploads, and
     `compares_downloads` says whether it can compare a checksum of what came. Requests beside those
@@ -42,6 +43,7 @@ class ToolFacts:
 
     steps: frozenset[str] = _TRANSFERS
     whole_at_one: bool = False
+    first_alone: bool = False
     chunk_unit_bytes: int = 1
     least_chunk_bytes: int = 1
     holds: Callable[[int], int] = int
@@ -64,6 +66,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             walks_folders=True,
         ),
         "s5cmd": ToolFacts(
+            first_alone=True,
             chunk_unit_bytes=MIB,
             least_chunk_bytes=5 * MIB,
             uploads_checksum=frozenset({True}),
@@ -81,7 +84,8 @@ def effective(knobs: Knobs, requested: Transfer, direction: Direction) -> Transf
     """What `requested` comes to for the files of a cell, by the rules of its tool."""
     facts = TOOL_FACTS[knobs.tool]
     chunks = count_chunks(knobs.size_bytes, requested.chunk_size_bytes)
-    concurrency = min(requested.concurrency, chunks)
+    together = chunks - 1 if facts.first_alone and direction == "down" else chunks
+    concurrency = max(1, min(requested.concurrency, together))
     one_get = facts.whole_at_one and direction == "down" and concurrency == 1
     compared = requested.checksum and (direction == "up" or facts.compares_downloads)
     return replace(
@@ -123,7 +127,9 @@ def explain(knobs: Knobs, requested: Transfer, other: Transfer, direction: Direc
         reasons.append("one stream downloads the file as one plain GET, whatever the chunk size")
     elif requested.concurrency != other.concurrency:
         has = "a single chunk" if chunks == 1 else f"{chunks} chunks"
-        reasons.append(f"the file has {has}, so that no more can be in flight")
+        alone = ", the first of which comes alone" if facts.first_alone and chunks > 1 else ""
+        alone = alone if direction == "down" else ""
+        reasons.append(f"the file has {has}{alone}, so that no more can be in flight")
     if requested.transfers != other.transfers:
         reasons.append(f"{knobs.files} at once is all there is to move")
     if requested.checksum != other.checksum and direction == "down":

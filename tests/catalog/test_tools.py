@@ -131,6 +131,14 @@ def test_explain(
     assert explain(knobs, make_transfer(**first), make_transfer(**second), direction) == reason
 
 
+def test_s5cmd_waits_for_the_first_range_of_a_download() -> None:
+    knobs, asked = _knobs(30 * MIB, 1, "s5cmd"), make_transfer(concurrency=8)
+    assert effective(knobs, asked, "up").concurrency == 3
+    assert effective(knobs, asked, "down").concurrency == 2
+    said = "the file has 3 chunks, the first of which comes alone, so that no more can be in flight"
+    assert explain(knobs, asked, make_transfer(concurrency=2), "down") == said
+
+
 def test_s5cmd_downloads_range_after_range_and_compares_nothing() -> None:
     asked = make_transfer(concurrency=1)
     knobs = _knobs(40 * MIB, 1, "s5cmd")

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from hps.catalog.tools import TOOL_FACTS
+from hps.catalog.tools import effective as effective_of
+from hps.model import Direction, Knobs, Transfer
 from hps.tools import TOOLS
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
@@ -22,6 +24,7 @@ from tests.servers.s3_server import S3Server
 
 MIB = 1024**2
 SIZE_BYTES = 65 * MIB
+WAYS: tuple[Direction, ...] = ("up", "down")
 _SPEC = """\
 api: hps/v1
 name: wire
@@ -49,8 +52,12 @@ def test_every_cell_is_on_the_wire_as_declared(
 ) -> None:
     """Over TLS the server offers HTTP/2, which no cell here asks for."""
     chunk_bytes = chunk_mib * MIB
-    in_flight = min(concurrency, -(-SIZE_BYTES // chunk_bytes))
-    proxy = proxy_for(s3_server, min_data_s=0.3, gather=in_flight)
+    up_streams, down_streams = (
+        _planned(tool, way, chunk_bytes, concurrency).concurrency for way in WAYS
+    )
+    # Of a tool that waits for the first range there are fewer on the way down.
+    gathered = min(up_streams, down_streams)
+    proxy = proxy_for(s3_server, min_data_s=0.3, gather=gathered)
     front = tls_front(proxy.endpoint, http2=True) if scheme == "https" else None
     spec = tmp_path / "wire.yaml"
     targets = (
@@ -71,12 +78,14 @@ def test_every_cell_is_on_the_wire_as_declared(
 
     assert sorted(request.body_bytes for request in up) == sorted(_sizes(chunk_bytes))
     assert {request.kind for request in up} == {"part"}
-    _agree(results["upload"], up, chunk_bytes, in_flight)
+    assert gathered <= peak_in_flight(up) <= up_streams
+    _agree(results["upload"], up, chunk_bytes, up_streams)
 
     whole = concurrency == 1 and TOOL_FACTS[tool].whole_at_one
     assert {request.kind for request in down} == {"get" if whole else "range"}
     assert sorted(_ranges(down)) == _expected_ranges(SIZE_BYTES if whole else chunk_bytes)
-    _agree(results["download"], down, SIZE_BYTES if whole else chunk_bytes, in_flight)
+    assert peak_in_flight(down) == down_streams
+    _agree(results["download"], down, SIZE_BYTES if whole else chunk_bytes, down_streams)
 
 
 @pytest.mark.parametrize("tool", [*TOOLS])
@@ -194,18 +203,36 @@ def _run(spec: Path, output: Path, server: S3Server) -> Ran:
     return hps("run", *arguments, env=keys_of(server))
 
 
-def _agree(result: Record, seen: Sequence[Request], chunk_bytes: int, in_flight: int) -> None:
+def _agree(result: Record, seen: Sequence[Request], chunk_bytes: int, planned: int) -> None:
     """The proxy's record, the result's `effective` and its `observed` say the same."""
-    assert peak_in_flight(seen) == in_flight
     assert result["status"] == "ok", result["reason"]
-    assert result["effective"]["chunk_size_bytes"] == chunk_bytes
-    assert result["effective"]["concurrency"] == in_flight
-    assert result["observed"]["chunks"] == len(seen)
-    assert result["observed"]["chunk_size_bytes"] == chunk_bytes
-    assert result["observed"]["peak_in_flight"] == in_flight
-    assert result["observed"]["connections"] == in_flight
-    assert result["observed"]["bytes"] == sum(request.body_bytes for request in seen) == SIZE_BYTES
+    effective, observed = result["effective"], result["observed"]
+    assert effective["chunk_size_bytes"] == observed["chunk_size_bytes"] == chunk_bytes
+    assert observed["chunks"] == len(seen)
+    if result["tool"] == "rclone":
+        assert observed["peak_in_flight"] == observed["connections"] == planned
+    else:
+        # It closes connections that idle, and its trace tells of no download's end: what was not
+        # seen at one look is not claimed.
+        assert 1 <= observed["connections"] <= planned
+        if result["step"] == "download":
+            assert observed["peak_in_flight"] == observed["connections"]
+        assert 1 <= observed["peak_in_flight"] <= planned
+    in_flight = observed["peak_in_flight"]
+    assert effective["concurrency"] == (planned if in_flight == planned else None)
+    assert observed["bytes"] == sum(request.body_bytes for request in seen) == SIZE_BYTES
     assert result["retries"] == 0
+
+
+def _planned(tool: str, way: Direction, chunk_bytes: int, concurrency: int) -> Transfer:
+    asked = Transfer(
+        chunk_size_bytes=chunk_bytes,
+        concurrency=concurrency,
+        transfers=4,
+        http2=False,
+        checksum=True,
+    )
+    return effective_of(Knobs(target="s3", tool=tool, size_bytes=SIZE_BYTES), asked, way)
 
 
 def _ranges(requests: Sequence[Request]) -> list[tuple[int, int]]:
