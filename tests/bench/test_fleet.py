@@ -183,6 +183,7 @@ def test_the_table_has_the_means_the_line_and_the_counts() -> None:
     assert "rejected by the filters (20 Mbps up, 50 Mbps down): 1" in text
 
 
+@pytest.mark.prove
 @needs_link
 def test_a_real_fleet_of_two(tmp_path: Path) -> None:
     """One node that runs and one that the published filters reject, in one bucket."""

@@ -47,6 +47,7 @@ def _found(soaked: Soaked) -> dict[Name, Growth]:
     return {growth.name: growth for growth in growths(soaked.samples)}
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("leaks", [False, True])
 def test_a_run_is_flat_unless_it_leaks(leaks: bool, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(_LEAKS if leaks else "")

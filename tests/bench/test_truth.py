@@ -297,6 +297,7 @@ def test_what_is_stored_is_found_again(tmp_path: Path) -> None:
     assert Stored(path, fresh=True).find(case.key) is None
 
 
+@pytest.mark.prove
 @needs_link
 def test_a_real_run_is_as_reported() -> None:
     """Counts and bytes, not times: a busy machine could disturb those."""

@@ -11,6 +11,7 @@ import pytest
 
 from hps.results import lock
 from tests.command import Ran, hps, keys_of, targets_yaml
+from tests.proofs import left_to_prove
 from tests.servers.rclone_client import remote_environment, run_rclone
 from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server
@@ -85,7 +86,7 @@ def test_what_may_be_left_in_a_target_of_then_is_told(site: _Site) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"no JSON",
+        *left_to_prove(b"no JSON"),
         b'{"kind":"result","operation_id":["x"],"status":"ok"}',
     ],
 )
@@ -117,6 +118,7 @@ def test_a_sender_that_does_not_start_for_it_is_no_hindrance(site: _Site, tmp_pa
     assert "results_sent_later" in ran.err
 
 
+@pytest.mark.prove
 def test_one_that_another_process_goes_on_with_is_left_to_that(site: _Site) -> None:
     """With another output folder, it may have taken the run up from the bucket."""
     site.journal.write_text(json.dumps(_RUN_LINE) + "\n")

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ProxyFor
 from tests.kills.phases import BETWEEN, CHECK, FETCH, PAYLOAD, PROBE, PUBLISH, START, Phases
 from tests.kills.site import FILES, PATIENCE_S, Ended, Site
+from tests.proofs import left_to_prove
 from tests.servers.faults import Respond, Rule, Stall
 from tests.servers.http_head import RequestHead
 from tests.servers.proxy import RecordingProxy
@@ -79,7 +80,10 @@ def _is_data(head: RequestHead) -> bool:
 
 @pytest.mark.parametrize(
     "phase",
-    [CHECK, FETCH, PROBE, PAYLOAD, "upload", "download", "verify", "pause", BETWEEN, PUBLISH],
+    [
+        *(CHECK, "download", PUBLISH),
+        *left_to_prove(FETCH, PROBE, PAYLOAD, "upload", "verify", "pause", BETWEEN),
+    ],
 )
 def test_sigterm_stores_what_is_done_and_leaves_nothing(
     phase: str, server: S3Server, proxy_for: ProxyFor, tmp_path: Path
@@ -108,6 +112,7 @@ def test_sigterm_at_the_very_beginning_ends_it(
     site.check_machine()
 
 
+@pytest.mark.prove
 def test_a_bucket_of_results_that_hangs_does_not_hold_up_the_end(
     server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
@@ -125,6 +130,7 @@ def test_a_bucket_of_results_that_hangs_does_not_hold_up_the_end(
     site.check(set())
 
 
+@pytest.mark.prove
 def test_what_could_not_be_sent_is_sent_by_the_next_run_whatever_that_is(
     server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
@@ -160,6 +166,7 @@ def test_a_target_that_hangs_does_not_hold_up_the_end(
     site.check(set())
 
 
+@pytest.mark.prove
 def test_a_check_that_hangs_does_not_hold_up_the_end(
     server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
