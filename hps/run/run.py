@@ -232,7 +232,7 @@ def _record_not_begun(session: Session, why: Failure) -> NotBegun:
 def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> ThisRun:
     """Find out which run this is, and lock its folder.
 
-    What another run was ended in is stored before that is lost, for it does not go on.
+    What another run was ended in is stored now: the lock, which has it, will be written anew.
     """
     this = resume.find_run(session, options.resume)
     resume.record_interrupted(session, this.journal)

@@ -29,8 +29,8 @@ from hps.redaction import Scrubber
 from hps.results import journal
 from hps.results.record import Record, RunIdentity
 from hps.run import recorder as recording
-from hps.run import run as session
 from hps.run.environment import opened
+from hps.run.run import identify
 from hps.targets import sender
 from hps.targets.sender import BucketCopy
 from tests.command import REPOSITORY
@@ -167,12 +167,12 @@ def _identities(spec: Spec, now: datetime, count: int) -> Iterator[RunIdentity]:
     """
     for number in range(count):
         if number < _SAME:
-            yield session.identify(spec, {"SALAD_MACHINE_ID": "the-same"}, now)
+            yield identify(spec, {"SALAD_MACHINE_ID": "the-same"}, now)
         elif number < _SAME + _NAMELESS:
-            yield session.identify(spec, {}, now)
+            yield identify(spec, {}, now)
         else:
             moment = now + timedelta(milliseconds=number // 4)
-            yield session.identify(spec, {"SALAD_MACHINE_ID": f"node-{number:04d}"}, moment)
+            yield identify(spec, {"SALAD_MACHINE_ID": f"node-{number:04d}"}, moment)
 
 
 def _check(bucket: Bucket, kept: Mapping[str, bytes]) -> None:
