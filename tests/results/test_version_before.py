@@ -85,7 +85,7 @@ def test_its_numbers_are_compared(results: Path) -> None:
 
 def _median(measured: list[dict[str, Any]], step: str, concurrency: int) -> float:
     return median(
-        line["throughput_mbps"]
+        float(line["throughput_mbps"])
         for line in measured
         if (line["step"], line["cell"]["concurrency"]) == (step, concurrency)
     )
