@@ -15,6 +15,7 @@ class StepKind:
 
     `settings` are the keys as written in the experiment file; `SETTING_FIELDS` has their names in
     `Step.settings`. `needs`: a step of one of these kinds has to come earlier in the trial.
+    `asks_nothing`: it makes no request.
     """
 
     name: str
@@ -22,6 +23,7 @@ class StepKind:
     settings: tuple[str, ...]
     needs: tuple[str, ...]
     summary: str
+    asks_nothing: bool = False
 
     @property
     def needs_object(self) -> bool:
@@ -73,6 +75,7 @@ _KINDS = (
         direction="none",
         settings=("timeout",),
         needs=DOWNLOADS,
+        asks_nothing=True,
         summary="Compare what was downloaded with what was uploaded, byte by byte.",
     ),
     StepKind(
@@ -94,6 +97,7 @@ _KINDS = (
         direction="none",
         settings=("duration",),
         needs=(),
+        asks_nothing=True,
         summary="Wait, without moving anything.",
     ),
     StepKind(
@@ -101,6 +105,7 @@ _KINDS = (
         direction="none",
         settings=("method", "chunk_size", "timeout"),
         needs=UPLOADS + DOWNLOADS,
+        asks_nothing=True,
         summary="Read the local files into GPU memory.",
     ),
     StepKind(

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hps.catalog import prices, tools
+from hps.catalog.steps import STEP_KINDS
 from hps.model import Knobs, Operation, Plan
 
 _KEYS_PER_LIST = 1000
-# Steps that ask nothing of a bucket.
-_LOCAL = frozenset({"verify", "pause", "load"})
 _NESTED_FOLDERS = 10
 # Start-up of the tool, the look-ups around a transfer, and our own work between operations.
 _OVERHEAD_S = 0.2
@@ -95,7 +94,7 @@ def requests(operation: Operation, upload: Operation | None = None) -> Requests:
     """
     knobs, kind = operation.cell.knobs, operation.step.kind
     facts = tools.TOOL_FACTS[knobs.tool]
-    if operation.why_not or kind in _LOCAL:
+    if operation.why_not or STEP_KINDS[kind].asks_nothing:
         return Requests()
     as_folder = knobs.files > 1 or kind.startswith("sync")
     if operation.direction == "up":
