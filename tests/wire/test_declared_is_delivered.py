@@ -154,7 +154,7 @@ def test_http_1_gives_each_stream_a_connection_and_http_2_folds_them(
 api: hps/v1
 name: http
 {targets_yaml(front.endpoint, s3_server, ca_cert=front.ca_cert)}
-data: {{size: 50MiB}}
+data: {{size: 60MiB}}
 matrix: {{tool: [{tool}], chunk_size: [5MiB], concurrency: [10], http2: [false, true]}}
 order: {{kind: declared}}
 steps: [upload, download, verify, delete]
@@ -164,12 +164,14 @@ steps: [upload, download, verify, delete]
     ran = _run(spec, tmp_path, s3_server)
 
     assert ran.code == 0, ran.err
-    assert [(r["step"], r["cell"]["http2"], r["observed"]["connections"]) for r in _moved(ran)] == [
-        ("upload", False, 10),
-        ("download", False, 10),
-        ("upload", True, 1),
-        ("download", True, 1),
+    moved = _moved(ran)
+    assert [(r["step"], r["cell"]["http2"]) for r in moved] == [
+        *(("upload", False), ("download", False), ("upload", True), ("download", True)),
     ]
+    several, one = moved[:2], moved[2:]
+    least = 10 if tool == "rclone" else 2  # s5cmd closes connections that idle
+    assert {least <= record["observed"]["connections"] <= 10 for record in several} == {True}
+    assert [record["observed"]["connections"] for record in one] == [1, 1]
     assert [record["effective"]["http2"] for record in _moved(ran)] == [False, False, True, True]
 
 
