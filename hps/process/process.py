@@ -101,7 +101,7 @@ class Looks:
     """Looks at a child, each due some time after the last one.
 
     `late_s` is the longest time by which one came late, `stopped_s` for how long, in all, the
-    child was seen stopped.
+    child was seen stopped. `before` are the clocks from which on it is looked; None: from now on.
     """
 
     pid: int
@@ -109,10 +109,11 @@ class Looks:
     stopped_s: float = 0.0
     clocks: Callable[[], tuple[float, ...]] = clocks
     proc: Path = Path("/proc")
+    before: tuple[float, ...] | None = None
     _at: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._at = self.clocks()
+        self._at = self.before or self.clocks()
 
     def take(self, due_s: float) -> None:
         """One more look, which was to be `due_s` after the last one."""
@@ -253,11 +254,12 @@ def run(
     Raises `HpsError` where it can't be started or a file can't be written.
     """
     with _output(stdout) as out, _output(stderr) as err:
-        started_at, start_s = datetime.now(UTC), time.monotonic()
+        started_at, start_s, before = datetime.now(UTC), time.monotonic(), clocks()
         process = _spawn(command, out, err)
         try:
             guard_process.tell("watch", process.pid)
-            looks = Looks(process.pid)
+            # It is timed from before it was started: who is stopped just then is late, too.
+            looks = Looks(process.pid, before=before)
             ended = _wait(process, looks, start_s + timeout_s, stop, sampler)
             duration_s = time.monotonic() - start_s
         finally:
