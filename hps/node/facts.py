@@ -81,6 +81,7 @@ OWN_NAMES = (
     "HPS_METADATA_URL",
     "HPS_OUTPUT",
     "HPS_RCLONE",
+    "HPS_S5CMD",
 )
 SALAD_NAMES = (
     "SALAD_MACHINE_ID",
