@@ -14,8 +14,8 @@ from tests.command import REPOSITORY
 
 _TIMEOUT_S = 300
 _USE = (
-    "import hps.spec, sys; from pathlib import Path;"
-    "print(Path(hps.__file__).parent, hps.spec.schema()['$id'])"
+    "import hps.spec.schema, sys; from pathlib import Path;"
+    "print(Path(hps.__file__).parent, hps.spec.schema.schema()['$id'])"
 )
 
 
