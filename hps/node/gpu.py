@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hps.errors import describe
 from hps.model import Reading, known, unknown
+
+# Of NVIDIA's driver, on its small boards, under Windows' Linux; of AMD's driver.
+_DEVICES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")
+_NO_DEVICE = f"the system has none of the devices {', '.join(f'/dev/{name}' for name in _DEVICES)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +55,13 @@ class _View:
     reason: str = ""
 
 
-def find_gpus() -> GpuFacts:
-    """Ask torch, then NVML. Never raises; importing torch may take seconds."""
+def find_gpus(devices: Path = Path("/dev")) -> GpuFacts:
+    """Ask torch, then NVML, where the system has the device of any GPU. Never raises.
+
+    Importing torch takes seconds, and half a GiB for as long as this program runs.
+    """
+    if not any(path for pattern in _DEVICES for path in devices.glob(pattern)):
+        return GpuFacts(torch_version=_installed_version("torch"), looked=True, reason=_NO_DEVICE)
     torch, nvml = _look("torch", _through_torch), _look("pynvml", _through_nvml)
     return GpuFacts(
         torch_version=torch.version,
@@ -69,6 +80,13 @@ def memory_reading(facts: GpuFacts) -> Reading:
     if facts.looked:
         return Reading(value=0, reason=f"no GPU: {facts.reason}")
     return unknown(facts.reason)
+
+
+def _installed_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _look(module_name: str, through: Callable[[ModuleType], _View]) -> _View:

@@ -76,6 +76,9 @@ class Machine:
         self.folder = folder
         self.monkeypatch = monkeypatch
         monkeypatch.syspath_prepend(str(folder))
+        self.devices = folder / "dev"
+        self.devices.mkdir()
+        (self.devices / "nvidiactl").touch()
 
     def install(self, torch: str | None, pynvml: str | None) -> None:
         for name, text in {"torch": torch, "pynvml": pynvml}.items():
@@ -94,7 +97,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
 
 def test_torch_tells_everything(machine: Machine) -> None:
     machine.install(TORCH_WITH_GPU, NVML_WITH_GPU)
-    facts = find_gpus()
+    facts = find_gpus(machine.devices)
     assert facts == GpuFacts(
         torch_version="2.9.0+cu128",
         cuda_version="12.8",
@@ -109,14 +112,14 @@ def test_torch_tells_everything(machine: Machine) -> None:
 
 def test_nvml_alone_will_do(machine: Machine) -> None:
     machine.install(None, NVML_WITH_GPU)
-    facts = find_gpus()
+    facts = find_gpus(machine.devices)
     assert (facts.gpus, facts.driver_version, facts.torch_version) == ((RTX,), "570.86", None)
     assert facts.reason == "torch is not installed"
 
 
 def test_neither_library_makes_it_unknown(machine: Machine) -> None:
     machine.install(None, None)
-    facts = find_gpus()
+    facts = find_gpus(machine.devices)
     assert (facts.gpus, facts.looked) == ((), False)
     assert facts.reason == "torch is not installed; pynvml is not installed"
     assert memory_reading(facts).value is None
@@ -136,7 +139,7 @@ def test_a_torch_that_cannot_look_makes_it_unknown(
     machine: Machine, torch: str, reason: str
 ) -> None:
     machine.install(torch, NVML_FORBIDDEN)
-    facts = find_gpus()
+    facts = find_gpus(machine.devices)
     assert facts.reason.startswith(reason)
     assert "NVML: Insufficient Permissions" in facts.reason
     assert memory_reading(facts).value is None
@@ -144,14 +147,28 @@ def test_a_torch_that_cannot_look_makes_it_unknown(
 
 def test_a_machine_that_surely_has_no_gpu(machine: Machine) -> None:
     machine.install(None, NVML_WITHOUT_DRIVER)
-    reading = memory_reading(find_gpus())
+    reading = memory_reading(find_gpus(machine.devices))
     assert reading.value == 0
     assert reading.reason.startswith("no GPU: torch is not installed; NVML: NVML Shared Library")
 
 
+@pytest.mark.parametrize("device", ["nvidia0", "dxg", "kfd", "nvmap"])
+def test_without_a_device_torch_is_not_even_imported(machine: Machine, device: str) -> None:
+    machine.install(TORCH_WITH_GPU, NVML_WITH_GPU)
+    (machine.devices / "nvidiactl").unlink()
+    (machine.devices / "null").touch()
+    facts = find_gpus(machine.devices)
+    assert (facts.gpus, facts.looked) == ((), True)
+    assert "none of the devices /dev/nvidia*" in facts.reason
+    assert memory_reading(facts).value == 0
+    assert not {"torch", "pynvml"} & set(sys.modules)
+    (machine.devices / device).touch()
+    assert find_gpus(machine.devices).gpus == (RTX,)
+
+
 def test_torchs_warning_is_the_reason(machine: Machine) -> None:
     machine.install(TORCH_WITHOUT_GPU, None)
-    facts = find_gpus()
+    facts = find_gpus(machine.devices)
     assert facts.looked
     assert "torch: sees no GPU, The NVIDIA driver on your system is too old" in facts.reason
     assert memory_reading(facts).value == 0
