@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -357,3 +358,22 @@ def _kill_guard() -> None:
     )
     own.kill()
     _wait_until(lambda: _is_gone(own.pid))
+
+
+class _Held(Guard):
+    """A guard that hears of a process only after the runner has stood still."""
+
+    def tell(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
+        if word == "watch":
+            time.sleep(0.6)
+        super().tell(word, value)
+
+
+@pytest.mark.parametrize("script", ["true", "sleep 0.1"])
+def test_who_stands_still_while_a_program_is_started_is_late(script: str) -> None:
+    """The program is at work by then, or has even ended."""
+    command = Command(argv=("/bin/sh", "-c", script), env={"PATH": "/usr/bin:/bin"})
+    with _Held() as guard:
+        ended = process.run(command, timeout_s=SOON_S, guard_process=guard)
+    assert ended.late_s > 0.3
+    assert ended.duration_s > ended.late_s
