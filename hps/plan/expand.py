@@ -126,7 +126,7 @@ def _planned(index: int, step: Step, cell: Cell, needs: int | None) -> _Planned:
     requested = requested_transfer(cell.knobs, step)
     direction = STEP_KINDS[step.kind].direction
     effective = tools.effective(cell.knobs, requested, direction)
-    why_not = tools.why_not(cell.knobs.tool, step.kind, requested, direction)
+    why_not = tools.why_not(cell.knobs, step.kind, requested, direction)
     return _Planned(index, step, requested, effective, needs, why_not=why_not)
 
 

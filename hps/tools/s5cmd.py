@@ -260,13 +260,14 @@ def _applied(trace: _Trace, ran: Ran) -> Applied | None:
     if requested is None or planned is None or not trace.chunks:
         return None
     streams = planned.concurrency * planned.transfers
-    # Over HTTP/2 one connection carries them all.
-    seen = max(trace.peak_in_flight, ran.counter.most_at_once or 0)
+    # Of downloads the trace has no end: unless there is but one request, connections tell.
+    by_trace = operation.direction == "up" or len(trace.chunks) == 1
+    seen = trace.peak_in_flight if by_trace else ran.counter.most_at_once
     chunk_bytes = _clipped(trace, operation).chunk_size_bytes(operation.cell.knobs.size_bytes)
     return Applied(
         chunk_size_bytes=chunk_bytes or max(trace.chunks.values()),
-        concurrency=planned.concurrency if seen >= streams else None,
-        transfers=planned.transfers if seen >= streams else None,
+        concurrency=planned.concurrency if seen == streams else None,
+        transfers=planned.transfers if seen == streams else None,
         http2=requested.http2 and ran.offers_http2 is not False,
         checksum=planned.checksum,
     )
