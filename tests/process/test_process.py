@@ -351,13 +351,19 @@ def test_where_no_guard_can_be_had_it_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 def _kill_guard() -> None:
-    (own,) = (
+    # The kernel shows a new program's arguments a moment after it has begun.
+    _wait_until(lambda: len(_guards()) == 1)
+    (own,) = _guards()
+    own.kill()
+    _wait_until(lambda: _is_gone(own.pid))
+
+
+def _guards() -> list[psutil.Process]:
+    return [
         child
         for child in psutil.Process().children()
         if any(argument.endswith("guard.py") for argument in child.cmdline())
-    )
-    own.kill()
-    _wait_until(lambda: _is_gone(own.pid))
+    ]
 
 
 class _Held(Guard):
