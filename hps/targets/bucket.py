@@ -122,7 +122,7 @@ class Link:
 
     def put(self, local: str, key: str) -> Invocation:
         """Upload a small file by a single PUT: nothing is asked before or after it."""
-        return command.put_whole(self.remote, local, key)
+        return command.put_object(self.remote, local, key)
 
     def get(self, key: str) -> Invocation:
         """Print what one object holds; nothing is listed."""

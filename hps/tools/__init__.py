@@ -1,6 +1,6 @@
 """The programs that move the bytes: each in a module of its own, all behind one protocol.
 
-`TOOLS` has them by the names that experiments use; what each can be told is in
+`TOOLS` has them by the names that experiments use. Which settings each accepts is in
 `hps.catalog.tools`, under the same names.
 """
 

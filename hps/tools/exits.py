@@ -14,23 +14,23 @@ from hps.tools.base import Evidence
 from hps.units import format_size, format_size_rounded, format_time
 
 # -------------------------------------------------------------------------------------------------
-# Whether the kernel ended a tool for lack of memory, and what the tool may have held in it.
+# Whether the kernel ended a tool for lack of memory, and how much the tool may have used.
 
 
 @dataclass(slots=True)
 class KernelKills:
-    """How often the kernel has ended a process of this group, as far as that was looked at."""
+    """Counts the processes of this control group that the kernel ended for lack of memory."""
 
     _seen: int | None = field(default_factory=cgroup.memory_kills)
 
     def more(self) -> bool:
-        """True where there were more since the last look."""
+        """True where there were more since the last call."""
         before, self._seen = self._seen, cgroup.memory_kills()
         return before is not None and self._seen is not None and self._seen > before
 
 
 def needs(operation: Operation) -> str:
-    """What a transfer holds in memory at most, by its settings, beside the limit of this group."""
+    """Words on the most memory that a transfer uses by its settings, and this group's limit."""
     limit_bytes, asked = cgroup.memory_limit_bytes(), operation.effective
     limit = "" if limit_bytes is None else f"; the limit is {format_size_rounded(limit_bytes)}"
     if asked is None:
@@ -43,12 +43,12 @@ def needs(operation: Operation) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# By what signal or code it ended, and who stood still meanwhile.
+# By what signal or code it ended, and whether hps or the tool stood still meanwhile.
 
-# So long may stand still who measures, or what is measured. On a machine with much more to do than
-# it can, waking up and starting a tool were seen to take 0.2 s; who is stopped, or swapped out, is
-# away for seconds. A tool that is not seen stopped may also wait for a disk that takes no more of
-# its log, and that is its own time.
+# hps may stand still for so long, and so may the tool. On an overloaded machine it was seen to take
+# 0.2 s to wake up and to start a tool; a process that is stopped or swapped out is away for
+# seconds. A tool that is not seen stopped may also wait for a full disk to accept its log, and that
+# is its own time.
 _LATE_S = 1.0
 _SILENT_S = 2.0
 _LATE_SHARE = 0.02
@@ -84,7 +84,7 @@ def judge(
 def died(
     tool: str, ended: Exit, operation: Operation, crash: str = "", *, starved: bool = False
 ) -> Failure | None:
-    """How a tool came to a sudden end; None where it ended by itself."""
+    """Why a tool ended by a signal, a crash, or lack of memory; None where it ended by itself."""
     if ended.returncode == -signal.SIGKILL and starved:
         what = f"{tool} was ended by the kernel, for there was no memory left"
         return failure("out_of_memory", what + needs(operation))
@@ -106,7 +106,7 @@ def _signal_name(number: int) -> str:
 
 
 def _stood_still(ended: Exit, silent_s: float) -> Failure | None:
-    """Why this took longer than what was measured would have."""
+    """Why the measured time is longer than the work took; None where it is not."""
     share_s = _LATE_SHARE * ended.duration_s
     if ended.late_s > max(_LATE_S, share_s):
         what = f"hps stood still for {ended.late_s:.2g} s while the tool was at work"

@@ -1,4 +1,4 @@
-"""Files of a wanted size, written by the program of the bucket's client: every machine has that."""
+"""Files of a given size, written by the bucket client's program, which every machine has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs written in Go say of the network, and what an S3 server's refusal means.
+"""What programs written in Go report of the network, and what an S3 server's refusal means.
 
 Tools share Go's own errors, one inside the other, whatever library they reach a server with.
 """
@@ -23,7 +23,7 @@ _NETWORK: Table = tuple(
     for pattern, code, words in (
         (r"Proxy Authentication Required", "bad_proxy", "the proxy wants a user and a password"),
         (
-            # The servers of names have answered: there is none. Where none answers, see below.
+            # The DNS servers answered that there is no such name; where none answers, see below.
             r"lookup (\S+?)(?: on \S+)?: no such host",
             "bad_endpoint",
             "the name {1} is not known (DNS)",
@@ -121,7 +121,7 @@ _NETWORK: Table = tuple(
         (r"transport connection broken: (.*)", "bad_answer", "the answer is no proper HTTP: {1}"),
     )
 )
-# What the machine refused, wherever in a message that stands.
+# What the machine refused, by words anywhere in a message.
 _MACHINE: Table = tuple(
     (re.compile(pattern, re.DOTALL), code, "{0}")
     for pattern, code in (
@@ -134,7 +134,7 @@ _CRASHES = (b"panic: ", b"fatal error: ", b"runtime: out of memory", b"unexpecte
 _OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '(?:[^/']*/){1,2}([\w-]+)/s3/")
 _NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
 _REFUSALS = {status.phrase.lower() for status in http.HTTPStatus if status >= 400}
-# With these an S3 server says more than the status, unless it was asked by HEAD.
+# With these an S3 server sends more than the status, unless the request was a HEAD.
 _NEVER_BARE = {400, 403, 404, 405}
 _HEAD_HINTS: Mapping[int, tuple[str, str]] = {
     301: ("wrong_region", "the bucket is in another region"),
@@ -144,7 +144,7 @@ _HEAD_HINTS: Mapping[int, tuple[str, str]] = {
 
 
 def refusal(call: str, status: int, error: str, message: str) -> Failure:
-    """What a server's answer to a call of the S3 API means; its text is still to be told."""
+    """What a server's answer to a call of the S3 API means; the caller adds the text."""
     # An answer to HEAD has no text, and Amazon's library puts the status in its place.
     bare = not message or (error, message) == _in_place_of_text(status)
     if call.startswith("Head") and bare and status in _HEAD_HINTS:
@@ -167,31 +167,31 @@ def _in_place_of_text(status: int) -> tuple[str, str]:
 
 
 def network(text: str) -> Failure | None:
-    """What happened on the way to the server; None where nothing of it is known."""
+    """What happened on the way to the server; None where no known words are in `text`."""
     sent = _URL.sub("", text)
     _, at_proxy, rest = sent.partition("proxyconnect tcp: ")
     if at_proxy:
         found = first(_NETWORK, rest, at_start=False)
         return failure("bad_proxy", f"on the way to the proxy: {found.text if found else rest}")
     found = first(_NETWORK, sent, at_start=False)
-    # Go says no more of what a proxy answered to CONNECT.
+    # Go reports no more of what a proxy answered to CONNECT.
     if found is None and sent != text and sent.lower() in _REFUSALS:
         return failure("bad_proxy", f"the proxy answered {sent}")
     return found
 
 
 def machine(text: str) -> Failure | None:
-    """What the machine refused, wherever in a text that stands."""
+    """What the machine refused, by words anywhere in `text`; None where there are none."""
     return first(_MACHINE, text, at_start=False)
 
 
 def crash(line: bytes) -> str:
-    """What Go's runtime says in a line as it ends a process; empty for any other line."""
+    """The line, where Go's runtime wrote it as it ended the process; else empty."""
     return line.decode(errors="replace").strip() if line.startswith(_CRASHES) else ""
 
 
 def first(table: Table, text: str, *, at_start: bool) -> Failure | None:
-    """By the first pattern of a table that fits, at the beginning or anywhere."""
+    """The failure of the first pattern that fits, at the beginning or anywhere; else None."""
     for pattern, code, words in table:
         found = pattern.match(text) if at_start else pattern.search(text)
         if found:

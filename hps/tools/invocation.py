@@ -34,7 +34,7 @@ INHERITED = (
     "https_proxy",
     "no_proxy",
 )
-# By the last one the guard knows our children where nobody could tell it of them.
+# By the last one the guard recognizes children that were not yet registered with it.
 _FIXED = {"TZ": "UTC", "LC_ALL": "C", "HPS_CHILD": "1"}
 # Whole words for paths in a printed command that the reader's own shell fills in.
 _OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
@@ -44,7 +44,7 @@ _SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What a child has to have in its environment to reach a target.
+    """What a child process needs in its environment to reach a target.
 
     `env` is free of secrets; `secret_env` names where they are. `target` is for messages.
     """
@@ -57,7 +57,8 @@ class Access:
     def environment(self, secrets: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of the child; `secrets` maps the names that specs use to values.
 
-        Raises `HpsError` naming one that is unset, or odd, and for a `ca_cert` that is none.
+        Raises `HpsError` for a variable that is unset or odd, and for a `ca_cert` that is no file
+        of certificates.
         """
         env = bare_environment() | dict(self.env)
         self._check_ca_cert()
@@ -91,7 +92,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One call of a tool, whatever that is; `tool` is what its program is called."""
+    """One call of a tool; `tool` is the name of its program."""
 
     tool: str
     args: tuple[str, ...]
@@ -109,7 +110,7 @@ class Invocation:
 
 
 def bare_environment() -> dict[str, str]:
-    """What every child has: what it inherits, and what makes its output the same everywhere."""
+    """What every child has: `INHERITED`, and what makes its output the same everywhere."""
     return {name: os.environ[name] for name in INHERITED if name in os.environ} | _FIXED
 
 

@@ -1,9 +1,10 @@
 """s5cmd: one process for all files, each file in parts of whole MiB, on as many streams as asked.
 
-Seen on the wire with 2.3.0: the size of parts and the streams of a file are as told, both ways, and
-also one stream downloads range after range. Uploads carry a Content-MD5 for each part; nothing is
-compared after a download. Its trace has the head of every request and answer, without times, so
-that what was in flight at once is known by the connections and, of uploads, by the order of lines.
+Seen on the wire with 2.3.0: the size of parts and the streams of a file are as requested, both
+ways, and also one stream downloads range after range. Uploads carry a Content-MD5 for each part;
+nothing is compared after a download. Its trace has the head of every request and answer, without
+times, so that what was in flight at once is known by the connections and, of uploads, by the order
+of lines.
 https://github.com/peak/s5cmd
 """
 
@@ -61,7 +62,7 @@ class S5cmd:
         if program is None:
             return Missing(why="there is no s5cmd on this machine", how_to_get=HOW_TO_GET)
         why = _why_no_program(program)
-        return Missing(why=why, how_to_get=HOW_TO_GET) if why else _asked(program)
+        return Missing(why=why, how_to_get=HOW_TO_GET) if why else _ask_version(program)
 
     def call(self, job: Job) -> Invocation:
         """`cp` of one file, named as it is (`--raw`), or of all files of a folder."""
@@ -70,7 +71,7 @@ class S5cmd:
         args = (
             "--json",
             "--log=trace",
-            "--retry-count=2",  # its own 10 tries hold a run up for minutes
+            "--retry-count=2",  # its own 10 tries delay a run for minutes
             *unsigned,
             f"--numworkers={transfer.transfers}",  # files at once
             "cp",
@@ -90,7 +91,7 @@ class S5cmd:
             observed=seen,
             wrong=_why_wrong(trace, ran.operation, applied, seen),
             retries=trace.repeated,
-            repeated=_said_of(trace, ran),
+            repeated=_describe_repeats(trace, ran),
             crash=ran.clean(_crash(ran.log)),
         )
 
@@ -99,7 +100,7 @@ class S5cmd:
         said = ran.clean(next(iter(_errors(ran.log)), ""))
         why = _explained(said, _read(ran.out).refused_call)
         detail = why.text[:_REASON_LENGTH] or "it said nothing"
-        return why.told(f"s5cmd exit code {ran.ended.returncode}: {detail}")
+        return why.with_text(f"s5cmd exit code {ran.ended.returncode}: {detail}")
 
 
 # --- the program ---------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ def _why_no_program(program: str) -> str:
     return ""
 
 
-def _asked(program: str) -> Installed | Missing:
+def _ask_version(program: str) -> Installed | Missing:
     command = process.Command(argv=(program, "version"), env=bare_environment())
     code, out, _ = process.capture(command, timeout_s=_TIMEOUT_S)
     found = _VERSION.match(out)
@@ -166,7 +167,9 @@ def _access(target: Target, *, http2: bool) -> Access:
         "AWS_SECRET_ACCESS_KEY": target.secret_access_key,
         "AWS_SESSION_TOKEN": target.session_token,
     }
-    secret_env: dict[str, SecretRef] = {name: one for name, one in keys.items() if one is not None}
+    secret_env: dict[str, SecretRef] = {
+        name: reference for name, reference in keys.items() if reference is not None
+    }
     return Access(target=target.name, env=env, secret_env=secret_env, ca_cert=target.ca_cert)
 
 
@@ -178,9 +181,9 @@ class _Trace:
     """The facts of one trace.
 
     `sent` counts each request by its address and range; `chunks` maps those with payload to bytes
-    asked for. `peak_in_flight` counts those without an answer yet, `peak_of_file` those of one
-    file; the answer to a GET is its head. `refused_call` is the last call with a refusal,
-    `trouble` what was last tried again, `copied_bytes` has each file's that is done.
+    asked for. `copied_bytes` has the size of each file that is done. `peak_in_flight` is the most
+    requests with payload that had no answer yet; the answer to a GET is its head. `refused_call` is
+    the last call that was refused, `trouble` the error of the last that was tried again.
     """
 
     sent: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -193,7 +196,7 @@ class _Trace:
 
     @property
     def repeated(self) -> int:
-        """How many requests were sent again."""
+        """The number of requests that were sent again."""
         return sum(count - 1 for count in self.sent.values())
 
     def chunk_size_bytes(self, size_bytes: int) -> int | None:
@@ -203,9 +206,9 @@ class _Trace:
             files.setdefault(address.partition("?")[0], []).append(size)
         firsts = {size for sizes in files.values() for size in sorted(sizes)[1:] or sizes}
         lasts = {min(sizes) for sizes in files.values() if len(sizes) > 1}
-        one = firsts.pop() if len(firsts) == 1 else None
-        fits = one is not None and lasts <= {size_bytes % one or one}
-        return one if fits else None
+        common = firsts.pop() if len(firsts) == 1 else None
+        fits = common is not None and lasts <= {size_bytes % common or common}
+        return common if fits else None
 
 
 def _read(path: Path) -> _Trace:
@@ -217,21 +220,21 @@ def _read(path: Path) -> _Trace:
             except ValueError:
                 continue  # a line that a kill cut off
             if isinstance(entry, dict):
-                _take(trace, entry)
+                _read_entry(trace, entry)
     return trace
 
 
-def _take(trace: _Trace, entry: Mapping[str, object]) -> None:
+def _read_entry(trace: _Trace, entry: Mapping[str, object]) -> None:
     text, done = str(entry.get("message", "")), entry.get("object")
     if entry.get("success") is True and isinstance(done, dict):
         trace.copied_bytes.append(int(done.get("size", 0)))
     elif "error" in entry:
         trace.trouble = str(entry["error"]).removeprefix("retryable error: ")
     elif head := _HEAD.match(text):
-        (_take_request if head[1] == "Request" else _take_answer)(trace, head[2], text)
+        (_read_request if head[1] == "Request" else _read_answer)(trace, head[2], text)
 
 
-def _take_request(trace: _Trace, call: str, text: str) -> None:
+def _read_request(trace: _Trace, call: str, text: str) -> None:
     line, asked = _LINE.search(text), _RANGE.search(text)
     if line is None:
         return
@@ -246,7 +249,7 @@ def _take_request(trace: _Trace, call: str, text: str) -> None:
     trace.peak_in_flight = max(trace.peak_in_flight, trace._in_flight)
 
 
-def _take_answer(trace: _Trace, call: str, text: str) -> None:
+def _read_answer(trace: _Trace, call: str, text: str) -> None:
     status = _STATUS.search(text)
     if status is not None and int(status[1]) >= 400:
         trace.refused_call = call
@@ -260,7 +263,7 @@ def _applied(trace: _Trace, ran: Ran) -> Applied | None:
     if requested is None or planned is None or not trace.chunks:
         return None
     streams = planned.concurrency * planned.transfers
-    # Of downloads the trace has no end: unless there is but one request, connections tell.
+    # The trace lacks the ends of downloads: unless there is only one request, connections are used.
     by_trace = operation.direction == "up" or len(trace.chunks) == 1
     seen = trace.peak_in_flight if by_trace else ran.counter.most_at_once
     chunk_bytes = _clipped(trace, operation).chunk_size_bytes(operation.cell.knobs.size_bytes)
@@ -274,7 +277,7 @@ def _applied(trace: _Trace, ran: Ran) -> Applied | None:
 
 
 def _clipped(trace: _Trace, operation: Operation) -> _Trace:
-    """The last range of a file goes beyond its end: of that, what there is."""
+    """The last range of a file is cut where the file ends."""
     size_bytes = operation.cell.knobs.size_bytes
     clipped = {}
     for (address, asked), size in trace.chunks.items():
@@ -284,7 +287,7 @@ def _clipped(trace: _Trace, operation: Operation) -> _Trace:
 
 
 def _observed(trace: _Trace, ran: Ran) -> Observed:
-    """What was seen; the order of lines shows least of how many downloads were in flight."""
+    """What was seen. How many downloads were in flight is known by the connections alone."""
     knobs, is_up = ran.operation.cell.knobs, ran.operation.direction == "up"
     most = trace.peak_in_flight if is_up else ran.counter.most_at_once
     return Observed(
@@ -353,7 +356,7 @@ def _wrong_streams(trace: _Trace, operation: Operation, applied: Applied, seen: 
 # --- what went wrong -----------------------------------------------------------------------------
 
 
-def _said_of(trace: _Trace, ran: Ran) -> str:
+def _describe_repeats(trace: _Trace, ran: Ran) -> str:
     if trace.repeated <= 0:
         return ""
     what = "1 request was" if trace.repeated == 1 else f"{trace.repeated} requests were"
@@ -371,7 +374,7 @@ def _crash(path: Path) -> str:
 
 
 def _errors(path: Path) -> Iterable[str]:
-    """What s5cmd complains of, a JSON object a line, or the bare line of one that is not."""
+    """s5cmd's errors: a JSON object a line, or the bare line where it is no JSON."""
     for line in _lines(path):
         try:
             entry = json.loads(line)
@@ -383,7 +386,7 @@ def _errors(path: Path) -> Iterable[str]:
 
 
 def _explained(said: str, call: str) -> Failure:
-    """Of errors one inside the other the last cause."""
+    """The last cause, of errors one inside the other."""
     cause = said.rpartition(_CAUSE)[2]
     found = _REFUSED.search(cause)
     if found is None:
@@ -394,4 +397,4 @@ def _explained(said: str, call: str) -> Failure:
     more = f": {message}" if message != error else ""
     request = f" [request {found['id']}]" if found["id"] else ""
     why = go.refusal(call, status, error, message)
-    return why.told(f"the server answered {status} {error}{to}{more}{request}")
+    return why.with_text(f"the server answered {status} {error}{to}{more}{request}")

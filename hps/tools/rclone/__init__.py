@@ -1,1 +1,1 @@
-"""rclone: its commands, what it logs, what it complains of, and what that proves."""
+"""rclone: its commands, its log, its error messages, and what these prove."""

@@ -1,7 +1,7 @@
 """rclone: which binary, which version, and the exact arguments that make a cell happen.
 
-Why each flag is there is said beside it; the behaviour was measured on the wire, see
-`tests/wire`. Options: https://rclone.org/s3/ and https://rclone.org/docs/.
+Each flag has its reason beside it; the behaviour was measured on the wire, see `tests/wire`.
+Options: https://rclone.org/s3/ and https://rclone.org/docs/.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from hps.tools.invocation import Access, Invocation
 from hps.tools.rclone.remote import Remote
 
 NAME = "rclone"
-# 1.69 takes the embedded server's keys from its environment otherwise, and refuses them.
+# 1.69 reads the embedded server's keys from its environment otherwise, and refuses them.
 OLDEST = (1, 70, 0)
 HOW_TO_GET = (
     f"install rclone {'.'.join(map(str, OLDEST))} or newer (https://rclone.org/install/) and set "
     "HPS_RCLONE to its path"
 )
 _MAX_SINGLE_PUT_BYTES = 5 * 1024**3
-# How rclone ends that may move no more.
+# rclone's exit code where it has moved all that it may.
 TRANSFER_LIMIT = 8
 
 # One attempt, every byte moved, and a log that a program can read: a measured operation that
 # rclone silently repeats or skips is not the one that was planned. Most retries are made by the S3
-# library inside rclone, which tells of them only in this log mode.
-TOLD = (
+# library inside rclone, which logs them only in this mode.
+LOG_FLAGS = (
     "--s3-sdk-log-mode=Retries",  # a part that is sent again is not in the log otherwise
     "--use-json-log",
     "-vv",
@@ -45,16 +45,16 @@ _MEASURED = (
     "--error-on-no-transfer",  # a missing object is no error otherwise
     "--retries=1",
     "--low-level-retries=3",
-    *TOLD,
+    *LOG_FLAGS,
     "--stats=500ms",
     "--stats-log-level=NOTICE",
 )
-# For calls that move no payload: an endpoint that is away must not hold the run up for minutes.
+# For calls that move no payload: an endpoint that is away must not delay the run for minutes.
 BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
 
 
 def access(remote: Remote | None) -> Access:
-    """What a call of rclone has in its environment: no file of settings, and the remote's own."""
+    """The environment of a call: no file of settings, and the variables of the remote."""
     own = {"RCLONE_CONFIG": os.devnull}
     if remote is None:
         return Access(env=own)
@@ -72,7 +72,7 @@ def child_env(remote: Remote | None, secrets: Mapping[str, str]) -> dict[str, st
 
 
 def invocation(args: tuple[str, ...], remote: Remote | None = None) -> Invocation:
-    """One call of rclone, with what it takes to reach the remote, and no file of settings."""
+    """One call of rclone, with the environment that reaches the remote."""
     return Invocation(tool=NAME, args=args, access=access(remote))
 
 
@@ -98,7 +98,7 @@ def download(
 def sync_up(
     remote: Remote, local: str, folder: OwnFolder, transfer: Transfer, *, size_bytes: int
 ) -> Invocation:
-    """Make the objects of a trial equal to a local folder: it may delete some that runs make."""
+    """Make the objects of a trial equal to a local folder; of others it may delete none."""
     flags = (*_only_made(folder), *_upload_flags(transfer, size_bytes))
     return _transfer(("sync", local, _inside(remote, folder.key)), remote, transfer, flags)
 
@@ -109,19 +109,19 @@ def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invoc
     return _transfer(("sync", _inside(remote, key), local), remote, transfer, flags)
 
 
-def put_whole(remote: Remote, local: str, key: str) -> Invocation:
+def put_object(remote: Remote, local: str, key: str) -> Invocation:
     """Upload a small file by a single PUT: nothing is asked before or after it."""
     flags = ("--no-check-dest", "--s3-no-head", f"--s3-upload-cutoff={_MAX_SINGLE_PUT_BYTES}B")
     return _small(("copyto", local, remote.path(key)), flags, remote)
 
 
 def print_files(remote: Remote, key: str) -> Invocation:
-    """Print what the objects right under `key` hold."""
+    """Print the content of the objects right under `key`."""
     return _small(("cat", "--max-depth=1", _inside(remote, key)), (), remote)
 
 
 def print_file(remote: Remote, key: str) -> Invocation:
-    """Print what one object holds; nothing is listed."""
+    """Print the content of one object; nothing is listed."""
     return _small(("cat", remote.path(key)), (), remote)
 
 
@@ -134,14 +134,14 @@ def delete_file(remote: Remote, folder: OwnFolder, name: str) -> Invocation:
 
 
 def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
-    """Begin a multipart upload; rclone may move nothing of it, so aborts it, and ends with 8."""
+    """Begin a multipart upload that may move no byte: rclone aborts it, and ends with 8."""
     flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
-    return _small(("copyto", local, remote.path(key)), (*flags, *TOLD), remote)
+    return _small(("copyto", local, remote.path(key)), (*flags, *LOG_FLAGS), remote)
 
 
 def with_log(call: Invocation) -> Invocation:
-    """The call with a log that tells of retries, and of what was deleted."""
-    return replace(call, args=(*call.args, *TOLD))
+    """The call with a log that has its retries and what it deleted."""
+    return replace(call, args=(*call.args, *LOG_FLAGS))
 
 
 def list_files(remote: Remote, key: str) -> Invocation:

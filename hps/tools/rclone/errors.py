@@ -1,4 +1,4 @@
-"""What rclone complains of -> a failure: a code that programs test, and words for people.
+"""rclone's error messages -> a failure: a code that programs test, and words for people.
 
 rclone passes on the errors of Go, of Amazon's library and of its own, one inside the other:
 
@@ -97,7 +97,7 @@ _CLOCK = "or this machine's clock is wrong"
 
 
 def explain(said: str) -> Failure:
-    """On one line, without Go's and rclone's wrappings; the same where nothing of it is known."""
+    """The failure of a message, without Go's and rclone's wrappings; `tool_failed` if unknown."""
     text = "".join(c if c.isprintable() else " " for c in said[:_LONGEST])
     text = " ".join(text.split())
     while found := _BEFORE.match(text):
@@ -105,7 +105,7 @@ def explain(said: str) -> Failure:
     part = _PART.match(text)
     if part:
         inner = explain(text[part.end() :])
-        return inner.told(f"part {part[1]}: {inner.text}")
+        return inner.with_text(f"part {part[1]}: {inner.text}")
     text = text[max(0, text.find("operation error S3: ")) :]
     return (
         go.first(_FOUND, text, at_start=True)
@@ -133,13 +133,13 @@ def _of_s3(text: str) -> Failure | None:
     shown = message if api else "its text is none of S3's"
     more = f": {shown}" if shown and shown != error else ""
     request = f" [request {found['id']}]" if found["id"] else ""
-    why = go.refusal(what, status, error, message).told(f"{answered}{more}{request}")
+    why = go.refusal(what, status, error, message).with_text(f"{answered}{more}{request}")
     # Amazon's library guesses so by the answer's date; the keys may be wrong all the same.
     return replace(why, hint=f"{why.hint}; {_CLOCK}") if found["skew"] else why
 
 
 # -------------------------------------------------------------------------------------------------
-# What a call complained of: in its log, or as it ended.
+# The errors of a call: in its log, or by its exit code.
 
 _REASON_LENGTH = 400
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
@@ -160,9 +160,9 @@ _EXIT_CODES: Mapping[int, str] = {
 
 
 def of_exit_code(code: int, last_error: str, behind: str) -> Failure:
-    """Why rclone ended with this code, by what it complained of last.
+    """Why rclone ended with this code, by its last error.
 
-    `behind` tells more than the last error may.
+    `behind` is an earlier message that explains more than the answer to a HEAD, which has no text.
     """
     if code == _NOTHING_MOVED:
         return failure("not_found", "nothing was transferred: what was to be moved is not there")
@@ -170,11 +170,11 @@ def of_exit_code(code: int, last_error: str, behind: str) -> Failure:
     if behind and why.call.startswith("Head") and more.code != "no_permission":
         why = more  # an answer to HEAD has no text
     name, detail = _EXIT_CODES.get(code, "unknown"), why.text[:_REASON_LENGTH]
-    return why.told(f"rclone exit code {code} ({name}): {detail or 'it said nothing'}")
+    return why.with_text(f"rclone exit code {code} ({name}): {detail or 'it said nothing'}")
 
 
 def repeated(retries: int, trouble: str) -> str:
-    """What to add where requests were repeated: how many, and what the last one was for."""
+    """Words to add where requests were repeated: how many, and why the last one; else empty."""
     if retries <= 0:
         return ""
     said = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"
@@ -182,19 +182,19 @@ def repeated(retries: int, trouble: str) -> str:
 
 
 def last_failure(path: Path) -> Failure | None:
-    """What a plain log complains of first, else its last line; None where it is empty."""
+    """The first error of a plain log, else its last line; None where the log is empty."""
     lines = path.read_text(errors="replace").strip().splitlines()
     return _first_error(lines) or (explain(bare(lines[-1])) if lines else None)
 
 
 def last_words(path: Path) -> str:
-    """What a plain log complains of first, else its last line, without its time."""
+    """The text of the first error of a plain log, else of its last line."""
     lines = path.read_text(errors="replace").strip().splitlines()
     return bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
 
 
 def first_failure(path: Path) -> Failure | None:
-    """What a plain log complains of first."""
+    """The first error of a plain log; None where there is none."""
     return _first_error(path.read_text(errors="replace").splitlines())
 
 

@@ -16,7 +16,7 @@ from hps.tools.rclone.remote import Remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One object or upload. `at` is when the server got it, or when the upload began."""
+    """An object or upload. `at` is when the server received it, or when the upload began."""
 
     key: str
     at: datetime | None
@@ -44,7 +44,7 @@ def objects(path: Path) -> Iterator[Listed]:
 
 
 def is_object(path: Path) -> bool:
-    """The answer to `rclone.look_for` in a file: was there an object of that name?"""
+    """True where the answer to `rclone.look_for`, in a file, names an object."""
     try:
         found = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except ValueError:
@@ -55,8 +55,8 @@ def is_object(path: Path) -> bool:
 def uploads(path: Path, remote: Remote) -> list[Listed]:
     """The answer to `rclone.list_uploads` in a file; keys are below the target's folder.
 
-    Those of uploads that are elsewhere in the bucket, for which nobody asked, begin with a slash.
-    Raises `ValueError` where it is not whole.
+    Keys of uploads elsewhere in the bucket, which a server may add, begin with a slash. Raises
+    `ValueError` where the answer is not whole.
     """
     bucket, _, folder = remote.root.partition("/")
     prefix = f"{folder}/" if folder else ""

@@ -11,10 +11,10 @@ The lines that count, as rclone 1.70 to 1.75 writes them:
     low level retry 1/2 (…) ; Received error: … - low level retry 1/3
     Reopening on read failure after offset 65536 bytes: retry 1/3: …
 
-A file that travels whole, as one PUT or GET, says only that it was copied. A retry that is given up
-before it is made, since another chunk has failed or the process is stopped, is not one. One kind is
-in no log: Go's HTTP client repeats a GET or HEAD whose kept-alive connection was reset before any
-answer.
+Of a file that travels whole, as one PUT or GET, the log has only that it was copied. A retry that
+is given up before it is made, since another chunk has failed or the process is stopped, is not
+counted. One kind of retry is in no log: Go's HTTP client repeats a GET or HEAD whose kept-alive
+connection was reset before any answer.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _REOPENING = re.compile(
     r"Reopening on read failure after offset (\d+) bytes: (?!.*context canceled)"
 )
 _NOT_REOPENED = re.compile(r"Reopen failed after offset (\d+) bytes read: .*context canceled")
-# What a retry was made for, where the log says it.
+# The reason of a retry, where the log has it.
 _TROUBLE = re.compile(
     r"low level retry \d+/\d+ \(error (?P<pacer>.*)\)$"
     r"|Received error: (?P<file>.*) - low level retry \d+/\d+$"
@@ -69,13 +69,13 @@ class RcloneLog:
 
     `chunks` maps (object, chunk's number) to the chunk's size; `starts` and `ends` say when;
     `peak_streams` is the most of one file in flight at once. `peak_files` is the most files that
-    rclone's half-second statistics saw in flight at once; `held` how often these were the same as
-    half a second before although others waited; `overlap_s` is for how long, in all, more
-    than one chunk (of whole files: more than one file) was in flight. `trouble` is what the last
-    retry that says it was made for, `crash` what Go's runtime said as it ended the process.
-    `behind` tells more than the last error where that is of a HEAD, whose answer has no text;
-    `not_aborted` why an upload that was given up is still there. `silent_s` is the longest time by
-    which a line came late, once files move: each half second has statistics.
+    rclone's half-second statistics saw in flight at once; `unchanged_looks` how often these were
+    the same as half a second before although others waited; `overlap_s` is for how long, in all,
+    more than one chunk (of whole files: more than one file) was in flight. `trouble` is the reason
+    of the last retry that has one, `crash` the line of Go's runtime as it ended the process.
+    `behind` explains more than the last error where that is of a HEAD, whose answer has no text;
+    `not_aborted` is why an upload that was given up is still there. `silent_s` is the longest time
+    by which a line came late, once files move: each half second has statistics.
     """
 
     chunks: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class RcloneLog:
     peak_in_flight: int = 0
     peak_streams: int = 0
     peak_files: int = 0
-    held: int = 0
+    unchanged_looks: int = 0
     retries: int = 0
     copied: int = 0
     bytes: int | None = None
@@ -101,7 +101,7 @@ class RcloneLog:
     silent_s: float = 0.0
     _files: frozenset[str] = frozenset()
     _wanted: int = 0
-    _said_at: datetime | None = None
+    _last_line_at: datetime | None = None
     _overlaps_since: datetime | None = None
     _reopening: list[str] = field(default_factory=list)
     _in_flight: set[tuple[str, int]] = field(default_factory=set)
@@ -116,12 +116,12 @@ class RcloneLog:
         return sizes.pop() if len(sizes) == 1 else None
 
     def chunk_sizes(self) -> tuple[int, ...]:
-        """All the chunk sizes that were seen, each once, the largest first."""
+        """Each chunk size that was seen, the largest first."""
         return tuple(sorted(set(self.chunks.values()), reverse=True))
 
 
 def read(path: Path) -> RcloneLog:
-    """The facts of a log on disk. Lines that are not JSON are passed over."""
+    """The facts of a log on disk. Lines that are not JSON are skipped, but for a crash."""
     with path.open("rb") as stream:
         return parse(stream)
 
@@ -131,31 +131,31 @@ def parse(lines: Iterable[bytes]) -> RcloneLog:
     log = RcloneLog()
     for line in lines:
         if not line.startswith(b"{"):
-            _take_plain(log, line)
+            _read_plain(log, line)
             continue
         try:
             entry = json.loads(line)
         except ValueError:
             continue  # a line that a kill cut off
         if isinstance(entry, dict):
-            _take(log, entry)
+            _read_entry(log, entry)
     return log
 
 
-def _take_plain(log: RcloneLog, line: bytes) -> None:
+def _read_plain(log: RcloneLog, line: bytes) -> None:
     """rclone's first line can come before JSON logging starts; its runtime's last are plain."""
     log.crash = log.crash or go.crash(line)
 
 
-def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
+def _read_entry(log: RcloneLog, entry: Mapping[str, object]) -> None:
     message = str(entry.get("msg", ""))
     stats = entry.get("stats")
-    if log._said_at is not None or isinstance(stats, dict) or message.startswith(_FILE_START):
+    if log._last_line_at is not None or isinstance(stats, dict) or message.startswith(_FILE_START):
         _count_silence(log, _time(str(entry.get("time", ""))))
     if isinstance(stats, dict):
-        _take_stats(log, stats, str(entry.get("time", "")))
+        _read_stats(log, stats, str(entry.get("time", "")))
     elif "chunk" in message:
-        _take_chunk(log, message, str(entry.get("object", "")), str(entry.get("time", "")))
+        _read_chunk(log, message, str(entry.get("object", "")), str(entry.get("time", "")))
     elif message.startswith(_FILE_START):
         log._wanted += 1
         log.first_file_at = log.first_file_at or _time(str(entry.get("time", "")))
@@ -163,16 +163,16 @@ def _take(log: RcloneLog, entry: Mapping[str, object]) -> None:
         log.copied += 1
     elif message == "Deleted":
         log.deleted += 1
-    _take_retry(log, message)
+    _read_retry(log, message)
     if message.startswith("Failed to cancel multipart upload: "):
         log.not_aborted = message
     if found := _BEHIND.match(message):
         log.behind = found[1]
-    if _says_why(entry.get("level"), message, log):
+    if _is_cause(entry.get("level"), message, log):
         log.last_error = message
 
 
-def _take_retry(log: RcloneLog, message: str) -> None:
+def _read_retry(log: RcloneLog, message: str) -> None:
     log.retries += _RETRY.match(message) is not None
     if match := _REOPENING.match(message):
         log.retries += 1
@@ -185,33 +185,33 @@ def _take_retry(log: RcloneLog, message: str) -> None:
         log.trouble = next(text for text in trouble.groups() if text is not None)
 
 
-def _says_why(level: object, message: str, log: RcloneLog) -> bool:
-    """Not the last line that only counts; a notice only where there is nothing else."""
+def _is_cause(level: object, message: str, log: RcloneLog) -> bool:
+    """An error, but not the last one, which only counts; a notice only where there is no error."""
     if level in {"error", "critical"}:
         return not (log.last_error and _COUNTS.search(message))
     return message.startswith("Failed to ") and not log.last_error
 
 
-def _take_stats(log: RcloneLog, stats: Mapping[str, object], time: str) -> None:
+def _read_stats(log: RcloneLog, stats: Mapping[str, object], time: str) -> None:
     moved = stats.get("bytes")
     transferring = stats.get("transferring")
     log.bytes = moved if isinstance(moved, int) else log.bytes
     files = len(transferring) if isinstance(transferring, list) else 0
-    _take_files(log, transferring if isinstance(transferring, list) else [])
+    _read_files(log, transferring if isinstance(transferring, list) else [])
     log.peak_files = max(log.peak_files, files)
     if not log.chunks and not log._in_flight:
         _count_overlap(log, files, _time(time))
 
 
-def _take_files(log: RcloneLog, transferring: list[object]) -> None:
+def _read_files(log: RcloneLog, transferring: list[object]) -> None:
     names = frozenset(str(one.get("name")) for one in transferring if isinstance(one, dict))
     waited = log._wanted - log.copied > len(names)
-    log.held += bool(names) and waited and names == log._files
-    # What only now came to wait may be taken up before the next look.
+    log.unchanged_looks += bool(names) and waited and names == log._files
+    # A file that only now began to wait may be started before the next look.
     log._files = names if waited else frozenset()
 
 
-def _take_chunk(log: RcloneLog, message: str, name: str, time: str) -> None:
+def _read_chunk(log: RcloneLog, message: str, name: str, time: str) -> None:
     if match := _UP_START.match(message):
         _start(log, (name, int(match[1]) + 1), time)
     elif match := _UP_DONE.match(message):
@@ -256,10 +256,10 @@ def _count_overlap(log: RcloneLog, in_flight: int, at: datetime | None) -> None:
 
 
 def _count_silence(log: RcloneLog, at: datetime | None) -> None:
-    if log._said_at is not None and at is not None:
-        late_s = (at - log._said_at).total_seconds() - _STATS_INTERVAL_S
+    if log._last_line_at is not None and at is not None:
+        late_s = (at - log._last_line_at).total_seconds() - _STATS_INTERVAL_S
         log.silent_s = max(log.silent_s, late_s)
-    log._said_at = at or log._said_at
+    log._last_line_at = at or log._last_line_at
 
 
 def _time(text: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""A target -> the tool's remote: settings in the environment of a child, never in a file.
+"""A target -> rclone's remote: settings in the environment of a child, never in a file.
 
 rclone reads `RCLONE_CONFIG_<NAME>_<SETTING>`; with `RCLONE_CONFIG=/dev/null` no file is involved
 and nothing secret stands on a command line or on disk.
@@ -27,7 +27,7 @@ class Remote:
     ca_cert: str | None = None
 
     def path(self, *parts: str) -> str:
-        """`name:bucket/folder/part/part`, as rclone takes it."""
+        """`name:bucket/folder/part/part`."""
         return f"{self.name}:" + "/".join(part for part in (self.root, *parts) if part)
 
 
@@ -44,7 +44,7 @@ def remote_of(target: Target) -> Remote:
             "name a folder without it",
         )
     facts = PROVIDERS[target.provider]
-    settings = {
+    own = {
         "TYPE": "s3",
         "PROVIDER": facts.rclone_name,
         # rclone follows a bucket of Amazon's into its region, but not where an endpoint is set.
@@ -54,8 +54,9 @@ def remote_of(target: Target) -> Remote:
         "FORCE_PATH_STYLE": _lower(target.force_path_style),
         "USE_UNSIGNED_PAYLOAD": "true" if _can_not_trail(facts.rclone_name, target) else None,
     }
-    known = {key: value for key, value in settings.items() if value is not None}
+    known = {key: value for key, value in own.items() if value is not None}
     quirks = {key.upper(): str(value).lower() for key, value in target.quirks}
+    settings = {**facts.settings, **known, **quirks}
     # No shell can assign a variable with a dash in its name, and rclone would look for one.
     name = target.name.replace("-", "_")
     prefix = f"RCLONE_CONFIG_{name.upper()}_"
@@ -63,16 +64,16 @@ def remote_of(target: Target) -> Remote:
     return Remote(
         name=name,
         root="/".join(part for part in (target.bucket, target.folder) if part),
-        env={f"{prefix}{key}": one for key, one in {**facts.settings, **known, **quirks}.items()},
+        env={f"{prefix}{key}": value for key, value in settings.items()},
         secret_env={f"{prefix}{key.upper()}": reference for key, reference in secrets.items()},
         ca_cert=target.ca_cert,
     )
 
 
 def _can_not_trail(rclone_name: str, target: Target) -> bool:
-    """True where rclone would put an object's checksum after it, which takes TLS.
+    """True where rclone would send an object's checksum after its content, which needs TLS.
 
-    Without, its S3 library reads the object twice to sign it, and one that is streamed can't be.
+    Without TLS its S3 library reads the object twice to sign it, and can't where it is streamed.
     Parts of a multipart upload are signed either way.
     """
     return rclone_name == "AWS" and (target.endpoint or "").lower().startswith("http:")

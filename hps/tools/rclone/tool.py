@@ -1,4 +1,4 @@
-"""rclone as a tool: the first of them, and the one that the bucket's client is made of."""
+"""rclone as a tool. The bucket's client uses it as well, whichever tool is measured."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Rclone:
         return command.sync_down(remote, job.key, job.local, transfer)
 
     def read(self, ran: Ran) -> Evidence:
-        """By its log, which names every chunk; the connections show what that can't."""
+        """By its log, which names every chunk, and its connections."""
         log, operation = rclone_log.read(ran.log), ran.operation
         applied = effective(log, operation, offers_http2=ran.offers_http2)
         seen = observed(log, operation, ran.counter)
@@ -65,7 +65,7 @@ class Rclone:
         )
 
     def explain(self, ran: Ran) -> Failure:
-        """By its exit code, and what it complained of last."""
+        """By its exit code and its last error."""
         log = rclone_log.read(ran.log)
         said = ran.clean(_last_words(log, ran.log, ran.operation))
         return errors.of_exit_code(ran.ended.returncode, said, ran.clean(log.behind))
@@ -85,31 +85,31 @@ def _last_words(log: RcloneLog, path: Path, operation: Operation) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# Declared is delivered: hold what was asked for against what rclone's log and sockets show.
+# Declared is delivered: compare what was asked for with what rclone's log and sockets show.
 #
-# An operation whose knobs were not applied as requested is `invalid`, and never a number. A link so
-# fast that fewer chunks than allowed are ever in flight is not: `observed` says it, and what was
-# applied is then unknown.
+# An operation whose knobs were not applied as requested is `invalid`, and never a number. One over
+# a link so fast that fewer chunks than allowed are ever in flight is valid: `observed` has how many
+# there were, and what was applied is unknown.
 #
-# Whether a tool held back: fewer chunks, or files, at once than it was told to move.
+# Whether rclone moved fewer chunks, or files, at once than it was to.
 #
-# That fewer were seen proves nothing alone: a chunk may be gone before the next one is read. It is
+# That fewer were seen is no proof by itself: a chunk may be gone before the next one is read. It is
 # proved where chunks take long, are read at once, and yet each waits for another one to end.
 
-# A chunk so long is under way during several looks at the connections, and many lines of the log.
+# A chunk that takes so long is seen by several looks at the connections, and many lines of the log.
 _LONG_CHUNK_S = 0.2
-# In so much less than a chunk takes, the next one has to be there. Less than this share by
-# accident, at each of several chunks, is not to be expected of a slow disk.
+# The next chunk has to follow within this share of the time that a chunk takes. A slow disk is not
+# expected to be so quick by accident, at each of several chunks.
 _QUICK_SHARE = 1 / 8
 _ENOUGH_GAPS = 4
-# So often the same files were in flight half a second later, though others waited.
-_ENOUGH_HELD = 2
+# How often the same files were in flight half a second later, though others waited.
+_ENOUGH_UNCHANGED_LOOKS = 2
 
 _Event = tuple[datetime, bool]
 
 
-def held_back(log: RcloneLog, asked: int) -> bool:
-    """True where fewer chunks of a file were in flight than `asked`, and not for want of them."""
+def too_few_streams(log: RcloneLog, asked: int) -> bool:
+    """True where fewer chunks of a file than `asked` were in flight though more were ready."""
     times = [list(_events(log, name)) for name in {name for name, _ in log.starts}]
     gaps_s = [gap_s for events in times for gap_s, _ in _gaps(events)]
     reading_s = [gap_s for events in times for gap_s, after_start in _gaps(events) if after_start]
@@ -123,9 +123,9 @@ def held_back(log: RcloneLog, asked: int) -> bool:
     return chunk_s >= _LONG_CHUNK_S and max(most_s, while_there_was_room_s) <= quick_s
 
 
-def files_held_back(log: RcloneLog, asked: int) -> bool:
-    """True where fewer files were in flight than `asked` although others waited."""
-    return log.peak_files < asked and log.held >= _ENOUGH_HELD
+def too_few_files(log: RcloneLog, asked: int) -> bool:
+    """True where fewer files than `asked` were in flight though others waited."""
+    return log.peak_files < asked and log.unchanged_looks >= _ENOUGH_UNCHANGED_LOOKS
 
 
 def _events(log: RcloneLog, name: str) -> Iterator[_Event]:
@@ -168,7 +168,7 @@ def effective(log: RcloneLog, operation: Operation, *, offers_http2: bool | None
 
 
 def observed(log: RcloneLog, operation: Operation, counter: ConnectionCounter) -> Observed:
-    """What was seen: chunks, how many at once, connections. None for what could not be seen."""
+    """Chunks, how many at once, connections. None for what could not be seen."""
     knobs = operation.cell.knobs
     whole = not log.chunks
     single = knobs.files == 1 and log.copied == 1
@@ -185,7 +185,7 @@ def observed(log: RcloneLog, operation: Operation, counter: ConnectionCounter) -
 def setup_s(log: RcloneLog, operation: Operation, ended: Exit) -> float | None:
     """Seconds from the start of the process to when rclone began the first request with payload.
 
-    None for files that go up whole: rclone does not say when it has finished hashing.
+    None for files that are uploaded whole: rclone does not log when it has finished hashing.
     """
     first = log.first_chunk_at
     if first is None and operation.direction == "down":
@@ -231,7 +231,7 @@ def _concurrency(log: RcloneLog, planned: int) -> int | None:
 
 
 def _proved(seen: int, planned: int) -> int | None:
-    """As many at once as planned, or more, were seen; that there were fewer proves nothing."""
+    """How many at once, where at least as many as planned were seen; fewer prove nothing: None."""
     return max(1, seen) if max(1, seen) >= planned else None
 
 
@@ -257,9 +257,9 @@ def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
 
 def _wrong_streams(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
     transfers, concurrency = effective.transfers, effective.concurrency
-    if transfers is None and files_held_back(log, asked.transfers):
+    if transfers is None and too_few_files(log, asked.transfers):
         transfers = log.peak_files
-    if concurrency is None and held_back(log, asked.concurrency):
+    if concurrency is None and too_few_streams(log, asked.concurrency):
         concurrency = log.peak_streams
     if transfers not in {asked.transfers, None}:
         return f"{transfers} files at once, not {asked.transfers}"

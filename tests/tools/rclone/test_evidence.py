@@ -179,7 +179,7 @@ def test_a_folder_may_have_all_streams_of_all_its_files_in_flight() -> None:
     quick = _log(seen, peak_files=1)
     assert quick.effective is not None
     assert (quick.failure, quick.effective.transfers) == (None, None)
-    assert _log(quick, held=2).failure == _not_as_declared("1 files at once, not 2")
+    assert _log(quick, unchanged_looks=2).failure == _not_as_declared("1 files at once, not 2")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def _upload(*, chunks: int, most: int, read_s: float, chunk_s: float) -> RcloneL
 @pytest.mark.parametrize("chunks", [16, 20])
 def test_a_tool_that_makes_fewer_streams_is_found(most: int, chunks: int) -> None:
     log = _upload(chunks=chunks, most=most, read_s=0.01, chunk_s=0.5)
-    assert (log.peak_streams, tool.held_back(log, 8)) == (most, True)
+    assert (log.peak_streams, tool.too_few_streams(log, 8)) == (most, True)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,15 @@ def test_a_tool_that_makes_fewer_streams_is_found(most: int, chunks: int) -> Non
 def test_what_the_disk_or_a_fast_link_does_is_no_fault(
     most: int, read_s: float, chunk_s: float
 ) -> None:
-    assert not tool.held_back(_upload(chunks=20, most=most, read_s=read_s, chunk_s=chunk_s), 8)
+    assert not tool.too_few_streams(
+        _upload(chunks=20, most=most, read_s=read_s, chunk_s=chunk_s), 8
+    )
 
 
 def test_with_few_chunks_nothing_is_proved() -> None:
     log = _upload(chunks=3, most=2, read_s=0.01, chunk_s=0.5)
-    assert not tool.held_back(log, 3)
-    assert not tool.held_back(RcloneLog(), 3)
+    assert not tool.too_few_streams(log, 3)
+    assert not tool.too_few_streams(RcloneLog(), 3)
 
 
 def _folder(*flights: str) -> RcloneLog:
@@ -80,4 +82,4 @@ def _folder(*flights: str) -> RcloneLog:
     ],
 )
 def test_files_that_wait_while_others_take_long(flights: tuple[str, ...], found: bool) -> None:
-    assert tool.files_held_back(_folder(*flights), 4) is found
+    assert tool.too_few_files(_folder(*flights), 4) is found
