@@ -48,12 +48,12 @@ class _CurrentStderr(io.TextIOBase):
     """Standard error as it is when an event comes: a live progress bar stands in for it."""
 
     def write(self, text: str) -> int:
-        with _unheard():
+        with _discarding_without_reader():
             sys.stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with _unheard():
+        with _discarding_without_reader():
             sys.stderr.flush()
 
     def isatty(self) -> bool:
@@ -61,7 +61,7 @@ class _CurrentStderr(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
+def _discarding_without_reader() -> Iterator[None]:
     """That nobody listens any more (a closed pipe, a lost terminal) must not end a run."""
     try:
         yield

@@ -299,7 +299,7 @@ class Failure:
         """True where another node may do better."""
         return self.owner in {"node", "target"}
 
-    def told(self, text: str) -> Failure:
+    def with_text(self, text: str) -> Failure:
         """The same failure in other words."""
         return replace(self, text=text)
 

@@ -18,7 +18,7 @@ _BOTH = frozenset({True, False})
 _TRANSFERS = frozenset({"upload", "download"})
 
 
-def _rclone_holds(size_bytes: int) -> int:
+def _rclone_rounds(size_bytes: int) -> int:
     """The size that rclone makes of one: it keeps three decimals of the largest unit that fits.
 
     `6000000B` becomes 5.722 MiB, which is 5999951 bytes (seen with rclone 1.70 to 1.75).
@@ -35,7 +35,7 @@ class ToolFacts:
     where one stream downloads a file by one plain GET, and not range after range; `first_alone`
     where the first range is waited for before the others are asked for. A chunk is a multiple
     of `chunk_unit_bytes` and at least `least_chunk_bytes`; of another size the tool makes
-    `holds(size)`. Of several files it moves at least `least_transfers` at once.
+    `rounds(size)`. Of several files it moves at least `least_transfers` at once.
     `uploads_checksum` has what `checksum` may be for uploads, and `compares_downloads` says
     whether it can compare a checksum of what came. Requests beside those with payload: HEADs
     after an uploaded file, HEADs before a single download, and whether it lists folder by
@@ -47,7 +47,7 @@ class ToolFacts:
     first_alone: bool = False
     chunk_unit_bytes: int = 1
     least_chunk_bytes: int = 1
-    holds: Callable[[int], int] = int
+    rounds: Callable[[int], int] = int
     least_transfers: int = 1
     uploads_checksum: frozenset[bool] = _BOTH
     compares_downloads: bool = False
@@ -61,7 +61,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
         "rclone": ToolFacts(
             steps=_TRANSFERS | {"sync_up", "sync_down", "download_to_gpu"},
             whole_at_one=True,
-            holds=_rclone_holds,
+            rounds=_rclone_rounds,
             compares_downloads=True,
             heads_after_upload=1,
             heads_before_download=2,

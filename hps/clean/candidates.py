@@ -137,7 +137,7 @@ class Here:
 
 
 @contextlib.contextmanager
-def held(home: Path, machine: str) -> Iterator[Here]:
+def locked(home: Path, machine: str) -> Iterator[Here]:
     """What is known from an experiment's folder of results; no run begins there in between.
 
     `home` has a folder for each machine whose runs this one has been through.
@@ -147,7 +147,7 @@ def held(home: Path, machine: str) -> Iterator[Here]:
         own = home / machine / lock.NAME
         if own.parent.is_dir() and own not in places:
             places.append(own)
-        told = {place: stack.enter_context(_taken(place)) for place in places}
+        told = {place: stack.enter_context(_locked(place)) for place in places}
         live = {run for run, free in told.values() if not free and run}
         if not all(free for _, free in told.values()):
             yield Here(live=frozenset(live))
@@ -157,7 +157,7 @@ def held(home: Path, machine: str) -> Iterator[Here]:
 
 
 def _ended(lock_file: Path, killed: str) -> dict[str, EndedRun]:
-    """The runs that have files beside the lock, and the one that held it when it was killed."""
+    """The runs that have files beside the lock, and the one that locked it when it was killed."""
     ended: dict[str, EndedRun] = {}
     for path in (*lock_file.parent.glob("*.*"), lock_file):
         run_id = killed if path == lock_file else path.stem
@@ -170,8 +170,8 @@ def _ended(lock_file: Path, killed: str) -> dict[str, EndedRun]:
 
 
 @contextlib.contextmanager
-def _taken(place: Path) -> Iterator[tuple[str, bool]]:
-    """The run that a lock tells of, and whether no process had it: then it is held from now on.
+def _locked(place: Path) -> Iterator[tuple[str, bool]]:
+    """The run that a lock tells of, and whether no process had it: then it is locked from now on.
 
     What it tells stays as it is: the next run goes on from it.
     """

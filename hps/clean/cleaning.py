@@ -28,7 +28,7 @@ Event = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CleanWish:
+class CleanRequest:
     """What to do. `run_id` empty: about all runs. `remove` False: only list.
 
     Of a run that may be at work on another machine nothing is removed within `older_than_s` of its
@@ -41,7 +41,7 @@ class CleanWish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Leftover:
     """What one run has in one target. `seen` is its last sign of life.
 
     `kept` says why it is not to be removed, `failed` why it could not be; both empty where it was,
@@ -66,7 +66,7 @@ class Cleaned:
     `embedded` are targets that end with each run.
     """
 
-    left: tuple[Left, ...]
+    leftovers: tuple[Leftover, ...]
     unknown: Mapping[str, str]
     places: Mapping[str, str]
     embedded: tuple[str, ...]
@@ -74,27 +74,32 @@ class Cleaned:
     @property
     def code(self) -> int:
         """The exit code."""
-        wrong = self.unknown or any(one.failed for one in self.left)
+        wrong = self.unknown or any(one.failed for one in self.leftovers)
         return EXIT_OPERATION_FAILED if wrong else EXIT_OK
 
 
 def clean(
-    spec: Spec, env: Mapping[str, str], output: Path, wish: CleanWish, stop: RunStop, event: Event
+    spec: Spec,
+    env: Mapping[str, str],
+    output: Path,
+    request: CleanRequest,
+    stop: RunStop,
+    event: Event,
 ) -> Cleaned:
-    """List what runs of an experiment left; with `wish.remove` remove what is no live run's.
+    """List what runs of an experiment left; with `request.remove` remove what is no live run's.
 
     `output` is where runs on this machine keep results. Raises `HpsError` where it can't begin.
     """
     embedded = tuple(name for name, one in spec.targets.items() if one.provider == "embedded")
     apart = _apart(spec.targets)
     if not apart:
-        return Cleaned(left=(), unknown={}, places={}, embedded=embedded)
+        return Cleaned(leftovers=(), unknown={}, places={}, embedded=embedded)
     real = {name: one for name, one in spec.targets.items() if name not in embedded}
     with opened(replace(spec, targets=real), env) as tools:
-        work = _Work(spec=spec, env=env, output=output, wish=wish, tools=tools, stop=stop)
+        work = _Work(spec=spec, env=env, output=output, request=request, tools=tools, stop=stop)
         left, unknown = work.done(apart, event)
         places = {name: name_of(tools.targets[name]) for name in apart}
-    return Cleaned(left=tuple(left), unknown=unknown, places=places, embedded=embedded)
+    return Cleaned(leftovers=tuple(left), unknown=unknown, places=places, embedded=embedded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +109,13 @@ class _Work:
     spec: Spec
     env: Mapping[str, str]
     output: Path
-    wish: CleanWish
+    request: CleanRequest
     tools: Tools
     stop: RunStop
 
-    def done(self, names: list[str], event: Event) -> tuple[list[Left], dict[str, str]]:
+    def done(self, names: list[str], event: Event) -> tuple[list[Leftover], dict[str, str]]:
         """What was found in these targets and became of it; and what could not be looked at."""
-        left: list[Left] = []
+        left: list[Leftover] = []
         unknown: dict[str, str] = {}
         for name in names:
             event("looking", target=name)
@@ -119,19 +124,19 @@ class _Work:
             unknown |= {name: wrong} if wrong else {}
         if not left:
             return left, unknown
-        with candidates.held(self.output / self.spec.name, machine_id(self.env)) as known:
+        with candidates.locked(self.output / self.spec.name, machine_id(self.env)) as known:
             try:
                 judged = self._judged(left, known)
             except MachineError as error:
                 why = "whether it is at work can't be known"
                 unknown["results"] = error.message
                 return [replace(one, kept=why) for one in left], unknown
-            if not self.wish.remove:
+            if not self.request.remove:
                 return judged, unknown
             removed = [self._removed(one, event) for one in judged]
         return self._looked_after(removed), unknown
 
-    def _look(self, name: str) -> tuple[list[Left], str]:
+    def _look(self, name: str) -> tuple[list[Leftover], str]:
         """What is in a target, and why that is not known."""
         link = self.tools.link(name, experiment_folder(self.spec.name), self.stop)
         try:
@@ -139,13 +144,13 @@ class _Work:
         except MachineError as error:
             return [], error.message
         left = [
-            _left(name, run_id, has)
+            _leftover(name, run_id, has)
             for run_id, has in sorted(looked.runs.items())
-            if self.wish.run_id in {"", run_id}
+            if self.request.run_id in {"", run_id}
         ]
         return left, looked.unknown
 
-    def _judged(self, left: list[Left], known: Here) -> list[Left]:
+    def _judged(self, left: list[Leftover], known: Here) -> list[Leftover]:
         """The same with the last sign of life of each run, and why it is kept."""
         newest: dict[str, datetime | None] = {}
         for one in left:  # a run may have something in several targets
@@ -155,11 +160,11 @@ class _Work:
         judged = []
         for one in left:
             seen = signs.last(one.run_id, newest[one.run_id])
-            kept = signs.why_kept(one.run_id, seen, self.wish.older_than_s)
+            kept = signs.why_kept(one.run_id, seen, self.request.older_than_s)
             judged.append(replace(one, seen=seen, kept=kept))
         return judged
 
-    def _removed(self, one: Left, event: Event) -> Left:
+    def _removed(self, one: Leftover, event: Event) -> Leftover:
         """What became of it where it is not kept."""
         if one.kept or self.stop.is_set():
             return one
@@ -175,7 +180,7 @@ class _Work:
         failed = next((wrong.reason for wrong in wrongs if wrong), "")
         return replace(one, removed=not failed, failed=failed)
 
-    def _looked_after(self, left: list[Left]) -> list[Left]:
+    def _looked_after(self, left: list[Leftover]) -> list[Leftover]:
         """The same, but for what is still there: a server may say otherwise."""
         still: dict[tuple[str, str], str] = {}
         for name in dict.fromkeys(one.target for one in left if one.removed):
@@ -190,8 +195,8 @@ class _Work:
         ]
 
 
-def _left(target: str, run_id: str, has: FoundOfRun) -> Left:
-    return Left(
+def _leftover(target: str, run_id: str, has: FoundOfRun) -> Leftover:
+    return Leftover(
         target=target,
         run_id=run_id,
         objects=has.objects,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tabulate import tabulate
 
 from hps.clean.candidates import PERHAPS_AT_WORK
-from hps.clean.cleaning import Cleaned, Left
+from hps.clean.cleaning import Cleaned, Leftover
 from hps.report.values import printable
 from hps.results.record import utc_text
 from hps.units import format_size_rounded, format_time
@@ -23,9 +23,9 @@ _ALIGN = ("left", "left", "right", "right", "right", "right", "left")
 
 def without_secrets(cleaned: Cleaned, clean: Callable[[str], str]) -> Cleaned:
     """The same, with what servers said `clean`."""
-    left = (replace(one, failed=clean(one.failed)) for one in cleaned.left)
+    left = (replace(one, failed=clean(one.failed)) for one in cleaned.leftovers)
     unknown = {name: clean(why) for name, why in cleaned.unknown.items()}
-    return replace(cleaned, left=tuple(left), unknown=unknown)
+    return replace(cleaned, leftovers=tuple(left), unknown=unknown)
 
 
 def as_data(cleaned: Cleaned, experiment: str) -> dict[str, object]:
@@ -44,7 +44,7 @@ def as_data(cleaned: Cleaned, experiment: str) -> dict[str, object]:
                 "removed": one.removed,
                 "failed": one.failed,
             }
-            for one in cleaned.left
+            for one in cleaned.leftovers
         ],
         "unknown": dict(cleaned.unknown),
         "embedded": list(cleaned.embedded),
@@ -57,8 +57,8 @@ def render(cleaned: Cleaned, experiment: str, command: str, now: datetime) -> st
         f"{name}: an embedded target ends with each run, and nothing is left in it"
         for name in cleaned.embedded
     ]
-    if cleaned.left:
-        rows = [_row(one, now) for one in cleaned.left]
+    if cleaned.leftovers:
+        rows = [_row(one, now) for one in cleaned.leftovers]
         lines += [tabulate(rows, headers=_COLUMNS, disable_numparse=True, colalign=_ALIGN), ""]
         lines += _sums(cleaned, command)
     else:
@@ -68,13 +68,13 @@ def render(cleaned: Cleaned, experiment: str, command: str, now: datetime) -> st
     return "".join(f"{printable(part)}\n" for line in lines for part in line.split("\n"))
 
 
-def _row(one: Left, now: datetime) -> list[str]:
+def _row(one: Leftover, now: datetime) -> list[str]:
     seen = f"{_age(one.seen, now)} ago" if one.seen else "unknown"
     counts = (f"{one.objects:,}", format_size_rounded(one.size_bytes), f"{one.uploads:,}")
     return [one.target, one.run_id, seen, *counts, printable(_state(one))]
 
 
-def _state(one: Left) -> str:
+def _state(one: Leftover) -> str:
     if one.kept:
         return f"kept: {one.kept}"
     if one.failed:
@@ -83,17 +83,17 @@ def _state(one: Left) -> str:
 
 
 def _sums(cleaned: Cleaned, command: str) -> list[str]:
-    waiting = [one for one in cleaned.left if not (one.kept or one.removed or one.failed)]
-    removed = [one for one in cleaned.left if one.removed]
+    waiting = [one for one in cleaned.leftovers if not (one.kept or one.removed or one.failed)]
+    removed = [one for one in cleaned.leftovers if one.removed]
     lines = [f"{_counted(removed)}: removed"] if removed else []
     if waiting:
         lines += [f"{_counted(waiting)} can be removed:", f"  {command}"]
-    if any(one.kept == PERHAPS_AT_WORK for one in cleaned.left):
+    if any(one.kept == PERHAPS_AT_WORK for one in cleaned.leftovers):
         lines.append(_SOONER)
     return lines
 
 
-def _counted(left: list[Left]) -> str:
+def _counted(left: list[Leftover]) -> str:
     objects, uploads = sum(one.objects for one in left), sum(one.uploads for one in left)
     size = format_size_rounded(sum(one.size_bytes for one in left))
     parts = (f"{_number(objects, 'object')} ({size})", _number(uploads, "incomplete upload"))

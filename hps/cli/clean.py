@@ -16,7 +16,7 @@ from hps.cli.output import answer
 from hps.errors import HpsError
 
 if TYPE_CHECKING:
-    from hps.clean.cleaning import CleanWish
+    from hps.clean.cleaning import CleanRequest
     from hps.log import Format
 
 
@@ -83,11 +83,11 @@ def clean(
     from hps.log import events
     from hps.process.stop import on_signals
 
-    wish, env = _wish(chosen), dict(os.environ)
+    request, env = _request(chosen), dict(os.environ)
     spec = validate.load(file, overrides, env, "clean")
     scrubber = configure_log(spec, env, log_style)
     with on_signals() as stop:
-        cleaned = look_and_remove(spec, env, output, wish, stop, events().info)
+        cleaned = look_and_remove(spec, env, output, request, stop, events().info)
     cleaned = text.without_secrets(cleaned, scrubber.text)
     if style == "json":
         said = json.dumps(text.as_data(cleaned, spec.name), indent=1) + "\n"
@@ -97,8 +97,8 @@ def clean(
     context.exit(stop.exit_code if stop.is_set() else cleaned.code)
 
 
-def _wish(chosen: _Chosen) -> CleanWish:
-    from hps.clean.cleaning import CleanWish
+def _request(chosen: _Chosen) -> CleanRequest:
+    from hps.clean.cleaning import CleanRequest
     from hps.run_folder import is_run_id
     from hps.units import parse_time_s
 
@@ -110,7 +110,7 @@ def _wish(chosen: _Chosen) -> CleanWish:
         older_than_s = parse_time_s(chosen["older_than"])
     except HpsError as error:
         raise HpsError(f"--older-than: {error.message}", error.hint) from None
-    return CleanWish(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
+    return CleanRequest(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
 
 
 def _command(context: click.Context) -> str:

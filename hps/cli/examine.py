@@ -116,7 +116,7 @@ def _code(checked: tuple[TargetCheck, ...]) -> int:
 
 def _clean(one: TargetCheck, scrubber: Scrubber) -> TargetCheck:
     def clean(why: Failure | None) -> Failure | None:
-        return None if why is None else why.told(scrubber.text(why.text))
+        return None if why is None else why.with_text(scrubber.text(why.text))
 
     calls = tuple(replace(call, failure=clean(call.failure)) for call in one.calls)
     return replace(one, calls=calls)

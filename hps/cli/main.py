@@ -16,8 +16,7 @@ import click
 
 from hps import __version__
 from hps.cli import options, output
-from hps.cli import output as complaint
-from hps.cli.output import answer
+from hps.cli.output import answer, print_error
 from hps.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HpsError
 from hps.units import parse_rate_mbps
 
@@ -227,14 +226,14 @@ def run(
     from hps.cli.run import Ended, options_of, run_here
     from hps.plan.expand import expand
 
-    def tell(ended: Ended) -> None:
+    def announce(ended: Ended) -> None:
         answer(ended.answer(style))
         for remark in ended.remarks():
-            complaint.tell(f"hps: {remark}")
+            print_error(f"hps: {remark}")
 
     expanded = expand(_load(file, overrides, for_this_machine=True))
     how_to_run = options_of(output, dict(os.environ), **how)
-    context.exit(run_here(expanded, how_to_run, log_style, tell=tell))
+    context.exit(run_here(expanded, how_to_run, log_style, announce=announce))
 
 
 @cli.command()
@@ -275,14 +274,14 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     machine = validation.this_machine() if for_this_machine else None
     checked = validation.check(file, overrides, dict(os.environ), machine)
     if checked.spec is None:
-        validation.tell_problems(checked)
+        validation.print_problems(checked)
         if for_this_machine:
             _store_failure(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
     if checked.problems and not for_this_machine:
         # Of a run, standard error is its events.
-        validation.tell_problems(checked)
-    complaint.keep_out_secrets_of(checked.spec)
+        validation.print_problems(checked)
+    output.keep_out_secrets_of(checked.spec)
     return checked.spec
 
 
@@ -296,9 +295,9 @@ def _store_failure(checked: CheckedFile) -> None:
     source = click.get_current_context().get_parameter_source("file")
     if source is click.core.ParameterSource.COMMANDLINE or _EXPERIMENT not in os.environ:
         return
-    told = validation.store_failure(checked, dict(os.environ))
-    if told:
-        complaint.tell(f"hps: this failure is {told}")
+    stored = validation.store_failure(checked, dict(os.environ))
+    if stored:
+        print_error(f"hps: this failure is {stored}")
 
 
 def main() -> None:
@@ -308,7 +307,7 @@ def main() -> None:
     os.umask(os.umask(_OTHERS_WRITE) | _OTHERS_WRITE)
     # As process 1 of a container the kernel drops SIGTERM until somebody handles it.
     signal.signal(signal.SIGTERM, _end)
-    complaint.catch_the_rest()
+    output.catch_the_rest()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -318,13 +317,13 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
-        complaint.tell_shown(error.show)
+        output.print_usage_error(error.show)
         sys.exit(error.exit_code)
     except HpsError as error:
-        complaint.tell_error(error)
+        output.print_hps_error(error)
         sys.exit(error.exit_code)
     except Exception as error:
-        sys.exit(complaint.tell_of(error))
+        sys.exit(output.print_unexpected(error))
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -39,15 +39,15 @@ def keep_out_secrets_of(spec: Spec) -> None:
     _secrets.update((name, os.environ.get(name, "")) for name in secret_env_names(spec))
 
 
-def tell(text: str) -> None:
+def print_error(text: str) -> None:
     """Print a line or more. Nothing that it holds of the environment's secrets is shown."""
     from hps.redaction import Scrubber
 
     clean = _printable(Scrubber(_secrets).text(text))
-    write_error(clean if clean.endswith("\n") else f"{clean}\n")
+    write_stderr(clean if clean.endswith("\n") else f"{clean}\n")
 
 
-def write_error(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Print on standard error what holds no secret, and may hold colours."""
     # That nobody listens any more must not hide how the command ends.
     with contextlib.suppress(OSError, ValueError):
@@ -55,35 +55,35 @@ def write_error(text: str) -> None:
         sys.stderr.flush()
 
 
-def tell_error(error: HpsError) -> None:
+def print_hps_error(error: HpsError) -> None:
     """A mistake that a person can mend."""
     hint = f"\n     {error.hint}" if error.hint else ""
-    tell(f"hps: {error.message}{hint}")
+    print_error(f"hps: {error.message}{hint}")
 
 
-def tell_shown(show: Callable[[io.StringIO], None]) -> None:
+def print_usage_error(show: Callable[[io.StringIO], None]) -> None:
     """What `show` writes: a command line that is not understood."""
     shown = io.StringIO()
     show(shown)
-    tell(shown.getvalue())
+    print_error(shown.getvalue())
 
 
-def tell_bug() -> None:
+def print_bug() -> None:
     """The exception that is being handled, with its traceback."""
-    tell(f"{traceback.format_exc()}{_BUG}")
+    print_error(f"{traceback.format_exc()}{_BUG}")
 
 
-def tell_of(error: Exception) -> int:
+def print_unexpected(error: Exception) -> int:
     """What nobody expected, and is being handled: a disk's fault or a bug. The exit code."""
     from hps.catalog.failures import KINDS, OF_A_DISK, of_system
     from hps.errors import EXIT_BUG, MachineError
 
     if not (isinstance(error, OSError) and error.errno in OF_A_DISK):
-        tell_bug()
+        print_bug()
         return EXIT_BUG
     why = of_system(error, "a file that the system does not name")
     machine = MachineError(why.text, KINDS[why.code].hint)
-    tell_error(machine)
+    print_hps_error(machine)
     return machine.exit_code
 
 
@@ -106,18 +106,18 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: Format) -> S
 
 def catch_the_rest() -> None:
     """Tracebacks that Python itself prints, of threads for example, are told like those above."""
-    sys.excepthook = _told
-    threading.excepthook = lambda told: _told(told.exc_type, told.exc_value, told.exc_traceback)
-    sys.unraisablehook = lambda told: _told(told.exc_type, told.exc_value, told.exc_traceback)
+    sys.excepthook = _print_uncaught
+    threading.excepthook = lambda it: _print_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
+    sys.unraisablehook = lambda it: _print_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
 
 
-def _told(
+def _print_uncaught(
     kind: type[BaseException] | None,
     error: BaseException | None,
     trace: TracebackType | None,
 ) -> None:
     lines = traceback.format_exception(kind, error, trace)
-    tell(f"{''.join(lines)}{_BUG}")
+    print_error(f"{''.join(lines)}{_BUG}")
 
 
 def _printable(text: str) -> str:
@@ -177,7 +177,7 @@ class _Stream(io.FileIO):
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
             if self.fileno() == 1 and error.errno != errno.EPIPE:
-                _tell(error)
+                _note_lost_answer(error)
         return memoryview(data).nbytes
 
     def _written(self, data: ReadableBuffer) -> int:
@@ -187,10 +187,10 @@ class _Stream(io.FileIO):
         return count
 
 
-def _tell(error: OSError) -> None:
+def _note_lost_answer(error: OSError) -> None:
     closed = error.errno == errno.EBADF
     _lost.append("standard output is closed" if closed else str(error.strerror))
-    tell(f"hps: the answer could not be printed: {_lost[-1]}")
+    print_error(f"hps: the answer could not be printed: {_lost[-1]}")
 
 
 # -------------------------------------------------------------------------------------------------

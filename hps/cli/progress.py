@@ -82,9 +82,9 @@ class RunListener:
                 self._bar.update(self._task, rate=format_rate(mbps))
             self._bar.advance(self._task)
         if self._bar is None or record["status"] != "ok":
-            self._tell(record)
+            self._log_result(record)
 
-    def _tell(self, record: Record) -> None:
+    def _log_result(self, record: Record) -> None:
         names = ("operation_id", "step", "cell", "repetition", "warmup", "status", "reason")
         fields = {name: record[name] for name in names if record[name] not in ("", None)}
         numbers = {name: record[name] for name in ("duration_s", "throughput_mbps", "retries")}

@@ -46,11 +46,11 @@ def opened(inputs: Sequence[Path]) -> Iterator[Tables]:
     from hps.results.files import default_inputs
 
     with tables.opened(tuple(inputs) or default_inputs(os.environ), remark) as found:
-        tell_skipped(found.skipped)
+        print_skipped(found.skipped)
         yield found
 
 
-def tell_skipped(skipped: Mapping[str, str]) -> None:
+def print_skipped(skipped: Mapping[str, str]) -> None:
     """Name the files that something was passed over in, on standard error."""
     for path, why in list(skipped.items())[:_MOST_NAMED]:
         remark(f"passed over: {path}: {why}")
@@ -62,7 +62,7 @@ def remark(text: str) -> None:
     """A line for people, on standard error."""
     from hps.report.values import printable
 
-    output.tell(f"hps: {printable(text)}")
+    output.print_error(f"hps: {printable(text)}")
 
 
 def find_place(where: str | None, folder: str | None, env: Mapping[str, str]) -> BucketPlace:
@@ -72,7 +72,7 @@ def find_place(where: str | None, folder: str | None, env: Mapping[str, str]) ->
     """
     from hps.targets.copy import place_of, well_known_place
 
-    name = (where or _the_one_that_is_set(env)).removesuffix(":")
+    name = (where or _configured_name(env)).removesuffix(":")
     if name in _WELL_KNOWN:
         return well_known_place(name, folder, env)
     return place_of(load_experiment(str(where), env), folder, env)
@@ -95,7 +95,7 @@ def is_file(text: str) -> bool:
     return "/" in text or ":" in text or text.endswith((".yaml", ".yml"))
 
 
-def _the_one_that_is_set(env: Mapping[str, str]) -> str:
+def _configured_name(env: Mapping[str, str]) -> str:
     from hps.targets import well_known
 
     for name in _WELL_KNOWN:
@@ -112,15 +112,15 @@ class Shown:
     """Shows how far a copy is: on a terminal in a line of its own, else as events."""
 
     style: Format
-    _told_s: float = field(default_factory=time.monotonic)
+    _logged_s: float = field(default_factory=time.monotonic)
     _drawn: bool = False
 
     def __call__(self, progress: Progress) -> None:
         if self.style != "json" and sys.stderr.isatty():
             self._draw(progress)
-        elif time.monotonic() - self._told_s > _EVENT_EVERY_S:
-            self._told_s = time.monotonic()
-            tell_event(
+        elif time.monotonic() - self._logged_s > _EVENT_EVERY_S:
+            self._logged_s = time.monotonic()
+            log_event(
                 "copying", files=progress.files, of=progress.files_total, bytes=progress.bytes
             )
 
@@ -140,7 +140,7 @@ class Shown:
             sys.stderr.flush()
 
 
-def tell_event(name: str, **fields: object) -> None:
+def log_event(name: str, **fields: object) -> None:
     """Tell an event; a warning where something is missing."""
     from hps.log import events
 
@@ -366,7 +366,7 @@ def pull(
         raise HpsError("more than one experiment file is named", "pull from one after the other")
     place = find_place(files[0] if files and _is_default(context) else where, folder, env)
     with showing(log_style, place.secrets) as watch:
-        tell_event("pulling", place=place.name, cache=str(cache))
+        log_event("pulling", place=place.name, cache=str(cache))
         pulled = fetch(place, cache, names, watch)
     if not (pulled.new or pulled.changed or pulled.unchanged or pulled.missing):
         of = f" of {', '.join(names)}" if names else ""

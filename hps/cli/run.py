@@ -131,9 +131,9 @@ def run_here(
     options: run.Options,
     log_style: log.Format,
     *,
-    tell: Callable[[Ended], None],
+    announce: Callable[[Ended], None],
 ) -> int:
-    """Run a plan on this machine: `tell` what came of it, and only then leave the node.
+    """Run a plan on this machine: `announce` what came of it, and only then leave the node.
 
     Returns the exit code. Raises `HpsError` where it can't start.
     """
@@ -151,7 +151,7 @@ def run_here(
             scrubber=scrubber,
         )
         listener.close()
-        tell(ended)
+        announce(ended)
         reason = ended.why_leave(plan.spec.node)
         if reason:
             node.leave(reason, stop.wait)

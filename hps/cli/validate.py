@@ -99,9 +99,9 @@ def store_failure(checked: CheckedFile, env: Mapping[str, str]) -> str:
     return f"stored as {stored.place}" if stored.place else f"not stored: {stored.error}"
 
 
-def tell_problems(checked: CheckedFile) -> None:
+def print_problems(checked: CheckedFile) -> None:
     """Why a file is no experiment, on standard error; on a terminal in colour."""
-    output.write_error(explain(checked, terminal=sys.stderr.isatty()))
+    output.write_stderr(explain(checked, terminal=sys.stderr.isatty()))
 
 
 def load(file: str | None, overrides: Sequence[str], env: Mapping[str, str], command: str) -> Spec:
@@ -110,7 +110,7 @@ def load(file: str | None, overrides: Sequence[str], env: Mapping[str, str], com
         raise no_experiment(command)
     checked = check(file, overrides, env, None)
     if checked.spec is None:
-        tell_problems(checked)
+        print_problems(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
     output.keep_out_secrets_of(checked.spec)
     return checked.spec

@@ -168,7 +168,7 @@ class _EqualFailures:
         self.code = why.code
         if self.count != self.most:
             return None
-        return why.told(f"{self.count} operations in a row failed alike: {why.text}")
+        return why.with_text(f"{self.count} operations in a row failed alike: {why.text}")
 
 
 def _record_not_tried(task: Task, tally: Tally, identity: RunIdentity, hooks: Hooks) -> None:
@@ -176,7 +176,7 @@ def _record_not_tried(task: Task, tally: Tally, identity: RunIdentity, hooks: Ho
     if task.recorded and tally.given_up is not None:
         measurement = Measurement(
             status="skipped",
-            failure=tally.given_up.told(f"not tried: {tally.given_up.text}"),
+            failure=tally.given_up.with_text(f"not tried: {tally.given_up.text}"),
             started_at=utc_text(datetime.now(UTC)),
             extra={"given_up": True},
         )

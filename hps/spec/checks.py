@@ -15,7 +15,7 @@ from hps.spec import gates
 from hps.spec.problems import Problem
 from hps.spec.readings import near_part
 from hps.spec.schema import Checked
-from hps.spec.sweep import Sweep, SweepPoint, said
+from hps.spec.sweep import Sweep, SweepPoint, value_text
 from hps.spec.wording import name_of
 from hps.spec.yaml_tree import (
     ListNode,
@@ -175,7 +175,7 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
     node = _node(sweep, upload)
     if node is None:
         return None
-    chunk = said("chunk_size", upload.chunk_bytes, upload.chunk_node)
+    chunk = value_text("chunk_size", upload.chunk_bytes, upload.chunk_node)
     # Of a file that travels whole, the tools alone mind the size of chunks.
     least, most = facts.min_part_bytes if upload.parts > 1 else 5 * MIB, facts.max_part_bytes
     if not least <= upload.chunk_bytes <= most:
@@ -184,7 +184,7 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
         hint = f"a part of an upload is {format_size(least)} to {format_size(most)}"
         return problem_at(node.mark, message, rule="part-size", hint=hint)
     tool = upload.point.cell.knobs.tool
-    if upload.parts > 1 and TOOL_FACTS[tool].holds(upload.chunk_bytes) != upload.chunk_bytes:
+    if upload.parts > 1 and TOOL_FACTS[tool].rounds(upload.chunk_bytes) != upload.chunk_bytes:
         message = f"chunk_size {chunk} is a size that {tool} can't hold exactly"
         near = format_size(near_part(upload.chunk_bytes))
         hint = f"whole MiB are exact, and eighths of a GiB from 1 GiB on; near it: {near}"
@@ -198,7 +198,7 @@ def _too_many_parts(
     sweep: Sweep, upload: Upload, facts: ProviderFacts, node: ScalarNode, chunk: str
 ) -> Problem:
     size_bytes = upload.point.cell.knobs.size_bytes
-    size = said("size", size_bytes, sweep.place("size", size_bytes, upload.point.entry))
+    size = value_text("size", size_bytes, sweep.place("size", size_bytes, upload.point.entry))
     default = "" if upload.chunk_node is not None else " (the default)"
     message = f"chunk_size {chunk}{default} cuts a file of {size} into {upload.parts:,} parts"
     fitting = -(-size_bytes // facts.max_parts // MIB) * MIB
@@ -218,7 +218,7 @@ _HTTP2_KNOBS = frozenset({"target", "http2"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
+class _Http2Request:
     """Where HTTP/2 is asked for and of which target; `fixed`: in a step or in a cell of its own."""
 
     node: ScalarNode
@@ -231,13 +231,13 @@ def check_http2(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -
     seen: set[tuple[ScalarNode, str]] = set()
     for point in sweep.points(_HTTP2_KNOBS) if _is_named(sweep, steps) else ():
         for step in steps:
-            wish = _wish(sweep, point, step)
-            if wish is None or (wish.node, wish.target) in seen:
+            request = _http2_request(sweep, point, step)
+            if request is None or (request.node, request.target) in seen:
                 continue
-            seen.add((wish.node, wish.target))
-            why = _why_not(checked, wish.target)
+            seen.add((request.node, request.target))
+            why = _why_not(checked, request.target)
             if why:
-                yield _problem(sweep, wish, why)
+                yield _problem(sweep, request, why)
 
 
 def _is_named(sweep: Sweep, steps: tuple[PlacedStep, ...]) -> bool:
@@ -247,7 +247,7 @@ def _is_named(sweep: Sweep, steps: tuple[PlacedStep, ...]) -> bool:
     return sweep.has_axis("http2") or any("http2" in one for one in (*settings, *values))
 
 
-def _wish(sweep: Sweep, point: SweepPoint, step: PlacedStep) -> _Wish | None:
+def _http2_request(sweep: Sweep, point: SweepPoint, step: PlacedStep) -> _Http2Request | None:
     """What a step asks for in a cell: its own setting wins over the cell's."""
     if "http2" not in step.kind.settings:
         return None
@@ -257,7 +257,9 @@ def _wish(sweep: Sweep, point: SweepPoint, step: PlacedStep) -> _Wish | None:
     asked = own.value is True if own is not None else knobs.http2
     if not asked or node is None:
         return None
-    return _Wish(node=node, target=knobs.target, fixed=own is not None or point.entry is not None)
+    return _Http2Request(
+        node=node, target=knobs.target, fixed=own is not None or point.entry is not None
+    )
 
 
 def _why_not(checked: Checked, target: str) -> str:
@@ -270,13 +272,13 @@ def _why_not(checked: Checked, target: str) -> str:
     return ""
 
 
-def _problem(sweep: Sweep, wish: _Wish, why: str) -> Problem:
-    message = f"HTTP/2 is asked for, and target '{wish.target}' {why}"
+def _problem(sweep: Sweep, request: _Http2Request, why: str) -> Problem:
+    message = f"HTTP/2 is asked for, and target '{request.target}' {why}"
     advice = "write false here"
-    if not wish.fixed and sweep.has_axis("target"):
-        advice = f"leave true out, or exclude {{target: {wish.target}, http2: true}}"
+    if not request.fixed and sweep.has_axis("target"):
+        advice = f"leave true out, or exclude {{target: {request.target}, http2: true}}"
     hint = f"HTTP/2 needs https; {advice}"
-    return problem_at(wish.node.mark, message, rule="http2-without-https", hint=hint)
+    return problem_at(request.node.mark, message, rule="http2-without-https", hint=hint)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -368,9 +370,9 @@ def _memory(sweep: Sweep, upload: Upload) -> _Need | None:
     if node is None:
         return None
     settings = (
-        f"chunk_size {said('chunk_size', upload.chunk_bytes, upload.chunk_node)}, "
-        f"concurrency {said('concurrency', concurrency, concurrency_node)} and "
-        f"transfers {said('transfers', transfers, transfers_node)}"
+        f"chunk_size {value_text('chunk_size', upload.chunk_bytes, upload.chunk_node)}, "
+        f"concurrency {value_text('concurrency', concurrency, concurrency_node)} and "
+        f"transfers {value_text('transfers', transfers, transfers_node)}"
     )
     return _Need(size_bytes=upload.chunk_bytes * in_flight, node=node, settings=settings)
 

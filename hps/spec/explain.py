@@ -24,7 +24,16 @@ from hps.spec.schema import (
     unknown_keys,
 )
 from hps.spec.secret_values import is_safe_env_name
-from hps.spec.wording import expected, key_mark, name_of, near, one_of, path_text, say, why
+from hps.spec.wording import (
+    describe,
+    expected,
+    expected_choice,
+    key_mark,
+    name_of,
+    near,
+    path_text,
+    why,
+)
 from hps.spec.yaml_tree import KeyPath, ListNode, MapNode, Node, ScalarNode, as_scalar, problem_at
 from hps.units import spelled
 
@@ -287,7 +296,7 @@ def _unknown(violation: Violation) -> Iterator[Problem]:
             key.mark,
             message,
             rule=rule,
-            hint=place or one_of(known),
+            hint=place or expected_choice(known),
             suggestion=near(word, known, likeness=_SURE if place else _LIKELY),
         )
 
@@ -350,7 +359,7 @@ def _wrong_type(violation: Violation) -> Iterator[Problem]:
     if isinstance(node, ScalarNode) and "format" in rules and node.value is not None:
         yield from _bad_format(violation)
         return
-    message = f"{name_of(violation.path)} is {say(node)}"
+    message = f"{name_of(violation.path)} is {describe(node)}"
     hint = _without_settings(violation) or advice(violation) or expected(rules)
     yield _problem(violation, message, "wrong-type", hint, why(node, rules))
 
@@ -369,7 +378,7 @@ def _bad_format(violation: Violation) -> Iterator[Problem]:
     if cause is None:
         cause = _format_error(str(violation.rules["format"]), node)
     if cause is None:
-        message = f"{name_of(violation.path)} is {say(node)}"
+        message = f"{name_of(violation.path)} is {describe(node)}"
         rules = dict(violation.rules)
         yield _problem(violation, message, "wrong-type", expected(rules), why(node, rules))
         return
@@ -377,7 +386,7 @@ def _bad_format(violation: Violation) -> Iterator[Problem]:
         message = f"{name_of(violation.path)}: {cause.unit_error.message}"
         hint = cause.unit_error.hint
     else:
-        message = f"{name_of(violation.path)} {cause.message}: {say(node)}"
+        message = f"{name_of(violation.path)} {cause.message}: {describe(node)}"
         hint = cause.hint
     hint = advice(violation) or unit(violation, node) or hint
     if cause.rule == "secret-literal":
@@ -404,9 +413,9 @@ def _wrong_value(violation: Violation) -> Iterator[Problem]:
         if node.value in STEP_KINDS:
             yield _bare_pause(violation, node)
             return
-        message, rule = f"unknown step {say(node)}", "unknown-step"
+        message, rule = f"unknown step {describe(node)}", "unknown-step"
     else:
-        message, rule = f"{name_of(violation.path)} is {say(node)}", "unknown-value"
+        message, rule = f"{name_of(violation.path)} is {describe(node)}", "unknown-value"
     if violation.is_step:
         choices = list(STEP_KINDS)
         rules = {"enum": choices}
@@ -424,14 +433,14 @@ def _bare_pause(violation: Violation, node: ScalarNode) -> Problem:
 
 def _out_of_range(violation: Violation) -> Iterator[Problem]:
     rules = dict(violation.rules)
-    message = f"{name_of(violation.path)} is {say(violation.node)}"
+    message = f"{name_of(violation.path)} is {describe(violation.node)}"
     hints = (expected(rules), why(violation.node, rules))
     yield _problem(violation, message, "out-of-range", *hints)
 
 
 def _bad_name(violation: Violation) -> Iterator[Problem]:
     rules = dict(violation.rules)
-    message = f"{name_of(violation.path)} is {say(violation.node)}"
+    message = f"{name_of(violation.path)} is {describe(violation.node)}"
     yield _problem(violation, message, "bad-name", expected(rules), why(violation.node, rules))
 
 

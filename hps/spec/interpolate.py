@@ -126,7 +126,7 @@ class Refusal:
 Refuse = Callable[[str, bool], Refusal | None]
 
 
-def tells_the_place(name: str) -> bool:
+def names_the_machine(name: str) -> bool:
     """True for variables that differ between the machines of one experiment."""
     return _PLACE_NAME.fullmatch(name) is not None
 
@@ -149,9 +149,9 @@ def refusing(secrets: Mapping[str, ScalarNode], *, trusted: bool) -> Refuse:
 
     def refuse(name: str, in_file: bool) -> Refusal | None:
         if name in secrets:
-            return _holds_a_secret(name, secrets[name])
+            return _refuse_secret(name, secrets[name])
         if is_called_like_a_secret(name):
-            return _is_called_like_one(name)
+            return _refuse_secret_name(name)
         if in_file and not trusted and not may_fill_in(name):
             message, hint, rule = not_allowed(name, VARIABLE_PREFIX)
             return Refusal(message=message, hint=hint, rule=rule)
@@ -169,7 +169,7 @@ def odd_variable(name: str, env: Mapping[str, str], *, is_key: bool = False) -> 
     return Refusal(message=message, hint=odd.hint, rule=_ODD_RULE)
 
 
-def _holds_a_secret(name: str, node: ScalarNode) -> Refusal:
+def _refuse_secret(name: str, node: ScalarNode) -> Refusal:
     mark = node.mark
     place = mark.file if mark.file.startswith(OVERRIDE_PREFIX) else f"line {mark.line}"
     return Refusal(
@@ -179,7 +179,7 @@ def _holds_a_secret(name: str, node: ScalarNode) -> Refusal:
     )
 
 
-def _is_called_like_one(name: str) -> Refusal:
+def _refuse_secret_name(name: str) -> Refusal:
     return Refusal(
         message=f"the environment variable {name} is called like a secret",
         hint=f"{_SHOWN}; name a secret as {{env: {name}}} where a target takes it, and pass what "
@@ -206,13 +206,13 @@ _FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, or $${ for a lite
 
 @dataclass(slots=True, kw_only=True)
 class _Filling:
-    """One scalar while it is filled in. `told`: the values that are not the defaults."""
+    """One scalar while it is filled in. `env_values`: the values that are not the defaults."""
 
     refuse: Callable[[str], Refusal | None]
     pieces: list[str] = field(default_factory=list)
     filled_from: list[str] = field(default_factory=list)
     unset: list[str] = field(default_factory=list)
-    told: dict[str, str] = field(default_factory=dict)
+    env_values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +240,7 @@ class Interpolator:
         refuse: Refuse = lambda name, in_file: None,
     ) -> None:
         self.problems: list[Problem] = []
-        self._told: dict[str, str] = {}
+        self._env_values: dict[str, str] = {}
         self._env = env
         self._file = file
         self._lines = text_lines
@@ -249,12 +249,14 @@ class Interpolator:
         self._characters = 0
 
     @property
-    def told(self) -> dict[str, str]:
+    def env_values(self) -> dict[str, str]:
         """What the environment made of the file: each variable's value, where no default is it.
 
         Without those that tell the machines of one experiment apart.
         """
-        return {name: value for name, value in self._told.items() if not tells_the_place(name)}
+        return {
+            name: value for name, value in self._env_values.items() if not names_the_machine(name)
+        }
 
     def fill(self, node: Node) -> Node:
         """The same tree with every `${…}` filled in; `problems` gathers what could not be."""
@@ -279,7 +281,7 @@ class Interpolator:
             self.problems.extend(self._problem(node, fault) for fault in faults)
         if faults or self._characters > MAX_FILLED_CHARACTERS:
             return replace(node, broken=True)
-        self._told |= filling.told
+        self._env_values |= filling.env_values
         return replace(
             node,
             value=yaml_tree.resolve(text) if node.plain else text,
@@ -341,7 +343,7 @@ def _fill_reference(
         filling.pieces.append(value)
         filling.filled_from.append(name)
         if operator != ":-" or value != word:
-            filling.told[name] = value
+            filling.env_values[name] = value
     elif operator == ":-":
         filling.pieces.append(word)
         filling.unset.append(name)
@@ -424,10 +426,10 @@ def _check(node: ScalarNode) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filled:
-    """A tree without any `${…}`. `told`: see `Interpolator.told`."""
+    """A tree without any `${…}`. `env_values`: see `Interpolator.env_values`."""
 
     root: MapNode
-    told: Mapping[str, str]
+    env_values: Mapping[str, str]
     problems: tuple[Problem, ...]
 
 
@@ -447,7 +449,7 @@ def fill_in(root: MapNode, source: SpecText, env: Mapping[str, str]) -> Filled:
     if not source.trusted:
         problems.extend(check_secret_names(filled, source.name))
         problems.extend(check_paths(filled, source.name))
-    return Filled(root=filled, told=interpolator.told, problems=tuple(problems))
+    return Filled(root=filled, env_values=interpolator.env_values, problems=tuple(problems))
 
 
 def _odd(

@@ -102,16 +102,16 @@ def _probe(written: dict[str, Any]) -> ProbeSettings:
 # What tells one experiment from another: a digest of all that was declared, and of no secret.
 
 
-def digest(content: bytes, overrides: Sequence[str], told: Mapping[str, str]) -> str:
+def digest(content: bytes, overrides: Sequence[str], env_values: Mapping[str, str]) -> str:
     """SHA-256 of the file as written, of the overrides, and of what the environment filled in.
 
-    `told` holds the values that are not the defaults in the file: without overrides, and with every
-    default in place, the digest is that of the file.
+    `env_values` has the values that are not the defaults in the file: without overrides, and with
+    every default in place, the digest is that of the file.
     """
     whole = hashlib.sha256(content)
     for override in overrides:
         whole.update(b"\0" + override.encode(errors="surrogateescape"))
-    for name, value in sorted(told.items()):
+    for name, value in sorted(env_values.items()):
         # Neither arguments nor variables hold a NUL, so that nothing else makes the same bytes.
         whole.update(b"\0\0" + f"{name}={value}".encode(errors="surrogateescape"))
     return whole.hexdigest()
@@ -267,7 +267,7 @@ def _build(
         timeout_s=parse_time_s(written["timeout"]) if "timeout" in written else None,
         source=source.name,
         text=decode(source),
-        sha256=digest(source.content, overrides, filled.told),
+        sha256=digest(source.content, overrides, filled.env_values),
         overrides=tuple(overrides),
         thresholds=tuple(written.get("thresholds", ())),
     )

@@ -29,7 +29,7 @@ def apply_overrides(root: Node, overrides: Sequence[str], problems: list[Problem
     for text in overrides:
         try:
             override = _parse(text, problems)
-            root = _put(root, override, 0)
+            root = _insert(root, override, 0)
         except SpecError as error:
             problems.extend(error.problems)
     return root
@@ -67,18 +67,18 @@ def _value(text: str, value: str, problems: list[Problem]) -> Node:
     return ScalarNode(mark=mark, text="", value=None, broken=bool(composed.problems))
 
 
-def _put(node: Node | None, override: _Override, index: int) -> Node:
+def _insert(node: Node | None, override: _Override, index: int) -> Node:
     if index == len(override.parts):
         return override.value
     part, mark = override.parts[index], override.marks[index]
     if isinstance(node, ListNode):
-        return _put_in_list(node, override, index)
+        return _insert_in_list(node, override, index)
     if node is None or (isinstance(node, ScalarNode) and node.value is None):
         node = MapNode(mark=mark, entries=())
     if isinstance(node, ScalarNode):
         parent = quoted(".".join(override.parts[:index]))
         raise _fault(mark, f"{parent} is a value, so it has no key {quoted(part)}")
-    below = _put(node.get(part), override, index + 1)
+    below = _insert(node.get(part), override, index + 1)
     new_key = ScalarNode(mark=mark, text=part, value=part)
     old_key = node.key(part)
     if old_key is None:
@@ -91,7 +91,7 @@ def _put(node: Node | None, override: _Override, index: int) -> Node:
     return replace(node, entries=entries)
 
 
-def _put_in_list(node: ListNode, override: _Override, index: int) -> Node:
+def _insert_in_list(node: ListNode, override: _Override, index: int) -> Node:
     part, mark = override.parts[index], override.marks[index]
     position = int(part) if part.isascii() and part.isdecimal() and len(part) < 6 else -1
     if not 0 <= position < len(node.items):
@@ -100,7 +100,7 @@ def _put_in_list(node: ListNode, override: _Override, index: int) -> Node:
         what = f"{parent} is a list, whose positions are 0 to {last}"
         raise _fault(mark, what if node.items else f"{parent} is an empty list")
     items = list(node.items)
-    items[position] = _put(items[position], override, index + 1)
+    items[position] = _insert(items[position], override, index + 1)
     return replace(node, items=tuple(items))
 
 

@@ -51,13 +51,13 @@ def bare_text(text: str) -> Bare | None:
 def readings(path: KeyPath, wanted: str, found: Bare) -> tuple[str, ...]:
     """What to write in place of a number, the likeliest first; nothing where nothing fits.
 
-    `wanted` is the format of the value at `path`. Each of them is taken there.
+    `wanted` is the format of the value at `path`. Each of them is valid there.
     """
     key = _key(path)
-    taken = [text for text in _candidates(key, wanted, found) if _is_taken(wanted, text)]
+    valid = [text for text in _candidates(key, wanted, found) if _is_valid(wanted, text)]
     if key == "chunk_size" and _is_of_parts(path):
-        taken = list(_of_parts(taken, is_step=path[-1] == "step"))
-    return tuple(dict.fromkeys(taken))[:_MOST]
+        valid = list(_of_parts(valid, is_step=path[-1] == "step"))
+    return tuple(dict.fromkeys(valid))[:_MOST]
 
 
 def near_part(size_bytes: int) -> int:
@@ -90,7 +90,7 @@ def _candidates(key: str, wanted: str, found: Bare) -> Iterator[str]:
             yield f"{number:f}KiB"
 
 
-def _is_taken(wanted: str, text: str) -> bool:
+def _is_valid(wanted: str, text: str) -> bool:
     try:
         FORMATS[wanted](text)
     except FormatError:
@@ -106,12 +106,12 @@ def _is_of_parts(path: KeyPath) -> bool:
     return kind is None or STEP_KINDS[str(kind)].direction == "up"
 
 
-def _of_parts(taken: Iterable[str], *, is_step: bool) -> Iterator[str]:
+def _of_parts(valid: Iterable[str], *, is_step: bool) -> Iterator[str]:
     """Those that parts may have; without any, the nearest one."""
-    sizes = {text: parse_size_bytes(text) for text in taken}
+    sizes = {text: parse_size_bytes(text) for text in valid}
     least = MIB if is_step else LEAST_PART
     fitting = [
-        text for text, size in sizes.items() if least <= size <= MOST_PART and _is_held(size)
+        text for text, size in sizes.items() if least <= size <= MOST_PART and _is_exact(size)
     ]
     yield from fitting
     if sizes and not fitting:
@@ -119,6 +119,6 @@ def _of_parts(taken: Iterable[str], *, is_step: bool) -> Iterator[str]:
         yield format_size(MIB if is_step and first < 2 * MIB else near_part(first))
 
 
-def _is_held(size_bytes: int) -> bool:
+def _is_exact(size_bytes: int) -> bool:
     """True where each tool makes just this size of it."""
-    return all(facts.holds(size_bytes) == size_bytes for facts in TOOL_FACTS.values())
+    return all(facts.rounds(size_bytes) == size_bytes for facts in TOOL_FACTS.values())

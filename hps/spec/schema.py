@@ -16,7 +16,7 @@ from hps.model import COUNT_KNOBS, KNOBS, SIZE_KNOBS
 from hps.spec import yaml_tree
 from hps.spec.formats import FORMATS, FormatError
 from hps.spec.problems import MAX_PROBLEMS, Problem
-from hps.spec.wording import mark_of, name_of, say
+from hps.spec.wording import describe, mark_of, name_of
 from hps.spec.yaml_tree import (
     KeyPath,
     ListNode,
@@ -212,7 +212,9 @@ def check_schema(root: MapNode, explainers: Explainers) -> Checked:
     errors = islice(_validator().iter_errors(to_plain(root)), _MOST_VIOLATIONS)
     violations = [_violation(root, error) for error in errors]
     problems = [
-        p for violation in _telling(violations) for p in explainers[violation.keyword](violation)
+        p
+        for violation in _without_repeats(violations)
+        for p in explainers[violation.keyword](violation)
     ]
     bad = {path for violation in violations for path in bad_paths(violation) if path}
     bad.update(path for path, leaf in _leaves(root, ()) if leaf.broken)
@@ -230,7 +232,7 @@ def _numbers(leaf: ScalarNode) -> tuple[str, ...]:
 
 
 def _read_twice(path: KeyPath, leaf: ScalarNode) -> Problem:
-    message = f"{name_of(path)} is {say(leaf)}, which YAML reads in two ways"
+    message = f"{name_of(path)} is {describe(leaf)}, which YAML reads in two ways"
     if leaf.filled is None:
         hint = f"{yaml_tree.old_reading(leaf.text)}; write {' or '.join(_numbers(leaf))}"
     else:
@@ -278,7 +280,7 @@ def _violation(root: MapNode, error: ValidationError) -> Violation:
     )
 
 
-def _telling(violations: list[Violation]) -> Iterator[Violation]:
+def _without_repeats(violations: list[Violation]) -> Iterator[Violation]:
     """Those that say something new: one mistake often breaks several rules."""
     unknown: dict[KeyPath, tuple[str, ...]] = {}
     for one in violations:

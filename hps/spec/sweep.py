@@ -10,7 +10,7 @@ from hps.model import KNOBS, SIZE_KNOBS, Axis, Cell, Content, Data, Knobs, KnobV
 from hps.plan.cells import canonical, count_products, default_target, make_cell, matches, products
 from hps.spec.problems import Problem, quoted
 from hps.spec.schema import Checked
-from hps.spec.wording import key_mark, near, say
+from hps.spec.wording import describe, key_mark, near
 from hps.spec.yaml_tree import (
     KeyPath,
     ListNode,
@@ -156,7 +156,9 @@ def _range_fault(knob: str, inner: MapNode) -> Problem | None:
     begin, end, step = (_number(knob, inner, name) for name in ("from", "to", "step"))
     is_log2 = _is_log2(inner)
     if begin > end:
-        what = f"a range goes up, and {_said(inner, 'from')} is more than {_said(inner, 'to')}"
+        what = (
+            f"a range goes up, and {_written(inner, 'from')} is more than {_written(inner, 'to')}"
+        )
         return _fault(inner, "from", what, "bad-range", "exchange 'from' and 'to'")
     if is_log2 and inner.get("step") is not None:
         what = "a log2 range doubles, so it takes no 'step'"
@@ -171,14 +173,14 @@ def _range_fault(knob: str, inner: MapNode) -> Problem | None:
         )
         hint = f"expected at most {MAX_VALUES:,}; write a larger 'step', or scale: log2"
         return _fault(inner, "from", what, "bad-range", hint)
-    return _only_one(knob, inner)
+    return _single_value(knob, inner)
 
 
-def _only_one(knob: str, inner: MapNode) -> Problem | None:
+def _single_value(knob: str, inner: MapNode) -> Problem | None:
     """A range that would vary nothing."""
     if len(list(islice(_range_values(knob, inner), 2))) > 1:
         return None
-    first, last = _said(inner, "from"), _said(inner, "to")
+    first, last = _written(inner, "from"), _written(inner, "to")
     step = "twice that" if _is_log2(inner) else "one 'step' more"
     same = _number(knob, inner, "from") == _number(knob, inner, "to")
     why = "'to' is the same" if same else f"{step} is beyond {last}"
@@ -210,8 +212,8 @@ def _number(knob: str, inner: MapNode, name: str) -> int:
     return int(knob_value(knob, node)) if isinstance(node, ScalarNode) else 1
 
 
-def _said(inner: MapNode, name: str) -> str:
-    return say(inner.get(name))
+def _written(inner: MapNode, name: str) -> str:
+    return describe(inner.get(name))
 
 
 def _filled(inner: MapNode) -> bool:
@@ -251,13 +253,13 @@ def _repeated_rows(axes: tuple[PlacedAxis, ...]) -> Iterator[Problem]:
 
 
 def _row_text(row: tuple[Placed, ...]) -> str:
-    return " with ".join(say(one.node) for one in row)
+    return " with ".join(describe(one.node) for one in row)
 
 
 def _first_place(first: ScalarNode, second: ScalarNode) -> str:
     if first.mark.line == second.mark.line:
-        return f"{say(first)} in column {first.mark.column}"
-    return f"{say(first)} on line {first.mark.line}"
+        return f"{describe(first)} in column {first.mark.column}"
+    return f"{describe(first)} on line {first.mark.line}"
 
 
 # -------------------------------------------------------------------------------------------------
@@ -370,7 +372,7 @@ def cell_target(checked: Checked) -> str | None:
     return default_target(names, str(results.value) if isinstance(results, ScalarNode) else "")
 
 
-def said(knob: str, value: KnobValue, node: ScalarNode | None) -> str:
+def value_text(knob: str, value: KnobValue, node: ScalarNode | None) -> str:
     """A value in a message: as it was written where a variable filled it in."""
     if node is not None and node.filled_from:
         return quoted(node.text)
@@ -529,7 +531,8 @@ def _useless(sweep: Sweep, entry: PlacedEntry) -> Iterator[Problem]:
 def _matches_nothing(entry: PlacedEntry, pattern: Mapping[str, KnobValue]) -> Problem:
     mark: Mark = next(entry.values[knob].node.mark for knob in pattern)
     values = ", ".join(
-        f"{knob} {said(knob, value, entry.values[knob].node)}" for knob, value in pattern.items()
+        f"{knob} {value_text(knob, value, entry.values[knob].node)}"
+        for knob, value in pattern.items()
     )
     message = f"{values} is excluded, and no cell has it"
     hint = "expected values that are on the axes"

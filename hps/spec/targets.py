@@ -9,7 +9,7 @@ from hps.catalog.providers import PROVIDERS, owner_of
 from hps.spec.problems import Problem, quoted
 from hps.spec.schema import Checked
 from hps.spec.sweep import PlacedAxis, PlacedEntry, cell_target, target_names
-from hps.spec.wording import key_mark, near, say
+from hps.spec.wording import describe, key_mark, near
 from hps.spec.yaml_tree import MapNode, Node, ScalarNode, problem_at
 
 
@@ -25,7 +25,7 @@ def check_targets(
             hint = f"declared under 'targets': {', '.join(map(quoted, names))}"
             yield problem_at(
                 node.mark,
-                f"there is no target {say(node)}",
+                f"there is no target {describe(node)}",
                 rule="unknown-target",
                 hint=hint,
                 suggestion=near(str(node.value), names),

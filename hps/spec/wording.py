@@ -28,7 +28,7 @@ def name_of(path: KeyPath) -> str:
     return f"'{path_text(path)}'"
 
 
-def say(node: Node | None) -> str:
+def describe(node: Node | None) -> str:
     """A value as it was written, never as an environment variable filled it in."""
     if isinstance(node, ListNode):
         return "a list"
@@ -38,10 +38,10 @@ def say(node: Node | None) -> str:
         return "empty"
     if node.secret:
         return "something that is not shown"
-    return _say_scalar(node)
+    return _describe_scalar(node)
 
 
-def _say_scalar(node: ScalarNode) -> str:
+def _describe_scalar(node: ScalarNode) -> str:
     if node.filled_from:
         return f"{quoted(node.text)}, filled in from {_names(node.filled_from)}"
     if node.unset:
@@ -54,7 +54,7 @@ def expected(schema: dict[str, Any]) -> str:
     if "errorMessage" in schema:
         return f"expected {schema['errorMessage']}"
     if "enum" in schema:
-        return one_of(schema["enum"])
+        return expected_choice(schema["enum"])
     if "const" in schema:
         return f"expected {schema['const']}"
     kind = schema.get("type")
@@ -67,7 +67,7 @@ def expected(schema: dict[str, Any]) -> str:
     return f"expected {kinds[str(kind)]}"
 
 
-def one_of(choices: Iterable[object]) -> str:
+def expected_choice(choices: Iterable[object]) -> str:
     """`expected one of a, b, c`, cut short where there are many."""
     words = [str(choice) for choice in choices]
     if len(words) == 1:

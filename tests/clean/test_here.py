@@ -28,7 +28,7 @@ def lock(tmp_path: Path) -> Path:
 
 
 def test_a_run_that_was_killed_here_has_ended(lock: Path, tmp_path: Path) -> None:
-    with candidates.held(tmp_path, MACHINE) as known:
+    with candidates.locked(tmp_path, MACHINE) as known:
         assert set(known.ended) == {RUN}
     assert lock.exists()
 
@@ -38,7 +38,7 @@ def test_where_somebody_holds_a_lock_nothing_is_known_to_have_ended(
 ) -> None:
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with candidates.held(tmp_path, MACHINE) as known:
+        with candidates.locked(tmp_path, MACHINE) as known:
             assert known == candidates.Here(live=frozenset({RUN}))
 
 
@@ -54,12 +54,12 @@ def test_a_lock_that_is_removed_as_it_is_taken_keeps_nobody_out(
 
     monkeypatch.setattr(candidates, "_lock", late)
 
-    with candidates.held(tmp_path, MACHINE) as known:
+    with candidates.locked(tmp_path, MACHINE) as known:
         assert known.ended == {}
 
 
 def test_a_machine_without_runs_gets_no_folder(tmp_path: Path) -> None:
-    with candidates.held(tmp_path / "none", MACHINE) as known:
+    with candidates.locked(tmp_path / "none", MACHINE) as known:
         assert known == candidates.Here()
     assert not (tmp_path / "none").exists()
 
@@ -70,11 +70,11 @@ def test_a_run_that_is_taken_up_before_its_turn_has_come_is_kept(tmp_path: Path)
         spec=cast(Any, None),
         env={},
         output=tmp_path,
-        wish=cleaning.CleanWish(older_than_s=0, remove=True),
+        request=cleaning.CleanRequest(older_than_s=0, remove=True),
         tools=cast(Any, None),
         stop=threading.Event(),
     )
-    left = cleaning.Left(target="s3", run_id=RUN, objects=1, size_bytes=1, uploads=0, seen=None)
+    left = cleaning.Leftover(target="s3", run_id=RUN, objects=1, size_bytes=1, uploads=0, seen=None)
 
     with alive.announced(RUN):
         done = work._removed(left, lambda *_, **__: None)

@@ -9,7 +9,7 @@ import pytest
 
 from hps.model import Spec
 from hps.redaction import is_called_like_a_secret
-from hps.spec.interpolate import VARIABLES, tells_the_place
+from hps.spec.interpolate import VARIABLES, names_the_machine
 from hps.spec.load import load
 from hps.spec.problems import Problem, SpecError
 from hps.spec.source import SpecText
@@ -143,7 +143,7 @@ def test_no_shipped_experiment_fills_one_in(path: Path) -> None:
 
 def test_what_tells_machines_apart() -> None:
     places = ("HOSTNAME", "NODE_NAME", "POD_NAME", "SALAD_MACHINE_ID", "SALAD_CONTAINER_GROUP_ID")
-    assert all(map(tells_the_place, places))
+    assert all(map(names_the_machine, places))
     assert not any(
-        map(tells_the_place, (*VARIABLES, "MACHINE", "NAME", "XHOSTNAME", "NODE_NAME_2"))
+        map(names_the_machine, (*VARIABLES, "MACHINE", "NAME", "XHOSTNAME", "NODE_NAME_2"))
     )

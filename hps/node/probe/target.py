@@ -157,7 +157,7 @@ def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -
         event("probe_started", direction="download", most_s=settings.duration_s)
         place, failed = _send_object(link, file)
         if failed:
-            return nothing(failed.told(f"an object could not be sent: {failed.text}"))
+            return nothing(failed.with_text(f"an object could not be sent: {failed.text}"))
         download = _download(link, settings, place)
         event("probe_started", direction="upload", most_s=settings.duration_s)
         return Rates(upload=_upload(link, settings, file), download=download)
