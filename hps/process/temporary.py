@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from hps.errors import HpsError, MachineError
+from hps.process import process
 
 
 @contextlib.contextmanager
@@ -60,3 +63,74 @@ def check_file(path: Path, hint: str) -> None:
             path.lstat()
     except OSError as error:
         raise HpsError(f"cannot write {path}: {error.strerror}", hint) from error
+
+
+# -------------------------------------------------------------------------------------------------
+# A temporary folder, and programs run in it: one deadline for all, and nothing left behind.
+
+_SAID_BYTES = 4096
+_SHOWN_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """How a program ended and what it wrote; `err` is the end of its standard error."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line of standard error, which usually says what went wrong."""
+        return printable((self.err.strip().splitlines() or ["it said nothing"])[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """An open folder; `what` is said to have taken too long once `timeout_s` is over."""
+
+    folder: Path
+    what: str
+    timeout_s: float
+    _deadline_s: float
+    _guard: process.Guard
+
+    def run(self, command: process.Command, *, most_bytes: int) -> Said:
+        """Run a program to its end. Raises `HpsError` where it can't start or is too slow.
+
+        Its output goes through files, byte for byte; no more than `most_bytes` of it is read.
+        """
+        out, err = self.folder / "out", self.folder / "err"
+        ended = process.run(
+            command,
+            timeout_s=max(0.0, self._deadline_s - time.monotonic()),
+            guard_process=self._guard,
+            stdout=out,
+            stderr=err,
+        )
+        if ended.ended != "exit":
+            hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
+            raise HpsError(f"{self.what} took longer than {self.timeout_s:g} s", hint)
+        said = err.read_bytes()[-_SAID_BYTES:].decode(errors="replace")
+        with out.open("rb") as stream:
+            return Said(code=ended.returncode, out=stream.read(most_bytes), err=said)
+
+
+def printable(text: str) -> str:
+    """Foreign text as far as it may be shown: of a readable length, nothing a terminal obeys."""
+    return "".join(one for one in text[:_SHOWN_CHARACTERS] if one.isprintable())
+
+
+@contextlib.contextmanager
+def opened(what: str, *, timeout_s: float) -> Iterator[Workplace]:
+    """A folder that is gone afterwards, even if this process is killed."""
+    with process.Guard() as guard, folder() as place:
+        guard.tell("remove", str(place))
+        yield Workplace(
+            folder=place,
+            what=what,
+            timeout_s=timeout_s,
+            _deadline_s=time.monotonic() + timeout_s,
+            _guard=guard,
+        )

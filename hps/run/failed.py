@@ -17,12 +17,11 @@ from hps import __version__
 from hps.catalog.failures import KINDS
 from hps.errors import HpsError
 from hps.node import facts as node_facts
+from hps.process.temporary import Workplace, opened
 from hps.redaction import Scrubber, secrets_in
 from hps.results.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
 from hps.spec.source import SpecText
-from hps.targets import one_file, well_known
-from hps.targets.bucket import installed
-from hps.targets.workplace import Workplace, opened
+from hps.targets import bucket, well_known
 
 TARGET = "r2"
 UNKNOWN_EXPERIMENT = "unknown"
@@ -80,18 +79,18 @@ def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
         reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
     )
     try:
-        with opened("storing the failure", timeout_s=one_file.TIMEOUT_S) as place:
+        with opened("storing the failure", timeout_s=bucket.TIMEOUT_S) as place:
             return _store(clean, env, place)
     except (HpsError, OSError) as error:
         return Stored(error=scrubber.text(str(error)))
 
 
 def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Stored:
-    reached = one_file.reach(TARGET, env, place)
+    reached = bucket.reach(TARGET, env, place)
     facts = node_facts.collect(
         env,
         place.folder,
-        installed(env).version,
+        bucket.installed(env).version,
         measure_disk=False,
         look_for_gpu=False,
     )

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from hps.errors import HpsError
 from hps.model import Failure
+from hps.process.temporary import opened
 from hps.source.address import BucketAddress
 from hps.spec.source import MAX_BYTES
-from hps.targets.one_file import TIMEOUT_S, WellKnown, reach
-from hps.targets.workplace import opened
+from hps.targets.bucket import TIMEOUT_S, WellKnown, reach
 
 
 def fetch(address: BucketAddress, env: Mapping[str, str], *, timeout_s: float = TIMEOUT_S) -> bytes:

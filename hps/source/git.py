@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from hps.errors import HpsError
 from hps.process.process import Command
+from hps.process.temporary import Said, Workplace, opened, printable
 from hps.source.address import GitAddress
 from hps.spec.source import MAX_BYTES
-from hps.targets.workplace import Said, Workplace, opened, printable
 from hps.tools.invocation import INHERITED
 
 TIMEOUT_S = 60.0

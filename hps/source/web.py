@@ -13,9 +13,9 @@ from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
 
 from hps.errors import HpsError
+from hps.process.temporary import printable
 from hps.source.address import WebAddress, is_loopback, web_address
 from hps.spec.source import MAX_BYTES
-from hps.targets.workplace import printable
 
 TIMEOUT_S = 30.0
 MAX_REDIRECTS = 5

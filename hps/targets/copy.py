@@ -13,10 +13,10 @@ from typing import Any
 from hps.errors import HpsError, MachineError
 from hps.model import Spec, Target
 from hps.process import process, temporary
+from hps.process.temporary import printable
 from hps.redaction import Scrubber
 from hps.targets import well_known
 from hps.targets.bucket import Bounded
-from hps.targets.workplace import printable
 from hps.tools.rclone import command
 from hps.tools.rclone import command as rclone
 from hps.tools.rclone.remote import Remote, remote_of
