@@ -1,4 +1,4 @@
-"""What goes wrong because of a person's input or a machine, as opposed to a bug of ours."""
+"""Errors that come of a person's input or of a machine, and the exit codes. Others are bugs."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class MachineError(HpsError):
 
 
 class GuardError(HpsError):
-    """The process that ends and removes what this one leaves is gone, and no other can be had."""
+    """The guard, which cleans up after this process, is gone, and no other could be started."""
 
 
 class MissingProgramError(HpsError):
-    """A program that can't be started: it is not there, or none."""
+    """A program that can't be started: there is no such file, or it is no program."""
 
 
 class NotStoredError(HpsError):
@@ -53,11 +53,17 @@ class NotStoredError(HpsError):
 
 
 def describe(error: BaseException) -> str:
-    """One line for a person: what the system said, else the kind of error. At most 200 characters.
+    """One line for a person: the system's message, else the kind of error. At most 200 characters.
 
     >>> describe(FileNotFoundError(2, "No such file or directory", "/x"))
     'No such file or directory'
     """
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    lines = said.strip().splitlines()
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = message.strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:200]
+
+
+def printable(text: str, most_characters: int | None = None) -> str:
+    """The text on one line, cut, with U+FFFD for each character that a terminal would obey."""
+    shown = text[:most_characters]
+    return "".join(one if one.isprintable() else "\ufffd" for one in shown)

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from hps.clean.candidates import PERHAPS_AT_WORK
 from hps.clean.cleaning import Cleaned, Leftover
-from hps.report.values import printable
+from hps.errors import printable
 from hps.results.record import utc_text
 from hps.units import format_size_rounded, format_time
 

@@ -60,7 +60,7 @@ def print_skipped(skipped: Mapping[str, str]) -> None:
 
 def remark(text: str) -> None:
     """A line for people, on standard error."""
-    from hps.report.values import printable
+    from hps.errors import printable
 
     output.print_error(f"hps: {printable(text)}")
 
@@ -381,7 +381,7 @@ def _is_default(context: click.Context) -> bool:
 
 
 def _pulled(pulled: Pulled, cache: Path, style: str) -> str:
-    from hps.report.values import printable
+    from hps.errors import printable
     from hps.units import format_size_rounded
 
     if style == "json":

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hps.errors import HpsError, MachineError
+from hps.errors import HpsError, MachineError, printable
 from hps.process import process
 
 
@@ -69,7 +69,8 @@ def check_file(path: Path, hint: str) -> None:
 # A temporary folder, and programs run in it: one deadline for all, and nothing left behind.
 
 _SAID_BYTES = 4096
-_SHOWN_CHARACTERS = 300
+# Of a line of a program that somebody else wrote.
+SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,8 @@ class Said:
     @property
     def last_line(self) -> str:
         """The last line of standard error, which usually says what went wrong."""
-        return printable((self.err.strip().splitlines() or ["it said nothing"])[-1])
+        last = (self.err.strip().splitlines() or ["it said nothing"])[-1]
+        return printable(last, SHOWN_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +117,6 @@ class Workplace:
         said = err.read_bytes()[-_SAID_BYTES:].decode(errors="replace")
         with out.open("rb") as stream:
             return Said(code=ended.returncode, out=stream.read(most_bytes), err=said)
-
-
-def printable(text: str) -> str:
-    """Foreign text as far as it may be shown: of a readable length, nothing a terminal obeys."""
-    return "".join(one for one in text[:_SHOWN_CHARACTERS] if one.isprintable())
 
 
 @contextlib.contextmanager

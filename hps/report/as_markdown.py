@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from hps.compare.comparison import Findings
 from hps.compare.gates import GateResult
+from hps.errors import printable
 from hps.report import answer, tables
 from hps.report.tables import Table
-from hps.report.values import printable
 
 # GitHub cuts a summary of more than 1 MiB, and refuses a comment of more than 65,536 characters.
 MOST_TABLES = 8

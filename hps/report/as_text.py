@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from hps.compare.comparison import Findings
 from hps.compare.gates import GateResult
+from hps.errors import printable
 from hps.report import answer, tables
 from hps.report.tables import Table
-from hps.report.values import printable
 
 WIDTH = 100
 _HARD_SPACE = "\xa0"

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from hps.compare.comparison import fault
 from hps.compare.words import value_text
-from hps.report.values import printable
+from hps.errors import printable
 from hps.units import format_rate, format_size_rounded, format_time
 
 Row = Mapping[str, object]

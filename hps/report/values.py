@@ -67,11 +67,6 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def printable(text: str) -> str:
-    """The text on one line, with U+FFFD for each character that a terminal would obey."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in text)
-
-
 # -------------------------------------------------------------------------------------------------
 # The values that tell cells apart, as people read them and in the order they expect.
 

@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hps.errors import HpsError
+from hps.errors import HpsError, printable
 from hps.process.process import Command
-from hps.process.temporary import Said, Workplace, opened, printable
+from hps.process.temporary import SHOWN_CHARACTERS, Said, Workplace, opened
 from hps.source.address import GitAddress
 from hps.spec.source import MAX_BYTES
 from hps.tools.invocation import INHERITED
@@ -111,5 +111,5 @@ def _failed(address: GitAddress, said: Said) -> HpsError:
     if "terminal prompts disabled" in said.err:
         hint = "it is private or missing: put the file in the bucket (r2:…, s3:…) or into the image"
     first = next((line for line in said.err.splitlines() if "fatal: " in line), said.last_line)
-    why = printable(first.partition("fatal: ")[2] or first)
+    why = printable(first.partition("fatal: ")[2] or first, SHOWN_CHARACTERS)
     return HpsError(f"{address.name} cannot be fetched: {why}", hint)

@@ -12,8 +12,8 @@ from http.client import HTTPException, HTTPResponse
 from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
 
-from hps.errors import HpsError
-from hps.process.temporary import printable
+from hps.errors import HpsError, printable
+from hps.process.temporary import SHOWN_CHARACTERS
 from hps.source.address import WebAddress, is_loopback, web_address
 from hps.spec.source import MAX_BYTES
 
@@ -138,7 +138,7 @@ def _body(address: WebAddress, answer: _Answer) -> bytes:
     hint = "check the address; does it open in a browser that is not signed in?"
     if answer.status in {401, 403, 407}:
         hint = "it is not public: put the file in the bucket (r2:…, s3:…) or into the image"
-    said = printable(f"{answer.status} {answer.reason}".strip())
+    said = printable(f"{answer.status} {answer.reason}".strip(), SHOWN_CHARACTERS)
     raise HpsError(f"{address.name} cannot be read: {said}", hint)
 
 
@@ -150,5 +150,5 @@ def _no_answer(address: WebAddress, error: Exception) -> HpsError:
         return HpsError(f"{address.name}: the certificate is not trusted: {said}", hint)
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
-    why = printable(said) or type(cause).__name__
+    why = printable(said, SHOWN_CHARACTERS) or type(cause).__name__
     return HpsError(f"{address.name} cannot be read: {why}", hint)

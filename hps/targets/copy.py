@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hps.errors import HpsError, MachineError
+from hps.errors import HpsError, MachineError, printable
 from hps.model import Spec, Target
 from hps.process import process, temporary
-from hps.process.temporary import printable
 from hps.redaction import Scrubber
 from hps.targets import well_known
 from hps.targets.bucket import Bounded
