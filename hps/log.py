@@ -45,15 +45,15 @@ def configure(style: Format, scrubber: Scrubber, stream: TextIO | None = None) -
 
 
 class _CurrentStderr(io.TextIOBase):
-    """Standard error as it is when an event comes: a live progress bar stands in for it."""
+    """`sys.stderr` at the moment of each event: a live progress bar replaces it for a while."""
 
     def write(self, text: str) -> int:
-        with _discarding_without_reader():
+        with _surviving_closed_stderr():
             sys.stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with _discarding_without_reader():
+        with _surviving_closed_stderr():
             sys.stderr.flush()
 
     def isatty(self) -> bool:
@@ -61,12 +61,12 @@ class _CurrentStderr(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def _discarding_without_reader() -> Iterator[None]:
-    """That nobody listens any more (a closed pipe, a lost terminal) must not end a run."""
+def _surviving_closed_stderr() -> Iterator[None]:
+    """A closed pipe or a lost terminal does not end a run: further events are dropped."""
     try:
         yield
     except OSError:
-        sys.stderr = io.TextIOWrapper(Path(os.devnull).open("wb"))  # noqa: SIM115 - to the end
+        sys.stderr = io.TextIOWrapper(Path(os.devnull).open("wb"))  # noqa: SIM115 - until exit
 
 
 def events() -> FilteringBoundLogger:

@@ -286,7 +286,7 @@ class Failure:
 
     @property
     def reason(self) -> str:
-        """For people: the text, and the hint where there is one."""
+        """The text for people, followed by the hint where there is one."""
         return f"{self.text} ({self.hint})" if self.hint else self.text
 
     @property
@@ -300,13 +300,12 @@ class Failure:
         return self.owner in {"node", "target"}
 
     def with_text(self, text: str) -> Failure:
-        """The same failure in other words."""
         return replace(self, text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """A `Transfer` as the tool applied it; None where that can't be told."""
+    """A `Transfer` as the tool applied it; None where that can't be known."""
 
     chunk_size_bytes: int
     concurrency: int | None
@@ -373,13 +372,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """What stands where a measurement failed."""
+    """Takes the place of a whole group of values where it could not be measured."""
 
     reason: str
 
 
 def known(value: float | str) -> Reading:
-    """A reading that succeeded."""
     return Reading(value=value)
 
 

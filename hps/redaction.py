@@ -1,8 +1,8 @@
 """Keep secrets out of everything that is written: each value is replaced by its name.
 
-Only in what others said: tools, servers, drivers, whoever wrote the experiment. Names of fields,
-ids, times, words of a fixed list and numbers are this program's own, and stay what they are even
-where a secret is called the same.
+Only texts that come from others are changed: from tools, servers, drivers and the author of the
+experiment. Names of fields, ids, times, words of a fixed list and numbers are this program's own,
+and stay even where a secret has the same value.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from urllib.parse import quote, quote_plus, unquote
 
 # -------------------------------------------------------------------------------------------------
 # Which variables of the environment hold secrets: by their names, and by passwords in addresses.
-#
-# The one list of such names: what may not be filled into an experiment, and what is kept out of
-# everything that is written, see `hps.redaction`.
+# The same names may not be filled into an experiment, see `hps.spec.interpolate`.
 
-# What begins like this is there to be filled in, or to be named as a secret, by an experiment.
+# Any experiment may fill in variables with the first prefix, and name those with the second as
+# secrets.
 VARIABLE_PREFIX = "HPS_VAR_"
 SECRET_PREFIX = "HPS_SECRET_"  # noqa: S105 - the beginning of a name
 # The secrets of the shipped experiments and of the well-known targets.
@@ -52,7 +51,7 @@ def may_name_secret(name: str) -> bool:
 
 
 def is_called_like_a_secret(name: str) -> bool:
-    """True for names of secrets; those that begin with HPS_VAR_ are there to be filled in."""
+    """True for names of secrets; never for those that begin with HPS_VAR_."""
     if name.startswith(VARIABLE_PREFIX):
         return False
     return may_name_secret(name) or _SECRET_NAME.search(name) is not None
@@ -83,10 +82,10 @@ def _of_address(found: re.Match[str]) -> Iterator[str]:
 
 
 # -------------------------------------------------------------------------------------------------
-# How a text may look once a program has encoded it: in addresses, JSON, XML, shells and Go.
+# The forms that a text takes once a program has encoded it: in addresses, JSON, XML, shells, Go.
 
 _LONGEST_RUN = re.compile(r"[A-Za-z0-9]+")
-# A run of letters and digits that is long enough to tell a text that may hold the secret.
+# Only a text with such a run of the secret's letters and digits is searched for encoded forms.
 _SHORTEST_RUN = 3
 _SHORTEST_BASE64 = 8
 # One escape of a character, however often it was escaped again.
@@ -100,14 +99,14 @@ _BYTES_ERRORS = "surrogateescape"
 
 
 def fixed_spellings(text: str) -> set[str]:
-    """The text itself, its most usual encodings, and those in which not even letters stay."""
+    """The text, its most usual encodings, and those that change letters too: hex, base64, %xx."""
     raw = _raw(text)
     spelled = {text, raw.hex(), raw.hex().upper(), quote(raw, safe=""), quote_plus(raw)}
     spelled |= {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     spelled |= {"".join(f"%{byte:{form}}" for byte in raw) for form in ("02x", "02X")}
     for offset in range(3):
-        # The text may stand within a longer one, such as `id:secret`: only whole characters of
-        # base64, six bits each, are always the same.
+        # The text may stand within a longer one, such as `id:secret`, at any of three offsets:
+        # only the base64 characters whose six bits lie wholly inside the text are always the same.
         encoded = base64.b64encode(bytes(offset) + raw).decode("ascii").rstrip("=")
         whole = encoded[(0, 2, 3)[offset] : (offset + len(raw)) * 8 // 6]
         if len(whole) >= _SHORTEST_BASE64:
@@ -116,40 +115,40 @@ def fixed_spellings(text: str) -> set[str]:
 
 
 def needed_run(text: str) -> str:
-    """Letters and digits that every spelling of `loose` has; empty where there are too few."""
+    """The longest run of letters and digits, which all that `loose` matches has; empty if short."""
     longest = max(_LONGEST_RUN.findall(text), key=len, default="")
     return longest if len(longest) >= _SHORTEST_RUN else ""
 
 
 @lru_cache(maxsize=256)
 def loose(text: str) -> re.Pattern[str]:
-    """Every encoding that leaves letters and digits, mixed at will, once or again and again."""
+    """A pattern for encodings that leave letters and digits, in any mixture and any number."""
     return re.compile("".join(map(_character, text)))
 
 
-def _character(one: str) -> str:
-    if one.isascii() and one.isalnum():
-        return one
-    forms = [*_QUOTES.get(one, ()), rf"\\{{0,8}}{re.escape(one)}", *_numbers(one)]
-    if one in _LETTERS:
-        forms.append(_BACKSLASHES + _LETTERS[one])
-    if one in _ENTITIES:
-        forms.append(f"&(?:amp;){{0,4}}{_ENTITIES[one]};")
-    if one == " ":
+def _character(char: str) -> str:
+    if char.isascii() and char.isalnum():
+        return char
+    forms = [*_QUOTES.get(char, ()), rf"\\{{0,8}}{re.escape(char)}", *_numbers(char)]
+    if char in _LETTERS:
+        forms.append(_BACKSLASHES + _LETTERS[char])
+    if char in _ENTITIES:
+        forms.append(f"&(?:amp;){{0,4}}{_ENTITIES[char]};")
+    if char == " ":
         forms.append(r"\+")
-    if not one.isascii():
-        forms.append(re.escape(_raw(one).decode("latin-1")))  # as headers of HTTP are often read
-    if _is_lone_surrogate(one):
+    if not char.isascii():
+        forms.append(re.escape(_raw(char).decode("latin-1")))  # as headers of HTTP are often read
+    if _is_lone_surrogate(char):
         forms.append("\ufffd")
-    return f"(?:{'|'.join(forms)}){'' if one.isprintable() else '?'}"
+    return f"(?:{'|'.join(forms)}){'' if char.isprintable() else '?'}"
 
 
-def _numbers(one: str) -> list[str]:
-    raw, code = _raw(one), ord(one)
+def _numbers(char: str) -> list[str]:
+    raw, code = _raw(char), ord(char)
     forms = [
         "".join(f"%(?:25){{0,4}}{byte:02x}" for byte in raw),
         "".join(f"{_BACKSLASHES}x{byte:02x}" for byte in raw),
-        "".join(f"{_BACKSLASHES}u{unit:04x}" for unit in _utf16(one)),
+        "".join(f"{_BACKSLASHES}u{unit:04x}" for unit in _utf16(char)),
         f"{_BACKSLASHES}u0{{4}}{code:04x}",
         f"&(?:amp;){{0,4}}#(?:0{{0,6}}{code}|x0{{0,6}}{code:x});",
         *([f"{_BACKSLASHES}x{code:02x}"] if code < 0x100 else []),
@@ -158,21 +157,21 @@ def _numbers(one: str) -> list[str]:
     return [*(f"(?i:{form})" for form in forms), rf"{_BACKSLASHES}U{code:08x}", octal]
 
 
-def _utf16(one: str) -> list[int]:
-    encoded = one.encode("utf-16-be", "surrogatepass")
+def _utf16(char: str) -> list[int]:
+    encoded = char.encode("utf-16-be", "surrogatepass")
     return [int.from_bytes(encoded[at : at + 2], "big") for at in range(0, len(encoded), 2)]
 
 
 def _raw(text: str) -> bytes:
-    """The bytes that a variable of the environment holds: some may be no text."""
+    """The bytes of a variable in the environment, which need not be valid UTF-8."""
     try:
         return text.encode("utf-8", _BYTES_ERRORS)
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
 
 
-def _is_lone_surrogate(one: str) -> bool:
-    return "\ud800" <= one <= "\udfff"
+def _is_lone_surrogate(char: str) -> bool:
+    return "\ud800" <= char <= "\udfff"
 
 
 # -------------------------------------------------------------------------------------------------
@@ -181,19 +180,19 @@ _SHORTEST = 4  # shorter values would turn ordinary text into noise, and are no 
 _SHORTEST_LINE = 8
 # Development servers have keys such as `test` and `minioadmin`.
 _WORD = re.compile(r"[a-z]{1,16}")
-# So much of a secret's beginning or end gives it away where a text was cut off in the middle.
+# A text may have been cut within a secret: this much of its beginning or end is replaced, too.
 _SHORTEST_PIECE = 8
 _CUTS = "…"
-# What the encodings that leave letters as they are can't do without.
+# Every encoding that leaves letters as they are uses one of these.
 _MARKS = "%\\&+'\""
-# Ids of runs and times of day, which are ours wherever they stand.
+# Ids of runs and times of day: this program's own, wherever they stand.
 _OWN = re.compile(
     r"\b[0-9]{8}T[0-9]{9}Z(?:-[0-9a-f]{6,12})?\b"
     r"|\b[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z?)?\b"
 )
 _KEYS = "<keys>"
-# The fields of a stored line that may hold what others said; `*`: of any name. `<keys>`: there the
-# names of the fields are foreign, too. Whatever is not named here is made by this program.
+# The fields of a stored line that may hold texts from others; `*`: of any name. `<keys>`: there the
+# names of the fields are foreign, too. All other fields are made by this program.
 FOREIGN = (
     *("reason", "command", "source", "spec", "spec_source", "overrides"),
     "targets.*.endpoint",
@@ -204,7 +203,7 @@ FOREIGN = (
     *(f"probe.rtt_hosts.{_KEYS}", "probe.rtt_hosts.*.address", "probe.rtt_hosts.*.reason"),
     *("verdict.reasons", "verdict.checks.bound", "verdict.checks.reason"),
 )
-# Of an event: the fields that hold only what is ours. An event's other texts may be anybody's.
+# The fields of an event that this program makes. Its other texts may come from anybody.
 OWN_OF_AN_EVENT = frozenset(
     {
         *("event", "level", "timestamp", "run_id", "finished_by", "unfinished_run"),
@@ -220,9 +219,9 @@ class Scrubber:
     It knows the `secrets` it is given, by name, and those in this process' environment: values of
     variables that are called like secrets, and passwords in addresses, see `hps.redaction`.
 
-    A lower-case word that stands in `public`, the text of an experiment, is left: everybody can
-    read it there, and names would be garbled without it. So is what is one of `identities`, by
-    which results are found. `words` are the names of such secrets.
+    Two kinds of secrets stay: a lower-case word that stands in `public`, the text of an experiment,
+    since everybody can read it there and names would be garbled without it; and a value that is one
+    of `identities`, by which results are found. `words` are the names of such secrets.
     """
 
     def __init__(
@@ -250,11 +249,10 @@ class Scrubber:
         self._runs = [
             (needed_run(value), value)
             for value in self._values
-            if not (value.isascii() and value.isalnum())  # no encoding changes such a one
+            if not (value.isascii() and value.isalnum())  # those that `loose` could find
         ]
 
     def text(self, text: str) -> str:
-        """The text without any secret."""
         for spelled, label in self._fixed:
             if spelled in text:
                 text = _replaced(text, spelled, label)
@@ -263,14 +261,14 @@ class Scrubber:
         return self._without_pieces(text)
 
     def record(self, record: Mapping[str, object]) -> dict[str, object]:
-        """A stored line, or a part of one under its own name: without secrets where it is foreign.
+        """A stored line, or some fields of one, with secrets replaced in the fields of `FOREIGN`.
 
-        All of it can be written: bytes that are no text are escapes.
+        All of it can be written: bytes that are no text become escapes.
         """
         return {_writable(key): self._within(item, _TREE.get(key)) for key, item in record.items()}
 
     def event(self, event: Mapping[str, object]) -> dict[str, object]:
-        """The same of an event."""
+        """An event with secrets replaced in all fields but `OWN_OF_AN_EVENT`."""
         own: _Tree = {}
         return {
             _writable(key): self._within(item, own if key in OWN_OF_AN_EVENT else _ALL)
@@ -278,14 +276,15 @@ class Scrubber:
         }
 
     def data(self, value: object) -> object:
-        """Foreign data: every text within lists and mappings, keys too.
+        """Foreign data with secrets replaced in every text within lists and mappings, keys too.
 
-        Whatever is no JSON, an exception say, becomes its text; bytes that are no text, escapes.
+        What JSON can't hold, such as an exception, becomes its text; bytes that are no text become
+        escapes.
         """
         return self._within(value, _ALL)
 
     def _within(self, value: object, tree: _Tree | None) -> object:
-        """`tree` says which fields of the value are foreign; None: none of them."""
+        """Replace secrets in the fields of the value that `tree` names; None: in none."""
         if value is None or isinstance(value, bool | int | float):
             return value
         below = tree or {}
@@ -312,7 +311,7 @@ class Scrubber:
         return text
 
     def _without_pieces(self, text: str) -> str:
-        """Without what is left of a secret where somebody cut a text before it came here."""
+        """Replace the beginning or the end of a secret that was cut before it came here."""
         for spelled, begin, end, label in self._pieces:
             if begin in text:
                 text = _without_begin(text, spelled, label)
@@ -345,7 +344,7 @@ def _writable(text: str) -> str:
 
 
 def _replaced(text: str, spelled: str, label: str) -> str:
-    """The text with a label for each `spelled`, but for those within what is ours."""
+    """The text with a label for each `spelled` that is not part of an id of ours or a time."""
     own = [found.span() for found in _OWN.finditer(text)]
     if not own:
         return text.replace(spelled, label)
@@ -364,7 +363,7 @@ def _known(secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in (*secrets.items(), *secrets_in(os.environ)):
         if len(value) >= _SHORTEST:
             yield name, value
-        # Of a text of several lines often one is shown.
+        # Programs often show one line of a text that has several.
         for line in value.splitlines():
             if len(line) >= _SHORTEST_LINE:
                 yield name, line
@@ -375,7 +374,7 @@ def _is_word_of(text: str, value: str) -> bool:
 
 
 def _without_begin(text: str, value: str, label: str) -> str:
-    """`…secr` at the end, or before an ellipsis, is taken away."""
+    """Replace `…secr` at the end of the text, or before an ellipsis."""
     begin = text.find(value[:_SHORTEST_PIECE])
     while begin >= 0:
         end = begin
@@ -390,6 +389,6 @@ def _without_begin(text: str, value: str, label: str) -> str:
 
 
 def _without_end(text: str, value: str, label: str) -> str:
-    """`cret…` at the beginning, or after an ellipsis, is taken away."""
+    """Replace `cret…` at the beginning of the text, or after an ellipsis."""
     mirrored = _without_begin(text[::-1], value[::-1], label[::-1])
     return mirrored[::-1]

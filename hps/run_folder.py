@@ -34,49 +34,51 @@ _MADE = re.compile(rf"(?P<run>{_RUN_ID})/(?:{'|'.join(_OF_A_RUN)})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class OwnFolder:
-    """A run's folder under a target's, or the part in it of a trial, the probe or the check.
+    """A run's folder under a target's, or the part of it that a trial, the probe or the check has.
 
-    Raises `ValueError` for any other key: what takes this type can't reach what isn't ours.
+    Raises `ValueError` for any other key: whatever takes this type reaches no foreign object.
     """
 
     key: str
 
     def __post_init__(self) -> None:
-        """A name that is ours by accident alone (`..`, a longer one) is none of ours."""
+        # The name of an experiment may hold dots, but `..` would lead out of the folder.
         if _FOLDER.fullmatch(self.key) is None or ".." in self.key:
             raise ValueError(f"not a folder of a run's own: {self.key!r}")
 
     @property
     def run_key(self) -> str:
-        """The folder of the whole run."""
         return "/".join(self.key.split("/")[:3])
 
     @property
     def part(self) -> str:
-        """The id of the trial, `probe` or `check-1`; empty: all that the run has."""
+        """The id of a trial, `probe` or `check-1`; empty for the folder of the whole run."""
         return self.key.removeprefix(self.run_key).removeprefix("/")
 
     @property
     def made_patterns(self) -> tuple[str, ...]:
-        """The names of what a run makes in this folder, as regular expressions."""
+        """Regular expressions that the names of a run's objects in this folder match."""
         if self.part.startswith(CHECK):
             return (_CHECKED,)
         patterns = {"": _OF_A_RUN, PROBE: (_PROBED,)}
         return patterns.get(self.part, (_PAYLOAD,))
 
     def made(self, key: str) -> bool:
-        """True for a key under the target's folder that is in this folder, and that a run made."""
+        """True where a run made the object with this key, and it lies in this folder.
+
+        `key` is relative to the target's folder.
+        """
         inside = key.startswith(f"{self.key}/")
         return inside and run_that_made(key.split("/", 2)[2]) is not None
 
 
 def is_run_id(text: str) -> bool:
-    """True for what could be the id of a run, and so the name of a folder."""
+    """True for text of the form that ids of runs have."""
     return re.fullmatch(_RUN_ID, text, re.ASCII) is not None
 
 
 def run_that_made(name: str) -> str | None:
-    """The id of the run that made `name`, a key under `data/<experiment>/`; None: somebody else."""
+    """The id of the run that made `name`, a key under `data/<experiment>/`; None: no run did."""
     found = _MADE.fullmatch(name)
     return found["run"] if found else None
 
@@ -87,5 +89,4 @@ def experiment_folder(experiment: str) -> str:
 
 
 def run_folder(experiment: str, run_id: str) -> OwnFolder:
-    """All that a run has in a target."""
     return OwnFolder(f"{experiment_folder(experiment)}/{run_id}")

@@ -34,8 +34,7 @@ _SECONDS: Mapping[str, Decimal] = {
 }
 _QUANTITY = re.compile(r"\s*(?P<number>\d{1,18}(?:\.\d{1,9})?)\s*(?P<unit>[A-Za-z/]*)\s*", re.ASCII)
 
-# Without a unit a number as large as this is one of bytes, or of bits a second: nobody means that
-# many mebibytes, or megabits a second.
+# From these numbers on, a size without a unit is taken for bytes, and a rate for bits a second.
 _BYTES_FROM = 64 * 1024
 _BITS_FROM = 100_000
 _NOTES: Mapping[str, str] = {
@@ -112,7 +111,7 @@ def time_readings(number: Decimal) -> tuple[str, ...]:
 
 
 def spelled(readings: Iterable[str]) -> str:
-    """`write 10MiB (10,485,760 bytes) or 10MB (10,000,000 bytes)`."""
+    """A hint: `write 10MiB (10,485,760 bytes) or 10MB (10,000,000 bytes)`."""
     return f"write {' or '.join(f'{text} ({_note(text)})' for text in readings)}"
 
 
@@ -183,6 +182,6 @@ def _folded(unit: str) -> str:
 
 def _shown(text: str) -> str:
     cut = text if len(text) <= 40 else f"{text[:37]}…"
-    # What cannot be printed is shown as an escape, for a terminal might obey it.
+    # A terminal might obey what can't be printed.
     safe = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
     return f"'{''.join(safe)}'"

@@ -1,1 +1,1 @@
-"""Facts as data, pure: storage providers, what may go wrong and whose fault it is."""
+"""Facts as data, pure: providers, kinds of step, tools, prices, and failures with their owners."""

@@ -21,82 +21,53 @@ from hps.model import Failure, Owner
 # Codes: "Error responses" of the Amazon S3 API reference, and those that Cloudflare R2, Google
 # Cloud Storage, Backblaze B2, Ceph, MinIO and Garage document or send in addition.
 
-_MEANINGS: Mapping[str, tuple[str, ...]] = {
-    "bad_credentials": (
-        *("SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidSecurity", "Unauthorized"),
-        *("CredentialsNotSupported", "MissingSecurityHeader", "AccessKeyDisabled", "InvalidToken"),
-        *("InvalidClientTokenId", "UnrecognizedClientException", "AuthenticationRequired"),
-        *("XMinioInvalidAccessKeyId", "NoSuchKeyId", "AuthFailure", "InvalidArgumentCredential"),
-    ),
-    "expired_credentials": (
-        *(
-            "ExpiredToken",
-            "ExpiredTokenException",
-            "TokenRefreshRequired",
-            "RequestExpired",
-            "ExpiredRequest",
-        ),
-    ),
-    "no_permission": (
-        *(
-            "AccessDenied",
-            "Forbidden",
-            "AccessForbidden",
-            "UnauthorizedAccess",
-            "AccessDeniedException",
-        ),
-        *("ObjectLocked", "InvalidObjectState", "ObjectIsWormProtected", "XMinioObjectLocked"),
-        *("ObjectLockedByBucketPolicy",),
-    ),
-    "no_such_bucket": (
-        *("NoSuchBucket", "InvalidBucketName", "NoSuchAccessPoint", "InvalidAccessPoint"),
-        *("InvalidBucketState",),
-    ),
-    "wrong_region": (
-        *(
-            "AuthorizationHeaderMalformed",
-            "InvalidRegionName",
-            "InvalidRegion",
-            "PermanentRedirect",
-        ),
-        *("IllegalLocationConstraintException", "InvalidLocationConstraint", "MovedPermanently"),
-        *("TemporaryRedirect", "Redirect", "RegionMismatch"),
-    ),
-    "account_closed": (
-        *("AllAccessDisabled", "AccountProblem", "NotSignedUp", "InvalidPayer", "UserSuspended"),
-        *("UserDisabled", "AccountDisabled", "UserProjectAccountProblem", "OptInRequired"),
-        *("NotEntitled", "BillingNotEnabled"),
-    ),
-    "quota": (
-        *("QuotaExceeded", "ServiceQuotaExceededException", "XMinioAdminBucketQuotaExceeded"),
-        *("StorageQuotaExceeded", "StorageCapExceeded", "TransactionCapExceeded", "CapExceeded"),
-        *("XMinioStorageFull", "InsufficientStorage", "OverQuota"),
-    ),
-    "not_implemented": (
-        "NotImplemented",
-        "MethodNotAllowed",
-        "XNotImplemented",
-        "UnsupportedOperation",
-    ),
-    "clock_skew": (*("RequestTimeTooSkewed", "RequestInTheFuture", "RequestNotYetValid"),),
-    "throttled": (
-        *("SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests", "Throttling"),
-        *(
-            "ThrottlingException",
-            "RequestLimitExceeded",
-            "BandwidthLimitExceeded",
-            "RateLimitExceeded",
-        ),
-        *("TooManyRequestsException", "RequestThrottled", "ProvisionedThroughputExceededException"),
-    ),
+_MEANINGS: Mapping[str, str] = {
+    "bad_credentials": """
+        SignatureDoesNotMatch InvalidAccessKeyId InvalidSecurity Unauthorized
+        CredentialsNotSupported MissingSecurityHeader AccessKeyDisabled InvalidToken
+        InvalidClientTokenId UnrecognizedClientException AuthenticationRequired
+        XMinioInvalidAccessKeyId NoSuchKeyId AuthFailure InvalidArgumentCredential
+    """,
+    "expired_credentials": """
+        ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired ExpiredRequest
+    """,
+    "no_permission": """
+        AccessDenied Forbidden AccessForbidden UnauthorizedAccess AccessDeniedException
+        ObjectLocked InvalidObjectState ObjectIsWormProtected XMinioObjectLocked
+        ObjectLockedByBucketPolicy
+    """,
+    "no_such_bucket": """
+        NoSuchBucket InvalidBucketName NoSuchAccessPoint InvalidAccessPoint InvalidBucketState
+    """,
+    "wrong_region": """
+        AuthorizationHeaderMalformed InvalidRegionName InvalidRegion PermanentRedirect
+        IllegalLocationConstraintException InvalidLocationConstraint MovedPermanently
+        TemporaryRedirect Redirect RegionMismatch
+    """,
+    "account_closed": """
+        AllAccessDisabled AccountProblem NotSignedUp InvalidPayer UserSuspended UserDisabled
+        AccountDisabled UserProjectAccountProblem OptInRequired NotEntitled BillingNotEnabled
+    """,
+    "quota": """
+        QuotaExceeded ServiceQuotaExceededException XMinioAdminBucketQuotaExceeded
+        StorageQuotaExceeded StorageCapExceeded TransactionCapExceeded CapExceeded
+        XMinioStorageFull InsufficientStorage OverQuota
+    """,
+    "not_implemented": "NotImplemented MethodNotAllowed XNotImplemented UnsupportedOperation",
+    "clock_skew": "RequestTimeTooSkewed RequestInTheFuture RequestNotYetValid",
+    "throttled": """
+        SlowDown SlowDownRead SlowDownWrite TooManyRequests Throttling ThrottlingException
+        RequestLimitExceeded BandwidthLimitExceeded RateLimitExceeded TooManyRequestsException
+        RequestThrottled ProvisionedThroughputExceededException
+    """,
     # An answer of 200 may hold one, too.
-    "server_error": ("InternalError", "ServiceUnavailable"),
-    "timeout": ("RequestTimeout", "RequestTimeoutException"),
-    "corrupted": ("BadDigest", "XAmzContentSHA256Mismatch", "ContentSHA256Mismatch", "InvalidPart"),
-    "truncated": ("IncompleteBody",),
-    "not_found": ("NoSuchKey", "NoSuchUpload", "NoSuchVersion", "NotFound"),
+    "server_error": "InternalError ServiceUnavailable",
+    "timeout": "RequestTimeout RequestTimeoutException",
+    "corrupted": "BadDigest XAmzContentSHA256Mismatch ContentSHA256Mismatch InvalidPart",
+    "truncated": "IncompleteBody",
+    "not_found": "NoSuchKey NoSuchUpload NoSuchVersion NotFound",
 }
-_BY_CODE = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes}
+_BY_CODE = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes.split()}
 _BY_STATUS: Mapping[int, str] = {
     301: "wrong_region",
     307: "wrong_region",
@@ -131,7 +102,7 @@ _RIGHTS: Mapping[str, str] = {
 }
 
 
-# Where one code stands for several things, the server's text tells which.
+# Some servers use one code for several mistakes, which differ only in the message.
 _BY_TEXT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), meaning)
     for pattern, meaning in (
@@ -146,13 +117,13 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def meaning(status: int, error: str, message: str = "", *, is_s3: bool = True) -> str:
-    """The failure's code for an answer: by its S3 error code where that is known, else by status.
+    """The code of the failure that an answer means: by its S3 error code, else by its status.
 
-    `is_s3` False: the body was none that an S3 server sends.
+    `error` and `message` are those of the body; `is_s3` False: no S3 server sends such a body.
     """
-    for pattern, said in _BY_TEXT:
+    for pattern, code in _BY_TEXT:
         if pattern.search(message):
-            return said
+            return code
     if error in _BY_CODE and is_s3:
         return _BY_CODE[error]
     if not is_s3 and (status < 400 or status in {400, 401, 403, 404, 405}):
@@ -165,7 +136,7 @@ def meaning(status: int, error: str, message: str = "", *, is_s3: bool = True) -
 
 
 def right(call: str) -> str:
-    """The right that a call of the S3 API needs, `s3:GetObject`; empty where none is known."""
+    """The right that a call of the S3 API needs, such as `s3:GetObject`; empty if unknown."""
     return _RIGHTS.get(call, "")
 
 
@@ -175,13 +146,13 @@ def right(call: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """Of a failure: who it belongs to, and what to do where its text does not say more."""
+    """Whose fault a failure is, and the hint for it where none more exact is known."""
 
     owner: Owner
     hint: str = ""
 
 
-# Every code there is. `reason_code` of a stored line is one of these.
+# By code; `reason_code` of a stored line is one of these.
 KINDS: Mapping[str, FailureKind] = {
     # The file, the account, its keys and rights: the same on every node.
     "bad_credentials": FailureKind("experiment", "check the access key's id and its secret"),
@@ -237,7 +208,7 @@ KINDS: Mapping[str, FailureKind] = {
 
 
 def failure(code: str, text: str, *, hint: str | None = None, call: str = "") -> Failure:
-    """A failure of a kind; without a `hint` it has that of its kind. Raises `KeyError`."""
+    """A failure with the owner that `KINDS` has for its code, and the hint where none is given."""
     kind = KINDS[code]
     return Failure(
         code=code,
@@ -249,17 +220,17 @@ def failure(code: str, text: str, *, hint: str | None = None, call: str = "") ->
 
 
 def missing_right(why: Failure) -> str:
-    """The right that a key lacks, `s3:PutObject`; empty where that is not what is wrong."""
+    """The right that the key lacks, such as `s3:PutObject`; empty for any other failure."""
     return right(why.call) if why.code == "no_permission" else ""
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# What any look at a file may come to, wherever that is: no program can be meant to expect it.
+# Faults of a disk, which any access to any file may raise.
 OF_A_DISK = frozenset({*_FULL, errno.EIO, errno.EROFS, errno.ESTALE})
 
 
 def of_system(error: OSError, place: Path | str) -> Failure:
-    """What the system refused, on the path that it names, else at `place`: the machine's fault."""
+    """The failure of the node that a system error is, with the path that it names, else `place`."""
     code = "disk_full" if error.errno in _FULL else "disk_error"
     code = "out_of_memory" if error.errno == errno.ENOMEM else code
     text = f"{error.strerror or error}: {error.filename or place}"

@@ -1,4 +1,4 @@
-"""What each tool can be told, and what a declared transfer comes to on the wire with it.
+"""What each tool can be asked for, and what a declared transfer comes to on the wire with it.
 
 Pure arithmetic, the same for plan and check. Shared by all: a file of one chunk travels whole, and
 concurrency is never more than the number of chunks. What differs between tools is in `ToolFacts`.
@@ -19,7 +19,7 @@ _TRANSFERS = frozenset({"upload", "download"})
 
 
 def _rclone_rounds(size_bytes: int) -> int:
-    """The size that rclone makes of one: it keeps three decimals of the largest unit that fits.
+    """The size that rclone uses instead: it keeps three decimals of the largest unit that fits.
 
     `6000000B` becomes 5.722 MiB, which is 5999951 bytes (seen with rclone 1.70 to 1.75).
     """
@@ -29,17 +29,18 @@ def _rclone_rounds(size_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFacts:
-    """What a tool can be told; seen on the wire, see `tests/wire`.
+    """What a tool can do, and the requests that it makes, as seen on the wire (`tests/wire`).
 
-    `steps` are the kinds of step that move payload and that it does. `whole_at_one` is True
-    where one stream downloads a file by one plain GET, and not range after range; `first_alone`
-    where the first range is waited for before the others are asked for. A chunk is a multiple
-    of `chunk_unit_bytes` and at least `least_chunk_bytes`; of another size the tool makes
-    `rounds(size)`. Of several files it moves at least `least_transfers` at once.
-    `uploads_checksum` has what `checksum` may be for uploads, and `compares_downloads` says
-    whether it can compare a checksum of what came. Requests beside those with payload: HEADs
-    after an uploaded file, HEADs before a single download, and whether it lists folder by
-    folder and looks at each object that came in parts.
+    `steps`: the kinds of step that move payload and that it can do.
+    `whole_at_one`: with a concurrency of 1 it downloads a file by one GET, not range after range.
+    `first_alone`: it waits for a download's first range before it asks for the others.
+    `chunk_unit_bytes`, `least_chunk_bytes`: a chunk is a multiple of one, and at least the other.
+    `rounds`: the chunk size that it uses where a given one was asked for.
+    `least_transfers`: so many of several files it moves at once, even if it is asked for fewer.
+    `uploads_checksum`: the values that `checksum` may have for uploads.
+    `compares_downloads`: it can compare a checksum of what it downloaded.
+    `heads_after_upload`, `heads_before_download`: HEADs for each file, and for a single download.
+    `walks_folders`: it lists folder by folder, with a HEAD for each object uploaded in parts.
     """
 
     steps: frozenset[str] = _TRANSFERS
@@ -71,7 +72,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             first_alone=True,
             chunk_unit_bytes=MIB,
             least_chunk_bytes=5 * MIB,
-            least_transfers=2,  # told one, it takes two (seen with 2.3.0)
+            least_transfers=2,  # asked for one, it moves two (seen with 2.3.0)
             uploads_checksum=frozenset({True}),
         ),
     }
@@ -127,9 +128,10 @@ def explain(knobs: Knobs, requested: Transfer, other: Transfer, direction: Direc
     """
     chunks = count_chunks(knobs.size_bytes, requested.chunk_size_bytes)
     facts, reasons = TOOL_FACTS[knobs.tool], []
+    one_stream = requested.concurrency == other.concurrency == 1
     if chunks == 1 and count_chunks(knobs.size_bytes, other.chunk_size_bytes) == 1:
         reasons.append("the file is a single chunk and travels whole")
-    elif facts.whole_at_one and direction == "down" and _one_stream(requested, other):
+    elif facts.whole_at_one and one_stream and direction == "down":
         reasons.append("one stream downloads the file as one plain GET, whatever the chunk size")
     elif requested.concurrency != other.concurrency:
         has = "a single chunk" if chunks == 1 else f"{chunks} chunks"
@@ -141,7 +143,3 @@ def explain(knobs: Knobs, requested: Transfer, other: Transfer, direction: Direc
     if requested.checksum != other.checksum and direction == "down":
         reasons.append(f"{knobs.tool} compares no checksum of what it downloads")
     return "; ".join(reasons)
-
-
-def _one_stream(*transfers: Transfer) -> bool:
-    return all(transfer.concurrency == 1 for transfer in transfers)
