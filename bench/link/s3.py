@@ -31,7 +31,7 @@ def serve_s3(link: Link) -> Iterator[Mapping[str, str]]:
     with contextlib.ExitStack() as stack:
         guard = stack.enter_context(process.Guard())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hps-link-")))
-        guard.tell("remove", str(scratch))
+        guard.send("remove", str(scratch))
         (scratch / "served" / BUCKET).mkdir(parents=True)
         with link.outside():
             endpoint = stack.enter_context(

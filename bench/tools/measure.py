@@ -107,7 +107,7 @@ def open_mover(
     with contextlib.ExitStack() as stack:
         guard = stack.enter_context(process.Guard())
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hps-tools-")))
-        guard.tell("remove", str(scratch))
+        guard.send("remove", str(scratch))
         place = stack.enter_context(open_place(link, scratch, guard))
         shape = Shape(size_bytes=size_bytes, files=1, content="random", layout="flat")
         made = payload.make(shape, scratch, command.find_binary(os.environ), guard)

@@ -26,7 +26,7 @@ def memory_limit_bytes(root: Path = Path("/")) -> int | None:
 def memory_kills(root: Path = Path("/")) -> int | None:
     """How many processes of this group, and those below, the kernel has ended for lack of memory.
 
-    None where it does not tell.
+    None where the kernel does not count them.
     """
     texts = [*_values(root, "", "memory.events"), *_values(root, "memory", "memory.oom_control")]
     found = re.search(r"^oom_kill (\d+)$", "\n".join(texts[:1]), re.MULTILINE)
@@ -43,9 +43,9 @@ def cpu_limit(root: Path = Path("/")) -> float | None:
 
 
 def throttled_s(root: Path = Path("/")) -> float | None:
-    """For how long a limit has held back this process' group, or one above it, the most of them.
+    """For how long a limit on CPU time has stopped this process' group, or one above it: the most.
 
-    All processors' times are summed. None where no group tells.
+    All processors' times are summed. None where no group counts it.
     """
     texts = "\n".join([*_values(root, "", "cpu.stat"), *_values(root, "cpu", "cpu.stat")])
     times_s = [int(us) / 1e6 for us in re.findall(r"^throttled_usec (\d+)$", texts, re.MULTILINE)]
@@ -54,7 +54,7 @@ def throttled_s(root: Path = Path("/")) -> float | None:
 
 
 def memory_total_bytes(root: Path = Path("/")) -> int | None:
-    """The memory that this process can have: the host's, or less where a container's limit wins."""
+    """The memory that this process can have: the host's, or a limit that is less."""
     amounts = [_host_memory_bytes(root), memory_limit_bytes(root)]
     return min((amount for amount in amounts if amount is not None), default=None)
 

@@ -1,8 +1,8 @@
 """A small process that outlives `hps` by a moment, so that even SIGKILL leaves nothing behind.
 
-It is told over its standard input which process groups and folders are in use. When that pipe
-closes, however its parent ended, it stops the groups and removes the folders. Run as a script, it
-uses the standard library alone, and starts in a few milliseconds.
+Its parent registers over its standard input which process groups and folders are in use. When that
+pipe closes, however the parent ended, it stops the groups and removes the folders. Run as a script,
+it uses the standard library alone, and starts in a few milliseconds.
 
 Lines on standard input: `{"watch": PID}`, `{"forget": PID}`, `{"remove": PATH}`.
 """
@@ -23,19 +23,19 @@ GRACE_S = 2.0
 
 def main() -> None:
     """Read lines until the parent is gone, then clean up."""
-    os.chdir("/")  # it holds up no file system
+    os.chdir("/")  # so that no file system is kept busy
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     groups: set[int] = set()
     folders: dict[str, None] = {}
     for line in sys.stdin:
-        _take(json.loads(line), groups, folders)
-    _stop(groups | _untold(folders))
+        _apply(json.loads(line), groups, folders)
+    _stop(groups | _unregistered(folders))
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take(message: dict[str, object], groups: set[int], folders: dict[str, None]) -> None:
+def _apply(message: dict[str, object], groups: set[int], folders: dict[str, None]) -> None:
     for word, value in message.items():
         if word == "watch":
             groups.add(int(str(value)))
@@ -45,11 +45,11 @@ def _take(message: dict[str, object], groups: set[int], folders: dict[str, None]
             folders[str(value)] = None
 
 
-def _untold(folders: dict[str, None]) -> set[int]:
-    """Groups that were started so shortly before the end that nobody could tell of them.
+def _unregistered(folders: dict[str, None]) -> set[int]:
+    """Groups that were started too shortly before the end to be registered.
 
-    They are known by a path in one of the folders among their arguments, and by an environment
-    that is made for nothing else.
+    They are recognized by a path in one of the folders among their arguments, and by a variable in
+    their environment that nothing else has.
     """
     found = set()
     for process in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""What a killed run has left on this machine where its guard process was killed with it."""
+"""Ends what a killed run has left on this machine where its guard was killed with it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import psutil
 
 from hps.process import guard
 
-# As `hps.process.temporary` makes it for `hps.run.environment`.
+# The names that `hps.process.temporary` gives to the folders of `hps.run.environment`.
 _NAME = re.compile(r"hps-[a-z0-9_]{8}")
 _LOOK_S = 0.05
-# Beyond what a guard takes to end processes: it removes the folder after them.
+# A guard ends processes first, and then removes the folder.
 _GUARD_S = guard.GRACE_S + 2.0
 _KILL_S = 5.0
 
@@ -27,9 +27,9 @@ _KILL_S = 5.0
 def end(scratch: str, programs: Collection[str]) -> bool:
     """Wait until the guard of a killed run has cleaned up; do it in its place where it is dead.
 
-    `scratch` is the folder that the run told of. Ended are processes of `programs` that have a path
-    within it among their arguments, and so none of any other program. Returns whether there were
-    any, or the folder.
+    `scratch` is the run's folder, by its lock. Processes of `programs` are ended that have a path
+    within it among their arguments, and none of any other program. True where the folder was still
+    there.
     """
     folder = Path(scratch)
     if not _is_scratch(folder):
@@ -40,17 +40,17 @@ def end(scratch: str, programs: Collection[str]) -> bool:
     if not folder.exists():
         return False
     names = {Path(program).name for program in programs}
-    left = [process for process in psutil.process_iter() if _is_of(process, folder, names)]
-    for process in left:
+    remaining = [process for process in psutil.process_iter() if _is_of(process, folder, names)]
+    for process in remaining:
         with contextlib.suppress(psutil.Error):  # it has just ended
             process.kill()
-    psutil.wait_procs(left, timeout=_KILL_S)
+    psutil.wait_procs(remaining, timeout=_KILL_S)
     shutil.rmtree(folder, ignore_errors=True)
     return True
 
 
 def _is_scratch(folder: Path) -> bool:
-    """Whoever can write in the results' folder must not make us remove another one."""
+    """False for any other folder: whoever can write to the lock must not make us remove one."""
     if _NAME.fullmatch(folder.name) is None or folder.parent != Path(tempfile.gettempdir()):
         return False
     try:

@@ -26,25 +26,24 @@ from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.process import guard
 
 # -------------------------------------------------------------------------------------------------
-# When a process ended: waiting for that through its pidfd.
+# Waiting for the end of a process, through its pidfd.
 
 _STEP_S = 0.01
 
 
 class Child(Protocol):
-    """A process that this one has started: `subprocess.Popen` is one."""
+    """A process that this one has started, such as a `subprocess.Popen`."""
 
     @property
-    def pid(self) -> int:
-        """Its number."""
+    def pid(self) -> int: ...
 
     def poll(self) -> int | None:
-        """Its exit code, None while it runs."""
+        """The exit code, None while it runs."""
 
 
 @contextlib.contextmanager
 def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
-    """A function that waits up to some seconds and says whether the process has ended."""
+    """A function that waits up to so many seconds; True once the process has ended."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except (AttributeError, OSError):
@@ -61,7 +60,7 @@ def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
 
 def _has_ended(process: Child, selector: selectors.BaseSelector, seconds: float) -> bool:
     selector.select(seconds)
-    # Asked in any case: after a stop (SIGSTOP) `select` returns nothing, whatever has ended.
+    # Polled in any case: after a stop (SIGSTOP) `select` returns nothing, whatever has ended.
     return process.poll() is not None
 
 
@@ -77,7 +76,7 @@ def _ended_within(process: Child, seconds: float) -> bool:
 # -------------------------------------------------------------------------------------------------
 # Standing still: a process that was stopped or frozen, or a machine that slept, moves nothing.
 #
-# Who waits in short steps sees it afterwards, by steps that took much longer than they were to.
+# A process that waits in short steps sees it afterwards: a step took much longer than it should.
 
 _STOPPED = frozenset("Tt")  # by a signal, by a debugger
 _CLOCKS = tuple(
@@ -90,18 +89,18 @@ _CLOCKS = tuple(
 def clocks() -> tuple[float, ...]:
     """Seconds by each clock that shows another kind of sleep.
 
-    While a machine is suspended the first one stands. One that was paused or moved from outside
-    may see it by the time of day alone, which is set once it goes on.
+    While a machine is suspended the first clock stands. A machine that was paused or moved from
+    outside may see it by the time of day alone, which is set once it is resumed.
     """
     return tuple(map(time.clock_gettime, _CLOCKS))
 
 
 @dataclass(slots=True)
-class Looks:
-    """Looks at a child, each due some time after the last one.
+class Standstill:
+    """For how long this process, or its child, stood still: by looks, each due after some time.
 
-    `late_s` is the longest time by which one came late, `stopped_s` for how long, in all, the
-    child was seen stopped. `before` are the clocks from which on it is looked; None: from now on.
+    `late_s` is the longest time by which a look came late, `stopped_s` for how long, in all, the
+    child was seen stopped. `before` are the clocks at the beginning; None: it begins now.
     """
 
     pid: int
@@ -115,8 +114,8 @@ class Looks:
     def __post_init__(self) -> None:
         self._at = self.before or self.clocks()
 
-    def take(self, due_s: float) -> None:
-        """One more look, which was to be `due_s` after the last one."""
+    def add(self, due_s: float) -> None:
+        """Look once more; this was due `due_s` after the last look."""
         before, self._at = self._at, self.clocks()
         passed_s = [now - then for then, now in zip(before, self._at, strict=True)]
         self.late_s = max(self.late_s, *(passed - due_s for passed in passed_s))
@@ -135,7 +134,7 @@ class Looks:
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
 _STOP_INTERVAL_S = 0.25
-# All that a Python which looks into no environment needs: where its own library is.
+# What the guard's Python needs of the environment: where its own library is.
 _OF_PYTHON = ("LD_LIBRARY_PATH",)
 Ended = Literal["exit", "timeout", "stopped"]
 
@@ -152,8 +151,8 @@ class Command:
 class Exit:
     """How a process ended. `duration_s` runs from before its start to its end.
 
-    `late_s`: so long this process stood still meanwhile, and saw nothing: not the end either, where
-    that came then. `stopped_s`: so long the process itself was seen stopped.
+    `late_s` is for how long hps stood still meanwhile: if the end came then, it was seen late by
+    that. `stopped_s` is for how long the process itself was seen stopped.
     """
 
     returncode: int
@@ -165,63 +164,63 @@ class Exit:
 
 
 class Stop(Protocol):
-    """Asked again and again while a process runs: should it be stopped now?"""
+    """Polled while a process runs."""
 
     def is_set(self) -> bool:
-        """True once everything should come to an end."""
+        """True once the process should be stopped."""
 
 
 class Sampler(Protocol):
-    """Looks at a running process from outside. The next look is due `interval_s` after this one."""
+    """Looks at a running process from outside, every `interval_s`."""
 
     interval_s: float
 
     def sample(self, pid: int) -> None:
-        """Take one look; must be quick, since it runs beside the measured work."""
+        """Look once; must be quick, since it runs beside the measured work."""
 
 
 class Guard:
-    """The handle on the guard process: what to end and remove should this process die."""
+    """The guard process, with which is registered what to end and remove should this one die."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # targets are checked side by side
-        self._told: dict[tuple[str, int | str], None] = {}
+        self._sent: dict[tuple[str, int | str], None] = {}
         self._start()
 
-    def tell(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
-        """Pass one line on. Raises `HpsError` where the guard is gone, and no other can be had."""
+    def send(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
+        """Send one line. Raises `HpsError` where the guard is gone, and another doesn't start."""
         with self._lock:
-            self._told[word, value] = None
+            self._sent[word, value] = None
             if word == "forget":
-                self._told = {one: None for one in self._told if one[1] != value}
+                self._sent = {line: None for line in self._sent if line[1] != value}
             try:
                 self._write([(word, value)])
-            except BrokenPipeError:  # it was killed: another one is told everything
+            except BrokenPipeError:  # it was killed: another one is sent everything
                 self.close()
                 self._start()
 
     def forget(self, pid: int) -> None:
-        """This process has ended; a guard that is gone has nothing to forget."""
+        """Send that a process has ended; nothing is raised where the guard is gone."""
         with contextlib.suppress(HpsError):
-            self.tell("forget", pid)
+            self.send("forget", pid)
 
     def _start(self) -> None:
         env = {name: os.environ[name] for name in _OF_PYTHON if name in os.environ}
         command = Command(argv=(sys.executable, "-I", "-S", guard.__file__), env=env)
         self._process = _spawn(command, subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE)
         try:
-            self._write(self._told)
+            self._write(self._sent)
         except BrokenPipeError as error:
             raise GuardError("the guard process has ended", "was it killed by hand?") from error
 
-    def _write(self, told: Iterable[tuple[str, int | str]]) -> None:
+    def _write(self, messages: Iterable[tuple[str, int | str]]) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
-        lines = (json.dumps({word: value}).encode() + b"\n" for word, value in told)
+        lines = (json.dumps({word: value}).encode() + b"\n" for word, value in messages)
         self._process.stdin.write(b"".join(lines))
         self._process.stdin.flush()
 
     def close(self) -> None:
-        """Let the guard clean up what it was told of, and wait for it."""
+        """Let the guard clean up what is registered with it, and wait for it."""
         assert self._process.stdin is not None  # noqa: S101 - it was opened with a pipe
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -257,10 +256,10 @@ def run(
         started_at, start_s, before = datetime.now(UTC), time.monotonic(), clocks()
         process = _spawn(command, out, err)
         try:
-            guard_process.tell("watch", process.pid)
-            # It is timed from before it was started: who is stopped just then is late, too.
-            looks = Looks(process.pid, before=before)
-            ended = _wait(process, looks, start_s + timeout_s, stop, sampler)
+            guard_process.send("watch", process.pid)
+            # From before its start, for this process may be stopped just then.
+            standstill = Standstill(process.pid, before=before)
+            ended = _wait(process, standstill, start_s + timeout_s, stop, sampler)
             duration_s = time.monotonic() - start_s
         finally:
             end_group(process)
@@ -270,8 +269,8 @@ def run(
         ended=ended,
         started_at=started_at,
         duration_s=duration_s,
-        late_s=looks.late_s,
-        stopped_s=looks.stopped_s,
+        late_s=standstill.late_s,
+        stopped_s=standstill.stopped_s,
     )
 
 
@@ -286,12 +285,13 @@ def serve(
 ) -> Iterator[str]:
     """Keep a server running for the length of a `with` block.
 
-    `ready` reads the log so far and returns what the block is given, or None while not ready.
+    `ready` takes the log so far and returns what the block is given, or None while not ready.
+    Raises `HpsError` where the server ends, or is not ready within `timeout_s`.
     """
     with _output(log) as err:
         process = _spawn(command, subprocess.DEVNULL, err)
         try:
-            guard_process.tell("watch", process.pid)
+            guard_process.send("watch", process.pid)
             yield _until_ready(process, log, ready, timeout_s)
         finally:
             end_group(process)
@@ -366,7 +366,7 @@ def _output(path: Path | None) -> Iterator[int]:
 
 def _wait(
     process: subprocess.Popen[bytes],
-    looks: Looks,
+    standstill: Standstill,
     deadline_s: float,
     stop: Stop | None,
     sampler: Sampler | None,
@@ -374,7 +374,7 @@ def _wait(
     sample_at_s = math.inf if sampler is None else time.monotonic() + sampler.interval_s
     with exit_waiter(process) as wait:
         while not wait(rest_s := _rest_s(deadline_s, sample_at_s)):
-            looks.take(rest_s)
+            standstill.add(rest_s)
             now_s = time.monotonic()
             if stop is not None and stop.is_set():
                 return "stopped"
@@ -383,12 +383,12 @@ def _wait(
             if sampler is not None and now_s >= sample_at_s:
                 sampler.sample(process.pid)
                 sample_at_s = time.monotonic() + sampler.interval_s
-    looks.take(rest_s)
+    standstill.add(rest_s)
     return "exit"
 
 
 def _rest_s(deadline_s: float, sample_at_s: float) -> float:
-    """Seconds until something is to be looked at: `stop` at least four times a second."""
+    """Seconds until the next look; `stop` is polled at least four times a second."""
     return min(_STOP_INTERVAL_S, max(0.0, min(deadline_s, sample_at_s) - time.monotonic()))
 
 

@@ -22,7 +22,7 @@ from hps.errors import describe
 from hps.model import Unknown
 
 # -------------------------------------------------------------------------------------------------
-# The kernel's list of TCP sockets with their counters: netlink's SOCK_DIAG, in the raw.
+# The kernel's list of TCP sockets with their counters, by netlink's SOCK_DIAG.
 #
 # The layouts are those of `linux/netlink.h`, `linux/inet_diag.h` and `linux/tcp.h`; numbers are in
 # the machine's byte order.
@@ -48,7 +48,7 @@ _COUNTERS = struct.Struct("=120xQQ")  # tcp_info up to tcpi_bytes_acked, tcpi_by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpSocket:
-    """One socket. `cookie` is its own for as long as the machine runs; `inode` 0: closed."""
+    """A socket. `cookie` is unique for as long as the machine runs; `inode` is 0 once closed."""
 
     cookie: int
     inode: int
@@ -141,10 +141,10 @@ class Moved:
 
 @dataclass(slots=True)
 class SocketBytes:
-    """Adds up the sockets of process `pid`, those that were closed since included.
+    """Totals over the sockets of process `pid`, those closed since included.
 
-    What a socket moves between the last look and its end is not seen, so look often: the totals
-    are a lower bound.
+    What a socket moves between the last look and its end is not seen: the totals are a lower bound,
+    and the closer the more often `look` is called.
     """
 
     pid: int
@@ -154,7 +154,7 @@ class SocketBytes:
     _open: tuple[TcpSocket, ...] = ()
 
     def look(self) -> Moved | Unknown:
-        """The totals now. Unknown where this system does not let them be seen."""
+        """The totals now; unknown where this system does not show them."""
         if sys.platform != "linux":
             return Unknown(reason="counting the bytes of sockets needs Linux")
         inodes = _socket_inodes(self.proc / str(self.pid) / "fd")
@@ -169,26 +169,26 @@ class SocketBytes:
         return self._total(len(self._open))
 
     def count_open(self, *, at_least_bytes: int) -> int:
-        """How many of the sockets open at the last look have moved so much, both ways together."""
+        """How many sockets open at the last look have moved so much, both ways together."""
         return sum(
             socket.acked_bytes + socket.received_bytes >= at_least_bytes for socket in self._open
         )
 
     def sent_bytes(self) -> int | Unknown:
-        """Bytes that the other side acknowledged so far."""
+        """Look, and return the bytes that the other side acknowledged so far."""
         moved = self.look()
         return moved if isinstance(moved, Unknown) else moved.sent_bytes
 
     def received_bytes(self) -> int | Unknown:
-        """Bytes that were received so far."""
+        """Look, and return the bytes that were received so far."""
         moved = self.look()
         return moved if isinstance(moved, Unknown) else moved.received_bytes
 
     def _add(self, sockets: Iterable[TcpSocket], inodes: frozenset[int]) -> None:
-        for one in sockets:
-            # A closed socket has no inode any more, but is the same one while it drains.
-            if one.inode in inodes or one.cookie in self._seen:
-                self._seen[one.cookie] = _most(one, self._seen.get(one.cookie))
+        for found in sockets:
+            # A closed socket has no inode any more, but keeps its cookie while it drains.
+            if found.inode in inodes or found.cookie in self._seen:
+                self._seen[found.cookie] = _most(found, self._seen.get(found.cookie))
 
     def _total(self, open_sockets: int) -> Moved:
         return Moved(
@@ -236,8 +236,8 @@ def _destination(link: Path) -> str:
 # -------------------------------------------------------------------------------------------------
 # How many TCP connections a process uses at once, counted from outside while it runs.
 
-# A connection that moved less than this carried no payload, but a look-up or nothing at all: Go's
-# HTTP client now and then opens one that it finds no use for.
+# A connection that moved less than this carried no payload: Go's HTTP client now and then opens a
+# connection that it does not use.
 PAYLOAD_BYTES = 16 * 1024
 
 # A look walks through the kernel's whole table of connections, which grows with the memory of the
@@ -252,8 +252,8 @@ SHARE_OF_A_CORE = 0.02
 class ConnectionCounter:
     """A `process.Sampler`: the most connections that were open at once and carried payload.
 
-    Where the kernel's counters can't be read, all established connections are counted. Looking
-    takes `FREE_S` and `SHARE_OF_A_CORE` of processor time at most, and one look more.
+    Where the kernel's counters can't be read, all established connections are counted. All looks
+    together take at most `FREE_S` and `SHARE_OF_A_CORE` of processor time, and that of one more.
     """
 
     interval_s: float = SHORTEST_S
@@ -265,11 +265,11 @@ class ConnectionCounter:
 
     @property
     def most_at_once(self) -> int | None:
-        """None where none was seen: the process was too quick, or may not be looked at."""
+        """None where none was seen: the process was too quick, or its sockets are not shown."""
         return self.most_with_payload or None
 
     def sample(self, pid: int) -> None:
-        """One look at process `pid`; sets `interval_s` to the time until the next one is due."""
+        """Look at process `pid`; set `interval_s` to the time until the next look is due."""
         before_s = time.thread_time()
         self._look(pid)
         self._spent_s += time.thread_time() - before_s

@@ -1,4 +1,4 @@
-"""Stopping a run from outside: a signal sets a flag that every wait looks at."""
+"""Stopping a run from outside: a signal sets a flag that every wait polls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import FrameType
 from hps.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
 _LOOK_S = 0.05
-# What is measured is on disk by then, and the next run does what this one could not end in time.
+# Results are on disk by then, and the next run does what this one could not finish in time.
 LATEST_S = 25.0
 _TOO_SLOW = b"hps: stopping took too long; the next run puts in order what this one has left\n"
 
@@ -30,9 +30,9 @@ NEVER = _Never()
 
 
 class SignalStop:
-    """The flag. The first signal sets it; a second one ends the process at once.
+    """A flag that the first signal sets; a second signal ends the process at once.
 
-    Nothing here takes a lock: a signal may come while the main thread holds it.
+    No lock is used: a signal may come while the main thread has it.
     """
 
     def __init__(self) -> None:
@@ -41,27 +41,26 @@ class SignalStop:
         self._alarm: int | None = None
 
     def is_set(self) -> bool:
-        """True once a signal has come."""
         return self._since_s is not None
 
     def over(self, seconds: float) -> bool:
-        """True once the signal came `seconds` ago or earlier."""
+        """True once a signal has come, `seconds` ago or earlier."""
         return self._since_s is not None and time.monotonic() - self._since_s >= seconds
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; True once a signal has come."""
         ends_s = time.monotonic() + timeout
-        while not self.is_set() and (left_s := ends_s - time.monotonic()) > 0:
-            time.sleep(min(left_s, _LOOK_S))
+        while not self.is_set() and (remaining_s := ends_s - time.monotonic()) > 0:
+            time.sleep(min(remaining_s, _LOOK_S))
         return self.is_set()
 
     @property
     def exit_code(self) -> int:
-        """The exit code that tells which signal it was."""
+        """The exit code of the program for the signal that came."""
         return EXIT_INTERRUPTED if self.signal == signal.SIGINT else EXIT_TERMINATED
 
-    def take(self, number: int, _: FrameType | None) -> None:
-        """The signal handler. A terminal that goes away may say so more than once."""
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """The signal handler. A terminal that is closed may send SIGHUP more than once."""
         if self.is_set() and number == signal.SIGHUP:
             return
         if self.is_set():
@@ -95,11 +94,11 @@ class SignalStop:
 def on_signals(latest_s: float = LATEST_S) -> Iterator[SignalStop]:
     """For the length of a `with` block, SIGINT, SIGTERM and SIGHUP set the flag.
 
-    A block that goes on for more than `latest_s` after that is ended with the process.
+    Where the block has not ended `latest_s` after a signal, the process ends.
     """
     stop = SignalStop()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop.take) for number in numbers}
+    before = {number: signal.signal(number, stop.handle) for number in numbers}
     try:
         with stop.bounded(latest_s):
             yield stop

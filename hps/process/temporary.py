@@ -1,7 +1,7 @@
-"""The folder for temporary files: one place to use it, and to say that there is none.
+"""Temporary folders, and programs that run in one.
 
-Python looks for one that it can write to in `TMPDIR`, `TEMP` and `TMP`, then in `/tmp`, `/var/tmp`,
-`/usr/tmp` and the current folder, and names all of them where none will do.
+Python looks for a folder that it can write to in `TMPDIR`, `TEMP` and `TMP`, then in `/tmp`,
+`/var/tmp`, `/usr/tmp` and the current folder, and its error names them all where it finds none.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def free_bytes() -> int | None:
     try:
         return shutil.disk_usage(tempfile.gettempdir()).free
     except OSError:
-        return None  # whoever needs the folder says what is wrong with it
+        return None  # what uses the folder reports what is wrong with it
 
 
 def check_writable(place: Path, hint: str) -> None:
     """See whether files can be made in a folder, before the work for them begins.
 
-    Nothing is left there, for the file that is tried has no name. Raises `HpsError`.
+    Nothing stays there, for the file that is tried has no name. Raises `HpsError`.
     """
     try:
         tempfile.TemporaryFile(dir=place).close()
@@ -56,7 +56,7 @@ def check_writable(place: Path, hint: str) -> None:
 
 
 def check_file(path: Path, hint: str) -> None:
-    """The same for a file that is to be written, whose name may be at fault too."""
+    """`check_writable` for a file that is to be written, whose name may be at fault too."""
     check_writable(path.parent, hint)
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -66,15 +66,15 @@ def check_file(path: Path, hint: str) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# A temporary folder, and programs run in it: one deadline for all, and nothing left behind.
+# Programs run in a temporary folder, with one deadline for all.
 
-_SAID_BYTES = 4096
+_ERR_BYTES = 4096
 # Of a line of a program that somebody else wrote.
 SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Output:
     """How a program ended and what it wrote; `err` is the end of its standard error."""
 
     code: int
@@ -83,14 +83,14 @@ class Said:
 
     @property
     def last_line(self) -> str:
-        """The last line of standard error, which usually says what went wrong."""
+        """The last line of standard error, printable: usually what went wrong."""
         last = (self.err.strip().splitlines() or ["it said nothing"])[-1]
         return printable(last, SHOWN_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """An open folder; `what` is said to have taken too long once `timeout_s` is over."""
+    """An open folder; `what` is the name of the work, for the error once `timeout_s` is over."""
 
     folder: Path
     what: str
@@ -98,7 +98,7 @@ class Workplace:
     _deadline_s: float
     _guard: process.Guard
 
-    def run(self, command: process.Command, *, most_bytes: int) -> Said:
+    def run(self, command: process.Command, *, most_bytes: int) -> Output:
         """Run a program to its end. Raises `HpsError` where it can't start or is too slow.
 
         Its output goes through files, byte for byte; no more than `most_bytes` of it is read.
@@ -114,16 +114,16 @@ class Workplace:
         if ended.ended != "exit":
             hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
             raise HpsError(f"{self.what} took longer than {self.timeout_s:g} s", hint)
-        said = err.read_bytes()[-_SAID_BYTES:].decode(errors="replace")
+        message = err.read_bytes()[-_ERR_BYTES:].decode(errors="replace")
         with out.open("rb") as stream:
-            return Said(code=ended.returncode, out=stream.read(most_bytes), err=said)
+            return Output(code=ended.returncode, out=stream.read(most_bytes), err=message)
 
 
 @contextlib.contextmanager
 def opened(what: str, *, timeout_s: float) -> Iterator[Workplace]:
     """A folder that is gone afterwards, even if this process is killed."""
     with process.Guard() as guard, folder() as place:
-        guard.tell("remove", str(place))
+        guard.send("remove", str(place))
         yield Workplace(
             folder=place,
             what=what,

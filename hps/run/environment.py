@@ -98,7 +98,7 @@ def scrubber_of(spec: Spec, secrets: Mapping[str, str], env: Mapping[str, str]) 
 @contextlib.contextmanager
 def _scratch(guard: process.Guard) -> Iterator[Path]:
     with temporary.folder() as folder:
-        guard.tell("remove", str(folder))
+        guard.send("remove", str(folder))
         yield folder
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from hps.errors import HpsError, printable
 from hps.process.process import Command
-from hps.process.temporary import SHOWN_CHARACTERS, Said, Workplace, opened
+from hps.process.temporary import SHOWN_CHARACTERS, Output, Workplace, opened
 from hps.source.address import GitAddress
 from hps.spec.source import MAX_BYTES
 from hps.tools.invocation import INHERITED
@@ -31,7 +31,7 @@ class _Repository:
     place: Workplace
     binary: str
 
-    def run(self, *arguments: str) -> Said:
+    def run(self, *arguments: str) -> Output:
         folder = f"--git-dir={self.place.folder / 'repository'}"
         command = Command(
             argv=(self.binary, folder, *arguments),
@@ -103,7 +103,7 @@ def _environment(address: GitAddress, home: str) -> Mapping[str, str]:
     }
 
 
-def _failed(address: GitAddress, said: Said) -> HpsError:
+def _failed(address: GitAddress, said: Output) -> HpsError:
     if "find remote ref" in said.err or "not our ref" in said.err:
         hint = "expected a branch, a tag or a whole commit id after '@'"
         return HpsError(f"{address.name}: there is no such revision", hint)

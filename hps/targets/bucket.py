@@ -18,7 +18,7 @@ from hps.catalog.failures import failure
 from hps.errors import MachineError
 from hps.model import Failure, Target
 from hps.process import process
-from hps.process.temporary import Said, Workplace
+from hps.process.temporary import Output, Workplace
 from hps.redaction import Scrubber
 from hps.run_folder import OwnFolder
 from hps.targets import well_known
@@ -304,11 +304,11 @@ class WellKnown:
         said = self._run("copyto", "--no-check-dest", str(path), self.name(key))
         return None if said.code == 0 else _why(said)
 
-    def _run(self, *arguments: str, most_bytes: int = 1024**2) -> Said:
+    def _run(self, *arguments: str, most_bytes: int = 1024**2) -> Output:
         """Nothing that it says holds a secret."""
         call = command.invocation((*arguments, *command.BRIEF), remote_of(self.target))
         said = self.place.run(call.command(self.program, self.secrets), most_bytes=most_bytes)
-        return Said(code=said.code, out=said.out, err=Scrubber(self.secrets).text(said.err))
+        return Output(code=said.code, out=said.out, err=Scrubber(self.secrets).text(said.err))
 
 
 def reach(name: str, env: Mapping[str, str], place: Workplace) -> WellKnown:
@@ -322,6 +322,6 @@ def reach(name: str, env: Mapping[str, str], place: Workplace) -> WellKnown:
     )
 
 
-def _why(said: Said) -> Failure:
+def _why(said: Output) -> Failure:
     """What the client complained of, in words."""
     return explain(bare(said.last_line))

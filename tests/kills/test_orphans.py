@@ -103,7 +103,7 @@ def test_what_was_started_just_before_the_end_is_ended_too(start: Start, rclone_
     scratch, other = _scratch(), _scratch()
     env = child_env(None, {})
     with Guard() as guard:
-        guard.tell("remove", str(scratch))
+        guard.send("remove", str(scratch))
         ours = start(*_serve(scratch, rclone_path), env=env)
         theirs = start(*_serve(other, rclone_path), env=env)
         looks = start(sys.executable, "-c", "import time; time.sleep(60)", f"{scratch}/tool.log")

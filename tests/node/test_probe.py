@@ -73,7 +73,7 @@ def test_a_run_that_is_stopped_is_no_measurement(s3_server: S3Server, tmp_path: 
     with process.Guard() as guard:
         link = _link(s3_server, tmp_path, guard, "stopped")
         assert isinstance(link.stop, SignalStop)
-        link.stop.take(15, None)
+        link.stop.handle(15, None)
         rates = target.measure(link, ProbeSettings(), lambda *_, **__: None)
 
     upload = rates.upload.mbps

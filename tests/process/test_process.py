@@ -282,7 +282,7 @@ folder, told = Path(sys.argv[1]), sys.argv[2:]
 (folder / "removed/deep").mkdir(parents=True)
 (folder / "kept").mkdir()
 with process.Guard() as guard:
-    guard.tell("remove", str(folder / "removed"))
+    guard.send("remove", str(folder / "removed"))
     script = "sleep 600 & echo $! > $0/child.part; mv $0/child.part $0/child; " + told[0]
     process.run(
         process.Command(argv=("/bin/sh", "-c", script, str(folder)), env={"PATH": "/usr/bin:/bin"}),
@@ -313,11 +313,11 @@ def test_the_guard_leaves_alone_what_it_was_told_to_forget(tmp_path: Path) -> No
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as bystander:
         try:
             with Guard() as guard:
-                guard.tell("watch", bystander.pid)
-                guard.tell("forget", bystander.pid)
+                guard.send("watch", bystander.pid)
+                guard.send("forget", bystander.pid)
             assert bystander.poll() is None
             with Guard() as guard:
-                guard.tell("watch", bystander.pid)
+                guard.send("watch", bystander.pid)
             assert bystander.wait(timeout=SOON_S) == -signal.SIGTERM
         finally:
             bystander.kill()
@@ -330,10 +330,10 @@ def test_another_guard_takes_the_place_of_one_that_was_killed(tmp_path: Path) ->
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as watched:
         try:
             with Guard() as guard:
-                guard.tell("watch", watched.pid)
-                guard.tell("remove", str(folders[0]))
+                guard.send("watch", watched.pid)
+                guard.send("remove", str(folders[0]))
                 _kill_guard()
-                guard.tell("remove", str(folders[1]))
+                guard.send("remove", str(folders[1]))
             assert watched.wait(timeout=SOON_S) == -signal.SIGTERM
         finally:
             watched.kill()
@@ -347,7 +347,7 @@ def test_where_no_guard_can_be_had_it_is_told(monkeypatch: pytest.MonkeyPatch) -
         _kill_guard()
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         with pytest.raises(HpsError, match="cannot start /nowhere/python"):
-            guard.tell("watch", 1)
+            guard.send("watch", 1)
 
 
 def _kill_guard() -> None:
@@ -369,10 +369,10 @@ def _guards() -> list[psutil.Process]:
 class _Held(Guard):
     """A guard that hears of a process only after the runner has stood still."""
 
-    def tell(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
+    def send(self, word: Literal["watch", "forget", "remove"], value: int | str) -> None:
         if word == "watch":
             time.sleep(0.6)
-        super().tell(word, value)
+        super().send(word, value)
 
 
 @pytest.mark.parametrize("script", ["true", "sleep 0.1"])

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from hps.process.process import Looks, clocks
+from hps.process.process import Standstill, clocks
 
 _STATE = "7 (a) T (b)) {} 1 7 7 0 -1"
 
 
-def _looks(times: Sequence[tuple[float, ...]], folder: Path, state: str = "S") -> Looks:
+def _looks(times: Sequence[tuple[float, ...]], folder: Path, state: str = "S") -> Standstill:
     (folder / "7").mkdir()
     (folder / "7/stat").write_text(_STATE.format(state))
     told = iter(times)
-    return Looks(7, clocks=lambda: next(told), proc=folder)
+    return Standstill(7, clocks=lambda: next(told), proc=folder)
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ def test_every_clock_tells_of_another_sleep(
     passed_s: tuple[float, ...], late_s: float, tmp_path: Path
 ) -> None:
     looks = _looks([(0.0, 0.0, 0.0), passed_s], tmp_path)
-    looks.take(0.25)
+    looks.add(0.25)
     assert looks.late_s == late_s
 
 
 @pytest.mark.parametrize(("state", "stopped_s"), [("S", 0.0), ("T", 1.0), ("t", 1.0), ("Z", 0.0)])
 def test_the_state_is_behind_the_name(state: str, stopped_s: float, tmp_path: Path) -> None:
     looks = _looks([(0.0,), (0.5,), (1.0,)], tmp_path, state)
-    looks.take(0.25)
-    looks.take(0.25)
+    looks.add(0.25)
+    looks.add(0.25)
     assert looks.stopped_s == stopped_s
 
 
