@@ -58,7 +58,7 @@ def gather(bucket: Bucket, folder: Path, tell: Callable[[str], None]) -> Gathere
 
 def see(path: Path) -> Seen:
     """Read one journal. Raises `HpsError` where it is none."""
-    records = journal.settled(journal.read(path).records)
+    records = journal.latest(journal.read(path).records)
     run = next((record for record in records if record["kind"] == "run"), None)
     if run is None:
         raise HpsError(f"{path}: does not say what was run")

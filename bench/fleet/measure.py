@@ -73,7 +73,7 @@ def _void(path: Path, watch: quiet.Watch) -> str:
     """Why a transfer that the node stored says nothing of its link; empty where all do."""
     moved = [
         record
-        for record in journal.settled(journal.read(path).records)
+        for record in journal.latest(journal.read(path).records)
         if record["kind"] == "result" and record["step"] in {"upload", "download"}
     ]
     judged = [quiet.judge({**record, "why": ""}, watch) for record in moved]

@@ -81,7 +81,7 @@ def _read(path: Path, count: int, _: object) -> None:
 
 
 def _summarize(path: Path, count: int, _: object) -> None:
-    records = journal.settled(journal.read(path).records)
+    records = journal.latest(journal.read(path).records)
     if len(records) != count:
         raise HpsError(f"{count} results were stored and {len(records)} are left")
     table.render(summarize(records))

@@ -67,7 +67,7 @@ def look(link: Link, stop: RunStop) -> Looked:
     runs: dict[str, FoundOfRun] = {}
     for one in _objects(link, stop):
         _count(runs, one.key, one, upload=False)
-    uploads, wrong = cleanup.unfinished(link, link.key, timeout_s=_LIST_TIMEOUT_S, stop=stop)
+    uploads, wrong = cleanup.list_uploads(link, link.key, timeout_s=_LIST_TIMEOUT_S, stop=stop)
     for one in uploads:
         if one.key.startswith(f"{link.key}/"):
             _count(runs, one.key.removeprefix(f"{link.key}/"), one, upload=True)
@@ -200,7 +200,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _run(told: bytes) -> str:
-    run_id = str(lock.told(told).get("run_id"))
+    run_id = str(lock.holder_of(told).get("run_id"))
     return run_id if is_run_id(run_id) else ""
 
 

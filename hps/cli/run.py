@@ -47,7 +47,6 @@ class Ended:
 
     @property
     def code(self) -> int:
-        """The exit code."""
         outcome = self.outcome
         if self.stopped is not None:
             return self.stopped
@@ -56,7 +55,7 @@ class Ended:
             return EXIT_USAGE if why.is_of_the_experiment else EXIT_OPERATION_FAILED
         if not isinstance(outcome, run.Outcome):
             return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
-        # First: a node that is rejected has measured nothing that could be missing.
+        # Before the next test, since a node that is rejected has measured nothing to be stored.
         if outcome.decision.rejected:
             return EXIT_NODE_REJECTED
         if outcome.not_stored:
@@ -65,7 +64,7 @@ class Ended:
 
     @property
     def failure(self) -> Failure | None:
-        """Why it could not begin, or gave up, whatever the node."""
+        """Why the run could not begin, or gave up; None for a node that is rejected."""
         outcome = self.outcome
         if isinstance(outcome, run.NotBegun):
             return outcome.failure
@@ -77,7 +76,7 @@ class Ended:
         """The answer for standard output: `text`, `markdown`, `csv` or `json` (one a line)."""
         if not isinstance(self.outcome, run.Outcome):
             return ""
-        records = journal.read_settled(self.outcome.journal)
+        records = journal.read_latest(self.outcome.journal)
         if style == "csv":
             return as_csv.render_records(records)
         if style == "json":
@@ -86,7 +85,7 @@ class Ended:
         return table.render(rows, "github" if style == "markdown" else "simple") + "\n"
 
     def remarks(self) -> list[str]:
-        """What a person has to know beside the answer."""
+        """Lines for standard error, without secrets: why it ended, and what is not stored."""
         outcome = self.outcome
         remarks = []
         if isinstance(outcome, run.Finished):
@@ -107,13 +106,15 @@ class Ended:
         return [self.scrubber.text(remark) for remark in remarks]
 
     def _why_failed(self, why: Failure) -> list[str]:
-        """One line; of a run that gave up also how to resume it."""
         if isinstance(self.outcome, run.Outcome) and self.outcome.tally.given_up is not None:
             return [why.reason, "the same command goes on with the rest once that is mended"]
         return [why.reason]
 
     def why_leave(self, rules: NodeRules) -> str:
-        """The reason to ask for another node; empty: stay. Never before results are stored."""
+        """The reason to ask for another node; empty where this one is to stay.
+
+        Results that are not stored yet are a reason to stay, unless the node is rejected.
+        """
         outcome = self.outcome
         if self.stopped is not None or self.failure is not None:
             return ""
@@ -133,7 +134,7 @@ def run_here(
     *,
     announce: Callable[[Ended], None],
 ) -> int:
-    """Run a plan on this machine: `announce` what came of it, and only then leave the node.
+    """Run a plan on this machine, `announce` how it ended, and only then leave the node.
 
     Returns the exit code. Raises `HpsError` where it can't start.
     """
@@ -159,7 +160,7 @@ def run_here(
 
 
 class How(TypedDict):
-    """How to run, as the options of the command line are called."""
+    """Options of `hps run`, by the names that the command line gives them."""
 
     fresh: bool
     rerun: tuple[str, ...]
@@ -170,10 +171,11 @@ class How(TypedDict):
 
 
 def options_of(output: Path, env: Mapping[str, str], **how: Unpack[How]) -> run.Options:
-    """How a run is carried out here. Raises `HpsError` where the options exclude each other.
+    """The options of a run on this machine. Raises `HpsError` where they exclude each other.
 
-    A platform that gives its machines ids starts a container again where it has been before; who
-    runs an experiment again by hand wants it measured again.
+    On a platform that gives its machines ids, an experiment that this machine has done is not
+    measured again, since the platform restarts containers. A person who repeats a command wants
+    it measured again.
     """
     if str(output) == env.get("HPS_OUTPUT"):
         odd_values.checked("HPS_OUTPUT", str(output))
@@ -197,8 +199,8 @@ def options_of(output: Path, env: Mapping[str, str], **how: Unpack[How]) -> run.
 
 
 def _render(path: Path) -> Mapping[str, str]:
-    """What is stored beside a journal: the CSV and the table."""
-    records = journal.read_settled(path)
+    """The files that are stored beside a journal, by suffix: the CSV and the table."""
+    records = journal.read_latest(path)
     return {".csv": as_csv.render_records(records), ".txt": table.render(summarize(records)) + "\n"}
 
 

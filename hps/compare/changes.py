@@ -18,7 +18,7 @@ from hps.compare.pairs import PairTest, Way, are_same_units, untested, way
 from hps.compare.verdicts import compare_two, has_values, judge
 from hps.compare.words import setting, value_text
 
-# A target counts by where it leads, which is told beside its name.
+# A target counts by where it leads, which stands beside its name in `shared`.
 _MAY_DIFFER = frozenset({*ROWS, "target"})
 _Outcome = tuple[PanelCell, PairTest]
 
@@ -123,13 +123,16 @@ def _counterpart(panel: Panel, baseline: Sequence[Panel]) -> tuple[Panel | None,
     if len(exact) == 1 or len(alike) == 1:
         return (exact or alike)[0], ""
     if alike:
-        told = "; ".join(_told(other, sorted(_free(other))) for other in alike)
-        return None, f"the baseline has several: {told}"
+        texts = "; ".join(_settings_text(other, sorted(_free(other))) for other in alike)
+        return None, f"the baseline has several: {texts}"
     if not kin:
         return None, "the baseline has no such step and class of nodes"
     nearest = min(kin, key=lambda other: len(_unlike(panel, other)))
     unlike = _unlike(panel, nearest)
-    return None, f"the baseline has {_told(nearest, unlike)}, not {_told(panel, unlike)}"
+    return (
+        None,
+        f"the baseline has {_settings_text(nearest, unlike)}, not {_settings_text(panel, unlike)}",
+    )
 
 
 def _identity(panel: Panel) -> Key:
@@ -148,7 +151,7 @@ def _unlike(panel: Panel, other: Panel) -> list[str]:
     return [name for name in names if mine.get(name) != theirs.get(name)]
 
 
-def _told(panel: Panel, names: Sequence[str]) -> str:
+def _settings_text(panel: Panel, names: Sequence[str]) -> str:
     return ", ".join(setting(name, panel.shared.get(name, UNKNOWN)) for name in names)
 
 
@@ -167,12 +170,12 @@ def _why_not(cell: PanelCell, other: PanelCell | None) -> str:
         return "the baseline does not have this cell"
     if not has_values(cell.mbps) or not has_values(other.mbps):
         return f"no operation was ok {'in the baseline' if has_values(cell.mbps) else 'now'}"
-    told = [
+    texts = [
         f"effective {setting(name, other.effective.get(name, UNKNOWN))}, not {value_text(value)}"
         for name, value in cell.effective.items()
         if UNKNOWN not in {value, other.effective.get(name)} and value != other.effective.get(name)
     ]
-    return f"the baseline ran with {', '.join(told)}" if told else ""
+    return f"the baseline ran with {', '.join(texts)}" if texts else ""
 
 
 def _why_other_units(panel: Panel, other: Panel) -> str:

@@ -39,14 +39,14 @@ SELECT s.step, t.mbps / m.mbps AS ratio, hour(t.started_at) AS hours,
   CASE WHEN r.last_at > r.first_at THEN least(9, floor(
     10 * (epoch(t.started_at) - epoch(r.first_at)) / (epoch(r.last_at) - epoch(r.first_at))
   ))::INTEGER END AS tenths
-FROM told t JOIN steps s USING (kind)
+FROM counted t JOIN steps s USING (kind)
   JOIN (
-    SELECT kind, node_no, exp(avg(ln(mbps))) AS mbps FROM told
+    SELECT kind, node_no, exp(avg(ln(mbps))) AS mbps FROM counted
     WHERE ok AND NOT filled AND mbps > 0
     GROUP BY kind, node_no HAVING count(*) > 1
   ) m USING (kind, node_no)
   JOIN (
-    SELECT run_no, min(started_at) AS first_at, max(started_at) AS last_at FROM told
+    SELECT run_no, min(started_at) AS first_at, max(started_at) AS last_at FROM counted
     WHERE NOT filled GROUP BY run_no
   ) r USING (run_no)
 WHERE t.ok AND NOT t.filled AND t.started_at IS NOT NULL
@@ -200,8 +200,8 @@ def _without_earlier(
 def _changes(now: Sequence[Panel], baseline: _Baseline | None, asked: Asked) -> tuple[Change, ...]:
     if isinstance(asked.baseline, CellBaseline):
         if not changes.has_cell(now, asked.baseline.key):
-            told = ", ".join(f"{name}={value}" for name, value in asked.baseline.key.items())
-            raise NoDataError(f"--baseline: no cell has {told}", "hps compare shows the cells")
+            key = ", ".join(f"{name}={value}" for name, value in asked.baseline.key.items())
+            raise NoDataError(f"--baseline: no cell has {key}", "hps compare shows the cells")
         return changes.against_cell(now, asked.baseline.key, asked.rule)
     return changes.against_rows(now, baseline.panels, asked.rule) if baseline else ()
 

@@ -121,7 +121,7 @@ def decide(field: Field) -> Decision:
     if len(field.summaries) == 1:
         text = "there is only one cell with results: nothing to compare it with"
         return Decision(kind="inconclusive", text=text)
-    return _untold(field) or _winner(field) or _suffices(field) or _inconclusive(field)
+    return _incomparable(field) or _winner(field) or _suffices(field) or _inconclusive(field)
 
 
 def no_data(statuses: Sequence[tuple[str, int]]) -> Decision:
@@ -135,11 +135,11 @@ def no_data(statuses: Sequence[tuple[str, int]]) -> Decision:
 _TOGETHER = {"other nodes": "on the same nodes", "other runs": "in the same runs"}
 
 
-def _untold(field: Field) -> Decision | None:
+def _incomparable(field: Field) -> Decision | None:
     """Undecided where other nodes measured two cells: one may be faster for its nodes alone."""
-    if not field.tested.untold:
+    if not field.tested.incomparable:
         return None
-    (a, b), *rest = field.tested.untold
+    (a, b), *rest = field.tested.incomparable
     cells, how = field.tested.cells, field.tested.ways[a, b]
     found = not_comparable(cells[a].mbps, cells[b].mbps, how, field.unit)
     more = f" and {words.plural(len(rest), 'more pair')}" if rest else ""

@@ -223,7 +223,7 @@ def _usual(cell: Sequence[Kind], torn: Sequence[str], by: Sequence[str]) -> Mapp
             counts[ran] += kind.ok
     most = max(
         counts,
-        key=lambda told: (UNKNOWN not in dict(told).values(), counts[told], repr(told)),
+        key=lambda ran: (UNKNOWN not in dict(ran).values(), counts[ran], repr(ran)),
         default=(),
     )
     return dict(most)
@@ -291,8 +291,8 @@ def title(draft: Draft, drafts: Sequence[Draft], places: Sequence[TargetPlace]) 
         for knob, value in draft.apart.items()
         if len({other.apart[knob] for other in alike}) > 1
     ]
-    if _has_one_name_for_several_places(alike):
-        parts.append(f"target at {_told(draft.place, places)}")
+    if _is_name_of_several_places(alike):
+        parts.append(f"target at {_place_text(draft.place, places)}")
     if len({other.settings for other in alike}) > 1:
         parts.append(f"experiment file {draft.settings[:12]}")
     return ", ".join([step_name(draft), *parts, *_variant_words(draft, places)])
@@ -321,8 +321,8 @@ def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[TargetPlace]) 
                 f"{_several(name, len(values))}: {listed(map(value_text, ordered), _MOST_LISTED)};"
                 f" compared separately; add {name} to --by to compare them"
             )
-    if _has_one_name_for_several_places(alike):
-        told = listed(sorted({_told(other.place, places) for other in alike}), _MOST_LISTED)
+    if _is_name_of_several_places(alike):
+        told = listed(sorted({_place_text(other.place, places) for other in alike}), _MOST_LISTED)
         yield f"target {draft.apart['target']} leads to {told}; compared separately"
     if len({other.settings for other in alike}) > 1:
         yield (
@@ -330,8 +330,8 @@ def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[TargetPlace]) 
             " file, which may set this step differently; compared separately"
         )
     if draft.variant:
-        told_variant = ", ".join(_variant_words(draft, places))
-        yield f"{draft.step}: {told_variant} in some runs only; compared separately"
+        differing = ", ".join(_variant_words(draft, places))
+        yield f"{draft.step}: {differing} in some runs only; compared separately"
 
 
 def _alike(draft: Draft, drafts: Sequence[Draft]) -> list[Draft]:
@@ -340,21 +340,21 @@ def _alike(draft: Draft, drafts: Sequence[Draft]) -> list[Draft]:
     return [other for other in drafts if (other.step, other.step_no) == step and not other.stratum]
 
 
-def _has_one_name_for_several_places(alike: Sequence[Draft]) -> bool:
+def _is_name_of_several_places(alike: Sequence[Draft]) -> bool:
     targets = {(o.apart["target"], o.place) for o in alike if "target" in o.apart}
     return len(targets) > len({name for name, _ in targets})
 
 
 def _variant_words(draft: Draft, places: Sequence[TargetPlace]) -> list[str]:
     return [
-        f"target at {_told(None if value == -1 else int(value), places)}"
+        f"target at {_place_text(None if value == -1 else int(value), places)}"
         if name == PLACE
         else f"effective {setting(name, value)}"
         for name, value in draft.variant.items()
     ]
 
 
-def _told(place: int | None, places: Sequence[TargetPlace]) -> str:
+def _place_text(place: int | None, places: Sequence[TargetPlace]) -> str:
     return "an unknown place" if place is None else str(places[place])
 
 

@@ -34,7 +34,8 @@ FROM (
 ) c FULL JOIN (
   SELECT machine_id, median(mbps) FILTER (ok AND direction = 'up') AS upload_mbps,
     median(mbps) FILTER (ok AND direction = 'down') AS download_mbps
-  FROM told JOIN steps USING (kind) JOIN names USING (node_no) WHERE NOT filled GROUP BY machine_id
+  FROM counted JOIN steps USING (kind) JOIN names USING (node_no) WHERE NOT filled
+  GROUP BY machine_id
 ) m ON m.machine_id = c.machine_id
 ORDER BY 1
 """
@@ -48,15 +49,15 @@ GROUP BY ALL HAVING runs > 0 ORDER BY runs DESC, 1
 _PROVENANCE = """
 SELECT list(DISTINCT n.spec_sha256), list(DISTINCT n.spec_source), list(DISTINCT n.hps_version)
 FROM runs n JOIN facts f ON f.run_id = n.run_id AND f.machine_id = n.machine_id
-WHERE f.run_no IN (SELECT run_no FROM told)
+WHERE f.run_no IN (SELECT run_no FROM counted)
 """
 _RUNS = """
 SELECT list(DISTINCT run_id), min(started_at), max(started_at) FROM facts
-WHERE run_no IN (SELECT run_no FROM told)
+WHERE run_no IN (SELECT run_no FROM counted)
 """
 _COUNTS = """
 SELECT count(DISTINCT run_no), count(DISTINCT node_no), count(*), min(started_at), max(started_at)
-FROM told WHERE NOT filled
+FROM counted WHERE NOT filled
 """
 
 
@@ -113,7 +114,7 @@ def never_began(connection: Connection, table: str = "chosen") -> tuple[NeverBeg
 def provenance(
     connection: Connection, kinds: Sequence[Kind], skipped: Mapping[str, str]
 ) -> Provenance:
-    """Where the results in `told` come from."""
+    """Where the results in `counted` come from."""
     (origins,) = connection.execute(_PROVENANCE).fetchall()
     (counts,) = connection.execute(_COUNTS).fetchall()
     (runs,) = connection.execute(_RUNS).fetchall()
@@ -137,7 +138,7 @@ def provenance(
 
 
 def last_run_at(connection: Connection) -> str:
-    """When the last run began that has results in `told`, as ISO 8601 in UTC; empty: unknown."""
+    """When the last run began that has results in `counted`, as ISO 8601 in UTC; empty: unknown."""
     (runs,) = connection.execute(_RUNS).fetchall()
     return _utc(runs[2])
 
@@ -176,29 +177,31 @@ def _utc(moment: datetime | None) -> str:
 _VERSIONS = """
 SELECT n.experiment, count(DISTINCT n.spec_sha256) AS versions FROM runs n JOIN facts f
   ON f.run_id = n.run_id AND f.machine_id = n.machine_id
-WHERE f.run_no IN (SELECT run_no FROM told) GROUP BY n.experiment HAVING versions > 1 ORDER BY 1
+WHERE f.run_no IN (SELECT run_no FROM counted) GROUP BY n.experiment HAVING versions > 1 ORDER BY 1
 """
 # More ids of runs than these are not told in a line.
 _MOST_RUNS = 4
-_MEASURED = "SELECT DISTINCT machine_id FROM told JOIN names USING (node_no)"
+_MEASURED = "SELECT DISTINCT machine_id FROM counted JOIN names USING (node_no)"
 _PROXIED = """
 SELECT coalesce(proxied, false) AS proxied, count(DISTINCT node_no) FROM facts
-WHERE run_no IN (SELECT run_no FROM told) GROUP BY ALL
+WHERE run_no IN (SELECT run_no FROM counted) GROUP BY ALL
 """
-_DISTURBED = "SELECT count(*) FILTER (disturbed), count(*) FROM told WHERE ok AND NOT filled"
-_UNTOLD = "SELECT count(*) FROM facts WHERE NOT told AND run_no IN (SELECT run_no FROM told)"
+_DISTURBED = "SELECT count(*) FILTER (disturbed), count(*) FROM counted WHERE ok AND NOT filled"
+_WITHOUT_RUN_LINE = (
+    "SELECT count(*) FROM facts WHERE NOT has_run_line AND run_no IN (SELECT run_no FROM counted)"
+)
 
 
 def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) -> tuple[str, ...]:
     """What a reader has to know of results that were taken together, a sentence each.
 
-    Needs the table `told` and `fleet.prepare`.
+    Needs the table `counted` and `fleet.prepare`.
     """
     return (
         *_versions(connection, asked),
         *_continued(connection, nodes),
         *_proxied(connection, asked),
-        *_untold(connection),
+        *_without_run_line(connection),
         *_disturbed(connection),
     )
 
@@ -288,8 +291,8 @@ def _proxied(connection: Connection, asked: Asked) -> Iterator[str]:
         )
 
 
-def _untold(connection: Connection) -> Iterator[str]:
-    for (count,) in connection.execute(_UNTOLD).fetchall():
+def _without_run_line(connection: Connection) -> Iterator[str]:
+    for (count,) in connection.execute(_WITHOUT_RUN_LINE).fetchall():
         if count:
             yield (
                 f"{words.plural(count, 'run')} without a first line: what"

@@ -147,8 +147,8 @@ SELECT i.run_id, i.machine_id, i.first_at, coalesce(n.started_at, i.first_at) AS
   row_number() OVER () AS run_no, dense_rank() OVER (ORDER BY i.machine_id) AS node_no,
   dense_rank() OVER (ORDER BY n.targets::VARCHAR) AS targets_no,
   dense_rank() OVER (ORDER BY n.merged::VARCHAR) AS merged_no,
-  n.run_id IS NOT NULL AS told, n.targets, n.merged, n.spec_commit, n.accepted, n.rtt_s, n.proxied,
-  n.probe_download_mbps, n.country, n.gpu, n.rclone_version
+  n.run_id IS NOT NULL AS has_run_line, n.targets, n.merged, n.spec_commit, n.accepted,
+  n.rtt_s, n.proxied, n.probe_download_mbps, n.country, n.gpu, n.rclone_version
 FROM (
   SELECT run_id, machine_id, min(started_at) AS first_at FROM results GROUP BY run_id, machine_id
 ) i LEFT JOIN (SELECT DISTINCT ON (run_id, machine_id) * FROM runs) n USING (run_id, machine_id)
@@ -329,7 +329,7 @@ COLUMNS = {knob: "chunk_size_bytes" if knob == "chunk_size" else knob for knob i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """The results of one kind. `number` is what their rows in the table `told` carry.
+    """The results of one kind. `number` is what their rows in the table `counted` carry.
 
     `values` has a value of every name in `APART`, `--by` and `--strata`, as cells are named by it.
     `effective` has the settings that the tool applied; None: nothing was `ok`. `filled` is true
@@ -355,7 +355,7 @@ class Kind:
 
 
 def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> tuple[Kind, ...]:
-    """Put the results that are asked for in the table `told`, and return their kinds.
+    """Put the results that are asked for in the table `counted`, and return their kinds.
 
     A row for each counted result of a transfer has these columns: kind, run_no, node_no,
     repetition, ok, mbps, duration_s, started_at, filled, disturbed. `extra` are further conditions,
@@ -372,7 +372,7 @@ def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> t
         f" {_joined(connection, asked, extra)}"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE told AS SELECT hash({listed}) AS kind, run_no, node_no,"
+        f"CREATE OR REPLACE TEMP TABLE counted AS SELECT hash({listed}) AS kind, run_no, node_no,"
         " repetition, status = 'ok' AND coalesce(mbps > 0, false) AS ok, mbps, duration_s,"
         " started_at, filled, coalesce(disturbed, false) AS disturbed FROM joined"
     )

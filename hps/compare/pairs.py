@@ -258,7 +258,7 @@ def _among(comparisons: int) -> str:
 
 # Within units, as separate samples, or for this reason not at all.
 Way = Literal["within", "apart", "other nodes", "other runs"]
-UNTOLD: frozenset[Way] = frozenset({"other nodes", "other runs"})
+INCOMPARABLE: frozenset[Way] = frozenset({"other nodes", "other runs"})
 # The least share of the units of each of two cells that must have measured both.
 LEAST_SHARE = 1 / 3
 # What nodes are, whatever they run. Their bandwidth is not among it: it is what is measured.

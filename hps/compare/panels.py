@@ -143,7 +143,7 @@ def select(
 ) -> Selected:
     """The panels of a question, in order, each followed by those of its strata.
 
-    `extra` are conditions as SQL. Leaves the table `told` (see `grouping.select`) behind. Raises
+    `extra` are conditions as SQL. Leaves the table `counted` (see `grouping.select`) behind. Raises
     `HpsError` for too many cells.
     """
     found = grouping.select(connection, asked, extra)
@@ -193,7 +193,7 @@ def _nodes_with_results(connection: Connection) -> dict[int, int]:
     """How many nodes of each panel have `ok` results, by the panel's number."""
     return dict(
         connection.execute(
-            "SELECT panel, count(DISTINCT node_no) FROM told JOIN assigned USING (kind)"
+            "SELECT panel, count(DISTINCT node_no) FROM counted JOIN assigned USING (kind)"
             " WHERE ok GROUP BY panel"
         ).fetchall()
     )
@@ -205,7 +205,7 @@ def _measure(connection: Connection, units: Sequence[Unit], unit: Unit) -> dict[
     if not panels:
         return {}
     found = connection.execute(
-        f"SELECT panel, cell, {_UNITS[unit]} AS unit, {_MEASURES} FROM told"
+        f"SELECT panel, cell, {_UNITS[unit]} AS unit, {_MEASURES} FROM counted"
         " JOIN assigned USING (kind) WHERE list_contains(?, panel) GROUP BY 1, 2, 3",
         [panels],
     ).fetchnumpy()
@@ -225,7 +225,7 @@ def _names(connection: Connection, units: Sequence[Unit], unit: Unit) -> dict[in
         return dict(connection.execute("SELECT DISTINCT node_no, machine_id FROM facts").fetchall())
     rows = connection.execute(
         "SELECT DISTINCT run_no * 1048576 + repetition,"
-        " concat_ws('/', f.machine_id, f.run_id, t.repetition) FROM told t"
+        " concat_ws('/', f.machine_id, f.run_id, t.repetition) FROM counted t"
         " JOIN assigned a USING (kind) JOIN facts f USING (run_no) WHERE list_contains(?, a.panel)",
         [[number for number, other in enumerate(units) if other == unit]],
     )
@@ -306,7 +306,7 @@ class _Numbers:
 
 def _shared(draft: Draft, place: TargetPlace) -> Key:
     """All that the cells of a panel have in common; where a target leads is told part by part."""
-    told = {
+    shared = {
         "step": titles.step_name(draft),
         **draft.apart,
         "provider": place.provider,
@@ -316,7 +316,7 @@ def _shared(draft: Draft, place: TargetPlace) -> Key:
         "experiment_file": draft.settings[:12],
         **{f"effective_{name}": value for name, value in draft.variant.items()},
     }
-    return MappingProxyType({name: value for name, value in told.items() if value != ""})
+    return MappingProxyType({name: value for name, value in shared.items() if value != ""})
 
 
 def _spread(n: Integers, variance: Floats) -> float | None:

@@ -88,14 +88,14 @@ def _row(group: Sequence[Record]) -> Row:
         median_mbps=median(rates) if rates else None,
         min_mbps=min(rates, default=None),
         max_mbps=max(rates, default=None),
-        effective=_told(_mapping(record["effective"]) for record in done or group[:1]),
+        effective=_first_known(_mapping(record["effective"]) for record in done or group[:1]),
         observed=_mapping(first["observed"]),
         disturbed=sum(bool(record.get("disturbed")) for record in done),
         reason=next((str(r["reason"]) for r in group if r["status"] != "ok"), ""),
     )
 
 
-def _told(settings: Iterable[Record | None]) -> Record | None:
+def _first_known(settings: Iterable[Record | None]) -> Record | None:
     """The first known value of each setting; None where no result says anything."""
     found: dict[str, object] = {}
     for one in settings:

@@ -22,7 +22,7 @@ from hps.compare.comparison import (
     Rule,
     Unit,
 )
-from hps.compare.pairs import UNTOLD, PairTest, Way, not_comparable, same_units, way
+from hps.compare.pairs import INCOMPARABLE, PairTest, Way, not_comparable, same_units, way
 
 # Values, over pairs and units, beyond which only the pairs that are kept are tested: seconds.
 _MOST_VALUES = 100_000_000
@@ -56,9 +56,9 @@ class Tested:
         return None if pair is None else pair.turned()
 
     @property
-    def untold(self) -> list[tuple[int, int]]:
+    def incomparable(self) -> list[tuple[int, int]]:
         """The pairs that can't be compared, since other units measured them."""
-        return [pair for pair, way in self.ways.items() if way in UNTOLD]
+        return [pair for pair, way in self.ways.items() if way in INCOMPARABLE]
 
     def needed(self, a: int, b: int, power: float) -> Needed:
         """What would find the effect that was measured, or twice the least that matters.
@@ -177,7 +177,7 @@ def compare_two(
     a: Floats, b: Floats, rule: Rule, *, how: Way, comparisons: int, unit: Unit
 ) -> PairTest:
     """Two cells, shapes (units,), by the test for `how` they were measured, if there is one."""
-    if how in UNTOLD:
+    if how in INCOMPARABLE:
         return not_comparable(a, b, how, unit)
     compare = pair_tests.compare_paired if how == "within" else pair_tests.compare_unpaired
     return compare(a, b, rule, comparisons=comparisons, unit=unit)

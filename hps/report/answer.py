@@ -46,7 +46,7 @@ def certainty(findings: Findings) -> list[str]:
     return [_rule(findings), *shared, *cut(told, 3 * MOST_LISTED)]
 
 
-def left_out(findings: Findings) -> list[str]:
+def omitted(findings: Findings) -> list[str]:
     """Lines on rejected nodes, runs that never began, operations that were not ok, unread files."""
     return [
         *_rejected(findings.rejected),

@@ -34,7 +34,7 @@ def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
     parts += _tables(findings)
     parts += _details("How sure", [_listed(answer.certainty(findings))])
     parts += _details("Pairs", _pairs(findings))
-    parts += _details("Left out", [_listed(answer.left_out(findings))])
+    parts += _details("Left out", [_listed(answer.omitted(findings))])
     parts += _details("Where the numbers come from", [_listed(answer.provenance(findings))])
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -26,7 +26,7 @@ def render(
     if findings.comparisons:
         parts.append(_wrapped(tables.LEGEND, ""))
     parts += _tables(findings, table_format)
-    parts.append(_section("Left out", answer.left_out(findings)))
+    parts.append(_section("Left out", answer.omitted(findings)))
     parts.append("\n".join(_wrapped(line, "  ") for line in answer.provenance(findings) if line))
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -165,7 +165,7 @@ def _answer(comparison: Comparison) -> Answer:
         kind=decision.kind.replace(" ", "-"),
         word=WORDS[decision.kind],
         settings=_settings(decision.cell),
-        text=_told(decision),
+        text=_decision_text(decision),
     )
 
 
@@ -174,7 +174,7 @@ def sentences(findings: Findings) -> list[str]:
     return [_sentence(text) for text in findings.sentences]
 
 
-def _told(decision: Decision) -> str:
+def _decision_text(decision: Decision) -> str:
     """The decision in a sentence, less the word `inconclusive`, which the page shows beside it."""
     return _sentence(decision.text.removeprefix(f"{decision.kind}: "))
 
@@ -250,7 +250,7 @@ def _by_class(comparison: Comparison) -> ByClass:
         stratum=comparison.stratum,
         word=WORDS[decision.kind],
         kind=decision.kind.replace(" ", "-"),
-        settings=values.phrase(decision.cell) if decision.cell else _told(decision),
+        settings=values.phrase(decision.cell) if decision.cell else _decision_text(decision),
         median=f"{median} Mbps" if median else "",
         units=plural(comparison.units, comparison.unit),
     )
@@ -405,7 +405,7 @@ def render(findings: Findings, *, version: str, made_at: str) -> str:
         svgs={name: _as_is(chart.svg(spec)) for name, spec in specs.items()},
         table=table(findings),
         facts=page_provenance.facts(findings),
-        left_out=page_provenance.left_out(findings),
+        omitted=page_provenance.omitted(findings),
         specs=embedded(specs),
         library=_script(chart.library()),
         code=_script(_part("page.js")),

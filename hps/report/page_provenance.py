@@ -28,7 +28,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class Omitted:
     """What is not in the comparison: in sentences, and by name."""
 
     sentences: tuple[str, ...]
@@ -58,11 +58,11 @@ def facts(findings: Findings) -> list[Fact]:
     ]
 
 
-def left_out(findings: Findings) -> LeftOut:
+def omitted(findings: Findings) -> Omitted:
     """What was left out: rejected nodes, runs that never began, results not ok, unread files."""
     files = sorted(findings.provenance.skipped_files.items())
     nodes = sorted(findings.rejected, key=lambda node: node.machine_id)
-    return LeftOut(
+    return Omitted(
         sentences=tuple(_sentences(findings)),
         nodes=tuple(nodes[:MOST_NODES]),
         more_nodes=max(0, len(nodes) - MOST_NODES),

@@ -83,7 +83,7 @@ def lock(connection: Connection, paths: Sequence[str]) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def is_one_select(connection: Connection, sql: str) -> bool:
+def is_single_select(connection: Connection, sql: str) -> bool:
     """True for one statement that reads. Raises `sql_error()` where it can't be understood."""
     import duckdb  # noqa: PLC0415
 

@@ -300,7 +300,7 @@ def _cut_torn_line(descriptor: int) -> None:
         os.ftruncate(descriptor, whole_bytes)
 
 
-def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+def latest(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
     """The records of one run with a single result per operation, in the order they came in.
 
     The last one counts, but `interrupted` never replaces what came to an end.
@@ -318,8 +318,8 @@ def settled(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """The `settled` records of a journal. Each pass reads the disk: memory holds one at a time."""
+class LatestRecords:
+    """The `latest` records of a journal. Each pass reads the disk: memory holds one at a time."""
 
     path: Path
     kept: frozenset[object]
@@ -328,11 +328,11 @@ class Settled:
         return (record for number, record in enumerate(each(self.path)) if number in self.kept)
 
 
-def read_settled(path: Path) -> Settled:
-    """The settled records of a journal; foreign lines are passed over. Raises `OSError`."""
+def read_latest(path: Path) -> LatestRecords:
+    """The latest records of a journal; foreign lines are passed over. Raises `OSError`."""
     names = ({name: record.get(name) for name in _TOLD_APART_BY} for record in each(path))
-    kept = frozenset(record["number"] for record in settled(_numbered(names)))
-    return Settled(path=path, kept=kept)
+    kept = frozenset(record["number"] for record in latest(_numbered(names)))
+    return LatestRecords(path=path, kept=kept)
 
 
 def _numbered(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:

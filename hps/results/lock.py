@@ -33,7 +33,7 @@ class RunLock:
             while not is_at(self._descriptor, self.path):  # its last holder has just removed it
                 os.close(self._descriptor)
                 self._descriptor = _opened(self.path)
-            self.before: Mapping[str, object] = told(os.pread(self._descriptor, MOST_BYTES, 0))
+            self.before: Mapping[str, object] = holder_of(os.pread(self._descriptor, MOST_BYTES, 0))
         except BlockingIOError:
             raise HpsError(
                 f"another run works in {folder}: {_holder(self.path)}",
@@ -45,15 +45,15 @@ class RunLock:
                 "name a folder that can be written with --output",
             ) from error
 
-    def tell(self, **fields: object) -> None:
+    def record(self, **fields: object) -> None:
         """Write down what this run does, for whoever finds its lock after a kill.
 
         It is lost with the machine. It is one write of always the same length. Where all is too
         much, the last fields are left out. Raises `NotStoredError`, for example on a full disk.
         """
-        told_fields = {"pid": os.getpid(), **fields}
-        while len(text := json.dumps(told_fields).encode()) > MOST_BYTES:
-            told_fields.popitem()
+        known = {"pid": os.getpid(), **fields}
+        while len(text := json.dumps(known).encode()) > MOST_BYTES:
+            known.popitem()
         try:
             os.pwrite(self._descriptor, text.ljust(MOST_BYTES), 0)
         except OSError as error:
@@ -97,7 +97,7 @@ def is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def told(text: bytes) -> dict[str, object]:
+def holder_of(text: bytes) -> dict[str, object]:
     """What a lock's holder has written down; empty where that is nothing, or no JSON object."""
     try:
         found = json.loads(text)
@@ -108,7 +108,7 @@ def told(text: bytes) -> dict[str, object]:
 
 def _holder(path: Path) -> str:
     try:
-        holder = told(path.read_bytes())
+        holder = holder_of(path.read_bytes())
     except OSError:
         holder = {}  # it has just ended
     return f"process {holder.get('pid', 'unknown')}, run {holder.get('run_id', 'not begun')}"

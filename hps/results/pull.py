@@ -42,7 +42,7 @@ def pull(place: BucketPlace, cache: Path, experiments: Sequence[str], watch: Wat
     `MachineError` where the bucket can't be read, or another pull is at work on the folder.
     """
     filters = _filters(experiments)
-    with _held(cache):
+    with _locked(cache):
         _remove_partial(cache)
         state = _State(cache)
         for _ in range(_ATTEMPTS):
@@ -120,7 +120,7 @@ def _check(place: BucketPlace, copied: Copied) -> None:
 
 
 @contextlib.contextmanager
-def _held(cache: Path) -> Iterator[None]:
+def _locked(cache: Path) -> Iterator[None]:
     """Holds the folder for this process alone: another would write to the same unfinished files."""
     hint = "name a folder that can be written to with --cache"
     try:

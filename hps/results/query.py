@@ -154,7 +154,7 @@ def ask(tables: Tables, sql: str) -> QueryAnswer:
     """
     database.lock(tables.connection, tables.paths)
     with _mistakes():
-        if not database.is_one_select(tables.connection, sql):
+        if not database.is_single_select(tables.connection, sql):
             raise HpsError("the query is not one SELECT", _HINT)
         cursor = tables.connection.execute(sql)
     described: Sequence[Any] = cursor.description or ()

@@ -232,11 +232,11 @@ def _lines(batch: Path, mark: str) -> str:
     """
     keys = ", ".join(f'"{name}" {kind}' for name, kind in columns.LINE.items())
     return (
-        "(SELECT place[1] AS number, place[2] AS line, unnest(told)"
+        "(SELECT place[1] AS number, place[2] AS line, unnest(keys)"
         f" FROM read_json({texts([batch])},"
         " format='newline_delimited', compression='uncompressed', ignore_errors=true,"
         f" maximum_object_size={_LONGEST_LINE_BYTES},"
-        f" columns={{{text(mark)}: 'BIGINT[]', line: {text(f'STRUCT({keys})')}}}) t(place, told))"
+        f" columns={{{text(mark)}: 'BIGINT[]', line: {text(f'STRUCT({keys})')}}}) t(place, keys))"
     )
 
 

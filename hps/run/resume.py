@@ -23,7 +23,7 @@ from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity, new_run_id, result_record
 from hps.run.session import Session
 from hps.run_folder import is_run_id
-from hps.targets.bucket import Bounded, Link
+from hps.targets.bucket import AnswerBound, Link
 from hps.targets.sender import SILENT_S
 from hps.units import format_time
 
@@ -204,7 +204,7 @@ def _what(step: object, step_index: object, cell: object) -> _What:
 
 
 def _add(results: dict[str, _Last], record: Record) -> None:
-    """Keep what is needed of the last result of an operation, as `journal.settled` has it."""
+    """Keep what is needed of the last result of an operation, as `journal.latest` has it."""
     name, status = str(record["operation_id"]), str(record["status"])
     if name not in results or status != "interrupted":
         results[name] = _Last(
@@ -348,7 +348,7 @@ def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
     Returns why that failed.
     """
     call = link.call("copy", link.place(), str(into), f"--include={wanted}")
-    bounded = Bounded(out=link.scratch / "fetch.out", most_bytes=_FETCH_MOST_BYTES)
+    bounded = AnswerBound(out=link.scratch / "fetch.out", most_bytes=_FETCH_MOST_BYTES)
     ended = link.run(
         call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop, sampler=bounded
     )

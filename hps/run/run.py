@@ -179,7 +179,7 @@ def _locked(folder: Path, tools: Tools) -> Iterator[RunLock]:
         orphans.end(str(lock.before.get("scratch", "")), (tools.binary, *TOOLS))
         kept = ("run_id", "operation_id", "operation_started_at", "if_interrupted")
         before = {name: lock.before[name] for name in kept if name in lock.before}
-        lock.tell(**before, scratch=str(tools.scratch))
+        lock.record(**before, scratch=str(tools.scratch))
         yield lock
 
 
@@ -285,7 +285,7 @@ def _record(session: Session, this: ThisRun) -> Iterator[Recorder]:
 
 def _write_lock(session: Session, this: ThisRun, **fields: object) -> None:
     scratch = str(session.tools.scratch)
-    this.lock.tell(run_id=this.identity.run_id, scratch=scratch, **fields)
+    this.lock.record(run_id=this.identity.run_id, scratch=scratch, **fields)
 
 
 def _admit(session: Session, this: ThisRun, recording: Recorder) -> admission.Admission:

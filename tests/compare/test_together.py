@@ -33,7 +33,7 @@ def _rates(seed: int, effect: float, *, nodes: slice) -> Floats:
     return rates
 
 
-def _is_untold(found: Comparison) -> bool:
+def _is_incomparable(found: Comparison) -> bool:
     decision = found.decision
     assert (decision.kind, decision.cell) == ("inconclusive", None)
     return decision.text.startswith("can't be told: other nodes")
@@ -48,7 +48,7 @@ def test_slow_nodes_ran_the_one_cell_and_fast_nodes_the_other(both: int) -> None
         make_cell({"concurrency": 8}, _rates(2, 1.3, nodes=slice(0, half))),
     ]
     found = compare(make_panel(cells), RULE)
-    assert _is_untold(found)
+    assert _is_incomparable(found)
     (pair,) = found.pairs
     assert (pair.test, pair.p, pair.ratio, pair.interval) == ("none", None, None, None)
     assert (pair.verdict, pair.units, pair.comparable) == ("inconclusive", both, False)
@@ -72,7 +72,7 @@ def test_one_cell_that_other_nodes_measured_leaves_no_winner() -> None:
         make_cell({"concurrency": 4}, _rates(2, 1.5, nodes=everywhere)),
         make_cell({"concurrency": 8}, _rates(3, 2.0, nodes=slice(0, 10))),
     ]
-    assert _is_untold(compare(make_panel(cells), RULE))
+    assert _is_incomparable(compare(make_panel(cells), RULE))
     assert compare(make_panel(cells[:2]), RULE).decision.kind == "winner"
 
 
@@ -90,7 +90,7 @@ def test_nothing_but_what_nodes_are_is_compared_across_nodes(keys: tuple[Key, Ke
     half = NODES // 2
     rates = _rates(1, 1.0, nodes=slice(0, half)), _rates(2, 1.0, nodes=slice(half, NODES))
     cells = [make_cell(key, mbps) for key, mbps in zip(keys, rates, strict=True)]
-    assert _is_untold(compare(make_panel(cells), RULE))
+    assert _is_incomparable(compare(make_panel(cells), RULE))
 
 
 @pytest.mark.parametrize("name", ["concurrency", "run"])
@@ -104,7 +104,7 @@ def test_of_one_node_its_runs_are_told_apart_only_where_they_are_asked_for(name:
     elsewhere = tuple(f"node-{number // 20}/{unit}" for number, unit in enumerate(units))
     found = compare(make_panel(cells, unit="repetition", units=elsewhere), RULE)
     assert not found.pairs[0].comparable
-    assert _is_untold(found)
+    assert _is_incomparable(found)
 
 
 def _many(fast_only: int, nodes: slice) -> list[tuple[int, Floats]]:
@@ -134,7 +134,7 @@ def test_of_many_cells_none_comes_first_since_fast_nodes_measured_it() -> None:
 def test_of_many_cells_other_nodes_leave_no_winner() -> None:
     cells = [make_cell({"concurrency": n}, mbps) for n, mbps in _many(15, slice(70, NODES))]
     found = compare(make_panel(cells), RULE)
-    assert _is_untold(found)
+    assert _is_incomparable(found)
     assert len(found.pairs) < 50 * 49 / 2
 
 
@@ -163,7 +163,7 @@ def test_stored_weeks_of_other_nodes_give_no_answer_and_no_gate(tmp_path: Path) 
             effect=lambda node, cell, step: 1.3 if cell["concurrency"] == 8 else 1.0,
         )
     found = findings_of(tmp_path, by=("concurrency",), baseline="concurrency=8")
-    assert all(_is_untold(one) for one in found.comparisons)
+    assert all(_is_incomparable(one) for one in found.comparisons)
     assert [change.comparable for change in found.changes] == [False, False]
     result = judge(parse("regression<=5%"), found)
     assert (result.outcome, exit_code([result])) == ("inconclusive", EXIT_NO_DATA)

@@ -60,7 +60,7 @@ def test_a_download_that_verify_disproves_is_no_result(
     assert download["started_at"] < verify["started_at"], "it began when it began"
 
     (path,) = (tmp_path / "out").rglob("*.jsonl")
-    rows = {row.step: row for row in summarize(journal.settled(journal.read(path).records))}
+    rows = {row.step: row for row in summarize(journal.latest(journal.read(path).records))}
     assert (rows["download"].n, rows["download"].not_ok) == (2, {"failed": 1})
     counted = hps("results", "query", "--input", tmp_path / "out", _QUERY)
     assert counted.out.split()[-1] == "2", counted

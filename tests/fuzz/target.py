@@ -68,7 +68,7 @@ def feed_address(text: str) -> None:
 def feed_journal(path: Path) -> None:
     """A file of results, whole or not."""
     try:
-        journal.settled(journal.read(path).records)
+        journal.latest(journal.read(path).records)
         resume.read(path)
     except HpsError as error:
         error.message.encode()

@@ -211,11 +211,11 @@ def test_changes_against_a_baseline_are_listed(findings: Findings) -> None:
 
 
 def test_who_was_left_out_is_said(findings: Findings) -> None:
-    left_out = page_provenance.left_out(findings)
-    assert left_out.sentences[0].startswith("14 nodes rejected: 14 download too slow")
-    assert "Upload: 20 failed of 10,752 results, without a rate." in left_out.sentences
-    assert len(left_out.nodes) == 14
-    assert dict(left_out.files) == dict(findings.provenance.skipped_files)
+    omitted = page_provenance.omitted(findings)
+    assert omitted.sentences[0].startswith("14 nodes rejected: 14 download too slow")
+    assert "Upload: 20 failed of 10,752 results, without a rate." in omitted.sentences
+    assert len(omitted.nodes) == 14
+    assert dict(omitted.files) == dict(findings.provenance.skipped_files)
 
 
 def test_runs_that_could_not_begin_are_said_and_reject_nobody(findings: Findings) -> None:
@@ -234,9 +234,9 @@ def test_results_that_are_not_ok_are_said_by_reason(findings: Findings) -> None:
     known = Reason(code="throttled", owner="target", count=20)
     first = replace(upload.cells[0], reasons=(known,))
     changed = replace(upload, cells=(first, *upload.cells[1:]))
-    left_out = page_provenance.left_out(replace(findings, comparisons=(changed, *others)))
+    omitted = page_provenance.omitted(replace(findings, comparisons=(changed, *others)))
     said = "Upload: 20 failed of 10,752 results, without a rate. By reason: 20 throttled (target)."
-    assert said in left_out.sentences
+    assert said in omitted.sentences
 
 
 def test_where_the_numbers_come_from_is_said(findings: Findings) -> None:

@@ -97,7 +97,7 @@ def test_a_line_that_is_none_of_ours_is_passed_over(line: bytes, why: str, tmp_p
     assert list(read.records) == [_RUN, _RESULT]
     assert read.bad == {2: why}
     assert read.remark == f"line 2 {why}"
-    records = journal.settled(copy.deepcopy(read.records))
+    records = journal.latest(copy.deepcopy(read.records))
     as_csv.render_records(records).encode()
     table.render(summarize(records)).encode()
 
@@ -112,4 +112,4 @@ def test_no_more_than_three_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"[" * lock.MOST_BYTES, b"\xff" * 10, b"[]", b"", b'{"a": '])
 def test_a_lock_that_holds_anything_tells_nothing(text: bytes) -> None:
-    assert lock.told(text) == {}
+    assert lock.holder_of(text) == {}

@@ -82,4 +82,4 @@ def test_of_several_results_the_same_ones_count(tmp_path: Path) -> None:
     records = [_line("run"), *(_result(*one) for one in statuses), _line("resume")]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
-    assert list(journal.read_settled(path)) == journal.settled(journal.read(path).records)
+    assert list(journal.read_latest(path)) == journal.latest(journal.read(path).records)

@@ -13,7 +13,7 @@ import pytest
 from hps.errors import HpsError
 from hps.model import Measurement, Plan, Status
 from hps.plan.expand import expand
-from hps.results.journal import Journal, settled
+from hps.results.journal import Journal, latest
 from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, new_run_id, result_record, run_record, utc_text
 from hps.run import resume
@@ -182,13 +182,13 @@ def test_the_last_result_counts_unless_it_was_interrupted() -> None:
         {"kind": "resume"},
         {"operation_id": "b", "status": "ok"},
     ]
-    kept = [(record.get("operation_id"), record.get("status")) for record in settled(records)]
+    kept = [(record.get("operation_id"), record.get("status")) for record in latest(records)]
     assert kept == [(None, None), ("a", "ok"), (None, None), ("b", "ok")]
 
 
 def test_a_folder_is_locked_and_a_killed_holder_has_told_what_it_did(tmp_path: Path) -> None:
     with RunLock(tmp_path) as lock:
-        lock.tell(run_id=_RUN, operation_id="0123456789ab")
+        lock.record(run_id=_RUN, operation_id="0123456789ab")
         with pytest.raises(HpsError, match=f"another run works in .*run {_RUN}"):
             RunLock(tmp_path)
         left = lock.path.read_bytes()
@@ -197,7 +197,7 @@ def test_a_folder_is_locked_and_a_killed_holder_has_told_what_it_did(tmp_path: P
     lock.path.write_bytes(left)  # as a kill leaves it
     with RunLock(tmp_path) as lock:
         assert lock.before["operation_id"] == "0123456789ab"
-        lock.tell(run_id=_RUN, operation_id="0123456789ab", if_interrupted="x" * 4096)
+        lock.record(run_id=_RUN, operation_id="0123456789ab", if_interrupted="x" * 4096)
         left = lock.path.read_bytes()
     lock.path.write_bytes(left)
     with RunLock(tmp_path) as lock:  # what is too much is left out, from its end

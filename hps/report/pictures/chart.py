@@ -26,16 +26,16 @@ def spec(picture: Picture, paint: Paint, *, titled: bool) -> Spec:
         "width": WIDTH,
         "datasets": datasets,
     }
-    return {name: _on_one_line(part) for name, part in chart.items()}
+    return {name: _printable_texts(part) for name, part in chart.items()}
 
 
-def _on_one_line(value: Any) -> Any:
+def _printable_texts(value: Any) -> Any:
     """A value with all its texts on one line, since Vega's expressions can't hold line ends."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {name: _on_one_line(one) for name, one in value.items()}
-    return [_on_one_line(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _printable_texts(one) for name, one in value.items()}
+    return [_printable_texts(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _datasets(layers: Sequence[Layer]) -> tuple[list[str], dict[str, list[Row]]]:
