@@ -70,7 +70,7 @@ LINE: Mapping[str, str] = {
     ),
     "retries": "BIGINT",
     "command": "VARCHAR",
-    "disturbed": ("STRUCT(cpu_waiting_share DOUBLE, throttled_share DOUBLE, steal_share DOUBLE)"),
+    "disturbed": "STRUCT(cpu_waiting_share DOUBLE, throttled_share DOUBLE, steal_share DOUBLE)",
 }
 
 _STARTED_AT = "TRY_CAST(started_at AS TIMESTAMP)"
@@ -84,7 +84,7 @@ _MEASURED = (
 )
 # What makes a line one of a run or a result, and a row one of the tables.
 IS_RUN = f"kind = 'run' AND {_NAMED} AND {_STARTED_AT} IS NOT NULL"
-# A run that was ended went on here; its results say the rest.
+# Where a run that had ended was resumed; it adds no row.
 IS_RESUME = f"kind = 'resume' AND {_NAMED} AND {_STARTED_AT} IS NOT NULL"
 IS_RESULT = f"kind = 'result' AND {_MEASURED} AND requested.chunk_size_bytes IS NOT NULL"
 IS_ROW: Mapping[str, str] = {
@@ -97,126 +97,167 @@ _REASON_CODE = "nullif(reason_code, '')"
 _REASON_OWNER = "nullif(reason_owner, '')"
 # A run that did not begin says something of its node only where the node, or its way to the target,
 # was at fault: a mistake in the experiment, or a run that was stopped, is no verdict.
-_HELD = "CASE WHEN coalesce(reason_owner, '') NOT IN ('experiment', 'tool', 'hps') THEN {} END"
+_IF_OF_NODE = (
+    "CASE WHEN coalesce(reason_owner, '') NOT IN ('experiment', 'tool', 'hps') THEN {} END"
+)
 
-# Each column of a table and the expression over a line that it is made with.
-RUNS: Mapping[str, str] = {
-    "run_id": "run_id",
-    "experiment": "experiment",
-    "spec_sha256": "spec_sha256",
-    "machine_id": "machine_id",
-    "started_at": _STARTED_AT,
-    "spec_source": "coalesce(spec_source, source)",
+# A table: of each column the expression over a line that it is made with, and its meaning.
+_Columns = Mapping[str, tuple[str, str]]
+_COMMON: _Columns = {
+    "run_id": ("run_id", "the run: sorts by time and never repeats"),
+    "experiment": ("experiment", "the experiment's name"),
+    "spec_sha256": ("spec_sha256", "digest of the experiment as written, and of --set"),
+    "machine_id": ("machine_id", "the node"),
+    "started_at": (_STARTED_AT, "when it began, UTC"),
+    "reason_owner": (_REASON_OWNER, "whose fault that is: experiment, node, target, tool, hps"),
+    "file": ("file", "where the run was found"),
+}
+_RUNS: _Columns = {
+    "run_id": _COMMON["run_id"],
+    "experiment": _COMMON["experiment"],
+    "spec_sha256": _COMMON["spec_sha256"],
+    "machine_id": _COMMON["machine_id"],
+    "started_at": _COMMON["started_at"],
+    "spec_source": ("coalesce(spec_source, source)", "where the experiment came from"),
     "spec_commit": (
         "nullif(regexp_extract(coalesce(spec_source, source),"
-        r" '^git\+.*@([0-9a-f]{40})(#.*)?$', 1), '')"
+        r" '^git\+.*@([0-9a-f]{40})(#.*)?$', 1), '')",
+        "the commit, where that was a git repository",
     ),
-    "hps_version": "hps",
-    "status": "status",
-    "reason": "reason",
-    "reason_code": _REASON_CODE,
-    "reason_owner": _REASON_OWNER,
-    "operations": "operations",
-    "accepted": _HELD.format("verdict.accepted"),
-    "action": 'verdict."action"',
-    "reasons": _HELD.format("verdict.reasons"),
-    "checks": "verdict.checks",
-    "rtt_s": "probe.rtt.median_s",
-    "probe_upload_mbps": 'probe.upload_mbps."value"',
-    "probe_download_mbps": 'probe.download_mbps."value"',
-    "proxied": "probe.proxied",
-    "country": "node.country",
-    "gpu": "nullif(array_to_string([g.name for g in node.gpu.gpus], ', '), '')",
-    "gpu_memory_bytes": "list_max([g.memory_bytes for g in node.gpu.gpus])",
-    "cpu_count": "node.cpu_count",
-    "memory_bytes": "node.memory_bytes",
-    "kernel": "node.kernel",
-    "congestion_control": "node.tcp.congestion_control",
-    "rclone_version": "node.rclone_version",
-    "thresholds": "thresholds",
-    "overrides": "overrides",
-    "targets": "targets",
-    "merged": "merged",
-    "file": "file",
-    "cells": "cells",
+    "hps_version": ("hps", "the hps that ran it"),
+    "status": ("status", "'failed' where it never began; else NULL"),
+    "reason": ("reason", "why it never began"),
+    "reason_code": (_REASON_CODE, "the same for programs, such as no_such_bucket"),
+    "reason_owner": _COMMON["reason_owner"],
+    "operations": ("operations", "how many the plan has; a run that was stopped has fewer results"),
+    "accepted": (
+        _IF_OF_NODE.format("verdict.accepted"),
+        "the verdict on the node; NULL: none, or it was not at fault",
+    ),
+    "action": ('verdict."action"', "what followed: run, reallocate, exit, continue"),
+    "reasons": (_IF_OF_NODE.format("verdict.reasons"), "why the node was rejected"),
+    "checks": ("verdict.checks", "each rule: name, value, bound, unit, outcome, reason"),
+    "rtt_s": ("probe.rtt.median_s", "median round trip to the target's endpoint"),
+    "probe_upload_mbps": ('probe.upload_mbps."value"', "bandwidth up, before the first operation"),
+    "probe_download_mbps": (
+        'probe.download_mbps."value"',
+        "bandwidth down, before the first operation",
+    ),
+    "proxied": ("probe.proxied", "true where a proxy was in the way to the target"),
+    "country": ("node.country", "two letters (ISO 3166-1)"),
+    "gpu": (
+        "nullif(array_to_string([g.name for g in node.gpu.gpus], ', '), '')",
+        "names of the GPUs, joined by commas",
+    ),
+    "gpu_memory_bytes": (
+        "list_max([g.memory_bytes for g in node.gpu.gpus])",
+        "memory of its largest GPU",
+    ),
+    "cpu_count": ("node.cpu_count", "CPUs that the run might use"),
+    "memory_bytes": ("node.memory_bytes", "memory, or the container's limit"),
+    "kernel": ("node.kernel", "the kernel's release"),
+    "congestion_control": ("node.tcp.congestion_control", "TCP's congestion control"),
+    "rclone_version": ("node.rclone_version", "the rclone that was there"),
+    "thresholds": ("thresholds", "the experiment's own gates"),
+    "overrides": ("overrides", "what --set changed"),
+    "targets": ("targets", "the targets by name, without secrets"),
+    "merged": ("merged", "steps that were not measured, since another cell's come to the same"),
+    "file": _COMMON["file"],
+    "cells": ("cells", "every cell, in the order declared"),
 }
-RESULTS: Mapping[str, str] = {
-    "experiment": "experiment",
-    "spec_sha256": "spec_sha256",
-    "run_id": "run_id",
-    "machine_id": "machine_id",
-    "operation_id": "operation_id",
-    "trial_id": "trial_id",
-    "cell": "cell",
-    "repetition": "repetition",
-    "warmup": "warmup",
-    "step": "step",
-    "step_index": "step_index",
-    "tool": "tool",
-    "tool_version": "tool_version",
-    "target": "target",
-    "status": "status",
-    "reason": "reason",
-    "reason_code": _REASON_CODE,
-    "reason_owner": _REASON_OWNER,
-    "size_bytes": "size_bytes",
-    "files": "files",
-    "started_at": _STARTED_AT,
-    "duration_s": "duration_s",
-    "setup_s": "setup_s",
-    "throughput_mbps": "throughput_mbps",
-    "file_size_bytes": "requested.size_bytes",
-    "content": "requested.content",
-    "layout": "requested.layout",
-    "chunk_size_bytes": "requested.chunk_size_bytes",
-    "concurrency": "requested.concurrency",
-    "transfers": "requested.transfers",
-    "http2": "requested.http2",
-    "checksum": "requested.checksum",
-    "effective_chunk_size_bytes": "effective.chunk_size_bytes",
-    "effective_concurrency": "effective.concurrency",
-    "effective_transfers": "effective.transfers",
-    "effective_http2": "effective.http2",
-    "effective_checksum": "effective.checksum",
-    "observed_chunks": "observed.chunks",
-    "observed_chunk_size_bytes": "observed.chunk_size_bytes",
-    "observed_peak_in_flight": "observed.peak_in_flight",
-    "observed_connections": "observed.connections",
-    "observed_bytes": 'observed."bytes"',
-    "retries": "retries",
-    "command": "command",
-    "file": "file",
-    "line": "line",
-    "disturbed": "disturbed IS NOT NULL",
-    "cpu_waiting_share": "disturbed.cpu_waiting_share",
-    "throttled_share": "disturbed.throttled_share",
-    "steal_share": "disturbed.steal_share",
+_RESULTS: _Columns = {
+    "experiment": _COMMON["experiment"],
+    "spec_sha256": _COMMON["spec_sha256"],
+    "run_id": _COMMON["run_id"],
+    "machine_id": _COMMON["machine_id"],
+    "operation_id": ("operation_id", "the same in every run of the same plan"),
+    "trial_id": ("trial_id", "all the steps of one repetition of one cell"),
+    "cell": ("cell", "the value of each axis"),
+    "repetition": ("repetition", "which repetition, from 0"),
+    "warmup": ("warmup", "done first, and not counted"),
+    "step": ("step", "upload, download, verify, …"),
+    "step_index": ("step_index", "its place in the trial, from 0"),
+    "tool": ("tool", "what did it"),
+    "tool_version": ("tool_version", "its version"),
+    "target": ("target", "the target"),
+    "status": ("status", "ok, failed, invalid, skipped, timeout, interrupted"),
+    "reason": ("reason", "why it is not ok"),
+    "reason_code": (
+        _REASON_CODE,
+        "the same for programs, such as throttled; NULL where ok, or not stored",
+    ),
+    "reason_owner": _COMMON["reason_owner"],
+    "size_bytes": ("size_bytes", "payload, all files together"),
+    "files": ("files", "number of files"),
+    "started_at": _COMMON["started_at"],
+    "duration_s": ("duration_s", "wall time of the tool's process"),
+    "setup_s": ("setup_s", "the part of it before the first request with payload"),
+    "throughput_mbps": ("throughput_mbps", "size_bytes * 8 / 1e6 / duration_s; NULL where not ok"),
+    "file_size_bytes": ("requested.size_bytes", "requested: size of each file"),
+    "content": ("requested.content", "requested: random or zeros"),
+    "layout": ("requested.layout", "requested: flat or nested"),
+    "chunk_size_bytes": (
+        "requested.chunk_size_bytes",
+        "requested: part of an upload, range of a download",
+    ),
+    "concurrency": ("requested.concurrency", "requested: chunks of one file in flight"),
+    "transfers": ("requested.transfers", "requested: files in flight"),
+    "http2": ("requested.http2", "requested: HTTP/2"),
+    "checksum": ("requested.checksum", "requested: checksums compared"),
+    "effective_chunk_size_bytes": ("effective.chunk_size_bytes", "as the tool applied it"),
+    "effective_concurrency": (
+        "effective.concurrency",
+        "as the tool applied it; NULL: can't be told",
+    ),
+    "effective_transfers": ("effective.transfers", "as the tool applied it; NULL: can't be told"),
+    "effective_http2": ("effective.http2", "as the tool applied it"),
+    "effective_checksum": ("effective.checksum", "as the tool applied it"),
+    "observed_chunks": ("observed.chunks", "chunks in the tool's log"),
+    "observed_chunk_size_bytes": ("observed.chunk_size_bytes", "size of all but each file's last"),
+    "observed_peak_in_flight": ("observed.peak_in_flight", "most chunks in flight at once"),
+    "observed_connections": ("observed.connections", "most TCP connections with payload at once"),
+    "observed_bytes": ('observed."bytes"', "bytes that the tool counted, repeats included"),
+    "retries": ("retries", "requests that were repeated"),
+    "command": ("command", "the tool's command line, without secrets"),
+    "file": _COMMON["file"],
+    "line": (
+        "line",
+        "its line in the file that the run stored it in; NULL in Parquet of older versions",
+    ),
+    "disturbed": (
+        "disturbed IS NOT NULL",
+        "the machine was short of processor time meanwhile; false: not, or not stored",
+    ),
+    "cpu_waiting_share": (
+        "disturbed.cpu_waiting_share",
+        "where disturbed: of the time, some process waited for a processor",
+    ),
+    "throttled_share": (
+        "disturbed.throttled_share",
+        "where disturbed: of the time, held back by the container's limit",
+    ),
+    "steal_share": (
+        "disturbed.steal_share",
+        "where disturbed: of the processors' time, kept by the host",
+    ),
 }
+RUNS: Mapping[str, str] = {name: made for name, (made, _) in _RUNS.items()}
+RESULTS: Mapping[str, str] = {name: made for name, (made, _) in _RESULTS.items()}
 TABLES: Mapping[str, Mapping[str, str]] = {"runs": RUNS, "results": RESULTS}
-NODES = """
-SELECT machine_id,
-  count(*) AS runs,
-  min(started_at) AS first_seen,
-  max(started_at) AS last_seen,
-  arg_max(country, started_at) AS country,
-  arg_max(gpu, started_at) AS gpu,
-  arg_max(rtt_s, started_at) AS rtt_s,
-  arg_max(probe_upload_mbps, started_at) AS probe_upload_mbps,
-  arg_max(probe_download_mbps, started_at) AS probe_download_mbps,
-  arg_max(proxied, started_at) AS proxied,
-  arg_max(accepted, started_at) AS accepted,
-  arg_max(action, started_at) AS action,
-  arg_max(reasons, started_at) AS reasons,
-  arg_max(checks, started_at) AS checks,
-  arg_max(gpu_memory_bytes, started_at) AS gpu_memory_bytes,
-  arg_max(cpu_count, started_at) AS cpu_count,
-  arg_max(memory_bytes, started_at) AS memory_bytes,
-  arg_max(kernel, started_at) AS kernel,
-  arg_max(congestion_control, started_at) AS congestion_control,
-  arg_max(rclone_version, started_at) AS rclone_version,
-  list_sort(list_distinct(list(experiment))) AS experiments
-FROM runs GROUP BY machine_id
-"""
+# What the table of nodes has of a machine's newest run.
+_NEWEST = (
+    *("country", "gpu", "rtt_s", "probe_upload_mbps", "probe_download_mbps", "proxied"),
+    *("accepted", "action", "reasons", "checks", "gpu_memory_bytes", "cpu_count", "memory_bytes"),
+    *("kernel", "congestion_control", "rclone_version"),
+)
+_NODES: _Columns = {
+    "machine_id": _COMMON["machine_id"],
+    "runs": ("count(*)", "how many there are of it"),
+    "first_seen": ("min(started_at)", "when its first run began, UTC"),
+    "last_seen": ("max(started_at)", "when its latest run began, UTC"),
+    **{name: (f"arg_max({name}, started_at)", _RUNS[name][1]) for name in _NEWEST},
+    "experiments": ("list_sort(list_distinct(list(experiment)))", "what it ran"),
+}
 
 
 def no_lines() -> str:
@@ -235,6 +276,10 @@ def select(columns: Mapping[str, str]) -> str:
     return ", ".join(f'{made} AS "{name}"' for name, made in columns.items())
 
 
+_OF_NODES = select({name: made for name, (made, _) in _NODES.items()})
+NODES = f"SELECT {_OF_NODES} FROM runs GROUP BY machine_id"
+
+
 # -------------------------------------------------------------------------------------------------
 # What the tables and their columns mean, for `hps results views`.
 
@@ -244,102 +289,9 @@ MEANING_OF_TABLES: Mapping[str, str] = {
     "results": "a row for each operation: one step of one repetition of one cell",
     "nodes": "a row for each machine, with what its latest run says of it",
 }
-_OF_ALL = {
-    "run_id": "the run: sorts by time and never repeats",
-    "machine_id": "the node",
-    "experiment": "the experiment's name",
-    "spec_sha256": "digest of the experiment as written, and of --set",
-    "file": "where the run was found",
-    "country": "two letters (ISO 3166-1)",
-    "gpu": "names of the GPUs, joined by commas",
-    "gpu_memory_bytes": "memory of its largest GPU",
-    "cpu_count": "CPUs that the run might use",
-    "memory_bytes": "memory, or the container's limit",
-    "kernel": "the kernel's release",
-    "congestion_control": "TCP's congestion control",
-    "rclone_version": "the rclone that was there",
-    "rtt_s": "median round trip to the target's endpoint",
-    "probe_upload_mbps": "bandwidth up, before the first operation",
-    "probe_download_mbps": "bandwidth down, before the first operation",
-    "proxied": "true where a proxy was in the way to the target",
-    "accepted": "the verdict on the node; NULL: none, or it was not at fault",
-    "action": "what followed: run, reallocate, exit, continue",
-    "reasons": "why the node was rejected",
-    "checks": "each rule: name, value, bound, unit, outcome, reason",
-}
 COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "runs": {
-        **_OF_ALL,
-        "started_at": "when it began, UTC",
-        "spec_source": "where the experiment came from",
-        "spec_commit": "the commit, where that was a git repository",
-        "hps_version": "the hps that ran it",
-        "status": "'failed' where it never began; else NULL",
-        "reason": "why it never began",
-        "reason_code": "the same for programs, such as no_such_bucket",
-        "reason_owner": "whose fault that is: experiment, node, target, tool, hps",
-        "operations": "how many the plan has; a run that was stopped has fewer results",
-        "thresholds": "the experiment's own gates",
-        "overrides": "what --set changed",
-        "targets": "the targets by name, without secrets",
-        "merged": "steps that were not measured, since another cell's come to the same",
-        "cells": "every cell, in the order declared",
-    },
-    "results": {
-        **_OF_ALL,
-        "operation_id": "the same in every run of the same plan",
-        "trial_id": "all the steps of one repetition of one cell",
-        "cell": "the value of each axis",
-        "repetition": "which repetition, from 0",
-        "warmup": "done first, and not counted",
-        "step": "upload, download, verify, …",
-        "step_index": "its place in the trial, from 0",
-        "tool": "what did it",
-        "tool_version": "its version",
-        "target": "the target",
-        "status": "ok, failed, invalid, skipped, timeout, interrupted",
-        "reason": "why it is not ok",
-        "reason_code": "the same for programs, such as throttled; NULL where ok, or not stored",
-        "reason_owner": "whose fault that is: experiment, node, target, tool, hps",
-        "size_bytes": "payload, all files together",
-        "files": "number of files",
-        "started_at": "when it began, UTC",
-        "duration_s": "wall time of the tool's process",
-        "setup_s": "the part of it before the first request with payload",
-        "throughput_mbps": "size_bytes * 8 / 1e6 / duration_s; NULL where not ok",
-        "file_size_bytes": "requested: size of each file",
-        "content": "requested: random or zeros",
-        "layout": "requested: flat or nested",
-        "chunk_size_bytes": "requested: part of an upload, range of a download",
-        "concurrency": "requested: chunks of one file in flight",
-        "transfers": "requested: files in flight",
-        "http2": "requested: HTTP/2",
-        "checksum": "requested: checksums compared",
-        "effective_chunk_size_bytes": "as the tool applied it",
-        "effective_concurrency": "as the tool applied it; NULL: can't be told",
-        "effective_transfers": "as the tool applied it; NULL: can't be told",
-        "effective_http2": "as the tool applied it",
-        "effective_checksum": "as the tool applied it",
-        "observed_chunks": "chunks in the tool's log",
-        "observed_chunk_size_bytes": "size of all but each file's last",
-        "observed_peak_in_flight": "most chunks in flight at once",
-        "observed_connections": "most TCP connections with payload at once",
-        "observed_bytes": "bytes that the tool counted, repeats included",
-        "retries": "requests that were repeated",
-        "command": "the tool's command line, without secrets",
-        "line": "its line in the file that the run stored it in; NULL in Parquet of older versions",
-        "disturbed": "the machine was short of processor time meanwhile; false: not, or not stored",
-        "cpu_waiting_share": "where disturbed: of the time, some process waited for a processor",
-        "throttled_share": "where disturbed: of the time, held back by the container's limit",
-        "steal_share": "where disturbed: of the processors' time, kept by the host",
-    },
-    "nodes": {
-        **_OF_ALL,
-        "runs": "how many there are of it",
-        "first_seen": "when its first run began, UTC",
-        "last_seen": "when its latest run began, UTC",
-        "experiments": "what it ran",
-    },
+    table: {name: meaning for name, (_, meaning) in columns.items()}
+    for table, columns in (("runs", _RUNS), ("results", _RESULTS), ("nodes", _NODES))
 }
 
 

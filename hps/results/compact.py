@@ -1,8 +1,8 @@
-"""All runs of an experiment's day in two Parquet files in the bucket, which any engine reads.
+"""All runs that an experiment began on one day, as two Parquet files in the bucket.
 
 `<folder>/compact/<runs|results>/experiment=<name>/day=<yyyy-mm-dd>/<runs|results>.parquet`: the day
 is that on which a run began, in UTC. The columns are those of the tables, less the experiment,
-which is in the path, and the file; JSON is text. What stands there already is kept: a file is
+which is in the path, and the file; JSON is text, which any engine reads. No run is lost: a file is
 replaced by one that has its runs as well. No other file is touched.
 """
 
@@ -30,7 +30,7 @@ FOLDER = "compact"
 # A folder of this name is read by others: no character in it may mean anything to them.
 _NAME = "[a-z0-9][a-z0-9._-]{0,62}"
 _DAY = "try_strptime(left(run_id, 8), '%Y%m%d')::DATE"
-_FITS = f"regexp_full_match(experiment, {text(_NAME)}) AND {_DAY} IS NOT NULL"
+_IS_COMPACTED = f"regexp_full_match(experiment, {text(_NAME)}) AND {_DAY} IS NOT NULL"
 _ORDER = {"runs": "run_id", "results": "run_id, started_at, step_index, operation_id"}
 
 
@@ -64,8 +64,8 @@ def compact(
         with tables.opened([*inputs, before], tell) as opened:
             _check_all_read(place, before, opened.skipped)
             check_names(opened, experiments)
-            wanted = f"({of_experiments(experiments)}) AND {_FITS}"
-            left_out = _count(opened.connection, "runs", f"({_FITS}) IS NOT TRUE")
+            wanted = f"({of_experiments(experiments)}) AND {_IS_COMPACTED}"
+            left_out = _count(opened.connection, "runs", f"({_IS_COMPACTED}) IS NOT TRUE")
             counts = {table: _count(opened.connection, table, wanted) for table in TABLES}
             files = _write(opened.connection, wanted, after)
         sent = _send(place, after, watch)
@@ -82,7 +82,7 @@ def _fetch(place: BucketPlace, into: Path, watch: Watch) -> None:
     source = place.remote.path(place.folder, FOLDER)
     filters = ("--filter=+ *.parquet", "--filter=- **")
     copied = copy(place, (f"{source}/", str(into), *filters), watch)
-    why = copied.error or next(iter(copied.failed.values()), "")
+    why = _first_failure(copied)
     if why and not copied.nothing_there:
         hint = "what stands there has to be read before it is replaced"
         raise MachineError(f"{source} cannot be read: {why}", hint)
@@ -133,8 +133,11 @@ def _selected(connection: Connection, table: str) -> str:
 def _send(place: BucketPlace, folder: Path, watch: Watch) -> Copied:
     destination = place.remote.path(place.folder, FOLDER)
     copied = copy(place, (str(folder), destination), watch, compare=BY_CHECKSUM)
-    why = copied.error or next(iter(copied.failed.values()), "")
-    if why:
+    if why := _first_failure(copied):
         hint = f"may the keys in {', '.join(place.secrets)} write there?"
         raise NotStoredError(f"{destination} cannot be written to: {why}", hint)
     return copied
+
+
+def _first_failure(copied: Copied) -> str:
+    return copied.error or next(iter(copied.failed.values()), "")

@@ -1,4 +1,4 @@
-"""Which stored files a command works on: files as named, and what is found below folders."""
+"""Which stored files a command reads: those named, and those found below named folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from hps.errors import HpsError
 
 SUFFIXES = (".jsonl", ".parquet")
-# Size, time of change and time of any change of what the file system says; in bytes and ns.
+# Size in bytes, mtime and ctime in ns.
 Stamp = tuple[int, int, int]
 OUTPUT = Path("hps-results")
 CACHE = Path("hps-cache")
@@ -68,7 +68,7 @@ def default_inputs(env: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """A file's stamp; None where there is no such file."""
+    """A file's stamp; None where it does not exist, or can't be looked at."""
     try:
         return _stamp(path.stat())
     except OSError:

@@ -1,8 +1,8 @@
-"""What was read of a folder's files, kept beside them as Parquet, so that it is read only once.
+"""A cache of parsed journals beside them, as Parquet, so that each is parsed only once.
 
 `<folder>/.hps-index/<version>/part-…/` holds the rows of some files, and in `part.json` each file's
-size and times when it was read. A part is made elsewhere and renamed, and never changed. Rows of a
-file that has changed since are passed over; a part that can't be read is as good as none. Where a
+size and times when it was read. A part is written under another name, renamed, and never changed.
+Rows of a file that has changed since are passed over; so is a part that can't be read. Where a
 folder can't be written to, or little is to be read, nothing is kept.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 FOLDER = ".hps-index"
-# Less than this is read again each time, in a fraction of a second.
+# Less than this is parsed each time, in a fraction of a second.
 WORTH_KEEPING_BYTES = 32 * 1024**2
 MOST_PARTS = 8
 _VERSION = hashlib.sha256(
@@ -37,7 +37,7 @@ _VERSION = hashlib.sha256(
     ).encode()
 ).hexdigest()[:12]
 _NOTE = "part.json"
-# Others may still read what this process no longer needs.
+# Other processes may still read a part that is out of use, for so long after its last change.
 _SPARED_S = 600.0
 
 Tell = Callable[[str], None]
@@ -119,14 +119,14 @@ def _kept(connection: Connection, files: Sequence[StoredFile], home: Path) -> Pa
 
 def _live(parts: Iterable[Part], wanted: Mapping[str, Stamp]) -> tuple[Live, ...]:
     """Each wanted file in the first part that has it as it is now."""
-    left = dict(wanted)
+    missing = dict(wanted)
     found = []
     for part in parts:
-        names = frozenset(name for name, stamp in part.stamps.items() if left.get(name) == stamp)
+        names = frozenset(name for name, stamp in part.stamps.items() if missing.get(name) == stamp)
         if names:
             found.append(Live(part=part, names=names))
         for name in names:
-            del left[name]
+            del missing[name]
     return tuple(found)
 
 
@@ -207,8 +207,8 @@ def _tidied(connection: Connection, folder: Path, parts: Sequence[Part]) -> Sequ
     now = {name: stamp for name in names if (stamp := stamp_of(folder / name)) is not None}
     live = _live(parts, now)
     alive = sum(len(one.names) for one in live)
-    held = sum(len(one.part.stamps) for one in live)
-    if len(live) > MOST_PARTS or 2 * alive < held:
+    stored = sum(len(one.part.stamps) for one in live)
+    if len(live) > MOST_PARTS or 2 * alive < stored:
         merged = _merged(connection, live, folder / FOLDER / _VERSION)
         parts = [merged, *parts]
         live = _live(parts, now)

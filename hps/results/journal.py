@@ -1,4 +1,4 @@
-"""The local journal: one JSON object a line, on the disk before the next operation starts."""
+"""The file that a run stores its results in: one JSON object a line, synced before the next."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from hps.results.record import Record
 from hps.run_folder import is_run_id
 
 # -------------------------------------------------------------------------------------------------
-# Stored lines as they are read back: those that `hps` may have written, and a word on the others.
+# Stored lines as they are read: those that `hps` may have written, and why others are passed over.
 #
 # A journal may come from a bucket or a folder that others can write to. Every field that is used
-# later has its type, so that whoever uses it need not ask.
+# later is checked for its type here, and nowhere else.
 
 _DEEPEST = 12
 _LARGEST = 2.0**63
 _SHOWN = 3
-# Writers escape no text; what they do escape may be half a character, which can't be written.
+# `hps` writes without escapes; an escape may be half a surrogate pair, which has no UTF-8.
 _ESCAPE = b"\\u"
 
 
@@ -44,16 +44,16 @@ class Lines:
 
 
 def remark(bad: Mapping[int, str]) -> str:
-    """What was passed over, for people: the first few lines with the reasons; empty: none was."""
-    told = [f"line {number} {why}" for number, why in list(bad.items())[:_SHOWN]]
+    """What was passed over, for people: the first few lines with the reasons; empty: nothing."""
+    first = [f"line {number} {why}" for number, why in list(bad.items())[:_SHOWN]]
     more = len(bad) - _SHOWN
-    return "; ".join([*told, f"and {more} more"] if more > 0 else told)
+    return "; ".join([*first, f"and {more} more"] if more > 0 else first)
 
 
 def read(path: Path) -> Lines:
     """The lines of a journal, all at once. Raises `OSError`.
 
-    A last line that a kill cut off is passed over without a word.
+    A last line that a kill cut off is passed over and not in `bad`.
     """
     bad: dict[int, str] = {}
     return Lines(records=tuple(each(path, bad)), bad=bad)
@@ -80,7 +80,7 @@ def each(path: Path, bad: dict[int, str] | None = None) -> Iterator[Record]:
 
 
 def parsed(line: bytes) -> Record | str:
-    """The record of a line; or why the line is none."""
+    """The record of a line, or as text why it is none that hps has written."""
     try:
         record = json.loads(line)
         if _ESCAPE in line:
@@ -91,13 +91,13 @@ def parsed(line: bytes) -> Record | str:
 
 
 def why_bad(record: object) -> str:
-    """Why hps has not written this record; empty: it may have."""
+    """Why this is no record that hps writes, such as `lacks run_id`; empty: it may be one."""
     if not isinstance(record, dict):
         return "is not a JSON object"
     fields = _FIELDS.get(str(record.get("kind")))
     if fields is None:
         return "is neither a run nor a result"
-    # What no other field is used for is not looked into, but has to be written again.
+    # Other fields are not used, but must be such that they can be written again.
     if not _is_plain(record, _DEEPEST):
         return "holds what no result does"
     for name, fits in fields.items():
@@ -189,7 +189,7 @@ _FIELDS: Mapping[str, _Fits] = {
     "resume": _OF_ALL,
     "result": {**_OF_ALL, **_OF_A_RESULT},
 }
-# A run that never began lacks these.
+# A run that never began lacks these, so they are checked only where present.
 _WHERE_KNOWN: _Fits = {
     "operations": _count,
     "cells": _cells,
@@ -200,18 +200,18 @@ _WHERE_KNOWN: _Fits = {
 
 
 # -------------------------------------------------------------------------------------------------
-# A journal as it is written, and read back once its run has ended.
+# A journal as it is written, and the last result of each operation in it.
 
-# A journal that is not yet whole, beside its place.
+# The suffix of a journal that is being restored, until it is whole.
 PUT_BACK = ".restored"
 _BLOCK_BYTES = 64 * 1024
-_TOLD_APART_BY = ("operation_id", "status")
 
 
 class Journal:
-    """An append-only file. Each line is written whole, flushed and synced.
+    """An append-only file; each line is written whole and synced.
 
-    A last line that a kill cut off is taken away; a file that stays empty, too.
+    On opening, a last line that a kill cut off is removed; on closing, a file that stayed empty.
+    Raises `NotStoredError` where the file can't be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -238,7 +238,7 @@ class Journal:
             ) from error
 
     def keep(self) -> bool:
-        """Put the file back where somebody has moved or removed it, and go on writing there.
+        """Restore the file where somebody has moved or removed it, and append to that one.
 
         Returns True where that was needed. Raises `NotStoredError`.
         """
@@ -319,7 +319,7 @@ def latest(records: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class LatestRecords:
-    """The `latest` records of a journal. Each pass reads the disk: memory holds one at a time."""
+    """The `latest` records of a journal. Each pass reads the file anew, one record at a time."""
 
     path: Path
     kept: frozenset[object]
@@ -329,11 +329,10 @@ class LatestRecords:
 
 
 def read_latest(path: Path) -> LatestRecords:
-    """The latest records of a journal; foreign lines are passed over. Raises `OSError`."""
-    names = ({name: record.get(name) for name in _TOLD_APART_BY} for record in each(path))
-    kept = frozenset(record["number"] for record in latest(_numbered(names)))
+    """`latest` of a journal, without its lines that hps did not write. Raises `OSError`."""
+    numbered = (
+        {"operation_id": record.get("operation_id"), "status": record.get("status"), "at": number}
+        for number, record in enumerate(each(path))
+    )
+    kept = frozenset(record["at"] for record in latest(numbered))
     return LatestRecords(path=path, kept=kept)
-
-
-def _numbered(records: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
-    return ({**record, "number": number} for number, record in enumerate(records))

@@ -1,4 +1,4 @@
-"""One run at a time in a folder; what a killed one was doing is told to the next."""
+"""One run at a time in a folder; the next one learns what a killed one was doing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ MOST_BYTES = 4096
 class RunLock:
     """A lock on a folder, held by this process until the end of a `with` block.
 
-    `before` is what the last holder had told when it was killed; empty where it ended in order.
+    `before` is what the last holder had recorded when it was killed; empty where it had ended.
+    Raises `HpsError` where another run has the lock, and `NotStoredError` where the folder can't be
+    written to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,8 +50,9 @@ class RunLock:
     def record(self, **fields: object) -> None:
         """Write down what this run does, for whoever finds its lock after a kill.
 
-        It is lost with the machine. It is one write of always the same length. Where all is too
-        much, the last fields are left out. Raises `NotStoredError`, for example on a full disk.
+        It is one write of always the same length, and is not synced: it does not survive the
+        machine. Of fields that do not fit, the last are dropped. Raises `NotStoredError`, for
+        example on a full disk.
         """
         known = {"pid": os.getpid(), **fields}
         while len(text := json.dumps(known).encode()) > MOST_BYTES:
@@ -71,7 +74,7 @@ class RunLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # On a disk that has become read-only it stays: whoever comes next takes it over.
+        # On a disk that has become read-only the file stays, and the next run locks it.
         with contextlib.suppress(OSError):
             if is_at(self._descriptor, self.path):  # and not another's, where this was removed
                 self.path.unlink()
@@ -98,7 +101,7 @@ def is_at(descriptor: int, path: Path) -> bool:
 
 
 def holder_of(text: bytes) -> dict[str, object]:
-    """What a lock's holder has written down; empty where that is nothing, or no JSON object."""
+    """What a lock's holder has recorded; empty where that is nothing, or no JSON object."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -115,9 +118,9 @@ def _holder(path: Path) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# Is a run at work on this machine? Told by a name that the kernel forgets with its process.
+# Whether a run is at work on this machine: by a name that the kernel drops with its process.
 #
-# A name in the abstract namespace of Unix sockets is no file, and so nothing is left by a kill; all
+# A name in the abstract namespace of Unix sockets is no file, so a kill leaves nothing; all
 # processes of a network namespace see it. See unix(7), "abstract".
 
 
@@ -125,7 +128,7 @@ def _holder(path: Path) -> str:
 def announced(run_id: str) -> Iterator[None]:
     """Makes `is_alive` true of this run for the length of a `with` block.
 
-    Raises `HpsError` where it is true already: two processes that go on with one run would store it
+    Raises `HpsError` where it is true already: two processes that resume one run would store it
     twice.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
@@ -135,7 +138,7 @@ def announced(run_id: str) -> Iterator[None]:
             if error.errno == errno.EADDRINUSE:
                 hint = "wait for its end, or begin a new run with --fresh"
                 raise HpsError(f"run {run_id} is at work on this machine", hint) from None
-            # A system without such names, or that gives out none, goes without.
+            # A system without such names is not checked.
         yield
 
 

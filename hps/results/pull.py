@@ -57,7 +57,7 @@ def pull(place: BucketPlace, cache: Path, experiments: Sequence[str], watch: Wat
 
 @dataclass(slots=True)
 class _State:
-    """What all attempts together have come to."""
+    """What all attempts together have fetched, and what failed in the last of them."""
 
     cache: Path
     new: set[str] = field(default_factory=set)
@@ -121,7 +121,7 @@ def _check(place: BucketPlace, copied: Copied) -> None:
 
 @contextlib.contextmanager
 def _locked(cache: Path) -> Iterator[None]:
-    """Holds the folder for this process alone: another would write to the same unfinished files."""
+    """Locks the folder: another process would write to the same unfinished files."""
     hint = "name a folder that can be written to with --cache"
     try:
         cache.mkdir(parents=True, exist_ok=True)

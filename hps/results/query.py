@@ -1,4 +1,4 @@
-"""What is asked of stored results: a list, one run, SQL, or a table as a file. It only reads."""
+"""Stored results listed, shown, queried in SQL and exported to a file. They are only read."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 
 # -------------------------------------------------------------------------------------------------
-# What is stored: every run in a line, and one run with all that it measured.
+# A row for each run, and one run with all that it measured.
 
 Row = dict[str, Any]
 
-_TRANSFER = ("chunk_size_bytes", "concurrency", "transfers", "http2", "checksum")
-_OBSERVED = ("chunks", "chunk_size_bytes", "peak_in_flight", "connections", "bytes")
 _COUNTED = """
 SELECT run_id, any_value(experiment) AS experiment, any_value(machine_id) AS machine_id,
   min(started_at) AS first_at, count(*) FILTER (status = 'ok') AS ok,
@@ -100,13 +98,16 @@ def records_of(run_row: Row, results: Sequence[Row]) -> Iterator[Mapping[str, ob
         yield {
             **row,
             "kind": "result",
-            "effective": _group(row, "effective", _TRANSFER),
-            "observed": _group(row, "observed", _OBSERVED),
+            "effective": _group(row, "effective_"),
+            "observed": _group(row, "observed_"),
         }
 
 
-def _group(row: Row, prefix: str, names: Sequence[str]) -> Row | None:
-    group = {name: row[f"{prefix}_{name}"] for name in names}
+def _group(row: Row, prefix: str) -> Row | None:
+    """The columns with this prefix as one object; None where all of them are NULL."""
+    group = {
+        name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)
+    }
     return group if any(value is not None for value in group.values()) else None
 
 
@@ -122,7 +123,7 @@ def _rows(tables: Tables, query: str) -> Iterator[Row]:
 
 
 # -------------------------------------------------------------------------------------------------
-# Questions in SQL, answered by reading and nothing else.
+# Queries in SQL, which may read and nothing else.
 
 _AT_ONCE = 10_000
 _SHOWN_CHARACTERS = 1000

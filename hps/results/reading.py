@@ -1,4 +1,4 @@
-"""Files of JSON lines -> two Parquet files: every good line of them, and a word on the others."""
+"""Files of JSON lines -> two Parquet files of their good lines, and why others are passed over."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Seen:
 
 
 def written(files: Mapping[int, StoredFile], batch: Path, mark: str, seen: Seen) -> Iterator[None]:
-    """Fill the file `batch` again and again, and yield each time that it is to be read.
+    """Fill the file `batch` again and again, and yield whenever it is full, or the last.
 
     `files` are by the number that their lines carry. Lines that are too long are empty in the
     batch.
@@ -96,7 +96,7 @@ def _short_lines(block: bytes) -> bytes:
 
 
 # -------------------------------------------------------------------------------------------------
-# Why lines of a file are no results: looked into where the database found some that are not.
+# Why lines of a file are no results, for files in which the database found such lines.
 
 _SHOWN = 3
 _OF_BOTH = ("run_id", "machine_id", "experiment", "started_at")
@@ -154,7 +154,7 @@ def _why_bad(line: bytes) -> str:
 
 # Which file of a part holds which table.
 FILES: Mapping[str, str] = {"runs": "runs.parquet", "results": "results.parquet"}
-# Longer lines never get as far as the database, but their marks make lines longer.
+# Longer lines are never in a batch; the marks make each a little longer.
 _LONGEST_LINE_BYTES = LONGEST_LINE_BYTES + 1024
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from hps.model import Applied, Failure, Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
+from hps.model import Failure, Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
 
 FORMAT = 1
 # A thousand nodes that begin within the same millisecond: two alike in 2 of 1,000,000,000 cases.
@@ -20,7 +20,7 @@ Record = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunIdentity:
-    """Who runs what: the fields that every line of a run shares."""
+    """The fields that every line of a run has."""
 
     run_id: str
     machine_id: str
@@ -98,20 +98,23 @@ def failed_record(
 
 
 def resume_record(
-    identity: RunIdentity, *, started_at: datetime, left: int, facts: Mapping[str, object]
+    identity: RunIdentity, *, started_at: datetime, remaining: int, facts: Mapping[str, object]
 ) -> Record:
-    """A line where a run goes on that had ended: on which node, with how many operations to do."""
+    """The line where a run that had ended is resumed; with how many operations it has yet to do.
+
+    `facts` as for `run_record`.
+    """
     return {
         "kind": "resume",
         **asdict(identity),
         "started_at": utc_text(started_at),
-        "operations_left": left,
+        "operations_left": remaining,
         **facts,
     }
 
 
 def result_record(identity: RunIdentity, operation: Operation, measurement: Measurement) -> Record:
-    """One operation and what was observed."""
+    """One operation and its measurement; `size_bytes` is 0 where the step moves no payload."""
     knobs = operation.cell.knobs
     moves = operation.requested is not None or "loaded_bytes" in measurement.extra
     size_bytes = knobs.size_bytes * knobs.files if moves else 0
@@ -137,7 +140,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "setup_s": _rounded(measurement.setup_s),
         "throughput_mbps": throughput_mbps(size_bytes, measurement) if moves else None,
         "requested": requested_fields(knobs, operation.requested),
-        "effective": _transfer_fields(measurement.effective),
+        "effective": asdict(measurement.effective) if measurement.effective else None,
         "observed": asdict(measurement.observed),
         "retries": measurement.retries,
         "command": measurement.command,
@@ -147,7 +150,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
 
 
 def reason_fields(why: Failure | None) -> Record:
-    """Why something was not done: code and owner for programs, the text for people."""
+    """A text for people, a code and an owner for programs; all empty where `why` is None."""
     return {
         "reason": why.reason if why else "",
         "reason_code": why.code if why else "",
@@ -163,12 +166,8 @@ def throughput_mbps(size_bytes: int, measurement: Measurement) -> float | None:
 
 
 def requested_fields(knobs: Knobs, requested: Transfer | None) -> Record:
-    """Every knob in base units, as the step asks for it."""
+    """Every knob in base units; what `requested` has comes before the cell's own."""
     return asdict(knobs) | (asdict(requested) if requested is not None else {})
-
-
-def _transfer_fields(transfer: Applied | None) -> Record | None:
-    return None if transfer is None else asdict(transfer)
 
 
 def _target(spec: Spec, name: str) -> Record:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # -------------------------------------------------------------------------------------------------
-# Parquet files as inputs: exports, and what `hps results compact` made, if they are ours.
+# Parquet files as inputs: exports, and files of `hps results compact`.
 
 # What a file must have to be one of the tables.
 _NEEDED: Mapping[str, frozenset[str]] = {
@@ -40,7 +40,7 @@ _NOT_OURS = "has neither the columns of runs nor those of results"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """A query for rows with the columns of `table`, and the files that it reads."""
+    """A query for rows with the columns of `table`, and the files that it reads, by their paths."""
 
     table: str
     query: str
@@ -80,7 +80,7 @@ def rows_of(
 
 
 def _shape(connection: Connection, file: StoredFile) -> _Shape | str:
-    """The shape of a file's rows, or why they are none of ours."""
+    """The shape of a file's rows, or as text why they are none of the tables'."""
     if PATTERN.search(file.path):
         return "the database takes its name for a pattern: rename it"
     try:

@@ -144,7 +144,7 @@ def admit(session: Session, this: ThisRun, store: Callable[[Record], None]) -> A
         session.listener.event("run_started", **names)
         return decision
     left = sum(task.recorded for task in this.tasks)
-    store(resume_record(this.identity, started_at=started_at, left=left, facts=known))
+    store(resume_record(this.identity, started_at=started_at, remaining=left, facts=known))
     operations = len(session.plan.operations)
     session.listener.event("run_resumed", **names, left=left, of=operations)
     return decision
