@@ -52,7 +52,7 @@ class Tools:
 @contextlib.contextmanager
 def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
     """The surroundings of an experiment for the length of a `with` block. Raises `HpsError`."""
-    client = bucket.installed(env)
+    client = bucket.find_client(env)
     binary = client.program
     keys = embedded.new_keys()
     with contextlib.ExitStack() as stack:

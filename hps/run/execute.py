@@ -133,7 +133,7 @@ def context_of(session: Session, identity: RunIdentity) -> StepContext:
             local_root=str(tools.scratch / "down"),
         ),
         secrets=tools.secrets,
-        offers_http2=http2.wanted_of(operations, tools.targets),
+        offers_http2=http2.check_offers(operations, tools.targets),
         payloads=payload.make_all(
             operations, folder, tools.binary, tools.guard, session.stop, event
         ),

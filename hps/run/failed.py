@@ -79,18 +79,18 @@ def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
         reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
     )
     try:
-        with opened("storing the failure", timeout_s=bucket.TIMEOUT_S) as place:
+        with opened("storing the failure", timeout_s=bucket.SMALL_FILE_TIMEOUT_S) as place:
             return _store(clean, env, place)
     except (HpsError, OSError) as error:
         return Stored(error=scrubber.text(str(error)))
 
 
 def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Stored:
-    reached = bucket.reach(TARGET, env, place)
+    reached = bucket.find_well_known(TARGET, env, place)
     facts = node_facts.collect(
         env,
         place.folder,
-        bucket.installed(env).version,
+        bucket.find_client(env).version,
         measure_disk=False,
         look_for_gpu=False,
     )

@@ -1,1 +1,1 @@
-"""Buckets: where they are, the way there, what is copied, sent, and cleaned up."""
+"""Buckets: their client, copies of results, what sends them during a run, and clean-up."""

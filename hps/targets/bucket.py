@@ -1,14 +1,14 @@
-"""The client of buckets: list, put, get, delete and abort in a folder of one.
+"""The client of buckets: list, put, get, delete and abort in a folder.
 
-It goes there with rclone, whichever tool is measured. Nothing above this package knows that: its
-calls are made here, and so is what their answers mean.
+It is rclone, whichever tool is measured. Nothing above this package knows that: the calls are made
+here, and their answers are read here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -31,12 +31,12 @@ from hps.tools.rclone.listed import Listed
 from hps.tools.rclone.remote import Remote, remote_of
 from hps.tools.rclone.tool import find
 
-__all__ = ["Bounded", "Link", "Listed", "delete_call", "installed", "list_call"]
+__all__ = ["AnswerBound", "Link", "Listed", "delete_call", "find_client", "list_call"]
 
-# By which of the tools it goes there.
+# The name of the client's tool.
 CLIENT = command.NAME
 _FLAGS = (
-    "--disable-http2",  # it would fold all into one connection
+    "--disable-http2",  # all transfers would share one connection
     "--retries=1",
     "--low-level-retries=3",
     "--contimeout=10s",
@@ -46,28 +46,31 @@ _FLAGS = (
 
 
 def list_call(target: Target, folder: OwnFolder) -> Invocation:
-    """Print the names of a trial's objects, one a line; its log tells of retries."""
+    """Print the names of a trial's objects, one a line; its log has the retries."""
     return command.with_log(command.list_files(remote_of(target), folder.key))
 
 
 def delete_call(target: Target, folder: OwnFolder) -> Invocation:
-    """Delete the objects of a trial; its log tells of retries, see `count_deleted`."""
+    """Delete the objects of a trial; its log has the retries, see also `count_deleted`."""
     return command.with_log(command.delete(remote_of(target), folder))
 
 
 def name_of(target: Target) -> str:
-    """A target's folder, as it may be printed: `r2:bucket/folder`."""
+    """The name of a target's folder that may be printed: `r2:bucket/folder`."""
     return remote_of(target).path()
 
 
 def count_deleted(log: Path) -> int:
-    """How many objects a `delete_call` has deleted."""
+    """How many objects a `delete_call` has deleted, by its log."""
     return rclone_log.read(log).deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """The way to a folder of a bucket: `key` below the target's, and what to go there with."""
+    """Access to a folder of a bucket: `key` below the target's folder, and the client's program.
+
+    Methods that return an `Invocation` only build the call; `run` starts it.
+    """
 
     target: Target
     key: str
@@ -99,20 +102,19 @@ class Link:
 
     @property
     def remote(self) -> Remote:
-        """The target, as the client's program takes it."""
         return remote_of(self.target)
 
     @property
     def name(self) -> str:
-        """What may be printed: `r2:bucket/folder/key`."""
+        """The name that may be printed: `r2:bucket/folder/key`."""
         return self.remote.path(self.key)
 
     def log(self, name: str) -> Path:
-        """Where the calls of this name write what goes wrong."""
+        """The file with the standard error of the last call of this name."""
         return self.scratch / f"{name}.log"
 
     def why(self, name: str, ended: process.Exit) -> Failure:
-        """Why the last call of this name came to no good end."""
+        """Why the last call of this name failed; its log is JSON."""
         if ended.ended == "timeout":
             return failure("timeout", f"it took more than {ended.duration_s:.0f} s")
         if ended.ended == "stopped":
@@ -120,20 +122,20 @@ class Link:
         return first_failure(self.log(name)) or tool_failed(ended)
 
     def why_plain(self, name: str, ended: process.Exit) -> Failure:
-        """The same for a call whose log is a plain one."""
-        said = errors.last_failure(self.log(name)) if ended.ended == "exit" else None
-        return said or self.why(name, ended)
+        """Why the last call of this name failed; its log is plain text."""
+        logged = errors.last_failure(self.log(name)) if ended.ended == "exit" else None
+        return logged or self.why(name, ended)
 
     def put(self, local: str, key: str) -> Invocation:
         """Upload a small file by a single PUT: nothing is asked before or after it."""
         return command.put_object(self.remote, local, key)
 
     def get(self, key: str) -> Invocation:
-        """Print what one object holds; nothing is listed."""
+        """Print the content of one object; nothing is listed."""
         return command.print_file(self.remote, key)
 
     def get_listed(self) -> Invocation:
-        """Print what the objects right in this folder hold."""
+        """Print the content of the objects right in this folder."""
         return command.print_files(self.remote, self.key)
 
     def list_names(self) -> Invocation:
@@ -144,30 +146,30 @@ class Link:
         """Delete the objects of a trial, a probe or a check; finding none is not an error."""
         return command.delete(self.remote, own)
 
-    def delete_one(self, own: OwnFolder, name: str) -> Invocation:
+    def delete_object(self, own: OwnFolder, name: str) -> Invocation:
         """Delete one object that a run made; nothing is listed."""
         return command.delete_file(self.remote, own, name)
 
     def begin_and_abort(self, local: str, key: str) -> Invocation:
-        """Begin an upload in parts, and abort it: see `why_not_aborted`."""
+        """Begin a multipart upload, and abort it: see `why_not_aborted`."""
         return command.begin_and_abort(self.remote, local, key)
 
     def why_not_aborted(self, name: str, ended: process.Exit) -> Failure | None:
-        """Why the last `begin_and_abort` of this name did not go well; None where it did."""
+        """Why the last `begin_and_abort` of this name failed; None where it did not."""
         if ended.ended != "exit" or ended.returncode != command.TRANSFER_LIMIT:
             return self.why(name, ended)
-        told = rclone_log.read(self.log(name)).not_aborted
-        return explain(told) if told else None
+        message = rclone_log.read(self.log(name)).not_aborted
+        return explain(message) if message else None
 
     def list_objects(
         self, name: str, *, timeout_s: float, stop: process.Stop | None
     ) -> Iterator[Listed]:
-        """The objects in this folder, as they are read from the disk.
+        """Yield the objects in this folder while the answer is read from the disk.
 
         Raises `HpsError` where they can't be listed, and where the list is not whole.
         """
         out = self.scratch / f"{name}.out"
-        bounded, call = Bounded(out=out), command.list_objects(self.remote, self.key)
+        bounded, call = AnswerBound(out=out), command.list_objects(self.remote, self.key)
         ended = self.run(call, timeout_s=timeout_s, name=name, stop=stop, sampler=bounded)
         if ended.ended != "exit" or ended.returncode != 0:
             why = bounded.failure or self.why_plain(name, ended)
@@ -182,35 +184,35 @@ class Link:
             raise MachineError(what, "is there space in the temporary folder?") from error
 
     def is_there(self, key: str, name: str, *, timeout_s: float, stop: process.Stop | None) -> bool:
-        """True where the server says that there is an object of this name: a single request."""
+        """True where the server answers that there is an object of this key: a single request."""
         call = command.look_for(self.remote, key)
         ended = self.run(call, timeout_s=timeout_s, name=name, stop=stop)
         answered = ended.ended == "exit" and ended.returncode == 0
         return answered and listed.is_object(self.scratch / f"{name}.out")
 
     def place(self, *parts: str) -> str:
-        """A folder below the key, as rclone takes it.
+        """A folder below the key, for the arguments of `call`.
 
         With the slash at its end rclone does not ask first whether it is a file.
         """
         return f"{self.remote.path(self.key, *parts)}/"
 
     def call(self, *args: str) -> Invocation:
-        """A call on this link with the flags that all of them share."""
+        """Any call of the client, with the flags that all calls share and a log in JSON."""
         trust = (f"--ca-cert={self.remote.ca_cert}",) if self.remote.ca_cert else ()
         return command.invocation((*args, *_FLAGS, *trust), self.remote)
 
 
-def installed(env: Mapping[str, str]) -> Installed:
-    """The program of the client on this machine.
+def find_client(env: Mapping[str, str]) -> Installed:
+    """The client's program on this machine.
 
-    Raises `HpsError` where there is none that will do, saying how to get one.
+    Raises `HpsError` where there is none, or none that is new enough, with how to get one.
     """
     return find(env)
 
 
 def first_failure(log: Path) -> Failure | None:
-    """What the tool complained of first in its JSON log, or plainly where it crashed."""
+    """The first error of a JSON log, or the crash of the tool; None where there is neither."""
     for line in log.read_bytes().splitlines():
         read = rclone_log.parse([line])
         if read.crash:
@@ -221,7 +223,7 @@ def first_failure(log: Path) -> Failure | None:
 
 
 def tool_failed(ended: process.Exit) -> Failure:
-    """Of a call that said nothing: its exit code, or the signal that ended it."""
+    """The failure of a call without any error in its log: by its exit code, or its signal."""
     code = ended.returncode
     if code < 0:
         return failure("tool_crashed", f"rclone was ended by signal {-code}")
@@ -229,17 +231,17 @@ def tool_failed(ended: process.Exit) -> Failure:
 
 
 # -------------------------------------------------------------------------------------------------
-# A bound to what a server's answer may take on this machine: some lists have no end.
+# A bound on the memory and disk that a server's answer may use: some lists have no end.
 
 _MOST_BYTES = 1024**3
 _ENDLESS = "the server's answer has no end, or takes too much memory to be read"
 
 
 @dataclass(slots=True, kw_only=True)
-class Bounded:
-    """A `process.Sampler` that ends a process: its memory and its output in `out` count together.
+class AnswerBound:
+    """A `process.Sampler` that kills a process whose memory and output in `out` get too large.
 
-    `failure` then says so; it is None where nothing was ended.
+    `failure` is then set; it is None where nothing was killed.
     """
 
     out: Path
@@ -248,11 +250,11 @@ class Bounded:
     failure: Failure | None = None
 
     def sample(self, pid: int) -> None:
-        """One look at process `pid`."""
+        """Look at process `pid`, and kill it where it uses more than `most_bytes`."""
         try:
             process = psutil.Process(pid)
-            taken_bytes = process.memory_info().rss + self.out.stat().st_size
-            if taken_bytes > self.most_bytes:
+            used_bytes = process.memory_info().rss + self.out.stat().st_size
+            if used_bytes > self.most_bytes:
                 process.kill()
                 self.failure = failures.failure("bad_answer", _ENDLESS, hint="")
         except (psutil.Error, FileNotFoundError):
@@ -260,15 +262,15 @@ class Bounded:
 
 
 # -------------------------------------------------------------------------------------------------
-# One file from the bucket of a well-known target, and one into it.
+# Small files in the bucket of a well-known target, outside of any run.
 
-TIMEOUT_S = 30.0
+SMALL_FILE_TIMEOUT_S = 30.0
 _NO_FILE = failure("not_found", "there is no such file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WellKnown:
-    """A well-known target within reach, for small files."""
+class WellKnownBucket:
+    """A well-known target, with what it takes to read and write small files there."""
 
     target: Target
     program: str
@@ -277,44 +279,44 @@ class WellKnown:
 
     @property
     def root(self) -> str:
-        """`bucket/folder`."""
+        """`bucket/folder`: where keys begin."""
         return remote_of(self.target).root
 
     def name(self, key: str) -> str:
-        """What may be printed: `r2:bucket/folder/key`."""
+        """The name that may be printed: `r2:bucket/folder/key`."""
         return remote_of(self.target).path(key)
 
     def get(self, key: str, *, most_bytes: int) -> bytes | Failure:
-        """What a file holds, no more than `most_bytes` of it; or why it can't be read.
+        """The content of a file, at most `most_bytes`; or why it can't be read.
 
         A folder is no file: `cat` would give all that is in it. Raises `HpsError` where the server
         is too slow.
         """
-        said = self._run("lsjson", "--stat", "--no-modtime", "--no-mimetype", self.name(key))
-        if said.code != 0:
-            return _why(said)
-        if json.loads(said.out)["IsDir"]:
+        looked = self._run("lsjson", "--stat", "--no-modtime", "--no-mimetype", self.name(key))
+        if looked.code != 0:
+            return _why(looked)
+        if json.loads(looked.out)["IsDir"]:
             return _NO_FILE  # what is missing looks like a folder
         # Its size may have changed in between.
-        said = self._run("cat", f"--count={most_bytes}", self.name(key), most_bytes=most_bytes)
-        return _why(said) if said.code != 0 else said.out
+        read = self._run("cat", f"--count={most_bytes}", self.name(key), most_bytes=most_bytes)
+        return _why(read) if read.code != 0 else read.out
 
     def put(self, path: Path, key: str) -> Failure | None:
         """Copy a local file to `key` below the target's folder. Returns why that failed."""
-        said = self._run("copyto", "--no-check-dest", str(path), self.name(key))
-        return None if said.code == 0 else _why(said)
+        sent = self._run("copyto", "--no-check-dest", str(path), self.name(key))
+        return None if sent.code == 0 else _why(sent)
 
     def _run(self, *arguments: str, most_bytes: int = 1024**2) -> Output:
-        """Nothing that it says holds a secret."""
+        """Run a call to its end; its standard error is without secrets."""
         call = command.invocation((*arguments, *command.BRIEF), remote_of(self.target))
-        said = self.place.run(call.command(self.program, self.secrets), most_bytes=most_bytes)
-        return Output(code=said.code, out=said.out, err=Scrubber(self.secrets).text(said.err))
+        ran = self.place.run(call.command(self.program, self.secrets), most_bytes=most_bytes)
+        return replace(ran, err=Scrubber(self.secrets).text(ran.err))
 
 
-def reach(name: str, env: Mapping[str, str], place: Workplace) -> WellKnown:
-    """The bucket of a well-known target. Raises `HpsError` where something for it is missing."""
+def find_well_known(name: str, env: Mapping[str, str], place: Workplace) -> WellKnownBucket:
+    """The bucket of a well-known target. Raises `HpsError` for what is missing in `env`."""
     target = well_known.target(name, env)
-    return WellKnown(
+    return WellKnownBucket(
         target=target,
         program=command.find_binary(env),
         place=place,
@@ -322,6 +324,5 @@ def reach(name: str, env: Mapping[str, str], place: Workplace) -> WellKnown:
     )
 
 
-def _why(said: Output) -> Failure:
-    """What the client complained of, in words."""
-    return explain(bare(said.last_line))
+def _why(ended: Output) -> Failure:
+    return explain(bare(ended.last_line))

@@ -1,4 +1,4 @@
-"""Removing what a run, or a trial of it, left in a bucket, with a few tries."""
+"""Removes what a run, or a trial, wrote to its own folder of a bucket, with a few tries."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from hps.model import Failure
 from hps.process import process
 from hps.process.process import Stop
 from hps.run_folder import OwnFolder
-from hps.targets.bucket import Bounded, Link
+from hps.targets.bucket import AnswerBound, Link
 from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, errors, listed
 from hps.tools.rclone.listed import Listed
 
 # -------------------------------------------------------------------------------------------------
-# Taking back what a run put into a bucket, and nothing else.
+# One try: delete the objects, or abort the uploads, of a run, and nothing else.
 #
-# For uploads rclone knows only "whose key begins with", and aborts whatever a server then names: so
-# it is looked first whose those are, and afterwards whether ours are gone.
+# Of uploads rclone can only abort those whose key begins with some text, and it aborts whatever a
+# server then names. So they are listed before, to see whose they are, and after, to see that ours
+# are gone.
 
 _NAME = "removal"
-# How failures name the call that lists unfinished uploads.
+# How failures name the call of the S3 API that lists uploads.
 LISTING = "ListMultipartUploads"
 _NOT_ASKED_FOR = failure(
     "bad_answer",
@@ -40,32 +41,32 @@ _STILL_LISTED = failure("bad_answer", "the server still lists what was aborted",
 def delete_objects(
     link: Link, folder: OwnFolder, *, timeout_s: float, stop: Stop | None = None
 ) -> Failure | None:
-    """Delete the objects that a run made in its folder. Returns what went wrong."""
-    return _done(link, command.remove_made(link.remote, folder), timeout_s, stop)
+    """Delete the objects that a run made in its folder. Returns why not; None: they are gone."""
+    return _run(link, command.remove_made(link.remote, folder), timeout_s, stop)
 
 
 def abort_uploads(
     link: Link, folder: OwnFolder, *, timeout_s: float, stop: Stop | None = None
 ) -> Failure | None:
-    """Abort the uploads that a run began in its folder. Returns what went wrong."""
-    ours, others, wrong = _whose(link, folder, timeout_s, stop)
+    """Abort the uploads that a run began in its folder. Returns why not; None: they are gone."""
+    ours, others, wrong = _sort_uploads(link, folder, timeout_s, stop)
     if wrong or not ours:
         return wrong
     if any(not key.startswith(folder.key) for key in others):
         return _NOT_ASKED_FOR
     tried = [_abort(link, key, others, timeout_s, stop) for key in _places(ours, others)]
-    said = next((why for why in tried if why), None)
-    left, _, wrong = _whose(link, folder, timeout_s, stop)
-    return (said or wrong or _STILL_LISTED) if left or wrong else None
+    refused = next((why for why in tried if why), None)
+    remaining, _, wrong = _sort_uploads(link, folder, timeout_s, stop)
+    return (refused or wrong or _STILL_LISTED) if remaining or wrong else None
 
 
-def unfinished(
+def list_uploads(
     link: Link, key: str, *, timeout_s: float, stop: Stop | None = None
 ) -> tuple[list[Listed], Failure | None]:
-    """Everybody's uploads whose key begins with `key`; and why they can't be listed."""
-    wrong = _done(link, command.list_uploads(link.remote, key), timeout_s, stop)
+    """All uploads, of anybody, whose key begins with `key`; and why they can't be listed."""
+    wrong = _run(link, command.list_uploads(link.remote, key), timeout_s, stop)
     if wrong:
-        # So rclone's own server answers whoever asks for a list where there are none.
+        # rclone's own server answers so where there are no uploads.
         none = wrong.code == "not_found" and wrong.call == LISTING
         return [], None if none else wrong
     try:
@@ -74,18 +75,18 @@ def unfinished(
         return [], _NOT_WHOLE
 
 
-def _whose(
+def _sort_uploads(
     link: Link, folder: OwnFolder, timeout_s: float, stop: Stop | None
 ) -> tuple[set[str], set[str], Failure | None]:
     """The keys of a run's own uploads in its folder, those of others, and what went wrong."""
-    uploads, wrong = unfinished(link, folder.key, timeout_s=timeout_s, stop=stop)
+    uploads, wrong = list_uploads(link, folder.key, timeout_s=timeout_s, stop=stop)
     keys = {upload.key for upload in uploads}
     ours = {key for key in keys if folder.made(key)}
     return ours, keys - ours, wrong
 
 
 def _places(ours: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Beginnings of keys that all of ours have, and as few as can be of the others."""
+    """Beginnings of keys: all of ours have one, and as few as possible of the others."""
     places: dict[str, None] = {}
     for key in sorted(ours):
         trial = "/".join(key.split("/")[:4])
@@ -103,13 +104,13 @@ def _abort(
     parts = place.split("/")
     folder = OwnFolder("/".join(parts[:4]))
     call = command.abort_uploads(link.remote, folder, "/".join(parts[4:]))
-    # rclone ends well, too, where the server refused.
-    return _done(link, call, timeout_s, stop) or errors.first_failure(link.log(_NAME))
+    # rclone ends with 0 also where the server refused.
+    return _run(link, call, timeout_s, stop) or errors.first_failure(link.log(_NAME))
 
 
-def _done(link: Link, call: Invocation, timeout_s: float, stop: Stop | None) -> Failure | None:
-    """Run a call to its end. Returns what went wrong."""
-    bounded = Bounded(out=link.scratch / f"{_NAME}.out")
+def _run(link: Link, call: Invocation, timeout_s: float, stop: Stop | None) -> Failure | None:
+    """Run a call to its end. Returns why it failed."""
+    bounded = AnswerBound(out=link.scratch / f"{_NAME}.out")
     ended = link.run(call, timeout_s=timeout_s, name=_NAME, stop=stop, sampler=bounded)
     if ended.ended == "exit" and ended.returncode == 0:
         return None
@@ -118,64 +119,64 @@ def _done(link: Link, call: Invocation, timeout_s: float, stop: Stop | None) -> 
 
 # -------------------------------------------------------------------------------------------------
 
-What = Literal["uploads", "objects"]
-ALL: tuple[What, ...] = ("uploads", "objects")
+Kind = Literal["uploads", "objects"]
+ALL: tuple[Kind, ...] = ("uploads", "objects")
 
 _TRIES = 3
 _REMOVE = {"uploads": abort_uploads, "objects": delete_objects}
-# Servers that keep no list of unfinished uploads, or give it to nobody with these keys: there is
-# nothing that could be done better later.
+# Of servers that keep no list of uploads, or don't give it to these keys: another try, or another
+# run, could do no better.
 _NO_LIST = {"not_found", "not_implemented", "no_permission"}
 
 
 def remove(
     link: Link,
-    whats: tuple[What, ...] = ALL,
+    kinds: tuple[Kind, ...] = ALL,
     *,
     timeout_s: float,
     stop: process.Stop,
     event: Callable[..., object],
 ) -> bool:
-    """Remove what operations made in the link's folder, with all tries within `timeout_s` for each.
+    """Remove what operations made in the link's folder; True where nothing is known to remain.
 
-    So a server that hangs is asked once, and one that fails is asked again. What could not be
-    removed is told. Returns True where nothing is known to be left.
+    All tries of one kind end within `timeout_s`, so that a server that hangs is asked once, and one
+    that fails is asked again. An event reports what could not be removed.
     """
     folder = OwnFolder(link.key)
-    done = [_removed(link, folder, what, timeout_s, stop, event) for what in whats]
+    done = [_remove_kind(link, folder, kind, timeout_s, stop, event) for kind in kinds]
     return all(done)
 
 
-def _removed(
+def _remove_kind(
     link: Link,
     folder: OwnFolder,
-    what: What,
+    kind: Kind,
     timeout_s: float,
     stop: process.Stop,
     event: Callable[..., object],
 ) -> bool:
-    left_s, ends_s = timeout_s, time.monotonic() + timeout_s
+    remaining_s, ends_s = timeout_s, time.monotonic() + timeout_s
     wrong: Failure | None = None
     for _ in range(_TRIES):
-        wrong = _tried(what, link, folder, left_s, stop)
+        wrong = _try(kind, link, folder, remaining_s, stop)
         if wrong is None:
             return True
-        # Of an upload that is known, and could not be aborted, it is told.
+        # An upload that is known, and could not be aborted, is reported below.
         if wrong.call == LISTING and wrong.code in _NO_LIST:
             event("uploads_not_listed", key=folder.key, reason=wrong.reason)
             return True
-        left_s = ends_s - time.monotonic()
-        if stop.is_set() or left_s <= 0:
+        remaining_s = ends_s - time.monotonic()
+        if stop.is_set() or remaining_s <= 0:
             break
-    event("clean_up_failed", what=what, key=folder.key, reason=wrong.reason if wrong else "")
+    event("clean_up_failed", what=kind, key=folder.key, reason=wrong.reason if wrong else "")
     return False
 
 
-def _tried(
-    what: What, link: Link, folder: OwnFolder, timeout_s: float, stop: process.Stop
+def _try(
+    kind: Kind, link: Link, folder: OwnFolder, timeout_s: float, stop: process.Stop
 ) -> Failure | None:
-    """Returns what went wrong; the sweep goes on also where rclone can't be started."""
+    """Returns why it failed; that rclone can't be started is no error, for the sweep continues."""
     try:
-        return _REMOVE[what](link, folder, timeout_s=timeout_s, stop=stop)
+        return _REMOVE[kind](link, folder, timeout_s=timeout_s, stop=stop)
     except HpsError as error:
         return failure("tool_missing", error.message)

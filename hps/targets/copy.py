@@ -1,4 +1,4 @@
-"""One rclone that copies many files from a bucket or to it, for as long as it gets on."""
+"""Copies many files from a bucket or to it, by one rclone, for as long as anything moves."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from hps.model import Spec, Target
 from hps.process import process, temporary
 from hps.redaction import Scrubber
 from hps.targets import well_known
-from hps.targets.bucket import Bounded
-from hps.tools.rclone import command
+from hps.targets.bucket import AnswerBound
 from hps.tools.rclone import command as rclone
 from hps.tools.rclone.remote import Remote, remote_of
 
 # -------------------------------------------------------------------------------------------------
-# Where results are kept in a bucket, and what is needed to reach it.
+# Where a bucket has results, and what it takes to reach them.
 
 FOLDER = "results"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketPlace:
-    """The folder `<target's folder>/<folder>/` of a bucket, within reach of an rclone."""
+    """The folder `<target's folder>/<folder>/` of a bucket, with what it takes to reach it."""
 
     remote: Remote
     folder: str
@@ -37,7 +36,7 @@ class BucketPlace:
 
     @property
     def name(self) -> str:
-        """What may be printed: `r2:bucket/folder/results`."""
+        """The name that may be printed: `r2:bucket/folder/results`."""
         return self.remote.path(self.folder)
 
 
@@ -63,20 +62,20 @@ def _place(target: Target, folder: str, env: Mapping[str, str]) -> BucketPlace:
     return BucketPlace(
         remote=remote,
         folder=folder.strip("/"),
-        binary=command.find_binary(env),
+        binary=rclone.find_binary(env),
         secrets={name: env[name] for name in names if name in env},
     )
 
 
 # -------------------------------------------------------------------------------------------------
 
-# A file that is not whole has this at the end of its name.
+# The end of the names of files that are not whole.
 PARTIAL = ".hps-partial"
 _PARTIAL_NAME = re.compile(rf"(\.[0-9a-f]{{8}})?{re.escape(PARTIAL)}$")
 _NO_FOLDER = 3
 _SHOWN_CHARACTERS = 200
 _FAILED = "Failed to copy: "
-# What is wrong with a name, or with what has gone since, is not mended by trying again.
+# rclone's words for errors that another try can't mend: of a name, or of an object that is gone.
 _FOR_GOOD = (
     "file name too long",
     "not a directory",
@@ -88,7 +87,7 @@ _STALLED_S = 120.0
 _MOST_LISTED = 10_000_000
 _LONGEST_S = 24 * 3600.0
 _FLAGS = (
-    "--use-server-modtime",  # any other would take a request for each file
+    "--use-server-modtime",  # any other time needs a request for each file
     "--fast-list",  # a request for a thousand names, not one for each folder
     "--max-backlog=1000000",  # so that the totals are known
     f"--partial-suffix={PARTIAL}",
@@ -120,10 +119,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """What came of it, by the names of files below the folder.
+    """The result of a copy, by the names of files below the folder.
 
-    `checked` files were there before. `error` says why not all could be looked at; what is wrong
-    with single files is in `failed`, and no further try would mend those that are `for_good`.
+    `checked` files were there before. `error` is why not all could be looked at; why single files
+    failed is in `failed`, and no further try can mend those that are `for_good`.
     """
 
     new: frozenset[str]
@@ -139,7 +138,7 @@ class Copied:
 Watch = Callable[[Progress], None]
 
 
-# By size and time; the server's times come with the names, and may be rounded to seconds.
+# Compare by size and time. The server's times come with the names, and may be rounded to seconds.
 BY_TIME = "--modify-window=2s"
 BY_CHECKSUM = "--checksum"
 
@@ -149,19 +148,19 @@ def copy(
 ) -> Copied:
     """`rclone copy` with these arguments: a source, a destination, and filters.
 
-    `compare` is how files that are on both sides are told to be the same. Raises `MachineError`
-    where nothing moves any more, and where the server's list has no end.
+    `compare` is how files that are on both sides are found to be the same. `watch` is called with
+    each progress. Raises `MachineError` where nothing moves any more, and where the server's list
+    has no end.
     """
     certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
     call = rclone.invocation(("copy", *arguments, compare, *_FLAGS, *certificate), place.remote)
-    command = call.command(place.binary, place.secrets)
     with process.Guard() as guard, temporary.folder("hps-copy-") as folder:
         log = folder / "log"
         log.touch()
         reader = _Log(log, Scrubber(place.secrets), watch)
-        bounded = Bounded(out=log)
+        bounded = AnswerBound(out=log)
         ended = process.run(
-            command,
+            call.command(place.binary, place.secrets),
             timeout_s=_LONGEST_S,
             guard_process=guard,
             stderr=log,
@@ -196,7 +195,7 @@ class _Log:
     _moved_s: float = field(default_factory=time.monotonic)
 
     def is_set(self) -> bool:
-        """True where it has not got on for too long."""
+        """True where nothing has moved for too long; reads the log on the way."""
         before = self.progress
         self.read()
         if self.progress != before:
@@ -205,12 +204,12 @@ class _Log:
         return time.monotonic() - self._moved_s > _STALLED_S
 
     def read(self) -> None:
-        """Take in what was written since the last time."""
+        """Read what was written since the last time."""
         for entry in self._entries():
             if "stats" in entry:
                 self._count(entry["stats"])
             elif "object" in entry:
-                self._note(str(entry["object"]), entry)
+                self._add(str(entry["object"]), entry)
             elif str(entry["msg"]).startswith(_FAILED):
                 self.error = _text(self.scrubber, entry).removeprefix(_FAILED)
 
@@ -229,12 +228,12 @@ class _Log:
             files=stats["transfers"],
             files_total=stats["totalTransfers"],
             bytes=stats["bytes"],
-            # Beyond that names alone are no progress: such a list has no end.
+            # More names are no progress: such a list has no end.
             listed=min(stats.get("listed", 0), _MOST_LISTED),
             checked=stats["checks"],
         )
 
-    def _note(self, name: str, entry: dict[str, Any]) -> None:
+    def _add(self, name: str, entry: dict[str, Any]) -> None:
         message = str(entry["msg"])
         if message.startswith("Copied (new)"):
             self.new.add(name)
@@ -249,7 +248,7 @@ class _Log:
                 self.for_good.add(name)
 
     def copied(self, code: int) -> Copied:
-        """What came of it, once the process has ended."""
+        """The result, once the process has ended with this exit code."""
         all_known = bool(self.failed) and not self.incomplete
         return Copied(
             new=frozenset(self.new),
@@ -264,6 +263,6 @@ class _Log:
 
 
 def _text(scrubber: Scrubber, entry: dict[str, Any]) -> str:
-    """What an entry says; of a long one, which begins with a name, the end."""
+    """The message of an entry; the end of a long one, for it begins with a name."""
     text = scrubber.text(str(entry["msg"])).partition("\n")[0]
     return printable(text if len(text) <= _SHOWN_CHARACTERS else f"…{text[-_SHOWN_CHARACTERS:]}")

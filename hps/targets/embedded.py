@@ -1,4 +1,4 @@
-"""The embedded target: a real S3 server on loopback, with fresh keys and a folder of its own."""
+"""The embedded target: an S3 server on loopback, with fresh keys and a folder of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"Starting s3 server on \[(http://127\.0\.0\.1:\d+)/\]")
 
 
 def new_keys() -> dict[str, str]:
-    """Fresh random keys, by the names that the embedded target's spec refers to."""
+    """Random keys, by the names of variables that the embedded target refers to."""
     return {KEY_ID_ENV: secrets.token_hex(16), SECRET_ENV: secrets.token_hex(24)}
 
 
@@ -34,7 +34,7 @@ def serve(
     """
     (folder / target.bucket).mkdir(parents=True, exist_ok=True)
     env = child_env(None, {})
-    # By environment and not by argument: everyone on the machine can read arguments.
+    # By the environment: everyone on the machine can read arguments.
     env["RCLONE_AUTH_KEY"] = f'"{keys[KEY_ID_ENV]},{keys[SECRET_ENV]}"'
     argv = (binary, "serve", "s3", str(folder), "--addr=127.0.0.1:0", "--vfs-cache-mode=off")
     with process.serve(

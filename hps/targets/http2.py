@@ -1,4 +1,4 @@
-"""Does an endpoint offer HTTP/2? A TLS handshake tells (ALPN); no request is sent."""
+"""Whether an endpoint offers HTTP/2, by a TLS handshake (ALPN); no request is sent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TIMEOUT_S = 5.0
 
 
 def offers_http2(endpoint: str | None) -> bool | None:
-    """True where the endpoint would speak HTTP/2; without TLS it would not; None: no answer.
+    """True where the endpoint offers HTTP/2; False without TLS; None where it did not answer.
 
-    Behind a proxy it is not asked, for this would go past it.
+    None behind a proxy, too: the handshake would bypass it.
     """
     address = urlsplit(endpoint or "")
     if address.scheme != "https" or address.hostname is None:
@@ -40,10 +40,10 @@ def offers_http2(endpoint: str | None) -> bool | None:
         return None
 
 
-def wanted_of(
+def check_offers(
     operations: Iterable[Operation], targets: Mapping[str, Target]
 ) -> dict[str, bool | None]:
-    """What each target offers; asked only of those that an operation wants HTTP/2 from."""
+    """What each target offers, by name; False, unasked, where no operation wants HTTP/2."""
     wanted = {
         operation.cell.knobs.target
         for operation in operations

@@ -1,4 +1,4 @@
-"""The copy of the results in the bucket: sent now and then between operations, and at the end."""
+"""Sends the results to the bucket: now and then between operations, and at the end."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from hps.tools.rclone.remote import Remote, remote_of
 from hps.units import format_time
 
 # -------------------------------------------------------------------------------------------------
-# An rclone that waits beside a run to copy files to a bucket, reached through a Unix socket.
+# A daemon: an rclone that copies files to a bucket on request, through a Unix socket.
 #
-# Starting a process for each copy would hold up the next operation, or run beside it; this one
-# answers in milliseconds and is idle while an operation is measured. Where it has died, or answers
-# nothing at all, another is started, a few times. API: https://rclone.org/rc/#operations-copyfile
+# Starting a process for each copy would delay the next operation, or disturb it; the daemon answers
+# in milliseconds and is idle while an operation is measured. Where it has died, or does not answer
+# at all, another is started, a few times. API: https://rclone.org/rc/#operations-copyfile
 
 _READY_TIMEOUT_S = 20.0
-_AGAIN_TIMEOUT_S = 5.0
+_RESTART_TIMEOUT_S = 5.0
 # A daemon that is alive answers this without asking the bucket.
 _CHEAPEST = "rc/noop"
 _CHEAPEST_TIMEOUT_S = 2.0
-_MOST_STARTS_AGAIN = 5
-_MOST_SENT = 3
+_MOST_RESTARTS = 5
+_MOST_SENDS = 3
 _CONFIG = {
     "IgnoreTimes": True,
     "NoCheckDest": True,
@@ -65,13 +65,13 @@ class _GoneError(Exception):
     """The daemon has died."""
 
 
-class TakenError(Exception):
-    """Under this key lies what somebody else has sent."""
+class ForeignObjectError(Exception):
+    """The object of this key was sent by somebody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reply:
-    """What the daemon says; `failure` is its error."""
+    """The daemon's answer; `failure` is its error."""
 
     failure: Failure | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -79,11 +79,11 @@ class _Reply:
 
 @dataclass(slots=True, kw_only=True)
 class CopyDaemon:
-    """A running daemon for one remote. `starts_again` counts how often it had died, or hung."""
+    """A running daemon for one remote. `restarts` counts how often it had died, or hung."""
 
     address: Path
     remote: Remote
-    starts_again: int = 0
+    restarts: int = 0
     _start: Start = field(repr=False)
     _running: contextlib.ExitStack = field(repr=False)
 
@@ -93,41 +93,41 @@ class CopyDaemon:
         key: str,
         *,
         timeout_s: float,
-        given_up: Callable[[], bool] = lambda: False,
+        is_cut_off: Callable[[], bool] = lambda: False,
         own: bool = True,
     ) -> Failure | None:
         """Copy a file to `key` under the remote's root. Returns why it failed.
 
-        It is cut off after `timeout_s`, or as soon as `given_up` says so: nothing of it goes on.
-        What lies there already is replaced. Not `own`: only where the file begins with it, and
-        `TakenError` is raised else.
+        It is cut off after `timeout_s`, or as soon as `is_cut_off()`, and rclone cancels it. An
+        object of this key is replaced; where `own` is False, only if the file begins with its
+        content, and `ForeignObjectError` is raised otherwise.
         """
         end_s = time.monotonic() + timeout_s
         while True:
             try:
                 if not own:
-                    self._check_own(source, key, end_s, given_up)
-                return self._sent_whole(source, key, end_s, given_up)
+                    self._check_own(source, key, end_s, is_cut_off)
+                return self._send_whole(source, key, end_s, is_cut_off)
             except TimeoutError:
                 late = failure("timeout", f"no answer within {format_time(timeout_s)}")
-                return late if self._answers() else self._start_again() or _HUNG
+                return late if self._answers() else self._restart() or _HUNG
             except InterruptedError:
                 return failure("stopped", "cut off, for the run was stopped")
             except _GoneError:
-                problem = self._start_again()
+                problem = self._restart()
             if problem:
                 return problem
 
-    def _sent_whole(
-        self, source: Path, key: str, end_s: float, given_up: Callable[[], bool]
+    def _send_whole(
+        self, source: Path, key: str, end_s: float, is_cut_off: Callable[[], bool]
     ) -> Failure | None:
-        """Send a file until the server has it as it is here, a few times. Returns what went wrong.
+        """Send a file, up to a few times, until the server has the same. Returns why it has not.
 
-        The check is ours, since rclone removes what does not pass its own, and with that the
-        earlier copy. A server that compares what comes with its `Content-MD5` keeps that anyway.
+        This check replaces rclone's, which removes what does not pass, and with that the earlier
+        copy. A server that compares content with its `Content-MD5` keeps the earlier copy anyway.
         """
         # With a folder in place of the root, or without the slash at its end, rclone first asks
-        # the server whether it is a file, and goes on asking when the copy was given up.
+        # the server whether it is a file, and continues to ask after the copy was cancelled.
         root = f"{self.remote.path()}/"
         send = {
             "srcFs": str(source.parent.absolute()),
@@ -137,31 +137,31 @@ class CopyDaemon:
             "_config": _CONFIG,
         }
         wrong = None
-        for _ in range(_MOST_SENT):
-            wrong = _ask(self.address, "operations/copyfile", send, end_s, given_up).failure
+        for _ in range(_MOST_SENDS):
+            wrong = _ask(self.address, "operations/copyfile", send, end_s, is_cut_off).failure
             if wrong:
                 break
-            found = self._look(key, end_s, given_up)
+            found = self._look(key, end_s, is_cut_off)
             wrong = found.failure or _differs(source, found.data.get("item"))
             if wrong is None or wrong.code != "corrupted":
                 break
         return wrong
 
     def _check_own(
-        self, source: Path, key: str, end_s: float, given_up: Callable[[], bool]
+        self, source: Path, key: str, end_s: float, is_cut_off: Callable[[], bool]
     ) -> None:
-        """Raises `TakenError`. What can't be looked at is left to the sending, which says why."""
-        item = self._look(key, end_s, given_up).data.get("item")
+        """Raises `ForeignObjectError`. Where the look fails, sending fails too, with the reason."""
+        item = self._look(key, end_s, is_cut_off).data.get("item")
         if isinstance(item, dict) and not _begins_with(source, item):
-            raise TakenError
+            raise ForeignObjectError
 
-    def _look(self, key: str, end_s: float, given_up: Callable[[], bool]) -> _Reply:
-        """What the server has under a key, as `item`."""
+    def _look(self, key: str, end_s: float, is_cut_off: Callable[[], bool]) -> _Reply:
+        """The server's object of this key, as `item` of the reply's data."""
         look = {"fs": f"{self.remote.path()}/", "remote": key, "opt": _LOOK, "_config": _CONFIG}
-        return _ask(self.address, "operations/stat", look, end_s, given_up)
+        return _ask(self.address, "operations/stat", look, end_s, is_cut_off)
 
     def _answers(self) -> bool:
-        """False for a daemon that hangs itself; where the bucket does, it answers."""
+        """False for a daemon that hangs; it answers where only the bucket hangs."""
         try:
             end_s = time.monotonic() + _CHEAPEST_TIMEOUT_S
             _ask(self.address, _CHEAPEST, {}, end_s, lambda: False)
@@ -169,17 +169,17 @@ class CopyDaemon:
             return False
         return True
 
-    def _start_again(self) -> Failure | None:
-        """Returns why it could not be started."""
-        if self.starts_again == _MOST_STARTS_AGAIN:
-            often = self.starts_again + 1
+    def _restart(self) -> Failure | None:
+        """Start another daemon. Returns why it could not be started."""
+        if self.restarts == _MOST_RESTARTS:
+            often = self.restarts + 1
             return failure(
                 "tool_crashed", f"the rclone that sends results died or hung {often} times"
             )
-        self.starts_again += 1
+        self.restarts += 1
         self._running.close()
         try:
-            self._running.enter_context(self._start(_AGAIN_TIMEOUT_S))
+            self._running.enter_context(self._start(_RESTART_TIMEOUT_S))
         except (HpsError, OSError) as error:
             text = f"the rclone that sends results died, and starts no more: {error}"
             return failure("tool_crashed", text)
@@ -216,7 +216,7 @@ def serve(
 
 
 def _listens(address: Path) -> bool:
-    """The socket is there a moment before somebody listens."""
+    """True once the daemon accepts connections; its socket exists a moment before."""
     with socket.socket(socket.AF_UNIX) as tried:
         return tried.connect_ex(str(address)) == 0
 
@@ -231,9 +231,9 @@ def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
         "--retries=1",
         "--low-level-retries=2",
         "--contimeout=10s",
-        # What came is looked at when it is sent.
+        # `CopyDaemon` itself looks at what was sent.
         "--s3-no-head",
-        # A journal grows, and rclone would hold as much of it in memory.
+        # A journal grows, and rclone would keep as much of it in memory.
         "--buffer-size=0",
         *certificate,
     )
@@ -244,18 +244,18 @@ def _ask(
     call: str,
     request: Mapping[str, object],
     end_s: float,
-    given_up: Callable[[], bool],
+    is_cut_off: Callable[[], bool],
 ) -> _Reply:
     """The daemon's answer.
 
-    Raises `TimeoutError`, `InterruptedError` where `given_up`, and `_GoneError`. Closing the
+    Raises `TimeoutError`, `InterruptedError` where `is_cut_off()`, and `_GoneError`. Closing the
     connection before the answer has come makes rclone cancel the copy.
     """
-    connection = _UnixConnection(address, timeout=_AGAIN_TIMEOUT_S)
+    connection = _UnixConnection(address, timeout=_RESTART_TIMEOUT_S)
     try:
         text, kind = json.dumps(request), {"Content-Type": "application/json"}
         connection.request("POST", f"/{call}", text, kind)
-        _wait(connection.sock, end_s, given_up)
+        _wait(connection.sock, end_s, is_cut_off)
         response = connection.getresponse()
         return _answer(response.status, response.read(_ANSWER_BYTES))
     except (TimeoutError, InterruptedError):
@@ -266,12 +266,12 @@ def _ask(
         connection.close()
 
 
-def _wait(connection: socket.socket, end_s: float, given_up: Callable[[], bool]) -> None:
+def _wait(connection: socket.socket, end_s: float, is_cut_off: Callable[[], bool]) -> None:
     """Return once there is something to read."""
     while not select.select([connection], [], [], _POLL_S)[0]:
         if time.monotonic() >= end_s:
             raise TimeoutError
-        if given_up():
+        if is_cut_off():
             raise InterruptedError
 
 
@@ -296,22 +296,22 @@ def _answer(status: int, body: bytes) -> _Reply:
 
 
 def _differs(source: Path, item: object) -> Failure | None:
-    """Why what the server has is not this file; a checksum that it does not tell is none."""
-    size_bytes, told_md5 = _size_and_md5(item)
+    """Why what the server has is not this file; None: it is. Some servers send no checksum."""
+    size_bytes, server_md5 = _size_and_md5(item)
     here_bytes = source.stat().st_size
     md5 = _md5(source, here_bytes)
-    if size_bytes == here_bytes and told_md5 in {"", md5}:
+    if size_bytes == here_bytes and server_md5 in {"", md5}:
         return None
-    came = f"{size_bytes} bytes with the md5 {told_md5}"
+    came = f"{size_bytes} bytes with the md5 {server_md5}"
     return failure("corrupted", f"the bucket has {came}, not {here_bytes} bytes with {md5}")
 
 
 def _begins_with(source: Path, item: object) -> bool:
-    """True where what the server has is how this file begins: it was sent when that was shorter."""
-    size_bytes, told_md5 = _size_and_md5(item)
+    """True where this file begins with what the server has: an earlier state of it was sent."""
+    size_bytes, server_md5 = _size_and_md5(item)
     if not isinstance(size_bytes, int) or size_bytes > source.stat().st_size:
         return False
-    return told_md5 in {"", _md5(source, size_bytes)}
+    return server_md5 in {"", _md5(source, size_bytes)}
 
 
 def _size_and_md5(item: object) -> tuple[object, object]:
@@ -321,31 +321,31 @@ def _size_and_md5(item: object) -> tuple[object, object]:
 
 
 def _md5(path: Path, first_bytes: int) -> str:
-    """Of so many bytes at the beginning of a file."""
-    digest, left_bytes = hashlib.md5(usedforsecurity=False), first_bytes
+    """The MD5, in hex, of the first bytes of a file."""
+    digest, rest_bytes = hashlib.md5(usedforsecurity=False), first_bytes
     with path.open("rb") as stream:
-        while block := stream.read(min(left_bytes, _BLOCK_BYTES)):
+        while block := stream.read(min(rest_bytes, _BLOCK_BYTES)):
             digest.update(block)
-            left_bytes -= len(block)
+            rest_bytes -= len(block)
     return digest.hexdigest()
 
 
 # -------------------------------------------------------------------------------------------------
 
 JOURNAL = ".jsonl"
-# A start on another host takes a run for dead whose journal in the bucket is older: see
-# `hps.run.resume`.
+# A start on another host resumes a run whose journal in the bucket is older, for that has ended:
+# see `hps.run.resume`.
 SILENT_S = 15 * 60.0
 
 _LAST_TRIES = 3
-# What sending may take of a run, all in all, beyond what is saved before the first one.
+# The share of a run's time that sending may use, beyond what is saved at the beginning.
 _SHARE = 1 / 20
 _SAVED_AT_FIRST_S = 5.0
 _MOST_SAVED_S = 10.0
 _LEAST_SAVED_S = 1.0
-# Within the time after which a journal is renewed it is looked so often whether that is over.
+# How often it is looked, within `renew_s`, whether a journal is to be renewed.
 _LOOKS = 10
-# A renewal has so long to end when the run wants to store a result; then it is cut off.
+# When the run wants to store a result, a renewal has this long to end before it is cut off.
 _CUT_OFF_S = 1.0
 
 
@@ -353,18 +353,18 @@ _CUT_OFF_S = 1.0
 class BucketCopy:
     """Sends the files of one run to `<folder>/<name>` in the results' target.
 
-    Between operations sending takes at most a twentieth of the time: that is saved up, and what
-    has been saved is the time-out of the next one. One that gave no answer in its time waits until
-    twice as much is saved. Once `stop` is set, all sending together ends `stopped_s` later.
+    Between operations sending uses at most a twentieth of the time: that is saved up, and what has
+    been saved is the time-out of the next sending. After one without an answer in its time, the
+    next waits until twice as much is saved. Once `stop` is set, all sending ends `stopped_s` later.
 
     Within a long operation the journal is renewed after `renew_s`. It is a third of `SILENT_S`:
     where one renewal fails, there is time for another before the run seems dead, and more of them
     would only disturb what is measured. Each is one small PUT and two HEADs, for which time is
     saved up as for any other sending.
 
-    Two starts may resume one run, each unseen by the other. None overwrites what another sent:
-    where a journal in the bucket is not how this one begins, all of the run that is sent from here
-    gets `beside` into its names.
+    Two starts may resume the same run, each unseen by the other. Neither overwrites what the other
+    sent: where this journal does not begin with that in the bucket, everything of the run that is
+    sent from here gets `beside` into its names.
     """
 
     daemon: CopyDaemon
@@ -383,7 +383,7 @@ class BucketCopy:
     _saved_at_s: float = field(default_factory=time.monotonic)
     _needed_s: float = _LEAST_SAVED_S
     _stopped_at_s: float = math.inf
-    # Held by whoever sends, or writes what is sent.
+    # For sending, and for writing what is sent.
     _turn: threading.RLock = field(default_factory=threading.RLock)
     _tried_at_s: float = field(default_factory=time.monotonic)
     _paused_at_s: float = math.inf
@@ -392,7 +392,7 @@ class BucketCopy:
     def paused(self) -> Iterator[None]:
         """For the length of a `with` block nothing is sent but by the block itself.
 
-        A renewal that is under way is cut off, so that a bucket that hangs holds up nobody.
+        A renewal that is under way is cut off, so that a bucket that hangs delays nothing.
         """
         self._paused_at_s = time.monotonic()
         with self._turn:
@@ -403,7 +403,7 @@ class BucketCopy:
     def renewed(self, path: Path) -> Iterator[None]:
         """For the length of a `with` block, the copy of a journal shows that its run is at work.
 
-        Others go by its time, which is that of the last line: it is set to now before it is sent.
+        Others judge by its time, which is that of the last line: so it is set to now, then sent.
         """
         over = threading.Event()
         renews = threading.Thread(
@@ -420,7 +420,7 @@ class BucketCopy:
 
     def _renew_now_and_then(self, path: Path, over: threading.Event) -> None:
         while not over.wait(self.renew_s / _LOOKS):
-            # Not tried while the run itself sends: that is the same, and better.
+            # Not tried while the run itself sends, which renews the journal as well.
             if self._turn.acquire(blocking=False):
                 try:
                     self._renew(path)
@@ -437,18 +437,18 @@ class BucketCopy:
                 return  # a run begins with its first line
             os.utime(path)
             self._send_on_savings(path, start_s)
-        except OSError as error:  # somebody has removed it: the run puts it back
+        except OSError as error:  # somebody has removed it: the run restores it
             self.report("results_delayed", str(error))
 
     def send_now_and_then(self, path: Path) -> None:
-        """Send one file if the last sending is long enough ago; a failure only delays it."""
+        """Send a file where enough time is saved; a failure is an event, and delays it."""
         with self.paused():
             start_s = time.monotonic()
             if self._has_saved(start_s) and start_s >= self._next_s:
                 self._send_on_savings(path, start_s)
 
     def _has_saved(self, now_s: float) -> bool:
-        """True where enough was saved for another sending."""
+        """True where enough time is saved for another sending."""
         saved_s = self._saved_s + (now_s - self._saved_at_s) * _SHARE
         self._saved_s, self._saved_at_s = min(saved_s, _MOST_SAVED_S), now_s
         return self._saved_s >= self._needed_s
@@ -458,7 +458,7 @@ class BucketCopy:
         error = self._send(path, start_s + timeout_s)
         took_s = time.monotonic() - start_s
         self._saved_s -= took_s
-        if error and self._is_cut_off():
+        if error and self._must_make_way():
             return  # the run itself sends it next
         hung = bool(error) and took_s >= timeout_s
         needed_s = 2 * (self._needed_s if hung else took_s)
@@ -474,10 +474,11 @@ class BucketCopy:
         wait: Callable[[float], bool],
         most_s: float | None = None,
     ) -> str:
-        """Send the files at the end, with a few tries each. Returns why any is missing, or ``.
+        """Send the files at the end, with a few tries each. Returns why any is missing, or nothing.
 
-        `most_s` is how long all of it may take; None: each try its own time-out. After one that
-        could not be sent the others have one try each.
+        `most_s` is how long all of it may take; None: each try has its own time-out. After a file
+        that could not be sent the others have one try each. `wait` sleeps; it returns True once the
+        run is stopped.
         """
         end_s = math.inf if most_s is None else time.monotonic() + most_s
         first = ""
@@ -499,22 +500,22 @@ class BucketCopy:
         return error
 
     def _send(self, path: Path, end_s: float) -> str:
-        """Try once, until `end_s` at most. Returns why it failed, or nothing."""
+        """Try once, until `end_s` at most. Returns why it failed; empty: it did not."""
         timeout_s = min(self.timeout_s, end_s - time.monotonic())
-        if timeout_s <= 0 or self._given_up():
+        if timeout_s <= 0 or self._is_cut_off():
             return "there was no time left to send it"
         self._tried_at_s = time.monotonic()
-        started_again = self.daemon.starts_again
+        started_again = self.daemon.restarts
         try:
             wrong = self._copy(path, timeout_s)
-        except TakenError:
+        except ForeignObjectError:
             taken = self._key(path)
             self._aside.add(path.stem)
             text = f"{taken} is what another start of this run stored, and is left alone"
             self.report("results_of_another_start", f"{text}; ours go to {self._key(path)}")
-            left_s = max(0.0, end_s - time.monotonic())
-            wrong = self._copy(path, min(self.timeout_s, left_s))
-        if self.daemon.starts_again > started_again:
+            remaining_s = max(0.0, end_s - time.monotonic())
+            wrong = self._copy(path, min(self.timeout_s, remaining_s))
+        if self.daemon.restarts > started_again:
             self.report("results_sender_restarted", "the rclone that sends results died, or hung")
         return wrong.reason if wrong else ""
 
@@ -523,22 +524,25 @@ class BucketCopy:
         return f"{self.folder}/{path.stem}{aside}{path.suffix}"
 
     def _copy(self, path: Path, timeout_s: float) -> Failure | None:
-        """Only journals grow at their ends, so only of these it shows who sent them.
+        """Copy a file; a journal only where the one in the bucket is an earlier state of it.
 
-        What came otherwise than it was sent is ours, too.
+        Other files do not grow at their ends, so that nothing shows who sent them. A journal that
+        arrived corrupted is ours, too.
         """
         key = self._key(path)
         own = path.suffix != JOURNAL or key in self._doubtful
-        wrong = self.daemon.copy(path, key, timeout_s=timeout_s, given_up=self._given_up, own=own)
+        wrong = self.daemon.copy(
+            path, key, timeout_s=timeout_s, is_cut_off=self._is_cut_off, own=own
+        )
         if wrong is not None and wrong.code == "corrupted":
             self._doubtful.add(key)
         elif wrong is None:
             self._doubtful.discard(key)
         return wrong
 
-    def _given_up(self) -> bool:
-        """True once a renewal is to make way, and `stopped_s` after the stop was first seen."""
-        if self._is_cut_off():
+    def _is_cut_off(self) -> bool:
+        """True once a renewal must make way, and `stopped_s` after the stop was first seen."""
+        if self._must_make_way():
             return True
         if self.stop is None or not self.stop.is_set():
             return False
@@ -546,5 +550,5 @@ class BucketCopy:
         self._stopped_at_s = min(self._stopped_at_s, now_s)
         return now_s >= self._stopped_at_s + self.stopped_s
 
-    def _is_cut_off(self) -> bool:
+    def _must_make_way(self) -> bool:
         return time.monotonic() >= self._paused_at_s + _CUT_OFF_S

@@ -34,12 +34,12 @@ KNOWN = tuple(_REQUIRED)
 
 
 def missing(name: str, env: Mapping[str, str]) -> tuple[str, ...]:
-    """The variables that the target `name` needs and that are not set."""
+    """The variables that the target `name` needs, and that `env` lacks."""
     return tuple(variable for variable in _REQUIRED[name] if not env.get(variable))
 
 
 def target(name: str, env: Mapping[str, str]) -> Target:
-    """A well-known target. Raises `HpsError` naming what is not set, or is not as it should be."""
+    """A well-known target. Raises `HpsError` for a variable that is unset or not valid."""
     unset = missing(name, env)
     if unset:
         raise HpsError(

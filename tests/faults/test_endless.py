@@ -16,7 +16,7 @@ from hps.process.stop import SignalStop
 from hps.results.pull import pull
 from hps.run import resume
 from hps.targets import copy
-from hps.targets.bucket import Bounded, Link
+from hps.targets.bucket import AnswerBound, Link
 from hps.targets.copy import BucketPlace
 from hps.tools.rclone.remote import remote_of
 from tests.servers.web import Asked, Page, WebServer, serve_web
@@ -85,7 +85,7 @@ def test_journals_are_not_fetched_for_ever(
 def test_results_are_not_pulled_for_ever(
     endless: WebServer, rclone_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy, "Bounded", partial(Bounded, most_bytes=200 * 1024**2))
+    monkeypatch.setattr(copy, "AnswerBound", partial(AnswerBound, most_bytes=200 * 1024**2))
     place = BucketPlace(
         folder="results",
         remote=remote_of(_target(endless.endpoint)),

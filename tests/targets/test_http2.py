@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from hps.model import Target
-from hps.targets.http2 import offers_http2, wanted_of
+from hps.targets.http2 import check_offers, offers_http2
 from tests.builders import make_operation
 from tests.servers.nginx_tls import TlsFront
 from tests.servers.s3_server import S3Server
@@ -75,5 +75,5 @@ def test_only_those_are_asked_that_http2_is_wanted_from(refusing: str) -> None:
         name: Target(name=name, provider="other", bucket="b", endpoint=refusing)
         for name in (wanted, "another")
     }
-    assert wanted_of([operation], targets) == {wanted: None, "another": False}
-    assert wanted_of([make_operation("upload", http2=False)], targets)[wanted] is False
+    assert check_offers([operation], targets) == {wanted: None, "another": False}
+    assert check_offers([make_operation("upload", http2=False)], targets)[wanted] is False

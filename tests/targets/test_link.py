@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hps.process.process import Command, Exit, Guard, run
-from hps.targets.bucket import Bounded
+from hps.targets.bucket import AnswerBound
 
 _MIB = 1024**2
 _TAKES_MEMORY = "held = []\nwhile True: held.append(b'x' * 2**20)"
@@ -22,7 +22,7 @@ def guard() -> Iterator[Guard]:
         yield running
 
 
-def _run(program: str, guard: Guard, bounded: Bounded) -> Exit:
+def _run(program: str, guard: Guard, bounded: AnswerBound) -> Exit:
     return run(
         Command(argv=(sys.executable, "-c", program), env={}),
         timeout_s=60,
@@ -34,7 +34,7 @@ def _run(program: str, guard: Guard, bounded: Bounded) -> Exit:
 
 @pytest.mark.parametrize("program", [_TAKES_MEMORY, _TAKES_DISK], ids=["memory", "disk"])
 def test_a_process_that_takes_too_much_is_ended(program: str, guard: Guard, tmp_path: Path) -> None:
-    bounded = Bounded(out=tmp_path / "out", most_bytes=200 * _MIB, interval_s=0.01)
+    bounded = AnswerBound(out=tmp_path / "out", most_bytes=200 * _MIB, interval_s=0.01)
 
     ended = _run(program, guard, bounded)
 
@@ -45,7 +45,7 @@ def test_a_process_that_takes_too_much_is_ended(program: str, guard: Guard, tmp_
 
 
 def test_one_that_takes_little_is_left_alone(guard: Guard, tmp_path: Path) -> None:
-    bounded = Bounded(out=tmp_path / "out", interval_s=0.01)
+    bounded = AnswerBound(out=tmp_path / "out", interval_s=0.01)
 
     ended = _run("import time; time.sleep(0.3)", guard, bounded)
 

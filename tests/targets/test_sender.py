@@ -188,7 +188,7 @@ def test_a_bucket_that_hangs_takes_no_more_than_was_saved_for_it(hanging: Sendin
 class _Daemon:
     """A sender in whose time nothing else moves: each file takes so long, or all that it may."""
 
-    starts_again = 0
+    restarts = 0
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s, self.takes_s = time.monotonic(), 0.5
@@ -246,10 +246,10 @@ def test_what_hung_waits_until_twice_as_much_is_saved(daemon: _Daemon, tmp_path:
 def test_nothing_of_a_copy_that_was_given_up_goes_on(hanging: Sending) -> None:
     """Or else it would run beside a measured operation, and could replace a newer file."""
 
-    def given_up() -> bool:
+    def is_cut_off() -> bool:
         return bool(_connections_to(hanging.proxy))
 
-    why = hanging.daemon.copy(hanging.journal, "run/x", timeout_s=_FOREVER_S, given_up=given_up)
+    why = hanging.daemon.copy(hanging.journal, "run/x", timeout_s=_FOREVER_S, is_cut_off=is_cut_off)
 
     assert why == failure("stopped", "cut off, for the run was stopped")
     _wait_for(lambda: not _connections_to(hanging.proxy))
@@ -381,7 +381,7 @@ def test_a_sender_that_hangs_again_and_again_is_given_up(
 ) -> None:
     with sending_to(proxy_for(s3_server)) as sending:
         sending.write("one\n")
-        sending.daemon.starts_again = 5
+        sending.daemon.restarts = 5
         (hung,) = _senders()
         os.kill(hung.pid, signal.SIGSTOP)
         sending.bucket.timeout_s = 1.0
@@ -397,7 +397,7 @@ def test_a_bucket_that_hangs_is_not_the_senders_fault(hanging: Sending) -> None:
     hanging.bucket.send_now_and_then(hanging.journal)
 
     assert _senders() == senders
-    assert hanging.daemon.starts_again == 0
+    assert hanging.daemon.restarts == 0
 
 
 def _senders() -> list[psutil.Process]:

@@ -258,7 +258,7 @@ class _Check:
     def _delete(self, *, by_list: bool) -> None:
         """Also where the time is over, or the run was stopped: nothing is to be left."""
         own = OwnFolder(self.link.key)
-        call = self.link.delete(own) if by_list else self.link.delete_one(own, _OBJECT)
+        call = self.link.delete(own) if by_list else self.link.delete_object(own, _OBJECT)
         self.ends_s = max(self.ends_s, time.monotonic() + _DELETE_S)
         self.link = replace(self.link, stop=NEVER)
         self._try("delete", call)
