@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from hps.log import Format
 
 
-_SET_HELP = "Change one value of the file, as for the run. May be repeated."
-
-
 @click.command()
-@click.argument("file", required=False, envvar="EXPERIMENT")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@options.experiment_file
+@options.same_overrides
 @options.style("text", "json")
 @options.wait("0s")
 @options.log_style
@@ -49,11 +46,9 @@ def check(
 
     env = dict(os.environ)
     found = check_here(validate.load(file, overrides, env, "check"), env, log_style, wait_s)
-    as_json = style == "json"
-    data = check_text.as_data(found.checked)
-    answer(
-        json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-        if as_json
-        else check_text.render(found.checked)
-    )
+    if style == "json":
+        data = check_text.as_data(found.checked)
+        answer(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    else:
+        answer(check_text.render(found.checked))
     context.exit(found.code)

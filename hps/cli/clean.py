@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 _OUTPUT = Path("hps-results")
 _OLDER_THAN = "24h"
 _OPTIONS = {"output": "--output", "run_id": "--run", "older_than": "--older-than"}
-_SET_HELP = "Change one value of the file, as for the run. May be repeated."
 
 
 class _Chosen(TypedDict):
-    """Which runs, and what to do with what they left."""
+    """Options that only say which runs are meant, and whether their objects are removed."""
 
     run_id: str
     older_than: str
@@ -35,8 +34,8 @@ class _Chosen(TypedDict):
 
 
 @click.command()
-@click.argument("file", required=False, envvar="EXPERIMENT")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@options.experiment_file
+@options.same_overrides
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -90,10 +89,10 @@ def clean(
         cleaned = look_and_remove(spec, env, output, request, stop, events().info)
     cleaned = text.without_secrets(cleaned, scrubber.text)
     if style == "json":
-        said = json.dumps(text.as_data(cleaned, spec.name), indent=1) + "\n"
+        answer(json.dumps(text.as_data(cleaned, spec.name), indent=1) + "\n")
     else:
-        said = text.render(cleaned, spec.name, scrubber.text(_command(context)), datetime.now(UTC))
-    answer(said)
+        command = scrubber.text(_command_with_yes(context))
+        answer(text.render(cleaned, spec.name, command, datetime.now(UTC)))
     context.exit(stop.exit_code if stop.is_set() else cleaned.code)
 
 
@@ -113,8 +112,7 @@ def _request(chosen: _Chosen) -> CleanRequest:
     return CleanRequest(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
 
 
-def _command(context: click.Context) -> str:
-    """This command once more, with --yes."""
+def _command_with_yes(context: click.Context) -> str:
     given = context.params
     words = ["hps", "clean", given["file"]]
     words += [word for value in given["overrides"] for word in ("--set", value)]

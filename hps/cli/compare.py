@@ -47,12 +47,8 @@ class _TableFormat(click.ParamType[str]):
     help="What every cell must meet, such as 'download.throughput.p50>=100Mbps', "
     "'failures<=1%', 'regression<=5%'; beside the experiment's own thresholds.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(_FORMATS),
-    default="text",
-    show_default=True,
+@options.style(
+    *_FORMATS,
     help="markdown is a summary for pull requests; schemas/comparison.schema.json has json.",
 )
 @click.option(
@@ -96,7 +92,7 @@ def compare(
     require_report()
     from hps.compare.gates import exit_code, judge_all
 
-    findings = options.found(what, inputs, **asked)
+    findings = options.compare_stored(what, inputs, **asked)
     results = judge_all(read, findings)
     answer(_rendered(findings, results, style, table_format))
     code = exit_code(results)

@@ -1,4 +1,4 @@
-"""Looking at this node without running anything: its facts, and what an experiment makes of it."""
+"""Examine this node, or try an experiment's targets from it, without running anything."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ from hps.targets import bucket
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What was found: `node`, and where there are rules `probe` and `verdict`, as in a run line."""
+    """`data` has `node`, and where there are rules `probe` and `verdict`, as in a journal."""
 
     data: Mapping[str, object]
     code: int
 
 
 def examine_here(spec: Spec | None, env: Mapping[str, str], log_style: log.Format) -> Examined:
-    """Collect the facts, and probe as the experiment says. Raises `HpsError` where it can't."""
+    """Collect facts of this node; with an experiment also probe and judge it by its rules.
+
+    Raises `HpsError` where that can't be done, whatever the node.
+    """
     scrubber = configure_log(spec, env, log_style)
     with on_signals() as stop:
         log.events().info("node_examined", rules="" if spec is None else spec.name)
@@ -61,34 +64,33 @@ def _against(spec: Spec, env: Mapping[str, str], stop: SignalStop) -> Examined:
         facts = admission.collect_facts(env, tools)
         decision = admission.decide(spec, identity, facts, tools, stop, log.events().info)
     if decision.failure is not None and not stop.is_set():
-        raise _not_of_the_node(decision.failure)
+        raise _not_judged(decision.failure)
     return Examined(
         data={"node": asdict(facts), **decision.as_data()},
         code=EXIT_OK if decision.verdict.accepted else EXIT_NODE_REJECTED,
     )
 
 
-def _not_of_the_node(why: Failure) -> HpsError:
-    """What keeps any node from being judged."""
+def _not_judged(why: Failure) -> HpsError:
     kind = HpsError if why.is_of_the_experiment else MachineError
     return kind(f"this node can't be judged: {why.text}", why.hint)
 
 
 def _rclone_version(env: Mapping[str, str]) -> str | None:
     try:
-        return bucket.installed(env).version
+        return bucket.find_client(env).version
     except HpsError as error:
         log.events().warning("no_rclone", reason=error.message)
         return None
 
 
 # -------------------------------------------------------------------------------------------------
-# The targets of an experiment tried without running anything: what `hps check` shows.
+# The targets of an experiment, for `hps check`.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedTargets:
-    """What each target was found to be, free of secrets, and the exit code that this comes to."""
+    """What was found of each target, free of secrets, and the exit code that this means."""
 
     checked: tuple[TargetCheck, ...]
     code: int
@@ -97,7 +99,10 @@ class CheckedTargets:
 def check_here(
     spec: Spec, env: Mapping[str, str], log_style: log.Format, wait_s: float
 ) -> CheckedTargets:
-    """Try the targets from this machine. Raises `HpsError` where it can't begin."""
+    """Try the targets from this machine, for `wait_s` again where one can't be reached.
+
+    Raises `HpsError` where it can't begin.
+    """
     scrubber = configure_log(spec, env, log_style)
     run_id = run.identify(spec, env, datetime.now(UTC)).run_id
     with on_signals() as stop, opened(spec, env) as tools:

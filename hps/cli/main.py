@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -27,40 +26,25 @@ if TYPE_CHECKING:
     from hps.model import Spec
 
 
-# Modules of this package, each with a command of its own name: `hps run` needs none of them.
-_FURTHER = ("check", "results", "compare", "report", "clean")
-_SET_HELP = "Change one value of the file, for example --set data.size=50MiB. May be repeated."
+# Modules of this package, each with a command of its own name, that `hps run` does not need.
+_LOADED_LATER = ("check", "results", "compare", "report", "clean")
 _EXPERIMENT = "EXPERIMENT"
 _OTHERS_WRITE = 0o022
-_format_option = partial(click.option, "--format", "style", default="text", show_default=True)
+_RATE = options.Quantity("rate", parse_rate_mbps)
 
 
 class _LazyGroup(click.Group):
-    """The commands added to it, and those whose modules are loaded when they are asked for."""
+    """The commands added to it, and those whose modules are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Those that were added first, then the others."""
-        return [*super().list_commands(ctx), *_FURTHER]
+        return [*super().list_commands(ctx), *_LOADED_LATER]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, loaded if need be; None where there is none of this name."""
-        if cmd_name not in _FURTHER:
+        if cmd_name not in _LOADED_LATER:
             return super().get_command(ctx, cmd_name)
         command = getattr(import_module(f"hps.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101 - the rule of this package
         return command
-
-
-class _Rate(click.ParamType[float]):
-    name = "rate"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            return value if isinstance(value, float) else parse_rate_mbps(str(value))
-        except HpsError as error:
-            self.fail(f"{error.message}: {error.hint}", param, ctx)
 
 
 @click.group(
@@ -100,9 +84,11 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
-@_format_option(
-    type=click.Choice(["text", "json", "github"]),
+@options.overrides
+@options.style(
+    "text",
+    "json",
+    "github",
     help="text for people, json for programs (an object a file), github for annotations.",
 )
 @click.option(
@@ -131,14 +117,16 @@ def validate(
 
 
 @cli.command()
-@click.argument("file", required=False, envvar=_EXPERIMENT)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
-@_format_option(
-    type=click.Choice(["text", "json", "commands"]),
+@options.experiment_file
+@options.overrides
+@options.style(
+    "text",
+    "json",
+    "commands",
     help="commands prints each operation's exact command.",
 )
-@click.option("--upload", type=_Rate(), help="Bandwidth for the time estimate, such as 20Mbps.")
-@click.option("--download", type=_Rate(), help="Bandwidth for the time estimate, such as 50Mbps.")
+@click.option("--upload", type=_RATE, help="Bandwidth for the time estimate, such as 20Mbps.")
+@click.option("--download", type=_RATE, help="Bandwidth for the time estimate, such as 50Mbps.")
 def plan(
     file: str | None,
     overrides: tuple[str, ...],
@@ -162,7 +150,7 @@ def plan(
         for part in plan_text.as_json(expanded, taken):
             answer(part)
     elif style == "commands":
-        folder = str(Path(bucket.installed(os.environ).program).parent)
+        folder = str(Path(bucket.find_client(os.environ).program).parent)
         for part in script.parts(expanded, folder):
             answer(part)
     else:
@@ -170,8 +158,8 @@ def plan(
 
 
 @cli.command()
-@click.argument("file", required=False, envvar=_EXPERIMENT)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
+@options.experiment_file
+@options.overrides
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -180,9 +168,7 @@ def plan(
     envvar="HPS_OUTPUT",
     help="Folder for results.",
 )
-@_format_option(
-    type=click.Choice(["text", "markdown", "csv", "json"]), help="Of the answer on standard output."
-)
+@options.style("text", "markdown", "csv", "json", help="Of the answer on standard output.")
 @options.log_style
 @click.option("--fresh", is_flag=True, help="Begin a new run, whatever earlier ones have left.")
 @click.option(
@@ -237,9 +223,9 @@ def run(
 
 
 @cli.command()
-@click.argument("file", required=False, envvar=_EXPERIMENT)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_SET_HELP)
-@_format_option(type=click.Choice(["text", "json"]), help="Of the answer on standard output.")
+@options.experiment_file
+@options.overrides
+@options.style("text", "json", help="Of the answer on standard output.")
 @options.log_style
 @click.pass_context
 def node(
@@ -269,7 +255,7 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
     if not file:
         error = validation.no_experiment("run")
         if for_this_machine:
-            _store_failure(validation.nothing_given(error))
+            _store_failure(validation.without_file(error))
         raise error
     machine = validation.this_machine() if for_this_machine else None
     checked = validation.check(file, overrides, dict(os.environ), machine)
@@ -286,9 +272,9 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
 
 
 def _store_failure(checked: CheckedFile) -> None:
-    """Somebody waits for this node's results: let the bucket say why there are none.
+    """Store in the bucket why this node has no results.
 
-    That is so where a container was started with EXPERIMENT, and not where a FILE was named here.
+    Only where EXPERIMENT names the file, as for a container, and not the command line.
     """
     from hps.cli import validate as validation
 
@@ -303,11 +289,11 @@ def _store_failure(checked: CheckedFile) -> None:
 def main() -> None:
     """The program: runs a command, and turns what goes wrong into a text and an exit code."""
     output.prepare()
-    # Whatever the umask: what is ours, others may read at most.
+    # Whatever the umask, other users may not write to this program's files.
     os.umask(os.umask(_OTHERS_WRITE) | _OTHERS_WRITE)
     # As process 1 of a container the kernel drops SIGTERM until somebody handles it.
-    signal.signal(signal.SIGTERM, _end)
-    output.catch_the_rest()
+    signal.signal(signal.SIGTERM, _exit)
+    output.print_other_exceptions()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -326,5 +312,5 @@ def main() -> None:
         sys.exit(output.print_unexpected(error))
 
 
-def _end(number: int, _: FrameType | None) -> None:
+def _exit(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)

@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hps.errors import HpsError
+from hps.units import parse_time_s
 
 if TYPE_CHECKING:
     from hps.compare.comparison import Findings
     from hps.compare.selection import Question
 
 
+def _set(example: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help=f"Change one value of the file, {example}. May be repeated.",
+    )
+
+
+experiment_file = click.argument("file", required=False, envvar="EXPERIMENT")
+overrides = _set("for example --set data.size=50MiB")
+same_overrides = _set("as for the run")
 PLACE_HELP = (
     "r2 or s3: that bucket, results/ below FOLDER; or an experiment FILE: where that stores them. "
     "[default: the experiment that EXPERIMENT names, else r2 or s3, whichever is set]"
@@ -42,19 +56,18 @@ folder = click.option(
 )
 
 
-class Seconds(click.ParamType[float]):
-    """`30s`, `2m`, or `0s`."""
+class Quantity(click.ParamType[float]):
+    """A number with a unit; `parse` raises `HpsError` where it can't be read."""
 
-    name = "time"
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The seconds; says what to write instead where it is no time."""
-        from hps.units import parse_time_s
-
         try:
-            return value if isinstance(value, float) else parse_time_s(str(value))
+            return value if isinstance(value, float) else self._parse(str(value))
         except HpsError as error:
             self.fail(f"{error.message}: {error.hint}", param, ctx)
 
@@ -64,7 +77,7 @@ def wait(default: str) -> Callable[[Any], Any]:
     return click.option(
         "--wait",
         "wait_s",
-        type=Seconds(),
+        type=Quantity("time", parse_time_s),
         default=default,
         show_default=True,
         metavar="TIME",
@@ -73,7 +86,7 @@ def wait(default: str) -> Callable[[Any], Any]:
 
 
 def checking(command: Any) -> Any:
-    """Whether and how long a run tries its targets first."""
+    """`--check` and `--wait`: whether and how long a run tries its targets first."""
     no_check = click.option(
         "--check/--no-check",
         default=True,
@@ -83,15 +96,16 @@ def checking(command: Any) -> Any:
     return no_check(wait("30s")(command))
 
 
-def style(*styles: str) -> Callable[[Any], Any]:
+def style(*styles: str, help: str | None = None) -> Callable[[Any], Any]:  # noqa: A002 - as click's
     """`--format`: the first is the default."""
+    kind = click.Choice(styles)
     return click.option(
-        "--format", "style", type=click.Choice(styles), default=styles[0], show_default=True
+        "--format", "style", type=kind, default=styles[0], show_default=True, help=help
     )
 
 
 # -------------------------------------------------------------------------------------------------
-# What several commands ask of stored results: the same options, read the same way.
+# The question that several commands ask of stored results.
 
 _SHARE = re.compile(r"(?P<number>\d{1,3}(?:\.\d{1,9})?)\s*(?P<percent>%?)", re.ASCII)
 
@@ -104,7 +118,6 @@ class Share(click.ParamType[float]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The share as a number; says what to write instead where it is none."""
         match = _SHARE.fullmatch(str(value).strip())
         share = float(match["number"]) / (100 if match["percent"] else 1) if match else None
         if share is None or (share >= 1 and match and not match["percent"]):
@@ -179,19 +192,25 @@ def question(*, strata: str) -> Callable[[Any], Any]:
     return decorate
 
 
-def sorted_out(what: Sequence[str]) -> tuple[list[Path], tuple[str, ...]]:
-    """What exists is a path, the rest are experiments. Raises `HpsError` for a path that isn't."""
-    paths = [Path(one) for one in what if Path(one).exists()]
-    names = tuple(one for one in what if not Path(one).exists())
+def _paths_and_names(what: Sequence[str]) -> tuple[list[Path], tuple[str, ...]]:
+    """Paths that exist, and all else as names of experiments.
+
+    Raises `HpsError` for what looks like a path and doesn't exist.
+    """
+    paths = [Path(text) for text in what if Path(text).exists()]
+    names = tuple(text for text in what if not Path(text).exists())
     for name in names:
         if "/" in name or name.endswith((".jsonl", ".parquet")):
             raise HpsError(f"there is no file or folder {name}", "name one, or an experiment")
     return paths, names
 
 
-def found(what: Sequence[str], inputs: Sequence[Path], **asked: Any) -> Findings:
-    """What stored results say to the question. Raises `HpsError`."""
-    paths, experiments = sorted_out(what)
+def compare_stored(what: Sequence[str], inputs: Sequence[Path], **asked: Any) -> Findings:
+    """The answer to the question, from stored results. Raises `HpsError`.
+
+    `what` and `inputs` name them, and `asked` has the values of the options of `question`.
+    """
+    paths, experiments = _paths_and_names(what)
     from hps.compare.comparing import find
     from hps.results.files import default_inputs
 

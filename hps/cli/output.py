@@ -1,4 +1,4 @@
-"""What went wrong, on standard error: without secrets, and without what a terminal would obey."""
+"""Standard streams: errors without secrets, answers, and neither with what a terminal obeys."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 
 _BUG = "hps: this is a bug of hps, not a mistake of yours; please report it\n"
-# Named by the experiment; those that their names give away are known anyway.
+# Those that the experiment names; `Scrubber` finds the others by the names of their variables.
 _secrets: dict[str, str] = {}
 
 
 def keep_out_secrets_of(spec: Spec) -> None:
-    """Take what an experiment names as secrets out of everything that is told from now on."""
+    """Replace the secrets of an experiment in all that is printed as an error from now on."""
     from hps.spec.secret_values import secret_env_names
 
     _secrets.update((name, os.environ.get(name, "")) for name in secret_env_names(spec))
 
 
 def print_error(text: str) -> None:
-    """Print a line or more. Nothing that it holds of the environment's secrets is shown."""
+    """Print a line or more on standard error, with secrets replaced by their names."""
     from hps.redaction import Scrubber
 
     clean = _printable(Scrubber(_secrets).text(text))
@@ -48,33 +48,32 @@ def print_error(text: str) -> None:
 
 
 def write_stderr(text: str) -> None:
-    """Print on standard error what holds no secret, and may hold colours."""
-    # That nobody listens any more must not hide how the command ends.
+    """Write to standard error what holds no secret, and may hold colours."""
+    # Where that is closed, the command still ends with its own exit code.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
 def print_hps_error(error: HpsError) -> None:
-    """A mistake that a person can mend."""
     hint = f"\n     {error.hint}" if error.hint else ""
     print_error(f"hps: {error.message}{hint}")
 
 
 def print_usage_error(show: Callable[[io.StringIO], None]) -> None:
-    """What `show` writes: a command line that is not understood."""
+    """Print what `show` writes about a command line that is not understood."""
     shown = io.StringIO()
     show(shown)
     print_error(shown.getvalue())
 
 
 def print_bug() -> None:
-    """The exception that is being handled, with its traceback."""
+    """Print the exception that is being handled, with its traceback."""
     print_error(f"{traceback.format_exc()}{_BUG}")
 
 
 def print_unexpected(error: Exception) -> int:
-    """What nobody expected, and is being handled: a disk's fault or a bug. The exit code."""
+    """Print an exception that no code expects, as a disk's fault or a bug; return the exit code."""
     from hps.catalog.failures import KINDS, OF_A_DISK, of_system
     from hps.errors import EXIT_BUG, MachineError
 
@@ -88,24 +87,20 @@ def print_unexpected(error: Exception) -> int:
 
 
 def configure_log(spec: Spec | None, env: Mapping[str, str], style: Format) -> Scrubber:
-    """Set up events; what the experiment names as secrets is kept out of them."""
+    """Set up events, and return what replaces the experiment's secrets in them and elsewhere."""
     from hps import log
     from hps.redaction import Scrubber
     from hps.run.environment import scrubber_of
+    from hps.spec.secret_values import secret_env_names
 
-    names = {
-        reference.env
-        for target in (spec.targets.values() if spec else ())
-        for reference in target.secrets
-    }
-    secrets = {name: env.get(name, "") for name in names}
+    secrets = {name: env.get(name, "") for name in (secret_env_names(spec) if spec else ())}
     scrubber = scrubber_of(spec, secrets, env) if spec else Scrubber(secrets)
     log.configure(style, scrubber)
     return scrubber
 
 
-def catch_the_rest() -> None:
-    """Tracebacks that Python itself prints, of threads for example, are told like those above."""
+def print_other_exceptions() -> None:
+    """Print what Python itself prints a traceback of, in a thread for example, like other bugs."""
     sys.excepthook = _print_uncaught
     threading.excepthook = lambda it: _print_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
     sys.unraisablehook = lambda it: _print_uncaught(it.exc_type, it.exc_value, it.exc_traceback)
@@ -122,8 +117,10 @@ def _print_uncaught(
 
 def _printable(text: str) -> str:
     return "".join(
-        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode("ascii")
-        for one in text
+        char
+        if char.isprintable() or char in "\n\t"
+        else char.encode("unicode_escape").decode("ascii")
+        for char in text
     )
 
 
@@ -136,21 +133,22 @@ _lost: list[str] = []
 def prepare() -> None:
     """Make the standard streams of this process safe to use. Once, before any file is opened.
 
-    A descriptor that is closed would be that of the next file, a journal say, and events would be
-    written into it. `sys.stdin` stays None where it is closed: who asks for it says so.
+    A descriptor that is closed would become that of the next file, for example a journal, and
+    events would be written into it. `sys.stdin` stays None where it is closed.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest one that is free. Standard output can't be written to: its text is lost.
+            # The system gives the lowest number that is free. Standard output is opened for reading
+            # alone, so that what is written to it fails, and is noted as lost.
             os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)
     sys.stdout = _opened(1, sys.stdout, "strict")
     sys.stderr = _opened(2, sys.stderr, "backslashreplace")
 
 
 def exit_code(code: int) -> int:
-    """A command's exit code: one whose answer got lost has not succeeded."""
+    """The exit code of a command, which has failed where its answer could not be printed."""
     return EXIT_OPERATION_FAILED if _lost and code == EXIT_OK else code
 
 
@@ -164,9 +162,9 @@ def _opened(descriptor: int, now: TextIO | None, errors: str) -> TextIO:
 
 
 class _Stream(io.FileIO):
-    """What can't be written is told once, if it is the answer; from then on all goes nowhere.
+    """A stream that drops all text after the first failure, which it reports for the answer alone.
 
-    That nobody reads any more (`hps compare … | head`) is no mistake.
+    A reader that closes the pipe early (`hps compare … | head`) is no failure.
     """
 
     def write(self, data: ReadableBuffer) -> int:
@@ -181,7 +179,7 @@ class _Stream(io.FileIO):
         return memoryview(data).nbytes
 
     def _written(self, data: ReadableBuffer) -> int:
-        """How many bytes; a pipe that is full, and was made not to wait, is waited for."""
+        """The bytes written, after waiting for a full pipe, even one that is set not to block."""
         while (count := cast("int | None", super().write(data))) is None:
             select.select([], [self], [])
         return count
@@ -196,18 +194,17 @@ def _note_lost_answer(error: OSError) -> None:
 # -------------------------------------------------------------------------------------------------
 # Standard output is the answer: printed whole, and without what a terminal would obey.
 
-# Results may be anybody's. A terminal obeys these, or shows text in another order; a lone surrogate
-# is no text. What ends a line of CSV stays.
+# Results may hold any text. A terminal obeys these characters, or shows text in another order;
+# a lone surrogate is no text. The \r\n that ends a line of CSV stays.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
 )
 
 
 def answer(text: str, *, coloured: bool = False) -> None:
-    """Print an answer.
+    """Print an answer, with control characters as the escapes of JSON.
 
-    Control characters are printed as the escapes of JSON, unless the text is `coloured`: whoever
-    does that has looked after the rest.
+    A `coloured` text is printed as it is: whoever colours it escapes the rest.
     """
     sys.stdout.write(text if coloured else _OBEYED.sub(_escaped, text))
     sys.stdout.flush()
@@ -218,13 +215,13 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# Optional parts of `hps`: what they need is installed with an extra, and named where it lacks.
+# Optional parts of `hps`, whose libraries are installed with an extra.
 
 REPORT = ("duckdb", "scipy", "vl_convert", "jinja2")
 
 
 def require_report() -> None:
-    """Raises `HpsError` where the extra `report` is not installed, with what to type."""
+    """Raise `HpsError` where the extra `report` is not installed, with the command to type."""
     missing = [name for name in REPORT if find_spec(name) is None]
     if missing:
         raise HpsError(

@@ -1,4 +1,4 @@
-"""What a person sees of a run: events, and on a terminal one live line of progress."""
+"""The progress of a run for people: events, and on a terminal one live line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _WARNINGS = {
 
 
 class RunListener:
-    """A `session.Listener`. Off a terminal, each result is an event; on one, a line and the bar."""
+    """A `session.Listener` that logs events.
+
+    On a terminal it shows a bar, and of the results only those that are not ok are events.
+    """
 
     def __init__(self, operations: int) -> None:
         self._console = Console(stderr=True)
@@ -53,27 +56,25 @@ class RunListener:
         self.close()
 
     def close(self) -> None:
-        """Take the bar away; events are told as before."""
+        """Remove the bar; events go on being logged."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
             sys.stderr.flush()
 
     def event(self, name: str, **fields: object) -> None:
-        """Something happened that a person or a log wants to know of."""
         if name in _WARNINGS or fields.get("accepted") is False:
             events().warning(name, **fields)
         else:
             events().info(name, **fields)
 
     def started(self, operation: Operation) -> None:
-        """Show what is running now."""
         if self._bar is not None and self._task is not None:
             name = f"{operation.step.kind} {cell_name(operation.cell.axes)}"
             self._bar.update(self._task, description=name)
 
     def stored(self, record: Record) -> None:
-        """Tell a result, and move the bar on."""
+        """Log a result, and advance the bar."""
         if record["kind"] != "result":
             return
         mbps = record["throughput_mbps"]

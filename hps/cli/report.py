@@ -64,7 +64,7 @@ def report(
     """
     _check_places(output, pictures)
     require_report()
-    findings = options.found(what, inputs, **asked)
+    findings = options.compare_stored(what, inputs, **asked)
     written = [_write(output, _page(findings).encode())]
     if pictures is not None:
         for name, content in _pictures(findings, picture_format):
@@ -91,22 +91,21 @@ def _page(findings: Findings) -> str:
 
 def _pictures(findings: Findings, style: Format) -> Iterator[tuple[str, bytes]]:
     from hps.report.pictures import chart, gallery
-    from hps.report.pictures import chart as image
     from hps.report.pictures.picture import FILES
 
     for picture in gallery.pictures(gallery.draw(findings, FILES)):
         spec = chart.spec(picture, FILES, titled=True)
-        yield f"{picture.name}.{style}", image.render(spec, style)
+        yield f"{picture.name}.{style}", chart.render(spec, style)
 
 
 def _write(path: Path, content: bytes) -> Path:
-    """All of it under its name, or nothing. Raises `MachineError`."""
+    """Write the whole file, or leave what was there. Raises `MachineError`."""
     unfinished = path.with_name(f".hps-{secrets.token_hex(8)}")
     try:
         unfinished.write_bytes(content)
         unfinished.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be the trouble
+        with contextlib.suppress(OSError):  # the folder itself may be at fault
             unfinished.unlink(missing_ok=True)
         what = f"{path} could not be written: {error.strerror}"
         raise MachineError(what, "name another place with -o or --pictures") from error

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # -------------------------------------------------------------------------------------------------
-# What the commands over stored results share: the tables, the bucket, and how far a copy is.
+# What the commands over stored results share: tables, the bucket, and the progress of a copy.
 
 _MOST_NAMED = 10
 _WELL_KNOWN = ("r2", "s3")
@@ -40,7 +40,7 @@ _EVENT_EVERY_S = 10.0
 
 @contextlib.contextmanager
 def opened(inputs: Sequence[Path]) -> Iterator[Tables]:
-    """The tables of these inputs, or of the default ones; what is passed over is told."""
+    """The tables of these inputs, or of the default ones; files passed over are named on stderr."""
     require_report()
     from hps.results import tables
     from hps.results.files import default_inputs
@@ -51,7 +51,7 @@ def opened(inputs: Sequence[Path]) -> Iterator[Tables]:
 
 
 def print_skipped(skipped: Mapping[str, str]) -> None:
-    """Name the files that something was passed over in, on standard error."""
+    """Name on standard error the files that were passed over, in part or whole, and why."""
     for path, why in list(skipped.items())[:_MOST_NAMED]:
         remark(f"passed over: {path}: {why}")
     if len(skipped) > _MOST_NAMED:
@@ -66,9 +66,9 @@ def remark(text: str) -> None:
 
 
 def find_place(where: str | None, folder: str | None, env: Mapping[str, str]) -> BucketPlace:
-    """Where results are: `r2` or `s3`, or as the experiment file `where` says.
+    """Where results are: in `r2` or `s3`, or where the experiment file `where` stores them.
 
-    None: the one whose variables are set. Raises `HpsError`.
+    `where` None: in `r2` or `s3`, whichever has its variables set. Raises `HpsError`.
     """
     from hps.targets.copy import place_of, well_known_place
 
@@ -91,7 +91,7 @@ def load_experiment(file: str, env: Mapping[str, str]) -> Spec:
 
 
 def is_file(text: str) -> bool:
-    """True for what names an experiment file, not an experiment."""
+    """True for the name of an experiment file, False for that of an experiment."""
     return "/" in text or ":" in text or text.endswith((".yaml", ".yml"))
 
 
@@ -108,8 +108,8 @@ def _configured_name(env: Mapping[str, str]) -> str:
 
 
 @dataclass(slots=True)
-class Shown:
-    """Shows how far a copy is: on a terminal in a line of its own, else as events."""
+class ProgressLine:
+    """Shows the progress of a copy: on a terminal in a line that is redrawn, else as events."""
 
     style: Format
     _logged_s: float = field(default_factory=time.monotonic)
@@ -134,14 +134,13 @@ class Shown:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the line away."""
         if self._drawn:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
 
 def log_event(name: str, **fields: object) -> None:
-    """Tell an event; a warning where something is missing."""
+    """Log an event, as a warning where it has a `reason`."""
     from hps.log import events
 
     level = events().warning if "reason" in fields else events().info
@@ -150,12 +149,12 @@ def log_event(name: str, **fields: object) -> None:
 
 @contextlib.contextmanager
 def showing(style: Format, secrets: Mapping[str, str]) -> Iterator[Callable[[Progress], None]]:
-    """For the length of a `with` block: events are set up, and progress is shown."""
+    """Set up events, and yield what shows the progress of a copy until the block ends."""
     from hps import log
     from hps.redaction import Scrubber
 
     log.configure(style, Scrubber(secrets))
-    watch = Shown(style)
+    watch = ProgressLine(style)
     try:
         yield watch
     finally:
@@ -218,13 +217,7 @@ def show(run_id: str, inputs: tuple[Path, ...], style: str) -> None:
 @results.command()
 @click.argument("experiments", nargs=-1, metavar="[EXPERIMENT]...")
 @click.option("--table", type=click.Choice(_TABLES), default="results", show_default=True)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["csv", "jsonl", "parquet"]),
-    default="csv",
-    show_default=True,
-)
+@options.style("csv", "jsonl", "parquet")
 @click.option(
     "-o",
     "--output",
@@ -360,8 +353,8 @@ def pull(
     from hps.results.pull import pull as fetch
 
     env = dict(os.environ)
-    files = [one for one in what if is_file(one)]
-    names = [load_experiment(one, env).name if one in files else one for one in what]
+    files = [text for text in what if is_file(text)]
+    names = [load_experiment(text, env).name if text in files else text for text in what]
     if len(files) > 1:
         raise HpsError("more than one experiment file is named", "pull from one after the other")
     place = find_place(files[0] if files and _is_default(context) else where, folder, env)

@@ -41,10 +41,7 @@ class CheckedFile:
 
 
 def this_machine() -> Machine:
-    """What this machine has for an experiment: memory, and disk where temporary files go.
-
-    What can't be known is None, and no experiment is refused for it.
-    """
+    """Memory of this machine, and free disk where temporary files go; None where unknown."""
     return Machine(memory_bytes=cgroup.memory_total_bytes(), disk_free_bytes=temporary.free_bytes())
 
 
@@ -69,28 +66,27 @@ def check(
 
 
 def named(files: Sequence[str], otherwise: str | None) -> Sequence[str]:
-    """The files; without any, what the variable EXPERIMENT names. Raises `HpsError`."""
+    """The files, or without any `otherwise`. Raises `HpsError` where that is empty, too."""
     if files or otherwise:
         return files or [str(otherwise)]
     raise no_experiment("validate")
 
 
 def no_experiment(command: str) -> HpsError:
-    """What is wrong where no file was named."""
     return HpsError(
         "no experiment: neither FILE nor EXPERIMENT is given",
         f"for example: hps {command} experiments/quickstart.yaml",
     )
 
 
-def nothing_given(error: HpsError) -> CheckedFile:
-    """What stands for an experiment where none was named."""
+def without_file(error: HpsError) -> CheckedFile:
+    """What to store as the failure of a run for which no file was named."""
     problem = Problem(file="", message=error.message, hint=error.hint, rule="file")
     return CheckedFile(name="", problems=(problem,))
 
 
 def store_failure(checked: CheckedFile, env: Mapping[str, str]) -> str:
-    """Store that a run never began, if the environment says where. Returns what to tell of it."""
+    """Store that a run never began, if the environment says where. Returns where, or why not."""
     if not failed_run.is_wanted(env):
         return ""
     reason = "\n".join(map(str, checked.problems))
@@ -100,12 +96,15 @@ def store_failure(checked: CheckedFile, env: Mapping[str, str]) -> str:
 
 
 def print_problems(checked: CheckedFile) -> None:
-    """Why a file is no experiment, on standard error; on a terminal in colour."""
-    output.write_stderr(explain(checked, terminal=sys.stderr.isatty()))
+    """Print the problems of a file on standard error, without secrets; on a terminal in colour."""
+    output.write_stderr(Scrubber({}).text(_explained(checked, sys.stderr.isatty())))
 
 
 def load(file: str | None, overrides: Sequence[str], env: Mapping[str, str], command: str) -> Spec:
-    """The experiment that a command is about; where it is none, its problems and the way out."""
+    """The experiment that a command is about.
+
+    Raises `HpsError` where no file is named; prints the problems of one that is wrong, and exits.
+    """
     if not file:
         raise no_experiment(command)
     checked = check(file, overrides, env, None)
@@ -121,11 +120,6 @@ def render(files: Sequence[CheckedFile], style: str, *, terminal: bool) -> str:
     return Scrubber({}).text(_rendered(files, style, terminal))
 
 
-def explain(checked: CheckedFile, *, terminal: bool) -> str:
-    """The problems of one file; on a terminal with the source line, a caret and colour."""
-    return Scrubber({}).text(_explained(checked, terminal))
-
-
 def _rendered(files: Sequence[CheckedFile], style: str, terminal: bool) -> str:
     if style == "json":
         text = json.dumps(list(map(_data, files)), indent=2, ensure_ascii=False) + "\n"
@@ -137,20 +131,22 @@ def _rendered(files: Sequence[CheckedFile], style: str, terminal: bool) -> str:
 
 
 def _explained(checked: CheckedFile, terminal: bool) -> str:
+    """The problems of one file; on a terminal with the source line, a caret and colour."""
     return to_text(checked.problems, colour=terminal, with_source=terminal)
 
 
 def _text(checked: CheckedFile, terminal: bool) -> str:
-    told = _explained(checked, terminal)
+    problems = _explained(checked, terminal)
     if checked.spec is None:
-        return told
+        return problems
     plan = expand(checked.spec)
     cells = _counted(len(plan.cells), "cell")
-    return f"{told}{checked.name}: ok, {cells}, {_counted(len(plan.operations), 'operation')}\n"
+    operations = _counted(len(plan.operations), "operation")
+    return f"{problems}{checked.name}: ok, {cells}, {operations}\n"
 
 
 def _data(checked: CheckedFile) -> dict[str, object]:
-    """One file for programs; what is not known of one that is wrong is null."""
+    """One file for programs; of one that is wrong, null for what is unknown."""
     spec = checked.spec
     plan = expand(spec) if spec is not None else None
     return {
