@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 from hps.model import (
@@ -21,6 +22,8 @@ from hps.model import (
     Transfer,
 )
 from hps.plan.expand import expand
+from hps.run_folder import OwnFolder
+from hps.tools.base import Job, Running
 
 MIB = 1024**2
 LOCAL = Target(name="local", provider="embedded")
@@ -85,6 +88,21 @@ def make_transfer(**changes: object) -> Transfer:
         chunk_size_bytes=10 * MIB, concurrency=4, transfers=4, http2=False, checksum=True
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def make_running(folder: Path, *, name: str | None, streams: int = 4) -> Running:
+    """A download to `folder`, which has the tool's output and log as well."""
+    job = Job(
+        movement="download",
+        target=S3,
+        folder=OwnFolder("data/unit/20261122T101530123Z-5f3a9c/0123456789ab"),
+        local=str(folder),
+        name=name,
+        transfer=make_transfer(chunk_size_bytes=5 * MIB, concurrency=streams),
+        size_bytes=12 * MIB,
+        files=1,
+    )
+    return Running(job=job, streams=streams, out=folder / "out", log=folder / "log")
 
 
 def result_line(**changes: object) -> dict[str, object]:

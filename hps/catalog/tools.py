@@ -69,6 +69,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             walks_folders=True,
         ),
         "s5cmd": ToolFacts(
+            steps=_TRANSFERS | {"download_to_gpu"},
             first_alone=True,
             chunk_unit_bytes=MIB,
             least_chunk_bytes=5 * MIB,

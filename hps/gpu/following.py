@@ -1,14 +1,13 @@
-"""Copying files to the device while rclone still downloads them.
+"""Copying files to the device while a tool still downloads them.
 
-rclone writes to `NAME.<random>.partial` and renames it in the end. Chunks are copied as the log
-says that they are finished; a file that comes as one plain GET is copied as it grows. Whatever
-is left is copied once the download is over.
+What the tool says is complete is copied at once, and a file that is written from its first byte to
+its last as it grows. The rest is copied once the download is over.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,63 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hps.gpu.ring import READERS, Copier
-
-# -------------------------------------------------------------------------------------------------
-# What a running rclone has already written of its files, told from its log as it grows.
-#
-# The lines that count (see also `hps.tools.rclone.log`), as rclone 1.70 to 1.75 writes them:
-#
-#     multi-thread copy: chunk 4/20 (31457280-41943040) size 10Mi finished
-#     Copied (new) ; Multi-thread Copied (new)
-#
-# A chunk is said to be finished once all its bytes are in the file.
-
-_CHUNK = re.compile(r"multi-thread copy: chunk \d+/\d+ \((\d+)-(\d+)\) size \S+ finished")
-_FILE = re.compile(r"(?:Multi-thread )?Copied \(")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """Bytes `start` to `stop` of a file are on disk; `stop` None: all of it."""
-
-    name: str
-    start: int = 0
-    stop: int | None = None
-
-
-class LogFollower:
-    """Reads a log while it is written, each line once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self._rest = b""
-
-    def new(self) -> Iterator[Arrival]:
-        """What has arrived since the last call; nothing while there is no log."""
-        try:
-            with self._path.open("rb") as stream:
-                stream.seek(self._offset)
-                text = stream.read()
-        except FileNotFoundError:
-            return
-        self._offset += len(text)
-        *lines, self._rest = (self._rest + text).split(b"\n")
-        for line in lines:
-            yield from _arrivals(line)
-
-
-def _arrivals(line: bytes) -> Iterator[Arrival]:
-    # Most lines tell of something else, and reading JSON takes time from what is measured.
-    if not line.startswith(b"{") or (b" finished" not in line and b"Copied (" not in line):
-        return
-    entry = json.loads(line)
-    name, message = str(entry.get("object", "")), str(entry.get("msg", ""))
-    if match := _CHUNK.match(message):
-        yield Arrival(name=name, start=int(match[1]), stop=int(match[2]))
-    elif _FILE.match(message):
-        yield Arrival(name=name)
-
+from hps.tools.arrivals import Arrivals
 
 # -------------------------------------------------------------------------------------------------
 # Which bytes of a file have been dealt with: intervals that grow together. Pure.
@@ -122,15 +65,11 @@ _MOST_GROWING_FILES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """The files of a download: `size_bytes` each, below `folder`, on the device one by one.
-
-    `whole`: each comes as one plain GET, and so grows from its first byte to its last.
-    """
+    """The files of a download: `size_bytes` each, below `folder`, on the device one by one."""
 
     folder: Path
     names: tuple[str, ...]
     size_bytes: int
-    whole: bool
     memory: Any = field(repr=False)
 
 
@@ -138,14 +77,14 @@ class Follower:
     """Copies what has arrived. Its methods are for one thread at a time."""
 
     def __init__(
-        self, incoming: Incoming, log: Path, copier: Copier, check: Callable[[], None]
+        self, incoming: Incoming, arrivals: Arrivals, copier: Copier, check: Callable[[], None]
     ) -> None:
         self._incoming, self._copier, self._check = incoming, copier, check
-        self._log = LogFollower(log)
+        self._arrivals = arrivals
         self._numbers = {name: number for number, name in enumerate(incoming.names)}
         self._copied = {name: Extents() for name in incoming.names}
         few = len(incoming.names) <= _MOST_GROWING_FILES
-        self._growing = incoming.names if incoming.whole and few else ()
+        self._growing = incoming.names if arrivals.grows and few else ()
 
     @property
     def copied_bytes(self) -> int:
@@ -158,7 +97,7 @@ class Follower:
         Raises `OSError` and `RuntimeError` as `Copier.copy` does, and what `check` raises.
         """
         while not over.wait(_POLL_S):
-            for arrival in self._log.new():
+            for arrival in self._arrivals.new():
                 if arrival.name in self._numbers:
                     self._copy(arrival.name, arrival.start, arrival.stop)
             for name in self._growing:
@@ -201,9 +140,9 @@ class Follower:
     def _open(self, name: str) -> BinaryIO:
         """The file under the name that it has now. Raises `FileNotFoundError`."""
         path = self._incoming.folder / name
-        for partial in path.parent.glob(f"{path.name}.*.partial"):
+        for place in self._arrivals.places(path):
             try:
-                return partial.open("rb", buffering=0)
+                return place.open("rb", buffering=0)
             except FileNotFoundError:
-                break  # it has just been renamed
-        return path.open("rb", buffering=0)
+                continue  # it has just been renamed, or has not been begun
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))

@@ -1,9 +1,9 @@
 """download_to_gpu: the trial's objects to the memory of the GPU, copied while they come down.
 
-The download is that of the `download` step, flag for flag: one rclone that fetches ranges at the
-declared concurrency, and whose log and connections show it. A thread beside it copies each range
-from the page cache to the device as soon as it is complete. The time runs from the start of
-rclone to the last byte on the device; what lies there is compared afterwards.
+The download is that of the `download` step, flag for flag: one process of the cell's tool, judged
+by its log and its connections. A thread beside it copies from the page cache to the device what the
+tool says has arrived: with rclone each range, with s5cmd each file. The time runs from the start of
+the tool to the last byte on the device; what lies there is compared afterwards.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from hps.process.sockets import ConnectionCounter
 from hps.steps import transfer
 from hps.steps.context import Places, StepContext, needed
 from hps.steps.transfer import judge, run_call
+from hps.tools.arrivals import Arrivals
+from hps.tools.base import Job, Running
 from hps.tools.invocation import Invocation
 
 _BUFFER_BYTES = 16 * 1024**2
@@ -59,11 +61,11 @@ class _Ended:
 
 def call(operation: Operation, places: Places) -> Invocation:
     """As `download`, but to a folder of this step's own."""
-    return transfer.into(_local(operation, places), operation, places)
+    return transfer.tool_of(operation).call(_job(operation, places))
 
 
 def perform(operation: Operation, context: StepContext) -> Measurement:
-    """One rclone process, and copies beside it; without torch, or memory, the operation fails."""
+    """The tool's process, and copies beside it; without torch, or memory, the operation fails."""
     begun_s = time.monotonic()
     return measured(lambda device: _measure(device, begun_s, operation, context))
 
@@ -92,10 +94,11 @@ def _measure(
 def _run(
     incoming: Incoming, copier: ring.Copier, operation: Operation, context: StepContext
 ) -> _Ended:
-    context.log.unlink(missing_ok=True)  # of the operation before: it tells of other files
+    for path in (context.out, context.log):
+        path.unlink(missing_ok=True)  # of the operation before, so about other files
     counter, over, start_s = ConnectionCounter(), threading.Event(), time.monotonic()
     limit = Limit(stop=context.stop, start_s=start_s, timeout_s=needed(operation.timeout_s))
-    follower = Follower(incoming, context.log, copier, limit.check)
+    follower = Follower(incoming, _arrivals(operation, context), copier, limit.check)
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(follower.follow, over)
         try:
@@ -125,17 +128,19 @@ def _checked(
     return replace(done, status="failed", failure=failure("corrupted", wrong)) if wrong else done
 
 
+def _arrivals(operation: Operation, context: StepContext) -> Arrivals:
+    running = Running(
+        job=_job(operation, context.places),
+        streams=needed(operation.effective).concurrency,
+        out=context.out,
+        log=context.log,
+    )
+    return transfer.tool_of(operation).arrivals(running)
+
+
 def _incoming(operation: Operation, context: StepContext, folder: Path, memory: Any) -> Incoming:
     shape = context.payload(operation).shape
-    single = context.places.single_name(operation)
-    path = folder / (single or "")
-    return Incoming(
-        folder=path.parent if single else folder,
-        names=(path.name,) if single else shape.names,  # rclone's log has a lone file so
-        size_bytes=shape.size_bytes,
-        whole=needed(operation.effective).concurrency == 1,
-        memory=memory,
-    )
+    return Incoming(folder=folder, names=shape.names, size_bytes=shape.size_bytes, memory=memory)
 
 
 def _ended_well(ended: process.Exit) -> bool:
@@ -151,6 +156,10 @@ def _folder(operation: Operation, context: StepContext) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _job(operation: Operation, places: Places) -> Job:
+    return transfer.job_of("download", operation, places, _local(operation, places))
 
 
 def _local(operation: Operation, places: Places) -> str:

@@ -10,7 +10,7 @@ from hps.redaction import Scrubber
 from hps.results.record import utc_text
 from hps.steps.context import Places, StepContext, needed
 from hps.tools import TOOLS, exits
-from hps.tools.base import Installed, Job, Missing, Movement, Ran
+from hps.tools.base import Installed, Job, Missing, Movement, Ran, Tool
 from hps.tools.invocation import Invocation
 
 
@@ -43,12 +43,7 @@ def upload_call(operation: Operation, places: Places) -> Invocation:
 
 def download_call(operation: Operation, places: Places) -> Invocation:
     """To the trial's own folder."""
-    return into(places.local(operation), operation, places)
-
-
-def into(local: str, operation: Operation, places: Places) -> Invocation:
-    """To any folder. A single file is named, so that nothing is listed."""
-    return _call("download", operation, places, local)
+    return _call("download", operation, places, places.local(operation))
 
 
 def sync_up_call(operation: Operation, places: Places) -> Invocation:
@@ -61,10 +56,11 @@ def sync_down_call(operation: Operation, places: Places) -> Invocation:
     return _call("sync_down", operation, places, places.local(operation))
 
 
-def _call(movement: Movement, operation: Operation, places: Places, local: str) -> Invocation:
+def job_of(movement: Movement, operation: Operation, places: Places, local: str) -> Job:
+    """To or from any local folder. A single file that is copied is named: nothing is listed."""
     knobs = operation.cell.knobs
     is_sync = movement in {"sync_up", "sync_down"}
-    job = Job(
+    return Job(
         movement=movement,
         target=places.target(operation),
         folder=places.own(operation),
@@ -74,7 +70,15 @@ def _call(movement: Movement, operation: Operation, places: Places, local: str) 
         size_bytes=knobs.size_bytes,
         files=knobs.files,
     )
-    return TOOLS[knobs.tool].call(job)
+
+
+def _call(movement: Movement, operation: Operation, places: Places, local: str) -> Invocation:
+    return tool_of(operation).call(job_of(movement, operation, places, local))
+
+
+def tool_of(operation: Operation) -> Tool:
+    """The tool that the operation's cell names."""
+    return TOOLS[operation.cell.knobs.tool]
 
 
 def measure(call: Invocation, operation: Operation, context: StepContext) -> Measurement:

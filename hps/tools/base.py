@@ -15,6 +15,7 @@ from hps.model import Applied, Failure, Observed, Operation, Target, Transfer
 from hps.process.process import Exit
 from hps.process.sockets import ConnectionCounter
 from hps.run_folder import OwnFolder
+from hps.tools.arrivals import Arrivals
 from hps.tools.invocation import Invocation
 
 Movement = Literal["upload", "download", "sync_up", "sync_down"]
@@ -62,6 +63,19 @@ class Job:
     def path(self) -> str:
         """The local file, or the local folder."""
         return f"{self.local}/{self.name}" if self.name else self.local
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A download that is about to begin: its output and its log are not there yet.
+
+    `streams`: so many chunks of each file are in flight at once, as planned.
+    """
+
+    job: Job
+    streams: int
+    out: Path
+    log: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +130,9 @@ class Tool(Protocol):
 
     def call(self, job: Job) -> Invocation:
         """The command that moves what the job says, with each knob as asked. Pure."""
+
+    def arrivals(self, running: Running) -> Arrivals:
+        """What is on the disk while a download runs."""
 
     def read(self, ran: Ran) -> Evidence:
         """What the call really did."""

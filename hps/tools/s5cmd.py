@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from hps.catalog.tools import count_chunks
 from hps.model import Applied, Failure, Observed, Operation, SecretRef, Target
 from hps.process import process
 from hps.tools import go
-from hps.tools.base import Evidence, Installed, Job, Missing, Ran
+from hps.tools.arrivals import Arrival, ArrivalsByLine
+from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
 from hps.tools.invocation import Access, Invocation, bare_environment
 
 OLDEST = (2, 3, 0)
@@ -81,6 +83,18 @@ class S5cmd:
             *_ways(job),
         )
         return Invocation(tool=self.name, args=args, access=_access(target, http2=transfer.http2))
+
+    def arrivals(self, running: Running) -> ArrivalsByLine:
+        """By its output, which names each file once it is complete, and no range of one.
+
+        By one stream a file comes range after range.
+        """
+        return ArrivalsByLine(
+            path=running.out,
+            read=partial(_arrival, folder=running.job.local),
+            partial="{}[0-9]*",
+            grows=running.streams == 1,
+        )
 
     def read(self, ran: Ran) -> Evidence:
         """By the trace on its standard output, and its connections."""
@@ -351,6 +365,17 @@ def _wrong_streams(trace: _Trace, operation: Operation, applied: Applied, seen: 
     if shared and seen.connection_samples >= _ENOUGH_SAMPLES:
         return f"one connection carried {trace.peak_in_flight} streams"
     return ""
+
+
+# --- a download that runs -------------------------------------------------------------------------
+
+
+def _arrival(line: bytes, folder: str) -> Arrival | None:
+    """The file that a line says is complete. Most lines are of the trace, and are not read."""
+    if b'"success":true' not in line:
+        return None
+    path = str(json.loads(line).get("destination", ""))
+    return Arrival(name=path.removeprefix(f"{folder}/"))
 
 
 # --- what went wrong -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Copying beside a download: a thread follows a log and files that this test writes by itself."""
+"""Copying beside a download: a thread follows a log and files that this test writes as rclone."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import pytest
 
 from hps.gpu import device, ring
 from hps.gpu.following import Follower, Incoming
+from hps.tools import TOOLS
+from tests.builders import make_running
 
 pytest.importorskip("torch", exc_type=ImportError)
 
@@ -68,10 +70,9 @@ class _Download:
 def _download(folder: Path, *, whole: bool) -> Iterator[_Download]:
     with device.opened() as opened, ring.shortest(opened, 700, slots=2) as copier:
         memory = opened.allocate(3000)
-        incoming = Incoming(
-            folder=folder, names=("0.bin",), size_bytes=3000, whole=whole, memory=memory
-        )
-        follower = Follower(incoming, folder / "log", copier, lambda: None)
+        incoming = Incoming(folder=folder, names=("0.bin",), size_bytes=3000, memory=memory)
+        running = make_running(folder, name="0.bin", streams=1 if whole else 3)
+        follower = Follower(incoming, TOOLS["rclone"].arrivals(running), copier, lambda: None)
         yield _Download(folder=folder, follower=follower, memory=memory)
 
 

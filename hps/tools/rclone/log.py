@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps.tools import go
+from hps.tools.arrivals import Arrival
 
 _UP_START = re.compile(r"multipart upload: starting chunk (\d+) size ")
 _UP_DONE = re.compile(r"multipart upload wrote chunk (\d+) with (\d+) bytes")
@@ -140,6 +141,21 @@ def parse(lines: Iterable[bytes]) -> RcloneLog:
         if isinstance(entry, dict):
             _read_entry(log, entry)
     return log
+
+
+def read_arrival(line: bytes, folder: str = "") -> Arrival | None:
+    """The bytes of a download that a line says are in their file, which is named below `folder`.
+
+    A chunk is logged as finished once all its bytes are in the file.
+    """
+    # Most lines are about something else, and reading JSON takes time from what is measured.
+    if not line.startswith(b"{") or (b" finished" not in line and b"Copied (" not in line):
+        return None
+    entry = json.loads(line)
+    name, message = "/".join(filter(None, (folder, entry.get("object")))), str(entry.get("msg", ""))
+    if (match := _DOWN_CHUNK.match(message)) and match[5] == "finished":
+        return Arrival(name=name, start=int(match[3]), stop=int(match[4]))
+    return Arrival(name=name) if _COPIED.match(message) else None
 
 
 def _read_plain(log: RcloneLog, line: bytes) -> None:

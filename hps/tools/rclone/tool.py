@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
@@ -13,7 +14,8 @@ from hps.errors import HpsError
 from hps.model import Applied, Failure, Observed, Operation, Transfer
 from hps.process.process import Exit
 from hps.process.sockets import ConnectionCounter
-from hps.tools.base import Evidence, Installed, Job, Missing, Ran
+from hps.tools.arrivals import ArrivalsByLine
+from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
 from hps.tools.invocation import Invocation
 from hps.tools.rclone import command, errors
 from hps.tools.rclone import log as rclone_log
@@ -47,6 +49,17 @@ class Rclone:
         if job.movement == "sync_up":
             return command.sync_up(remote, job.local, job.folder, transfer, size_bytes=size_bytes)
         return command.sync_down(remote, job.key, job.local, transfer)
+
+    def arrivals(self, running: Running) -> ArrivalsByLine:
+        """By its log; by one stream a file comes as one plain GET."""
+        # The log names a lone file without its folder.
+        folder = (running.job.name or "").rpartition("/")[0]
+        return ArrivalsByLine(
+            path=running.log,
+            read=partial(rclone_log.read_arrival, folder=folder),
+            partial="{}.*.partial",
+            grows=running.streams == 1,
+        )
 
     def read(self, ran: Ran) -> Evidence:
         """By its log, which names every chunk, and its connections."""
