@@ -1,1 +1,1 @@
-"""What interrupted runs left in the targets of an experiment, and taking it away."""
+"""Objects and uploads that interrupted runs left in the targets of an experiment, and removal."""

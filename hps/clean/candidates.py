@@ -31,73 +31,73 @@ _JOURNAL = re.compile(r"[^/]+/(?P<run>[^/.]+)(\.[0-9a-f]{8})?\.jsonl")
 
 @dataclass(slots=True)
 class FoundOfRun:
-    """What one run has in one target. `newest` is when the latest of it came, where known."""
+    """What one run has in one target. `newest` is the time of the latest object or upload."""
 
     objects: int = 0
     size_bytes: int = 0
     uploads: int = 0
     newest: datetime | None = None
 
-    def add(self, one: Listed, *, upload: bool) -> None:
-        """Count one more."""
+    def add(self, item: Listed, *, upload: bool) -> None:
+        """Count an object, or an incomplete multipart upload."""
         self.uploads += upload
         self.objects += not upload
-        self.size_bytes += one.size_bytes
-        self.newest = latest((self.newest, one.at))
+        self.size_bytes += item.size_bytes
+        self.newest = latest((self.newest, item.at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What was found by run; and why uploads could not be looked for, or nothing."""
+class FoundInTarget:
+    """What each run has in one target. `unknown` says why uploads could not be listed, if so."""
 
     runs: dict[str, FoundOfRun] = field(default_factory=dict)
     unknown: str = ""
 
 
 def latest(moments: Iterable[datetime | None]) -> datetime | None:
-    """The last of some moments, as far as they are known."""
+    """The last of the moments that are known; None where none is."""
     return max((moment for moment in moments if moment is not None), default=None)
 
 
-def look(link: Link, stop: RunStop) -> Looked:
-    """Everything that runs made below the link's folder; nothing else is counted.
+def find(link: Link, stop: RunStop) -> FoundInTarget:
+    """All that runs made below the link's folder, which is that of an experiment.
 
-    The folder is that of an experiment. Raises `MachineError` where it can't be listed.
+    Raises `MachineError` where it can't be listed.
     """
     runs: dict[str, FoundOfRun] = {}
-    for one in _objects(link, stop):
-        _count(runs, one.key, one, upload=False)
+    for item in _objects(link, stop):
+        _count(runs, item.key, item, upload=False)
     uploads, wrong = cleanup.list_uploads(link, link.key, timeout_s=_LIST_TIMEOUT_S, stop=stop)
-    for one in uploads:
-        if one.key.startswith(f"{link.key}/"):
-            _count(runs, one.key.removeprefix(f"{link.key}/"), one, upload=True)
-    return Looked(runs=runs, unknown=wrong.reason if wrong else "")
+    for item in uploads:
+        if item.key.startswith(f"{link.key}/"):
+            _count(runs, item.key.removeprefix(f"{link.key}/"), item, upload=True)
+    return FoundInTarget(runs=runs, unknown=wrong.reason if wrong else "")
 
 
 def list_journals(link: Link, stop: RunStop) -> dict[str, datetime]:
-    """When the journal of each run last came to the link's folder, which holds one per machine.
+    """When the journal of each run was last sent to the link's folder, from whichever machine.
 
     Raises `MachineError` where it can't be listed.
     """
     found: dict[str, datetime] = {}
-    for one in _objects(link, stop):
-        match = _JOURNAL.fullmatch(one.key)
-        if match and is_run_id(match["run"]) and one.at is not None:
-            found[match["run"]] = max(one.at, found.get(match["run"], one.at))
+    for item in _objects(link, stop):
+        match = _JOURNAL.fullmatch(item.key)
+        if match and is_run_id(match["run"]) and item.at is not None:
+            found[match["run"]] = max(item.at, found.get(match["run"], item.at))
     return found
 
 
-def _count(runs: dict[str, FoundOfRun], key: str, one: Listed, *, upload: bool) -> None:
+def _count(runs: dict[str, FoundOfRun], key: str, item: Listed, *, upload: bool) -> None:
     run_id = run_that_made(key)
     if run_id is not None:
-        runs.setdefault(run_id, FoundOfRun()).add(one, upload=upload)
+        runs.setdefault(run_id, FoundOfRun()).add(item, upload=upload)
 
 
 def _objects(link: Link, stop: RunStop) -> Iterator[Listed]:
     any_there = False
-    for one in link.list_objects(_NAME, timeout_s=_LIST_TIMEOUT_S, stop=stop):
+    for item in link.list_objects(_NAME, timeout_s=_LIST_TIMEOUT_S, stop=stop):
         any_there = True
-        yield one
+        yield item
     if not any_there:
         _check_denies(link, stop)
 
@@ -114,12 +114,12 @@ def _check_denies(link: Link, stop: RunStop) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# What this machine knows of an experiment's runs: which is at work, and which has ended here.
+# What this machine knows of an experiment's runs: which are at work, and which have ended here.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRun:
-    """A run that is no more. `last` is when it last wrote here; its journal may be missing."""
+    """A run that has ended. `last` is when it last wrote here; its journal may be missing."""
 
     journal: Path
     last: datetime
@@ -127,9 +127,9 @@ class EndedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Here:
-    """`live` runs are at work on this machine, `ended` ones ran on it.
+    """`live` runs are at work on this machine, `ended` runs were.
 
-    Where any run is at work, nothing is known to have ended: it may be about to go on with one.
+    Where any run is at work, `ended` is empty, since that run may be about to resume another.
     """
 
     live: frozenset[str] = frozenset()
@@ -138,26 +138,26 @@ class Here:
 
 @contextlib.contextmanager
 def locked(home: Path, machine: str) -> Iterator[Here]:
-    """What is known from an experiment's folder of results; no run begins there in between.
+    """Lock an experiment's folder of results, and yield what it says of runs on this machine.
 
-    `home` has a folder for each machine whose runs this one has been through.
+    Until the block ends no run can begin there. `home` has a folder for each machine id.
     """
     with contextlib.ExitStack() as stack:
         places = sorted(home.glob(f"*/{lock.NAME}"))
         own = home / machine / lock.NAME
         if own.parent.is_dir() and own not in places:
             places.append(own)
-        told = {place: stack.enter_context(_locked(place)) for place in places}
-        live = {run for run, free in told.values() if not free and run}
-        if not all(free for _, free in told.values()):
+        locks = {place: stack.enter_context(_locked(place)) for place in places}
+        live = {run for run, free in locks.values() if not free and run}
+        if not all(free for _, free in locks.values()):
             yield Here(live=frozenset(live))
             return
-        killed = told[own][0] if own in told else ""
+        killed = locks[own][0] if own in locks else ""
         yield Here(ended=_ended(own, killed))
 
 
 def _ended(lock_file: Path, killed: str) -> dict[str, EndedRun]:
-    """The runs that have files beside the lock, and the one that locked it when it was killed."""
+    """The runs that have files beside the lock, and the run `killed` while it held the lock."""
     ended: dict[str, EndedRun] = {}
     for path in (*lock_file.parent.glob("*.*"), lock_file):
         run_id = killed if path == lock_file else path.stem
@@ -171,22 +171,22 @@ def _ended(lock_file: Path, killed: str) -> dict[str, EndedRun]:
 
 @contextlib.contextmanager
 def _locked(place: Path) -> Iterator[tuple[str, bool]]:
-    """The run that a lock tells of, and whether no process had it: then it is locked from now on.
+    """Lock a file where no process has; yield the run that it names, and whether that succeeded.
 
-    What it tells stays as it is: the next run goes on from it.
+    Its content stays, since the next run resumes what it names.
     """
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError:
-        yield "", False  # nothing can be known of it
+        yield "", False  # its run is unknown
         return
-    # A lock on a file that its holder has just removed keeps no run out: that is not free.
+    # A lock on a file that its owner has just removed would keep no run from beginning.
     free = _lock(descriptor) and lock.is_at(descriptor, place)
-    told = os.pread(descriptor, lock.MOST_BYTES, 0)
+    content = os.pread(descriptor, lock.MOST_BYTES, 0)
     try:
-        yield _run(told), free
+        yield _run_named(content), free
     finally:
-        if free and not told:
+        if free and not content:
             place.unlink(missing_ok=True)  # it was made here
         os.close(descriptor)
 
@@ -199,16 +199,16 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _run(told: bytes) -> str:
-    run_id = str(lock.holder_of(told).get("run_id"))
+def _run_named(content: bytes) -> str:
+    run_id = str(lock.holder_of(content).get("run_id"))
     return run_id if is_run_id(run_id) else ""
 
 
 # -------------------------------------------------------------------------------------------------
-# Which runs may be at work: what these have in a bucket is nobody's to remove.
+# Which runs may be at work, so that what they have in a bucket must stay.
 #
-# A run on this machine holds a lock, or says that it is alive. One on another machine shows by its
-# latest object, upload or journal; where all of that is old enough it is taken to have ended.
+# A run on this machine holds a lock, or writes that it is alive. One on another machine is taken to
+# have ended where its latest object, upload and journal are all old enough.
 
 AT_WORK = "it is at work on this machine"
 # A server may finish what a killed tool had sent, and its clock may be ahead.
@@ -218,14 +218,17 @@ PERHAPS_AT_WORK = "it may be at work on another machine"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signs:
-    """`ended` runs were on this machine, and nobody went on with them; `journals` came when."""
+    """`ended` runs were on this machine, and none was resumed elsewhere.
+
+    `journals` has the time at which each run's journal was last sent to the bucket.
+    """
 
     live: Set[str]
     ended: Set[str]
     journals: Mapping[str, datetime] = field(default_factory=dict)
 
     def last(self, run_id: str, newest: datetime | None) -> datetime | None:
-        """The last sign of life, where the newest that the run has in a target is known."""
+        """The run's last sign of life, with `newest`: the time of the latest that a target has."""
         return latest((began(run_id), newest, self.journals.get(run_id)))
 
     def why_kept(self, run_id: str, last: datetime | None, older_than_s: float) -> str:
@@ -246,10 +249,10 @@ def signs(
     tools: Tools,
     stop: RunStop,
 ) -> Signs:
-    """What is known of runs here and in the bucket that has their results.
+    """Signs of life of runs, here and in the bucket that has their results.
 
-    `newest` is when the latest came that each has in a target.
-    Raises `MachineError` where that can't be listed.
+    `newest` has the time of the latest that each run has in a target.
+    Raises `MachineError` where the bucket can't be listed.
     """
     ended = {
         run: known.ended[run]
@@ -261,25 +264,25 @@ def signs(
     folder = "/".join(part for part in (place.folder, experiment) if part)
     link = tools.link(place.target, folder, stop)
     journals = list_journals(link, stop)
-    here = {run for run, one in ended.items() if _is_as_here(run, one.journal, link)}
+    here = {run for run, last in ended.items() if _is_same(run, last.journal, link)}
     return Signs(live=known.live, ended=here, journals=journals)
 
 
 def began(run_id: str) -> datetime | None:
-    """When a run began, as its id says."""
+    """When a run began, as its id says; None where the id holds no moment."""
     try:
         return datetime.strptime(run_id[:18] + "000+0000", "%Y%m%dT%H%M%S%f%z")
     except ValueError:
-        return None  # of the right form, but no moment
+        return None
 
 
 def _is_later(moment: datetime | None, ended: EndedRun) -> bool:
-    """True for what came so long after a run ended here that somebody may have gone on with it."""
+    """True where something came so long after a run ended here that it may have been resumed."""
     return moment is not None and moment > ended.last + _LATE
 
 
-def _is_as_here(run_id: str, journal: Path, link: Link) -> bool:
-    """True unless the bucket has what this machine has not: somebody went on with the run."""
+def _is_same(run_id: str, journal: Path, link: Link) -> bool:
+    """False where the bucket has lines that this machine lacks, so that the run was resumed."""
     into = link.scratch / "journals" / run_id
     if resume.fetch_journals(link, f"/*/{run_id}.jsonl", into):
         return False

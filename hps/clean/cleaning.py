@@ -29,10 +29,10 @@ Event = Callable[..., object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanRequest:
-    """What to do. `run_id` empty: about all runs. `remove` False: only list.
+    """What to do. `run_id` empty: with all runs. `remove` False: only list.
 
-    Of a run that may be at work on another machine nothing is removed within `older_than_s` of its
-    last sign of life.
+    What a run has stays for `older_than_s` after its last sign of life, since it may be at work on
+    another machine.
     """
 
     older_than_s: float
@@ -42,10 +42,10 @@ class CleanRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """What one run has in one target. `seen` is its last sign of life.
+    """What one run has in one target. `seen` is the run's last sign of life.
 
-    `kept` says why it is not to be removed, `failed` why it could not be; both empty where it was,
-    or where only a list was wanted.
+    `kept` says why it must not be removed, `failed` why it could not be; both are empty where it
+    was removed, or only listed.
     """
 
     target: str
@@ -61,9 +61,9 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned:
-    """What was found in `places`, by target. `unknown` says what could not be looked at, and why.
+    """What was found. `unknown` says by target why it could not be listed.
 
-    `embedded` are targets that end with each run.
+    `places` has the bucket and folder of each target; `embedded` targets end with each run.
     """
 
     leftovers: tuple[Leftover, ...]
@@ -73,7 +73,6 @@ class Cleaned:
 
     @property
     def code(self) -> int:
-        """The exit code."""
         wrong = self.unknown or any(one.failed for one in self.leftovers)
         return EXIT_OPERATION_FAILED if wrong else EXIT_OK
 
@@ -86,26 +85,26 @@ def clean(
     stop: RunStop,
     event: Event,
 ) -> Cleaned:
-    """List what runs of an experiment left; with `request.remove` remove what is no live run's.
+    """List what runs of an experiment left; with `request.remove` remove it, but for live runs.
 
     `output` is where runs on this machine keep results. Raises `HpsError` where it can't begin.
     """
     embedded = tuple(name for name, one in spec.targets.items() if one.provider == "embedded")
-    apart = _apart(spec.targets)
-    if not apart:
+    names = _distinct(spec.targets)
+    if not names:
         return Cleaned(leftovers=(), unknown={}, places={}, embedded=embedded)
     real = {name: one for name, one in spec.targets.items() if name not in embedded}
     with opened(replace(spec, targets=real), env) as tools:
-        work = _Work(spec=spec, env=env, output=output, request=request, tools=tools, stop=stop)
-        left, unknown = work.done(apart, event)
-        places = {name: name_of(tools.targets[name]) for name in apart}
+        cleaning = _Cleaning(
+            spec=spec, env=env, output=output, request=request, tools=tools, stop=stop
+        )
+        left, unknown = cleaning.clean(names, event)
+        places = {name: name_of(tools.targets[name]) for name in names}
     return Cleaned(leftovers=tuple(left), unknown=unknown, places=places, embedded=embedded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """One cleaning, with all that it needs."""
-
+class _Cleaning:
     spec: Spec
     env: Mapping[str, str]
     output: Path
@@ -113,8 +112,8 @@ class _Work:
     tools: Tools
     stop: RunStop
 
-    def done(self, names: list[str], event: Event) -> tuple[list[Leftover], dict[str, str]]:
-        """What was found in these targets and became of it; and what could not be looked at."""
+    def clean(self, names: list[str], event: Event) -> tuple[list[Leftover], dict[str, str]]:
+        """List, judge and remove; return what was found, and by target why it is unknown."""
         left: list[Leftover] = []
         unknown: dict[str, str] = {}
         for name in names:
@@ -134,24 +133,24 @@ class _Work:
             if not self.request.remove:
                 return judged, unknown
             removed = [self._removed(one, event) for one in judged]
-        return self._looked_after(removed), unknown
+        return self._checked(removed), unknown
 
     def _look(self, name: str) -> tuple[list[Leftover], str]:
-        """What is in a target, and why that is not known."""
+        """What runs have in a target, and where that is not all, why."""
         link = self.tools.link(name, experiment_folder(self.spec.name), self.stop)
         try:
-            looked = candidates.look(link, self.stop)
+            found = candidates.find(link, self.stop)
         except MachineError as error:
             return [], error.message
         left = [
             _leftover(name, run_id, has)
-            for run_id, has in sorted(looked.runs.items())
+            for run_id, has in sorted(found.runs.items())
             if self.request.run_id in {"", run_id}
         ]
-        return left, looked.unknown
+        return left, found.unknown
 
     def _judged(self, left: list[Leftover], known: Here) -> list[Leftover]:
-        """The same with the last sign of life of each run, and why it is kept."""
+        """Add the last sign of life of each run, and why it is kept."""
         newest: dict[str, datetime | None] = {}
         for one in left:  # a run may have something in several targets
             newest[one.run_id] = candidates.latest((newest.get(one.run_id), one.seen))
@@ -165,10 +164,10 @@ class _Work:
         return judged
 
     def _removed(self, one: Leftover, event: Event) -> Leftover:
-        """What became of it where it is not kept."""
+        """Remove it unless it is kept, and add whether that succeeded."""
         if one.kept or self.stop.is_set():
             return one
-        if lock.is_alive(one.run_id):  # it was taken up meanwhile
+        if lock.is_alive(one.run_id):  # it was resumed meanwhile
             return replace(one, kept=candidates.AT_WORK)
         event("removing", target=one.target, run_id=one.run_id, objects=one.objects)
         folder = run_folder(self.spec.name, one.run_id)
@@ -180,8 +179,8 @@ class _Work:
         failed = next((wrong.reason for wrong in wrongs if wrong), "")
         return replace(one, removed=not failed, failed=failed)
 
-    def _looked_after(self, left: list[Leftover]) -> list[Leftover]:
-        """The same, but for what is still there: a server may say otherwise."""
+    def _checked(self, left: list[Leftover]) -> list[Leftover]:
+        """List once more, and mark as failed what was removed and is still there."""
         still: dict[tuple[str, str], str] = {}
         for name in dict.fromkeys(one.target for one in left if one.removed):
             now, wrong = self._look(name)
@@ -206,8 +205,8 @@ def _leftover(target: str, run_id: str, has: FoundOfRun) -> Leftover:
     )
 
 
-def _apart(targets: Mapping[str, Target]) -> list[str]:
-    """The names of targets that can hold something, each place once."""
+def _distinct(targets: Mapping[str, Target]) -> list[str]:
+    """The names of targets that last beyond a run, each place once."""
     places: dict[object, str] = {}
     for name, target in targets.items():
         if target.provider != "embedded":

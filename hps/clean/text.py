@@ -1,4 +1,4 @@
-"""What was found to be left of runs, as a text and as JSON. Pure."""
+"""What interrupted runs left, as a text and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALIGN = ("left", "left", "right", "right", "right", "right", "left")
 
 
 def without_secrets(cleaned: Cleaned, clean: Callable[[str], str]) -> Cleaned:
-    """The same, with what servers said `clean`."""
+    """The same with `clean` applied to all texts of servers."""
     left = (replace(one, failed=clean(one.failed)) for one in cleaned.leftovers)
     unknown = {name: clean(why) for name, why in cleaned.unknown.items()}
     return replace(cleaned, leftovers=tuple(left), unknown=unknown)
@@ -52,7 +52,7 @@ def as_data(cleaned: Cleaned, experiment: str) -> dict[str, object]:
 
 
 def render(cleaned: Cleaned, experiment: str, command: str, now: datetime) -> str:
-    """For people. `command` removes what is listed; `now` is what ages count from."""
+    """For people. `command` is shown as what removes it; ages count back from `now`."""
     lines = [
         f"{name}: an embedded target ends with each run, and nothing is left in it"
         for name in cleaned.embedded
@@ -105,5 +105,5 @@ def _number(count: int, noun: str) -> str:
 
 
 def _age(moment: datetime, now: datetime) -> str:
-    """A server's clock may be ahead."""
+    # A server's clock may be ahead.
     return format_time(max(0.0, (now.astimezone(UTC) - moment).total_seconds()))

@@ -66,7 +66,7 @@ def test_a_machine_without_runs_gets_no_folder(tmp_path: Path) -> None:
 
 def test_a_run_that_is_taken_up_before_its_turn_has_come_is_kept(tmp_path: Path) -> None:
     """It was found to have ended; others were removed first, which takes its time."""
-    work = cleaning._Work(
+    work = cleaning._Cleaning(
         spec=cast(Any, None),
         env={},
         output=tmp_path,
