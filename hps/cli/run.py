@@ -142,8 +142,8 @@ def run_here(
     with on_signals() as stop, RunListener(len(plan.operations)) as listener:
         if scrubber.words:
             listener.event("secrets_are_words", names=scrubber.words, reason=_WORDS)
-        node = SaladNode.found(options.env, listener.event)
-        with node.kept():
+        node = SaladNode.find(options.env, listener.event)
+        with node.protected():
             outcome = run.run(plan, options, stop, listener)
         _report_end(outcome, listener)
         ended = Ended(

@@ -1,11 +1,12 @@
-"""Who and what this machine is, its probes, the verdict on them, and SaladCloud's metadata service.
+"""What this machine is, its probes, the verdict on them, and SaladCloud's metadata service.
 
-facts         everything that is known of this node, as one value
+facts         everything that is known of this node, as one value; disk and gpu are parts of it
+probe         is a target usable, and how fast is the way to it?
 proxy         the proxy that requests go through
 rtt           the time of a TCP connect to the hosts that matter
-socket_bytes  the bytes that a process really moved, from the kernel's own counters
-bandwidth     such byte counts over time -> a rate
+bandwidth     counts of bytes over time -> a rate; pure
+starvation    was this machine short of processor time while it measured?
 verdict       readings against the rules of an experiment; pure
 metadata      the client of SaladCloud's metadata service
-salad         whether this is SaladCloud, and how to leave a node
+salad         is this SaladCloud, and how is the node left?
 """

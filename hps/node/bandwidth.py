@@ -1,4 +1,4 @@
-"""A growing count of bytes, looked at again and again, as a rate. Pure."""
+"""A growing count of bytes, sampled again and again, -> a rate. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ INTERVAL_S = 0.25
 _STEADY_RATES = 7
 _FEWEST_RATES = 10
 _TOLERANCE = 0.075
-# With fewer there is no telling the ramp-up from the rest.
+# With fewer points the ramp-up can't be told from the rest.
 _FEWEST_POINTS = 3
-# The heads of a few requests; less than that is no payload.
+# The heads of a few requests may be as large: less is no payload.
 LEAST_BYTES = 64 * 1024
 
 
@@ -38,7 +38,7 @@ class SteadyRate:
     points: list[RatePoint] = field(default_factory=list)
 
     def feed(self, t_s: float, bytes_total: int) -> None:
-        """Add a point. Raises `ValueError` where time does not go on or bytes are taken back."""
+        """Add a point. Raises `ValueError` where the time is no later, or the bytes are fewer."""
         if self.points and (
             t_s <= self.points[-1].t_s or bytes_total < self.points[-1].bytes_total
         ):
@@ -47,7 +47,7 @@ class SteadyRate:
 
     @property
     def steady(self) -> bool:
-        """True where more points would change little."""
+        """True where more points would change the rate little."""
         rates = [_mbps(before, after) for before, after in pairwise(self.points)]
         if len(rates) < _FEWEST_RATES:
             return False
@@ -57,7 +57,7 @@ class SteadyRate:
 
     @property
     def rate_mbps(self) -> float | None:
-        """Over the steady window, else over the last half of the time; None with too few points."""
+        """Mbps over the steady window, else over the last half; None with too few points."""
         if len(self.points) < _FEWEST_POINTS:
             return None
         return _mbps(self.counted_from, self.points[-1])
@@ -111,7 +111,7 @@ STOPPED = failure("stopped", "the run was stopped")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """One direction: megabits a second, and the growing count of bytes behind it."""
+    """One direction: megabits a second, and the points that they were computed from."""
 
     mbps: Reading
     points: tuple[RatePoint, ...] = ()
@@ -119,13 +119,13 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Both directions, as this node sees them."""
+    """Both directions, seen from this node."""
 
     upload: Rate
     download: Rate
 
 
-def nothing(why: str | Failure) -> Rates:
-    """No rates, and why."""
+def no_rates(why: str | Failure) -> Rates:
+    """Both rates unknown, for this reason."""
     reading = unknown(why) if isinstance(why, str) else failed(why)
     return Rates(upload=Rate(mbps=reading), download=Rate(mbps=reading))

@@ -16,7 +16,7 @@ from hps.model import Reading, Unknown, known, unknown
 
 MIB = 1024**2
 _BLOCK_BYTES = MIB
-# Blocks that are written before the disk must have them: bounds the time of the last flush.
+# Blocks that are written between two flushes: bounds the time of the last flush.
 _BLOCKS_PER_FLUSH = 8
 
 
@@ -29,7 +29,7 @@ class DiskSpeed:
 
 
 def unmeasured(reason: str) -> DiskSpeed:
-    """No speed, and why."""
+    """Both speeds unknown, for this reason."""
     return DiskSpeed(write_mb_per_s=unknown(reason), read_mb_per_s=unknown(reason))
 
 
@@ -42,9 +42,9 @@ def free_bytes(folder: Path) -> int | Unknown:
 
 
 def measure_speed(folder: Path, *, size_bytes: int = 64 * MIB, limit_s: float = 2.0) -> DiskSpeed:
-    """Write `size_bytes` in blocks of 1 MiB that reach the disk, drop them from memory, read back.
+    """Write `size_bytes` to the disk in blocks of 1 MiB, drop them from memory, and read them back.
 
-    Each way ends after about `limit_s`, with what was moved by then. The file has no name in
+    Each way ends after about `limit_s`, whatever was moved by then. The file has no name in
     `folder` (or loses it at once), so nothing is left behind however this process ends.
     """
     free = free_bytes(folder)

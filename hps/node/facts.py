@@ -1,4 +1,4 @@
-"""Everything that is known of this node, as one value that is stored with every run."""
+"""Everything that is known of this node, as one value that is stored with each run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hps.process import cgroup
 from hps.redaction import VARIABLE_PREFIX
 
 # -------------------------------------------------------------------------------------------------
-# A name for this machine that stays the same from run to run.
+# An id for this machine that is the same in each run.
 
 MAX_CHARACTERS = 64
 _FOREIGN = re.compile(r"[^A-Za-z0-9._-]")
@@ -40,7 +40,7 @@ def machine_id(env: Mapping[str, str], root: Path = Path("/")) -> str:
 
 
 def sanitised(text: str) -> str:
-    """`text` with every other character as `_`; empty where nothing is left."""
+    """`text` as a file name: at most 64 characters, any other than `A-Za-z0-9._-` as `_`."""
     return _FOREIGN.sub("_", text.strip()).lstrip(".-")[:MAX_CHARACTERS]
 
 
@@ -70,9 +70,9 @@ def _mac() -> str | None:
 
 
 # -------------------------------------------------------------------------------------------------
-# The part of the environment that may be stored: an allow-list of names, secrets taken out.
+# The part of the environment that may be stored: an allow-list of names, without secrets.
 
-# What this program itself reads, but for secrets. Their beginning is no rule: for a service that is
+# The variables that this program reads, but for secrets. Not every HPS_ name: for a service that is
 # called `hps` Kubernetes sets HPS_PORT, HPS_SERVICE_HOST and more in each container.
 OWN_NAMES = (
     "HPS_CACHE",
@@ -129,7 +129,7 @@ def stored_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_allowed(name: str) -> bool:
-    """True for the names that may be stored; HPS_VAR_… are there to be filled in."""
+    """True for the names that may be stored; HPS_VAR_… are filled into experiments."""
     if name in ALLOWED_NAMES:
         return True
     return name.startswith(VARIABLE_PREFIX) and not is_secret_name(name)
@@ -166,7 +166,7 @@ def _bare_address(value: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpFacts:
-    """None where it cannot be read. Buffers are (smallest, default, largest) in bytes."""
+    """The kernel's settings; None where unreadable. Buffers are (least, default, most) in bytes."""
 
     congestion_control: str | None
     receive_buffer_bytes: tuple[int, int, int] | None
@@ -272,7 +272,7 @@ def collect(
 
 
 def readings_of(facts: NodeFacts) -> Readings:
-    """What a verdict needs of these facts; rates and round trips stay unknown."""
+    """The readings of a verdict that are facts; rates and round trips stay unknown."""
     missing = facts.missing
     return Readings(
         gpu_memory_bytes=gpu.memory_reading(facts.gpu),
@@ -282,7 +282,7 @@ def readings_of(facts: NodeFacts) -> Readings:
 
 
 def country_of(env: Mapping[str, str]) -> str | Unknown:
-    """The two-letter code in `HPS_COUNTRY`, in capitals. No platform tells a container its own."""
+    """The two-letter code in `HPS_COUNTRY`, in capitals: no platform sets one for a container."""
     text = env.get(COUNTRY_NAME, "").strip()
     if not text:
         return Unknown(reason=f"{COUNTRY_NAME} is not set")
@@ -292,7 +292,7 @@ def country_of(env: Mapping[str, str]) -> str | Unknown:
 
 
 def cpu_model(root: Path = Path("/")) -> str | None:
-    """The CPU's name from `proc/cpuinfo`; None on machines that do not say."""
+    """The CPU's name from `proc/cpuinfo`; None on machines that do not have it there."""
     try:
         text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -32,8 +32,8 @@ class Gpu:
 class GpuFacts:
     """What could be seen of GPUs, and with what.
 
-    `looked` is False where nothing was able to look: then `gpus` being empty says nothing.
-    `reason` says what is missing and why; empty where torch and NVML both work.
+    `looked` is False where neither torch nor NVML could look: then there may be GPUs although
+    `gpus` is empty. `reason` is what is missing and why; empty where torch and NVML both work.
     """
 
     torch_version: str | None = None
@@ -46,7 +46,7 @@ class GpuFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _View:
-    """What one library sees. `gpus` None: it was not able to look."""
+    """What one library sees. `gpus` None: it could not look."""
 
     gpus: tuple[Gpu, ...] | None = None
     version: str | None = None
@@ -56,7 +56,7 @@ class _View:
 
 
 def find_gpus(devices: Path = Path("/dev")) -> GpuFacts:
-    """Ask torch, then NVML, where the system has the device of any GPU. Never raises.
+    """Look by torch and NVML, where the system has the device of any GPU. Never raises.
 
     Importing torch takes seconds, and half a GiB for as long as this program runs.
     """
@@ -74,7 +74,7 @@ def find_gpus(devices: Path = Path("/dev")) -> GpuFacts:
 
 
 def memory_reading(facts: GpuFacts) -> Reading:
-    """Bytes of the largest GPU; a true 0 where it is certain that there is none that works."""
+    """Bytes of the largest GPU; 0 where it is certain that none works; else unknown."""
     if facts.gpus:
         return known(max(gpu.memory_bytes for gpu in facts.gpus))
     if facts.looked:
@@ -108,16 +108,16 @@ def _through_torch(torch: ModuleType) -> _View:
         cuda_version = torch.version.cuda
         if cuda_version is None and getattr(torch.version, "hip", None) is None:
             return _View(version=version, reason="torch: built without GPU support")
-        gpus, said = _cuda_devices(torch)
+        gpus, warned = _cuda_devices(torch)
     except Exception as error:
         # The driver's errors reach Python as several kinds, and differ by version.
         return _View(version=version, reason=f"torch: {describe(error)}")
-    reason = "" if gpus else f"torch: sees no GPU{said}"
+    reason = "" if gpus else f"torch: sees no GPU{warned}"
     return _View(version=version, cuda_version=cuda_version, gpus=gpus, reason=reason)
 
 
 def _cuda_devices(torch: ModuleType) -> tuple[tuple[Gpu, ...], str]:
-    """The devices, and what torch warned of (an old driver, for one)."""
+    """The devices, and torch's warnings, for example of an old driver."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -137,7 +137,7 @@ def _through_nvml(nvml: ModuleType) -> _View:
     try:
         nvml.nvmlInit()
     except Exception as error:
-        # These two mean that no driver is here, so no GPU that works; others say nothing.
+        # These two mean that there is no driver, so no GPU that works; others prove nothing.
         absent = type(error).__name__ in {"NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded"}
         return _View(gpus=() if absent else None, reason=f"NVML: {describe(error)}")
     try:
@@ -164,5 +164,5 @@ def _nvml_gpu(nvml: ModuleType, index: int) -> Gpu:
 
 
 def _text(value: bytes | str) -> str:
-    """Older versions of the library answer bytes."""
+    """Older versions of NVML's library return bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -19,14 +19,14 @@ from urllib.parse import SplitResult, urlsplit
 from hps.errors import describe
 
 # -------------------------------------------------------------------------------------------------
-# One HTTP request, straight to its host, bounded in time and size. Every outcome is a value.
+# One HTTP request, straight to its host, bounded in time and size.
 
 MAX_BODY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to ask. `answer_timeout_s` is for sending and the whole answer, after connecting."""
+    """A request. `answer_timeout_s` is for sending and the whole answer, after connecting."""
 
     url: str
     method: str
@@ -37,7 +37,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
+class RawAnswer:
     """An answer as it came. `content_type` in lower case."""
 
     status_code: int
@@ -47,12 +47,12 @@ class Raw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAnswer:
-    """No whole answer came, and why."""
+    """Why no whole answer came."""
 
     reason: str
 
 
-def exchange(request: Request) -> Raw | NoAnswer:
+def exchange(request: Request) -> RawAnswer | NoAnswer:
     """Send the request once. Proxies in the environment are not used; redirects not followed."""
     try:
         parts = urlsplit(request.url)
@@ -68,7 +68,7 @@ def exchange(request: Request) -> Raw | NoAnswer:
 
 def _connected(
     connection: http.client.HTTPConnection, request: Request, parts: SplitResult
-) -> Raw | NoAnswer:
+) -> RawAnswer | NoAnswer:
     try:
         connection.connect()
     except TimeoutError:
@@ -81,14 +81,14 @@ def _connected(
             raw = _answer(connection, request, parts)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raw = NoAnswer(reason=f"no answer: {describe(error)}")
-    # A connection that was cut can look like an answer that ended early.
+    # A connection that was cut looks like an answer that ended early.
     late = NoAnswer(reason=f"no answer in {request.answer_timeout_s:g} s")
     return late if too_slow.is_set() else raw
 
 
 def _answer(
     connection: http.client.HTTPConnection, request: Request, parts: SplitResult
-) -> Raw | NoAnswer:
+) -> RawAnswer | NoAnswer:
     path = parts.path or "/"
     connection.request(request.method, path, body=request.body, headers=dict(request.headers))
     with connection.getresponse() as response:
@@ -99,7 +99,7 @@ def _answer(
         return NoAnswer(reason=f"an answer of more than {MAX_BODY_BYTES} bytes")
     if announced is not None and len(body) < announced:
         return NoAnswer(reason=f"an answer that broke off after {len(body)} of {announced} bytes")
-    return Raw(status_code=response.status, content_type=content_type, body=body)
+    return RawAnswer(status_code=response.status, content_type=content_type, body=body)
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _deadline(
 ) -> Iterator[None]:
     """Cut the connection after `timeout_s`.
 
-    A socket's own time-out starts again with every byte: a slow server could hold us for good.
+    A socket's own time-out starts again with every byte, so that a slow server could take for ever.
     """
     opened = connection.sock
     # A little more than the deadline, so that it is the deadline that cuts.
@@ -141,9 +141,9 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataAnswer:
-    """How a request went. `detail` is a line for a person, `status_code` None where none came.
+    """The outcome of a request. `detail` is for a person; `status_code` is None without an answer.
 
-    `body` is the JSON object of a success that has one.
+    `body` is the JSON object of a success, empty where it has none.
     """
 
     ok: bool
@@ -154,10 +154,10 @@ class MetadataAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataClient:
-    """Asks the service at `base_url`. `answer_timeout_s` is for the whole answer.
+    """Sends requests to the service at `base_url`. `answer_timeout_s` is for the whole answer.
 
-    Three tries with 1 s and 2 s between them where there is no answer, or one that says to come
-    again (429, 5xx); one try (`retry` False) or any other answer: no second one.
+    Without an answer, and after 429 and 5xx, there are two more tries, after 1 s and 2 s, unless
+    `retry` is False. After any other answer there are none.
     """
 
     base_url: str = DEFAULT_URL
@@ -169,7 +169,7 @@ class MetadataClient:
     def status(self) -> MetadataAnswer:
         """Whether the instance is started and ready: `body` has both as booleans."""
         answer = self._ask("GET", "/v1/status", expect=200)
-        return _having(answer, {"ready": bool, "started": bool})
+        return _require(answer, {"ready": bool, "started": bool})
 
     def reallocate(self, reason: str) -> MetadataAnswer:
         """Ask for another node. Only the first 1,000 characters of `reason` are sent."""
@@ -178,7 +178,7 @@ class MetadataClient:
     def deletion_cost(self) -> MetadataAnswer:
         """What deleting this instance costs, relative to others: `body["deletion_cost"]`."""
         answer = self._ask("GET", "/v1/deletion-cost", expect=200)
-        return _having(answer, {"deletion_cost": int})
+        return _require(answer, {"deletion_cost": int})
 
     def set_deletion_cost(self, cost: int) -> MetadataAnswer:
         """Set what deleting this instance costs: the lowest go first. A signed 32-bit number."""
@@ -213,12 +213,12 @@ class MetadataClient:
 
 
 def client_from(env: Mapping[str, str]) -> MetadataClient:
-    """The client of the service that `HPS_METADATA_URL` names, else of SaladCloud's own."""
+    """The client of the service at `HPS_METADATA_URL`, else of SaladCloud's own."""
     return MetadataClient(base_url=env.get(URL_NAME) or DEFAULT_URL)
 
 
 def trimmed(reason: str) -> str:
-    """`reason` as the service takes it: 1 to 1,000 characters."""
+    """`reason` as the service accepts it: 1 to 1,000 characters."""
     text = reason.strip().encode(errors="replace").decode() or "no reason given"
     whole = len(text) <= MAX_REASON_CHARACTERS
     return text if whole else f"{text[: MAX_REASON_CHARACTERS - 1]}…"
@@ -234,22 +234,22 @@ def _worth_another_try(answer: MetadataAnswer) -> bool:
     return not answer.ok and (code is None or code == _TOO_MANY_REQUESTS or code >= 500)
 
 
-def _read(raw: Raw | NoAnswer, expect: int) -> MetadataAnswer:
+def _read(raw: RawAnswer | NoAnswer, expect: int) -> MetadataAnswer:
     if isinstance(raw, NoAnswer):
         return MetadataAnswer(ok=False, detail=raw.reason)
     code, content = raw.status_code, _content(raw)
     if code != expect:
-        said = content if isinstance(content, str) else _problem(content)
+        problem = content if isinstance(content, str) else _problem(content)
         name = http.client.responses.get(code, "")
-        detail = f"answered {code} {name}".rstrip() + (f": {said}" if said else "")
+        detail = f"answered {code} {name}".rstrip() + (f": {problem}" if problem else "")
         return MetadataAnswer(ok=False, detail=detail, status_code=code)
     if isinstance(content, str):
         return MetadataAnswer(ok=False, detail=f"answered {code}: {content}", status_code=code)
     return MetadataAnswer(ok=True, detail=f"answered {code}", status_code=code, body=content)
 
 
-def _content(raw: Raw) -> Mapping[str, object] | str:
-    """The JSON object, empty for an empty body; else text that says what came instead."""
+def _content(raw: RawAnswer) -> Mapping[str, object] | str:
+    """The JSON object, empty for an empty body; else text on what came instead."""
     if not raw.body.strip():
         return {}
     if raw.body.lstrip()[:1] == b"<" or "html" in raw.content_type:
@@ -262,15 +262,15 @@ def _content(raw: Raw) -> Mapping[str, object] | str:
 
 
 def _problem(content: Mapping[str, object]) -> str:
-    """What an error says of itself: its code and detail, on one line, at most 300 characters."""
+    """The code and detail of an error, on one line, at most 300 characters."""
     texts = [content[key] for key in ("code", "detail", "title") if key in content]
     line = ", ".join(" ".join(str(text).split()) for text in texts)
     return "".join(character for character in line if character.isprintable())[:300]
 
 
-def _having(answer: MetadataAnswer, types: Mapping[str, type]) -> MetadataAnswer:
-    """The answer, as a failure where a success lacks what it has to hold."""
-    # By exact type, since to Python true is a number.
+def _require(answer: MetadataAnswer, types: Mapping[str, type]) -> MetadataAnswer:
+    """The answer; a failure where it is a success without these fields of these types."""
+    # By exact type: to Python True is an int.
     wrong = [name for name, kind in types.items() if type(answer.body.get(name)) is not kind]
     if not answer.ok or not wrong:
         return answer

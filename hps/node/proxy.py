@@ -1,4 +1,4 @@
-"""Which proxy requests go through: Go's rules, for the tools that move data are written in it."""
+"""Which proxy requests go through, by the rules of Go, in which the tools are written."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _Ip = IPv4Address | IPv6Address
 def proxy_for(address: str, env: Mapping[str, str]) -> str | None:
     """`host:port` of the proxy between here and an address; None: there is none.
 
-    Neither user nor password of the proxy is in it. Variables in capitals come first, and what is
-    on this machine is never asked by way of a proxy.
+    It is without the proxy's user and password. Variables in capitals come first, and what is on
+    this machine is never reached through a proxy.
     """
     url = _split(address)
     if url is None or url.scheme not in _PORTS or not url.hostname:
@@ -31,7 +31,7 @@ def _variable(name: str, env: Mapping[str, str]) -> str:
 
 
 def _parse_proxy(text: str) -> str | None:
-    """An address without a scheme is one of http; one that can't be read is passed over."""
+    """An address without a scheme is one of http; None where it can't be read."""
     url = _split(text)
     if text and (url is None or not url.scheme or not url.netloc):
         url = _split(f"http://{text}")
@@ -59,7 +59,7 @@ def _is_direct(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _names(entry: str, host: str, ip: _Ip | None, port: int) -> bool:
-    """Whether an entry of NO_PROXY means this host: a network, an address, or a domain."""
+    """True where an entry of NO_PROXY means this host: a network, an address, or a domain."""
     if "/" in entry and _is_network(entry):
         return ip is not None and ip in ip_network(entry, strict=False)
     name, entry_port = _split_port(entry)

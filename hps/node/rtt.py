@@ -1,4 +1,4 @@
-"""Round-trip times as the time of a TCP connect: no root needed, and what a transfer meets too."""
+"""Round-trip times by TCP connects: these need no root, and transfers make them too."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ _MOST_HOSTS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where to connect to."""
-
     host: str
     port: int
 
@@ -54,7 +52,7 @@ class _Address:
 
 @dataclass(slots=True)
 class _Tally:
-    """Samples and failures so far, and how much longer it may take."""
+    """Samples and failures so far, and the time that remains."""
 
     ends_s: float
     timeout_s: float
@@ -62,11 +60,11 @@ class _Tally:
     errors: list[str] = field(default_factory=list)
     failed_in_a_row: int = 0
 
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         return min(self.timeout_s, self.ends_s - time.monotonic())
 
     def sample(self, address: _Address) -> None:
-        outcome = _connect_s(address, self.left_s())
+        outcome = _connect_s(address, self.remaining_s())
         if isinstance(outcome, Unknown):
             self.errors.append(outcome.reason)
             self.failed_in_a_row += 1
@@ -120,14 +118,14 @@ def measure_rtt(
     if address is None:
         return Unknown(reason=f"{host}:{port}: {tally.errors[-1]}")
     for _ in range(samples - len(tally.samples_s)):
-        if tally.failed_in_a_row >= _FAILURES_IN_A_ROW or tally.left_s() <= 0:
+        if tally.failed_in_a_row >= _FAILURES_IN_A_ROW or tally.remaining_s() <= 0:
             break
         tally.sample(address)
     return _summary(f"{host}:{port}", address, tally, samples)
 
 
 def _unreadable() -> HpsError:
-    # The text is not repeated: an address may hold a password.
+    # The text is not repeated: an address may have a password in it.
     return HpsError("a host to measure cannot be read", "write host, host:port or https://host")
 
 
@@ -140,11 +138,11 @@ def _measure_text(text: str) -> Rtt | Unknown:
 
 
 def _first_that_answers(addresses: tuple[_Address, ...], tally: _Tally) -> _Address | None:
-    """Machines often have a name of version 6 and no way there, so more than one is tried."""
+    """Many machines resolve addresses of IPv6 without a route there, so several are tried."""
     for address in addresses[:_MOST_ADDRESSES]:
         tally.sample(address)
         if tally.samples_s:
-            # What failed before was another address.
+            # The failures were those of other addresses.
             tally.errors.clear()
             return address
     return None

@@ -1,6 +1,6 @@
-"""What a run tells SaladCloud of itself: that it is under way, and that it wants another node.
+"""SaladCloud: the cost of deleting an instance while a run is at work, and asking for another node.
 
-Elsewhere all of this does nothing.
+On other nodes all of this does nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from hps.node.metadata import MetadataAnswer, MetadataClient, client_from
 
 # -------------------------------------------------------------------------------------------------
-# Whether this is a node of SaladCloud, and how to leave it for another one.
+# Whether this is a node of SaladCloud, and how to leave it for another node.
 
 _NAMES = ("SALAD_MACHINE_ID", "SALAD_CONTAINER_GROUP_ID")
 
@@ -21,9 +21,8 @@ _NAMES = ("SALAD_MACHINE_ID", "SALAD_CONTAINER_GROUP_ID")
 def on_salad(env: Mapping[str, str], client: MetadataClient, timeout_s: float = 1.0) -> bool:
     """True where SaladCloud's ids are set and its metadata service answers.
 
-    `timeout_s` is for connecting, and again for the answer: elsewhere nobody is at that address.
-
-    A machine id alone is no proof: people set one on their own machines.
+    `timeout_s` is for connecting, and again for the answer: on other nodes nothing is at that
+    address. A machine id alone is no proof: people set one on their own machines.
     """
     if not all(env.get(name) for name in _NAMES):
         return False
@@ -38,10 +37,9 @@ def leave(
 ) -> str:
     """Ask for another node, then wait up to `wait_s` for the end of this container.
 
-    It waits whatever the service answers: a request may have arrived whose answer did not.
-    Returns only where the end did not come, with a text on what happened; nothing of the
-    experiment may run after that, and the exit code has to be other than 0, which alone makes
-    SaladCloud choose another node.
+    It waits whatever the service answers: a request may have arrived although its answer did not.
+    Returns what happened, where the end did not come. Nothing of the experiment may run after
+    that, and the exit code must not be 0, for only then does SaladCloud choose another node.
     """
     answer = client.reallocate(reason)
     sleep(wait_s)
@@ -50,35 +48,35 @@ def leave(
 
 
 def _is_there(answer: MetadataAnswer) -> bool:
-    """An error of the service itself shows that it is there; 404 or HTML come from others."""
+    """An error of the service shows that it is there; 404 or HTML come from other servers."""
     code = answer.status_code
     return answer.ok or (code is not None and (code in {403, 429} or code >= 500))
 
 
 # -------------------------------------------------------------------------------------------------
 
-# Instances with a lower cost are deleted first; where nobody sets one it is 0.
+# Instances with a lower cost are deleted first; the default is 0.
 COST_WHILE_RUNNING = 100
-# Of little use, so that a service in trouble may not hold a run up.
+# Short, so that a service in trouble does not delay a run.
 _COST_TIMEOUT_S = 2.0
 _LEAVE_WAIT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaladNode:
-    """This node as SaladCloud knows it. `client` None: it is another kind of node."""
+    """This node for SaladCloud. `client` is None on any other node."""
 
     client: MetadataClient | None
     event: Callable[..., object] = field(repr=False)
 
     @classmethod
-    def found(cls, env: Mapping[str, str], event: Callable[..., object]) -> SaladNode:
-        """Look whether this is one; takes about a second at most."""
+    def find(cls, env: Mapping[str, str], event: Callable[..., object]) -> SaladNode:
+        """Look whether this is a node of SaladCloud; takes a few seconds at most."""
         client = client_from(env)
         return cls(client=client if on_salad(env, client) else None, event=event)
 
     @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
+    def protected(self) -> Iterator[None]:
         """For the length of a `with` block, deleting this instance costs more than others."""
         before = self._raise_cost()
         try:
@@ -88,7 +86,7 @@ class SaladNode:
                 self._set_cost(before)
 
     def leave(self, reason: str, wait: Callable[[float], object]) -> None:
-        """Ask for another node and wait for the end; `wait` returns early where it comes.
+        """Ask for another node and wait for the end; `wait` sleeps, and may return early.
 
         Nothing of the experiment may run afterwards.
         """
@@ -100,11 +98,10 @@ class SaladNode:
 
         self.event("node_leaving", reason=reason)
         client = replace(self.client, sleep=pause)
-        said = leave(client, reason, wait_s=_LEAVE_WAIT_S, sleep=pause)
-        self.event("node_left", said=said)
+        self.event("node_left", said=leave(client, reason, wait_s=_LEAVE_WAIT_S, sleep=pause))
 
     def _raise_cost(self) -> int | None:
-        """The cost to go back to; None where it was not raised."""
+        """Raise the cost; returns the cost to set afterwards, None where it was not raised."""
         if self.client is None:
             return None
         answer = self.client.quick(_COST_TIMEOUT_S).deletion_cost()

@@ -1,6 +1,6 @@
-"""Whether this machine was short of processor time meanwhile: what it measures then is its own.
+"""Whether this machine was short of processor time while it measured.
 
-All figures are of counters that only grow, so that two looks tell what lies between them.
+All figures are differences between two readings of counters that only grow.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from hps.process import cgroup
 
-# Some process waited for a processor in so much of the time: as often, a packet that is due or an
-# answer that has come waits with it. Less is seen wherever several programs are at work.
+# The share of the time in which some process waited for a processor. Packets to send, and answers
+# that have come, then wait as often. Less is seen wherever several programs are at work.
 _MOST_WAITING = 0.25
-# Held back by a limit of this container, or by the host that gives a virtual machine its time: in
-# so much of it nothing is sent, and a window of TCP that was open stays unused.
+# The share of the time in which a limit of this container stopped it, or the host of a virtual
+# machine: nothing is sent meanwhile, and TCP's open window is not used.
 _MOST_THROTTLED = 0.05
 _MOST_STOLEN = 0.05
 _TOTAL_US = re.compile(r"^some .*\btotal=(\d+)$", re.MULTILINE)
@@ -26,8 +26,8 @@ _STAT_FIELDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """The counters at one moment; None where the kernel does not tell."""
+class Counters:
+    """The counters at one moment; None where the kernel does not have them."""
 
     at_s: float
     waited_s: float | None
@@ -36,11 +36,11 @@ class Look:
     ticks: int | None
 
 
-def look(root: Path = Path("/")) -> Look:
+def read_counters(root: Path = Path("/")) -> Counters:
     """Read the counters. `root` is the folder that holds `proc` and `sys`."""
     found = _TOTAL_US.search(_text(root / "proc/pressure/cpu"))
     ticks = _ticks(_text(root / "proc/stat"))
-    return Look(
+    return Counters(
         at_s=time.monotonic(),
         waited_s=int(found[1]) / 1e6 if found else None,
         throttled_s=cgroup.throttled_s(root),
@@ -49,8 +49,8 @@ def look(root: Path = Path("/")) -> Look:
     )
 
 
-def disturbed(before: Look, after: Look) -> Mapping[str, float | None] | None:
-    """The figures, where one of them is too high to trust what was measured; else None."""
+def disturbed(before: Counters, after: Counters) -> Mapping[str, float | None] | None:
+    """The shares, by name, where one is too high to trust what was measured; else None."""
     passed_s = after.at_s - before.at_s
     shares = {
         "cpu_waiting_share": _share(before.waited_s, after.waited_s, passed_s),

@@ -1,4 +1,4 @@
-"""Whether a node is worth measuring: its readings against the rules of an experiment. Pure."""
+"""Whether a node is accepted: its readings against the rules of an experiment. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _not_measured() -> Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What was measured of a node. `rtt_s` is that to the bucket's endpoint."""
+    """The readings of a node that rules may be about. `rtt_s` is that to the bucket's endpoint."""
 
     upload_mbps: Reading = field(default_factory=_not_measured)
     download_mbps: Reading = field(default_factory=_not_measured)
@@ -32,7 +32,7 @@ class Readings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One declared rule. `value` None: unknown; `reason` says what is wrong, empty on a pass."""
+    """One declared rule. `value` None: unknown; `reason` is why it did not pass, else empty."""
 
     name: str
     value: float | str | None
@@ -48,7 +48,7 @@ class Check:
 class Verdict:
     """One check per declared rule, and what follows; `dataclasses.asdict` of it is JSON.
 
-    `reasons` holds a line for every check that did not pass, also where the node is accepted.
+    `reasons` has a line for each check that did not pass, also where the node is accepted.
     """
 
     accepted: bool
@@ -58,13 +58,13 @@ class Verdict:
 
 
 def judge(rules: NodeRules, readings: Readings) -> Verdict:
-    """Compare. A node is accepted where no check fails, and no unknown is held against it.
+    """A node is accepted where no check fails, or is unknown where `on_unknown` is `reject`.
 
     A value equal to its bound passes.
     """
     checks = tuple(_checks(rules, readings))
-    held_against = {"fail"} | ({"unknown"} if rules.on_unknown == "reject" else set())
-    accepted = not any(check.outcome in held_against for check in checks)
+    rejecting = {"fail"} | ({"unknown"} if rules.on_unknown == "reject" else set())
+    accepted = not any(check.outcome in rejecting for check in checks)
     return Verdict(
         accepted=accepted,
         action="run" if accepted else rules.on_reject,
@@ -86,26 +86,26 @@ def _checks(rules: NodeRules, readings: Readings) -> Iterator[Check]:
     if rules.min_disk_bytes is not None:
         yield _at_least("min_disk", readings.disk_bytes, rules.min_disk_bytes, "bytes")
     if rules.countries:
-        yield _one_of("countries", readings.country, rules.countries)
+        yield _among("countries", readings.country, rules.countries)
 
 
 def _at_least(name: str, reading: Reading, bound: float, unit: str) -> Check:
     value = _number(reading)
     if value is None:
         return _unknown_check(name, reading, bound, unit)
-    said = f"{_shown(value, unit)} is less than {_shown(bound, unit)}"
-    return _check(name, value, bound, unit, "" if value >= bound else _with(said, reading))
+    wrong = f"{_shown(value, unit)} is less than {_shown(bound, unit)}"
+    return _check(name, value, bound, unit, "" if value >= bound else _with(wrong, reading))
 
 
 def _at_most(name: str, reading: Reading, bound: float, unit: str) -> Check:
     value = _number(reading)
     if value is None:
         return _unknown_check(name, reading, bound, unit)
-    said = f"{_shown(value, unit)} is more than {_shown(bound, unit)}"
-    return _check(name, value, bound, unit, "" if value <= bound else _with(said, reading))
+    wrong = f"{_shown(value, unit)} is more than {_shown(bound, unit)}"
+    return _check(name, value, bound, unit, "" if value <= bound else _with(wrong, reading))
 
 
-def _one_of(name: str, reading: Reading, bound: tuple[str, ...]) -> Check:
+def _among(name: str, reading: Reading, bound: tuple[str, ...]) -> Check:
     if not isinstance(reading.value, str):
         return _unknown_check(name, reading, bound, "")
     value = reading.value.upper()
@@ -135,8 +135,8 @@ def _number(reading: Reading) -> float | None:
     return value
 
 
-def _with(said: str, reading: Reading) -> str:
-    return f"{said} ({reading.reason})" if reading.reason else said
+def _with(wrong: str, reading: Reading) -> str:
+    return f"{wrong} ({reading.reason})" if reading.reason else wrong
 
 
 def _line(check: Check, rules: NodeRules) -> str:

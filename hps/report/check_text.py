@@ -28,7 +28,7 @@ def as_data(checked: Sequence[TargetCheck]) -> list[dict[str, object]]:
             "target": one.target,
             "ok": one.failure is None,
             "clock_offset_s": one.clock_offset_s,
-            "left": one.left,
+            "left": one.leftover,
             "whole": one.whole,
             "calls": [
                 {
@@ -67,5 +67,5 @@ def _wrong(one: TargetCheck) -> Iterator[str]:
             )
     if not one.whole:
         yield f"! {one.target}: it answers slowly, and not all was tried in the time for it"
-    if one.left:
-        yield f"! {one.target}: what was written may still be at {one.left}"
+    if one.leftover:
+        yield f"! {one.target}: what was written may still be at {one.leftover}"

@@ -25,7 +25,7 @@ from hps.model import (
     unknown,
 )
 from hps.node import facts as node_facts
-from hps.node.bandwidth import STOPPED, RatePoint, Rates, nothing
+from hps.node.bandwidth import STOPPED, RatePoint, Rates, no_rates
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.probe import speedtest, target
 from hps.node.probe.check import TargetCheck, Waiting, check_all
@@ -244,7 +244,7 @@ def _reject(rules: NodeRules, candidate: Candidate, why: Failure) -> Admission:
     probed = Probed(
         settings=rules.probe,
         target=candidate.target.name,
-        rates=nothing(why),
+        rates=no_rates(why),
         rtt=Unknown(reason=NOT_MEASURED),
         rtt_hosts={},
         proxy=_proxy_to(candidate.target),
@@ -304,11 +304,11 @@ def _round_trips(
 
 def _rates(rules: NodeRules, candidate: Candidate) -> Rates:
     if rules.min_upload_mbps is None and rules.min_download_mbps is None:
-        return nothing(NOT_MEASURED)
+        return no_rates(NOT_MEASURED)
     if rules.probe.method == "none":
-        return nothing(SWITCHED_OFF)
+        return no_rates(SWITCHED_OFF)
     if candidate.link.stop.is_set():
-        return nothing(STOPPED)
+        return no_rates(STOPPED)
     if rules.probe.method == "speedtest":
         candidate.event("probe_started", method="speedtest")
         return speedtest.measure(candidate.link)

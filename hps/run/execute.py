@@ -256,10 +256,10 @@ class _Trial:
 
     def _try(self, operation: Operation) -> Measurement:
         """Do it; what the machine refuses (a full disk, say) fails this operation, not the run."""
-        started_at, before = utc_text(datetime.now(UTC)), starvation.look()
+        started_at, before = utc_text(datetime.now(UTC)), starvation.read_counters()
         try:
             done = STEPS[operation.step.kind](operation, self.context)
-            return replace(done, disturbed=starvation.disturbed(before, starvation.look()))
+            return replace(done, disturbed=starvation.disturbed(before, starvation.read_counters()))
         except LimitError as limit:
             why, status = limit.failure, limit.status
         except OSError as error:

@@ -28,10 +28,8 @@ from hps.targets.sender import SILENT_S
 from hps.units import format_time
 
 _FETCH_TIMEOUT_S = 60.0
-# rclone: for the names of some hundred thousand objects.
+# Of the client, for the names of some hundred thousand objects.
 _FETCH_MOST_BYTES = 256 * 1024**2
-# rclone: the folder is not there.
-_NO_FOLDER = 3
 
 # -------------------------------------------------------------------------------------------------
 # Earlier runs of the same experiment, and what is still to be done of them. Reads journals; changes
@@ -347,14 +345,12 @@ def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
 
     Returns why that failed.
     """
-    call = link.call("copy", link.place(), str(into), f"--include={wanted}")
+    call = link.get_matching(wanted, into)
     bounded = AnswerBound(out=link.scratch / "fetch.out", most_bytes=_FETCH_MOST_BYTES)
     ended = link.run(
         call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop, sampler=bounded
     )
-    if ended.ended == "exit" and ended.returncode in {0, _NO_FOLDER}:
-        return None
-    return bounded.failure or link.why("fetch", ended)
+    return link.why_not_got("fetch", ended, bounded)
 
 
 def _why_at_work(found: EarlierRun, fetched: Path, *, writes: bool) -> str:

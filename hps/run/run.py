@@ -195,10 +195,10 @@ def _check_targets(session: Session, options: Options) -> Session:
         if not found.left:
             finish.mark_finished(journal)
     for one in session.preflight.checked:
-        if one.left:
+        if one.leftover:
             late = "the check was not given the time"
             why = late if one.failure is None else one.failure.reason
-            event("clean_up_failed", what="check", key=one.left, reason=why)
+            event("clean_up_failed", what="check", key=one.leftover, reason=why)
     away = session.preflight.away
     if away is not None:
         kept = "results are kept here, and sent later"

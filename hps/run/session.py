@@ -63,7 +63,7 @@ class Preflight:
     @property
     def left(self) -> bool:
         """True where something that was written to a target could not be deleted again."""
-        return any(one.left for one in self.checked)
+        return any(one.leftover for one in self.checked)
 
     def why_unusable(self, target: str) -> str:
         """Why a target can't be used, as far as it was checked; empty: nothing is against it."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hps.node.starvation import Look, disturbed, look
+from hps.node.starvation import Counters, disturbed, read_counters
 
 _PRESSURE = "some avg10=1.00 avg60=2.00 avg300=3.00 total={}\nfull avg10=0.00 total=0\n"
-_QUIET = Look(at_s=100.0, waited_s=5.0, throttled_s=1.0, stolen=10, ticks=20_000)
+_QUIET = Counters(at_s=100.0, waited_s=5.0, throttled_s=1.0, stolen=10, ticks=20_000)
 
 
 def _machine(root: Path, files: Mapping[str, str]) -> Path:
@@ -29,7 +29,7 @@ def test_counters_of_version_2(tmp_path: Path) -> None:
         "sys/fs/cgroup/a/b/cpu.stat": "usage_usec 9\nnr_throttled 2\nthrottled_usec 250000\n",
         "sys/fs/cgroup/a/cpu.stat": "usage_usec 9\nnr_throttled 4\nthrottled_usec 750000\n",
     }
-    seen = look(_machine(tmp_path, files))
+    seen = read_counters(_machine(tmp_path, files))
     assert (seen.waited_s, seen.throttled_s, seen.stolen, seen.ticks) == (2.5, 0.75, 7, 125)
 
 
@@ -38,14 +38,14 @@ def test_counters_of_version_1(tmp_path: Path) -> None:
         "proc/self/cgroup": "4:cpu,cpuacct:/docker/abc\n0::/\n",
         "sys/fs/cgroup/cpu/cpu.stat": "nr_periods 5\nnr_throttled 2\nthrottled_time 300000000\n",
     }
-    seen = look(_machine(tmp_path, files))
+    seen = read_counters(_machine(tmp_path, files))
     assert (seen.waited_s, seen.throttled_s, seen.stolen, seen.ticks) == (None, 0.3, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "cpu\n", "cpu a b c d e f g h\n", "intr 1 2 3 4 5 6 7 8 9\n"])
 def test_what_a_kernel_does_not_tell_is_unknown(text: str, tmp_path: Path) -> None:
     files = {"proc/stat": text, "proc/pressure/cpu": "some avg10=0.00\n"}
-    seen = look(_machine(tmp_path, files))
+    seen = read_counters(_machine(tmp_path, files))
     assert (seen.waited_s, seen.throttled_s) == (None, None)
     assert disturbed(seen, replace(seen, at_s=seen.at_s + 1)) is None
 

@@ -12,7 +12,7 @@ import pytest
 
 from hps.catalog.failures import failure
 from hps.model import Target
-from hps.node.probe.check import Tried, of_the_way
+from hps.node.probe.check import TriedCall, explain_connection
 from tests.command import Ran, hps, keys_of, target_text
 from tests.conftest import ProxyFor
 from tests.run.salad import salad_node
@@ -236,8 +236,10 @@ def test_a_certificate_that_is_not_trusted_for_a_host_of_a_provider_is_of_the_wa
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    tried = Tried(name="write", duration_s=0.1, failure=failure("bad_certificate", "signed by X"))
-    why = of_the_way(tried, target).failure
+    tried = TriedCall(
+        name="write", duration_s=0.1, failure=failure("bad_certificate", "signed by X")
+    )
+    why = explain_connection(tried, target).failure
     assert why is not None
     assert why.code == code
 

@@ -1,1 +1,1 @@
-"""How fast a target, or the network, is from this node; and whether a target can be used."""
+"""Whether a target can be used from this node, and how fast a target or the network is."""

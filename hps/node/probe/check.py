@@ -1,8 +1,8 @@
-"""A target tried before anything is measured: an object written, read, listed and deleted.
+"""Checks a target before anything is measured: an object is written, read, listed and deleted.
 
-The calls are those that a run makes, by the same tool, in the run's own folder; nothing of it is
-left. So a wrong key, a missing right, or a port that refuses is told in the first second, with the
-one whose fault it is.
+The calls are those that a run makes, in the run's own folder, and nothing of them remains. So a
+wrong key, a missing right, or a port that refuses is found in the first second, with whose mistake
+it is.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from hps.targets.bucket import Link
 from hps.tools.invocation import Invocation
 
 # -------------------------------------------------------------------------------------------------
-# What an endpoint says to one that has no keys: its clock, and where the bucket is.
+# What an endpoint answers without keys: its clock, and where the bucket is.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class EndpointAnswer:
     """The clock's offset in seconds, positive where the server's is ahead; the bucket's region.
 
-    `to_https`: the server sends those who come by plain HTTP on to HTTPS.
+    `to_https`: the server redirects plain HTTP to HTTPS.
     """
 
     clock_offset_s: float | None = None
@@ -52,45 +52,45 @@ class Heard:
     to_https: bool = False
 
 
-NOTHING_HEARD = Heard()
+NO_ENDPOINT_ANSWER = EndpointAnswer()
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
-    """What a bucket elsewhere says is in the first answer."""
+    """Follows no redirect: where a bucket is elsewhere, the first answer names its region."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
-def ask_beside(target: Target, *, timeout_s: float) -> Callable[[float], Heard]:
-    """`ask`, in a thread that is left behind if need be: an answer may come drop by drop.
+def ask_in_thread(target: Target, *, timeout_s: float) -> Callable[[float], EndpointAnswer]:
+    """Begin `ask` in a thread, which may outlive this: an answer may come very slowly.
 
-    The function returned waits so many seconds for what was heard.
+    The function returned waits so many seconds for the answer.
     """
-    answers: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[EndpointAnswer] = queue.SimpleQueue()
 
-    def put() -> None:
+    def run() -> None:
         answers.put(ask(target, timeout_s=timeout_s))
 
-    threading.Thread(target=put, name=f"ask {target.name}", daemon=True).start()
+    threading.Thread(target=run, name=f"ask {target.name}", daemon=True).start()
 
-    def heard(wait_s: float) -> Heard:
+    def wait(wait_s: float) -> EndpointAnswer:
         with suppress(queue.Empty):
             return answers.get(timeout=wait_s)
-        return NOTHING_HEARD
+        return NO_ENDPOINT_ANSWER
 
-    return heard
+    return wait
 
 
-def ask(target: Target, *, timeout_s: float) -> Heard:
-    """One HEAD of the bucket without keys; whatever the answer's status, its heads tell.
+def ask(target: Target, *, timeout_s: float) -> EndpointAnswer:
+    """Send a HEAD of the bucket without keys, and read the headers, whatever the status.
 
     Goes through the proxies that the environment names, as the tool does. Never raises.
     """
     url = f"{str(address_of(target)).rstrip('/')}/{quote(target.bucket)}"
     try:
         context = ssl.create_default_context(cafile=target.ca_cert)
-        # Python would ask a proxy for what is on this machine, and the tool would not.
+        # Python would use a proxy for this machine's own addresses, and the tool would not.
         direct = () if proxy_for(url, os.environ) else (urllib.request.ProxyHandler({}),)
         opener = urllib.request.build_opener(
             _Stay(), urllib.request.HTTPSHandler(context=context), *direct
@@ -99,14 +99,14 @@ def ask(target: Target, *, timeout_s: float) -> Heard:
         sent_s = time.time()
         heads = _heads(opener, request, timeout_s)
     except (OSError, ValueError, http.client.HTTPException):
-        return NOTHING_HEARD
-    heard = _read(heads, (sent_s + time.time()) / 2)
+        return NO_ENDPOINT_ANSWER
+    answer = _read(heads, (sent_s + time.time()) / 2)
     sent_on = url.startswith("http:") and heads.get("Location", "").startswith("https:")
-    return replace(heard, to_https=sent_on)
+    return replace(answer, to_https=sent_on)
 
 
 def speaks_tls(address: str, *, timeout_s: float) -> bool:
-    """True where `host:port` shakes hands as HTTPS does; nothing is asked there. Never raises."""
+    """True where `host:port` completes a TLS handshake; no request is sent. Never raises."""
     place = urlsplit(f"//{address}")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -131,7 +131,7 @@ def _heads(
             return refusal.headers
 
 
-def _read(heads: Message, now_s: float) -> Heard:
+def _read(heads: Message, now_s: float) -> EndpointAnswer:
     try:
         # A date has whole seconds, cut off.
         offset_s = parsedate_to_datetime(heads.get("Date", "")).timestamp() + 0.5 - now_s
@@ -139,14 +139,14 @@ def _read(heads: Message, now_s: float) -> Heard:
         offset_s = None
     region = heads.get("x-amz-bucket-region", "")
     known = region.replace("-", "").isalnum() and len(region) <= 64
-    return Heard(clock_offset_s=offset_s, region=region if known else "")
+    return EndpointAnswer(clock_offset_s=offset_s, region=region if known else "")
 
 
 # -------------------------------------------------------------------------------------------------
 
 # The names of the calls, in the order in which they are shown.
 CALLS = ("write", "read", "list", "multipart", "delete")
-# The check of a target ends after so long; targets are checked side by side.
+# The most seconds for the check of a target; targets are checked side by side.
 MOST_S = 10.0
 _MOST_AT_ONCE = 8
 _PAUSE_S = 2.0
@@ -154,12 +154,12 @@ _NAME = "check"
 _OBJECT = "object.bin"
 _UPLOAD = "upload.bin"
 _CONTENT_BYTES = 32
-# Amazon's servers, and those that do as they do, refuse a request that is further off.
+# Amazon's servers, and others alike, refuse a request whose time is further off.
 _MOST_SKEW_S = 900.0
 # After these a server may have the object all the same.
 _PERHAPS_WRITTEN = {"timeout", "connection_lost", "stopped"}
 _DELETE_S = 4.0
-# What comes of the bucket's name in the host, where a server has its buckets in the path.
+# The failures where the bucket's name is in the host, and the server expects it in the path.
 _BY_STYLE = {"bad_endpoint", "bad_certificate", "no_such_bucket"}
 _WRITE_HTTPS = "write https:// in the endpoint of the target"
 _TLS_TIMEOUT_S = 2.0
@@ -175,8 +175,8 @@ _OTHER = failure(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """One call of a check. `failure` None: it went well."""
+class TriedCall:
+    """One call of a check. `failure` is None where it succeeded."""
 
     name: str
     duration_s: float
@@ -185,21 +185,21 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetCheck:
-    """What a target was found to be. `clock_offset_s`: how far its clock is ahead of this one.
+    """The check of a target. `clock_offset_s` is how far its clock is ahead of this machine's.
 
-    `left` names what could not be deleted again; empty: nothing is left. `whole` is False where the
-    time was over before all had been tried.
+    `leftover` names the folder of what could not be deleted again; empty: nothing remains. `whole`
+    is False where the time was over before all calls had been tried.
     """
 
     target: str
-    calls: tuple[Tried, ...]
+    calls: tuple[TriedCall, ...]
     clock_offset_s: float | None = None
-    left: str = ""
+    leftover: str = ""
     whole: bool = True
 
     @property
     def failure(self) -> Failure | None:
-        """The first thing that went wrong; of missing rights all are named."""
+        """The first failure; all missing rights are named together."""
         wrong = [one.failure for one in self.calls if one.failure is not None]
         rights = list(dict.fromkeys(filter(None, map(missing_right, wrong))))
         if len(rights) < 2:
@@ -212,7 +212,7 @@ class TargetCheck:
 class Waiting:
     """For how long a target that can't be reached is tried again.
 
-    `sleep` is True once the run is stopped; `event` tells that it is waited.
+    `sleep` returns True once the run is stopped; `event` reports the wait.
     """
 
     most_s: float
@@ -221,26 +221,26 @@ class Waiting:
 
     def again(self, checked: TargetCheck, until_s: float) -> bool:
         """True, after a pause, where another try may do better."""
-        why, left_s = checked.failure, until_s - time.monotonic()
-        if why is None or why.owner != "target" or left_s <= 0:
+        why, remaining_s = checked.failure, until_s - time.monotonic()
+        if why is None or why.owner != "target" or remaining_s <= 0:
             return False
-        told, left = reason_fields(why), round(left_s)
-        self.event("target_away", target=checked.target, **told, seconds_left=left)
-        return not self.sleep(min(_PAUSE_S, left_s))
+        fields = {**reason_fields(why), "seconds_left": round(remaining_s)}
+        self.event("target_away", target=checked.target, **fields)
+        return not self.sleep(min(_PAUSE_S, remaining_s))
 
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
-    """A check that is going on; what it has written is deleted after `ends_s`, too."""
+    """A check at work; what it has written is deleted even after `ends_s`."""
 
     link: Link
     multipart: bool
     ends_s: float
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[TriedCall] = field(default_factory=list)
     over: bool = False
 
     def run(self) -> None:
-        """All calls, as far as the ones before let them make sense."""
+        """Try all calls that make sense after those before."""
         written = self.link.scratch / _OBJECT
         written.write_bytes(os.urandom(_CONTENT_BYTES))
         key = f"{self.link.key}/{_OBJECT}"
@@ -256,7 +256,7 @@ class _Check:
             self._delete(by_list=wrote is None and listed)
 
     def _delete(self, *, by_list: bool) -> None:
-        """Also where the time is over, or the run was stopped: nothing is to be left."""
+        """Delete also where the time is over, or the run was stopped: nothing may remain."""
         own = OwnFolder(self.link.key)
         call = self.link.delete(own) if by_list else self.link.delete_object(own, _OBJECT)
         self.ends_s = max(self.ends_s, time.monotonic() + _DELETE_S)
@@ -264,7 +264,7 @@ class _Check:
         self._try("delete", call)
 
     def _read(self, written: Path, key: str, *, listed: bool) -> None:
-        """By way of the list where there is one: of a single object the client asks more."""
+        """Read by the list where the target can list: this takes fewer requests."""
         read = self._try("read", self.link.get_listed() if listed else self.link.get(key))
         out = self.link.scratch / f"{_NAME}.out"
         came = out.read_bytes()
@@ -286,7 +286,7 @@ class _Check:
         call: Invocation,
         judge: Callable[[process.Exit], Failure | None] | None = None,
     ) -> Failure | None:
-        """Run a call; `judge` says why it did not go well, where its exit code alone does not.
+        """Run a call; `judge` returns why it failed, where its exit code does not show that.
 
         A target that has answered before, and is slow, is not at fault where the time is over.
         """
@@ -301,7 +301,7 @@ class _Check:
             self.over = True
             return _OVER
         why = (judge or self._why)(ended)
-        self.tried.append(Tried(name=name, duration_s=time.monotonic() - start_s, failure=why))
+        self.tried.append(TriedCall(name=name, duration_s=time.monotonic() - start_s, failure=why))
         return why
 
 
@@ -311,18 +311,18 @@ def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> Targ
     `ends_s` is when it ends at the latest (monotonic). Never raises for what the target is.
     """
     trying = _Check(link=link, multipart=multipart, ends_s=ends_s - _DELETE_S)
-    answer = ask_beside(target, timeout_s=max(0.1, ends_s - time.monotonic()))
+    wait_for_answer = ask_in_thread(target, timeout_s=max(0.1, ends_s - time.monotonic()))
     try:
         trying.run()
     except OSError as error:
         why = of_system(error, link.scratch)
-        trying.tried.append(Tried(name="write", duration_s=0.0, failure=why))
-    heard = answer(max(0.0, ends_s - time.monotonic()))
+        trying.tried.append(TriedCall(name="write", duration_s=0.0, failure=why))
+    answer = wait_for_answer(max(0.0, ends_s - time.monotonic()))
     return TargetCheck(
         target=target.name,
-        calls=tuple(of_the_way(_with_what_was_heard(one, heard), target) for one in trying.tried),
-        clock_offset_s=heard.clock_offset_s,
-        left=_left(trying),
+        calls=tuple(explain_connection(_with_answer(one, answer), target) for one in trying.tried),
+        clock_offset_s=answer.clock_offset_s,
+        leftover=_find_leftover(trying),
         whole=not trying.over,
     )
 
@@ -360,30 +360,31 @@ def _patiently(link: Link, target: Target, waiting: Waiting, *, multipart: bool)
             return checked
 
 
-def _with_what_was_heard(tried: Tried, heard: Heard) -> Tried:
-    """What the server says without keys may tell why it refuses them."""
+def _with_answer(tried: TriedCall, answer: EndpointAnswer) -> TriedCall:
+    """The call; its failure may be explained by what the server answers without keys."""
     why = tried.failure
     if why is None:
         return tried
-    if heard.to_https:
+    if answer.to_https:
         text = f"{why.text}; the server sends those who come by plain HTTP on to HTTPS"
         return replace(tried, failure=failure("bad_endpoint", text, hint=_WRITE_HTTPS))
-    offset_s = heard.clock_offset_s
+    offset_s = answer.clock_offset_s
     if why.code in _DENIALS and offset_s is not None and abs(offset_s) > _MOST_SKEW_S:
         ahead = "behind" if offset_s > 0 else "ahead"
         text = f"{why.text}; this machine's clock is {abs(offset_s):.0f} s {ahead}"
         return replace(tried, failure=failure("clock_skew", text))
-    if why.code == "wrong_region" and heard.region:
-        hint = f"the bucket is in another region: {heard.region}"
+    if why.code == "wrong_region" and answer.region:
+        hint = f"the bucket is in another region: {answer.region}"
         return replace(tried, failure=replace(why, hint=hint))
     return tried
 
 
-def of_the_way(tried: Tried, target: Target) -> Tried:
-    """What the way to the target has to do with it: certificates, and plain HTTP to a port of TLS.
+def explain_connection(tried: TriedCall, target: Target) -> TriedCall:
+    """The call; its failure may be the connection's: a certificate, or plain HTTP to a TLS port.
 
-    Nobody set up another authority for a provider's own host: somebody on the way is in between. A
-    wrong one for any other host, or with a proxy, is an operator's mistake.
+    A wrong certificate for a provider's own host, where no other authority is set up, means that
+    something on the way intercepts it. For any other host, or with a proxy, it is an operator's
+    mistake.
     """
     why, address = tried.failure, str(address_of(target))
     proxy = proxy_for(address, os.environ)
@@ -404,7 +405,7 @@ def of_the_way(tried: Tried, target: Target) -> Tried:
     return tried
 
 
-def _left(trying: _Check) -> str:
+def _find_leftover(trying: _Check) -> str:
     went = {one.name: one.failure for one in trying.tried}
     wrote = went.get("write", _OVER)
     there = wrote is None or wrote.code in _PERHAPS_WRITTEN

@@ -7,7 +7,7 @@ import json
 import sys
 
 from hps.model import known
-from hps.node.bandwidth import STOPPED, Rate, Rates, nothing
+from hps.node.bandwidth import STOPPED, Rate, Rates, no_rates
 from hps.process import process
 from hps.targets.bucket import Link
 from hps.tools.invocation import bare_environment
@@ -17,9 +17,9 @@ _REASON_LENGTH = 400
 
 
 def measure(link: Link) -> Rates:
-    """The rates to a public server near by, as the speedtest-cli package finds them."""
+    """The rates to a public server near by, by the speedtest-cli package."""
     if importlib.util.find_spec("speedtest") is None:
-        return nothing("speedtest-cli is not installed: pip install 'hps[speedtest]'")
+        return no_rates("speedtest-cli is not installed: pip install 'hps[speedtest]'")
     argv = (sys.executable, "-P", "-m", "speedtest", "--json", "--secure", "--timeout=10")
     out, log = link.scratch / "speedtest.out", link.log("speedtest")
     ended = process.run(
@@ -33,7 +33,7 @@ def measure(link: Link) -> Rates:
     if ended.ended != "exit" or ended.returncode != 0:
         lines = log.read_text(errors="replace").strip().splitlines()
         why = lines[-1][:_REASON_LENGTH] if lines else f"code {ended.returncode}"
-        return nothing(STOPPED if ended.ended == "stopped" else f"speedtest: {ended.ended}, {why}")
+        return no_rates(STOPPED if ended.ended == "stopped" else f"speedtest: {ended.ended}, {why}")
     return parse(out.read_text(errors="replace"))
 
 
@@ -43,7 +43,7 @@ def parse(text: str) -> Rates:
         answer = json.loads(text)
         upload, download = float(answer["upload"]), float(answer["download"])
     except (ValueError, KeyError, TypeError):
-        return nothing("speedtest gave no answer that can be read")
+        return no_rates("speedtest gave no answer that can be read")
     if upload <= 0 or download <= 0:
-        return nothing("speedtest moved nothing")
+        return no_rates("speedtest moved nothing")
     return Rates(upload=Rate(mbps=known(upload / 1e6)), download=Rate(mbps=known(download / 1e6)))

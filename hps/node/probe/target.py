@@ -1,7 +1,7 @@
 """The probe by the experiment's own bucket: several connections, a few seconds each way.
 
-One rclone reads one object again and again, and keeps nothing of it; another sends more than fits
-into the time, and is ended. The rates are those of the kernel's counters. Neither way takes more
+One rclone reads an object again and again, and keeps nothing of it; another sends more than fits
+into the time, and is ended. The rates are those of the kernel's counters. Neither way needs more
 disk than one file, and what was sent is removed in every case.
 """
 
@@ -24,7 +24,7 @@ from hps.node.bandwidth import (
     Rate,
     Rates,
     SteadyRate,
-    nothing,
+    no_rates,
     rate_from_points,
 )
 from hps.process import process
@@ -34,7 +34,7 @@ from hps.targets.bucket import Link, first_failure, tool_failed
 from hps.tools.invocation import Invocation
 
 # -------------------------------------------------------------------------------------------------
-# A running transfer, looked at from outside until its rate is known.
+# A running transfer, watched from outside until its rate is known.
 
 # A slow link with large buffers takes many seconds.
 _QUIET_TIMEOUT_S = 20.0
@@ -43,10 +43,10 @@ _QUIET_LOOKS = 2
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at a process from outside until its rate is steady, or something goes wrong.
+    """Watches a process from outside until its rate is steady, or something goes wrong.
 
-    It takes `most_s` from when payload begins to move: what the tool does before, such as reading
-    its files for their checksums, is not the link's. It is a `process.Sampler`, and the
+    It ends `most_s` after payload begins to move: what the tool does before, such as reading its
+    files for their checksums, is no time of the link. It is a `process.Sampler`, and the
     `process.Stop` of the same process.
     """
 
@@ -62,7 +62,7 @@ class Watch:
     _moving_since_s: float | None = None
 
     def sample(self, pid: int) -> None:
-        """One look at the bytes that process `pid` has moved."""
+        """Look at the bytes that process `pid` has moved."""
         if self._sockets is None:
             self._sockets = SocketBytes(pid=pid)
         total = self.count(self._sockets)
@@ -83,8 +83,8 @@ class Watch:
         self.rate.feed(now_s, total_bytes)
 
     def is_set(self) -> bool:
-        """True once there is no more to see."""
-        # Bytes move in requests that are refused, too: their rate is none.
+        """True once the rate is steady, the time is over, or something went wrong."""
+        # Requests that are refused move bytes, too, and these are no rate.
         if not self.trouble and self.log.stat().st_size:
             self.trouble = first_failure(self.log)
         return self.stop.is_set() or self.trouble is not None or self.rate.steady or self._enough()
@@ -94,9 +94,9 @@ class Watch:
         return since_s is not None and time.monotonic() - since_s >= self.most_s
 
     def wait_for_quiet(self) -> None:
-        """Wait until the kernel has sent what the ended process left in its buffers, or for long.
+        """Wait until the kernel has sent what the ended process left in its buffers, within bounds.
 
-        What is measured next would share the link with it.
+        Otherwise the next measurement would share the link with that.
         """
         ends_s, last, quiet = time.monotonic() + _QUIET_TIMEOUT_S, None, 0
         while self._sockets is not None and time.monotonic() < ends_s and quiet < _QUIET_LOOKS:
@@ -115,8 +115,8 @@ class Watch:
         if self.trouble:
             return Rate(mbps=failed(self.trouble))
         if self._moving_since_s is None:
-            nothing = failure("timeout", f"no payload moved in {ended.duration_s:.3g} s")
-            return Rate(mbps=failed(nothing))
+            idle = failure("timeout", f"no payload moved in {ended.duration_s:.3g} s")
+            return Rate(mbps=failed(idle))
         points = tuple(self.rate.points)
         reading = rate_from_points((point.t_s, point.bytes_total) for point in points)
         return Rate(mbps=reading, points=points)
@@ -126,9 +126,9 @@ class Watch:
 
 _MIB = 1024**2
 _FILE_BYTES = 32 * _MIB
-# What a link of 20 Gbps moves.
+# A link of 20 Gbps.
 _MOST_BYTES_PER_S = 2.5e9
-# The object that is read: so large that it takes about so long to upload.
+# The object that is read is so large that its upload takes about this time.
 _OBJECT_S = 2.0
 _OBJECT_TRIES = 3
 _OBJECT_TIMEOUT_S = 30.0
@@ -139,39 +139,39 @@ _REMOVE_TIMEOUT_S = 20.0
 _STOPPED_TIMEOUT_S = 4.0
 _REMOVE_TRIES = 3
 # A server may still be busy with an upload that was cut off.
-_SETTLE_S = 0.5
-# One PUT a file: what is cut off leaves no incomplete multipart upload.
+_BUSY_S = 0.5
+# One PUT a file, so that no incomplete multipart upload remains where it is cut off.
 _WHOLE = ("--s3-upload-cutoff=5Gi", "--no-check-dest")
 
 
 def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -> Rates:
     """Measure both directions through the link, whose folder must be this probe's own.
 
-    What fails is unknown, with the reason. Takes at most about twice the declared seconds and a
-    minute where nothing goes well.
+    A rate that can't be measured is unknown, with the reason. In the worst case this takes about
+    twice the declared seconds and a minute.
     """
     folder = link.scratch / "probe"
     try:
         file = _random_file(folder)
-        # First down: what is left in buffers after the way up would be in the way of it.
+        # Download first: an upload leaves data in buffers that would share the link.
         event("probe_started", direction="download", most_s=settings.duration_s)
         place, failed = _send_object(link, file)
         if failed:
-            return nothing(failed.with_text(f"an object could not be sent: {failed.text}"))
+            return no_rates(failed.with_text(f"an object could not be sent: {failed.text}"))
         download = _download(link, settings, place)
         event("probe_started", direction="upload", most_s=settings.duration_s)
         return Rates(upload=_upload(link, settings, file), download=download)
     except OSError as error:
-        return nothing(of_system(error, folder))
+        return no_rates(of_system(error, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        left = _remove(link)
-        if left:
-            event("clean_up_failed", what="probe", key=link.key, reason=left)
+        why = _remove(link)
+        if why:
+            event("clean_up_failed", what="probe", key=link.key, reason=why)
 
 
 def _upload(link: Link, settings: ProbeSettings, file: Path) -> Rate:
-    """Many names for one file: more than fits into the time, and no more disk than it has."""
+    """Upload one file under many names: more than fits into the time."""
     names = file.parent / "names"
     names.mkdir()
     most_bytes = _MOST_BYTES_PER_S * settings.duration_s
@@ -189,14 +189,14 @@ def _upload(link: Link, settings: ProbeSettings, file: Path) -> Rate:
 
 
 def _download(link: Link, settings: ProbeSettings, place: str) -> Rate:
-    """Read one object again and again: it stands under many names in one combined folder."""
+    """Read one object again and again, under many names in a combined folder."""
     call = link.call(
         "hashsum",
         "crc32",
         _combined(place),
         "--download",
         f"--transfers={settings.connections}",
-        "--checkers=1",  # who looks for objects: one connection more, which moves next to nothing
+        "--checkers=1",  # looks for objects by one more connection, which moves next to nothing
         "--disable=ListR",
     )
     return _watched(link, settings, call, SocketBytes.received_bytes)
@@ -216,9 +216,10 @@ def _watched(
 
 
 def _send_object(link: Link, file: Path) -> tuple[str, Failure | None]:
-    """Upload what is to be read: its place, and why that failed.
+    """Upload the object that is to be read. Returns its place, and why that failed.
 
-    As large as this link can send in about `_OBJECT_S`, found by sending larger and larger ones.
+    It is as large as this link can send in about `_OBJECT_S`, found by sending larger and larger
+    ones.
     """
     size_bytes, place = _MIB, ""
     for attempt in range(_OBJECT_TRIES):
@@ -255,14 +256,14 @@ def _random_file(folder: Path) -> Path:
 
 
 def _remove(link: Link) -> str:
-    """Delete what was sent, and look whether it is gone. Returns what went wrong, or nothing."""
+    """Delete what was sent, and look whether it is gone. Returns why not, or nothing."""
     listed, own = link.scratch / "remove.out", OwnFolder(link.key)
     for _ in range(_REMOVE_TRIES):
         timeout_s = _STOPPED_TIMEOUT_S if link.stop.is_set() else _REMOVE_TIMEOUT_S
         deleted = link.run(link.delete(own), timeout_s=timeout_s, name="remove")
         if deleted.returncode != 0:
             return link.why_plain("remove", deleted).reason
-        time.sleep(_SETTLE_S)
+        time.sleep(_BUSY_S)
         looked = link.run(link.list_names(), timeout_s=timeout_s, name="remove")
         if looked.returncode != 0:
             return link.why_plain("remove", looked).reason
