@@ -16,7 +16,7 @@ from hps.errors import MachineError
 from hps.model import ResultsPlace
 from hps.results import lock
 from hps.run import resume
-from hps.run.environment import Tools
+from hps.run.session import Tools
 from hps.run_folder import is_run_id, run_that_made
 from hps.steps.context import RunStop
 from hps.targets import cleanup

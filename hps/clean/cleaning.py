@@ -16,7 +16,7 @@ from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, MachineError
 from hps.model import Spec, Target
 from hps.node.facts import machine_id
 from hps.results import lock
-from hps.run.environment import Tools, opened
+from hps.run.session import Tools, opened
 from hps.run_folder import experiment_folder, run_folder
 from hps.steps.context import RunStop
 from hps.targets import cleanup

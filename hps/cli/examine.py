@@ -25,7 +25,7 @@ from hps.process.stop import SignalStop, on_signals
 from hps.redaction import Scrubber
 from hps.run import admission, run
 from hps.run.admission import check_targets
-from hps.run.environment import opened
+from hps.run.session import opened
 from hps.targets import bucket
 
 

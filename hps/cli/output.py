@@ -90,7 +90,7 @@ def configure_log(spec: Spec | None, env: Mapping[str, str], style: Format) -> S
     """Set up events, and return what replaces the experiment's secrets in them and elsewhere."""
     from hps import log
     from hps.redaction import Scrubber
-    from hps.run.environment import scrubber_of
+    from hps.run.session import scrubber_of
     from hps.spec.secret_values import secret_env_names
 
     secrets = {name: env.get(name, "") for name in (secret_env_names(spec) if spec else ())}

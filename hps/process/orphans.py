@@ -16,7 +16,7 @@ import psutil
 
 from hps.process import guard
 
-# The names that `hps.process.temporary` gives to the folders of `hps.run.environment`.
+# The names that `hps.process.temporary` gives to the folders of `hps.run.session`.
 _NAME = re.compile(r"hps-[a-z0-9_]{8}")
 _LOOK_S = 0.05
 # A guard ends processes first, and then removes the folder.

@@ -41,9 +41,8 @@ from hps.results.record import (
     resume_record,
     run_record,
 )
-from hps.run.environment import Tools
 from hps.run.resume import ThisRun
-from hps.run.session import Preflight, Session
+from hps.run.session import Preflight, Session, Tools
 from hps.run_folder import CHECK, PROBE, run_folder
 from hps.steps.context import RunStop
 from hps.targets.bucket import Link

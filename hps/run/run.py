@@ -18,12 +18,11 @@ from hps.results import lock as alive
 from hps.results.journal import Journal
 from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, failed_record, new_run_id, utc_text
-from hps.run import admission, environment, execute, finish, recorder, resume
+from hps.run import admission, execute, finish, recorder, resume
 from hps.run.admission import check_targets
-from hps.run.environment import Tools
 from hps.run.recorder import Recorder
 from hps.run.resume import ResumeRequest, ThisRun
-from hps.run.session import Listener, RememberingListener, Session
+from hps.run.session import Listener, RememberingListener, Session, Tools, opened
 from hps.tools import TOOLS
 
 # That a run did not begin is worth no longer wait.
@@ -157,7 +156,7 @@ def _lock(
     started_at = datetime.now(UTC)
     identity = identify(plan.spec, options.env, started_at)
     home = options.output / identity.experiment / identity.machine_id
-    tools = stack.enter_context(environment.opened(plan.spec, options.env))
+    tools = stack.enter_context(opened(plan.spec, options.env))
     return Session(
         plan=plan,
         env=options.env,

@@ -29,8 +29,8 @@ from hps.redaction import Scrubber
 from hps.results import journal
 from hps.results.record import Record, RunIdentity
 from hps.run import recorder as recording
-from hps.run.environment import opened
 from hps.run.run import identify
+from hps.run.session import opened
 from hps.targets import sender
 from hps.targets.sender import BucketCopy
 from tests.command import REPOSITORY
