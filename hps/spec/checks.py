@@ -1,4 +1,4 @@
-"""The steps of a trial, and what each needs to come before it."""
+"""Checks of an experiment that go beyond its schema: steps, limits, HTTP/2, gates, this machine."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ from hps.units import format_size, format_size_rounded, parse_size_bytes, parse_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedStep:
-    """A step, where its name stands, and where its settings do."""
+    """A step, with the nodes of its name and of its settings."""
 
     kind: StepKind
     name: ScalarNode
     settings: Mapping[str, ScalarNode]
 
     def as_step(self) -> Step:
-        """The step with its settings in base units."""
         settings = {
             SETTING_FIELDS.get(key, key): setting_value(key, node)
             for key, node in self.settings.items()
@@ -48,7 +47,7 @@ class PlacedStep:
 
 
 def setting_value(key: str, node: ScalarNode) -> KnobValue | float:
-    """A setting that was checked: bytes, seconds, a whole number, true or false, or a name."""
+    """A setting that the schema accepted, in base units: bytes, seconds, else its value."""
     if key in SIZE_KNOBS:
         return parse_size_bytes(str(node.value))
     if key in {"timeout", "duration"}:
@@ -57,7 +56,7 @@ def setting_value(key: str, node: ScalarNode) -> KnobValue | float:
 
 
 def read_steps(checked: Checked) -> tuple[PlacedStep, ...]:
-    """All steps; none where something is wrong with one of them."""
+    """All steps; an empty tuple where something is wrong with one of them."""
     steps = checked.good("steps")
     return tuple(_read(item) for item in steps.items) if isinstance(steps, ListNode) else ()
 
@@ -110,7 +109,7 @@ _KNOBS = frozenset({"target", "tool", "size", "chunk_size"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """One uploading step of one cell: its chunk size and where that is written, if it is."""
+    """One uploading step of one cell. `chunk_node` is None where the chunk size is a default."""
 
     point: SweepPoint
     step: PlacedStep
@@ -119,14 +118,13 @@ class Upload:
 
     @property
     def parts(self) -> int:
-        """How many parts one file has."""
         return -(-self.point.cell.knobs.size_bytes // self.chunk_bytes)
 
 
 def uploads(
     sweep: Sweep, steps: tuple[PlacedStep, ...], knobs: Collection[str]
 ) -> Iterator[Upload]:
-    """Every uploading step of every cell, as far as these knobs tell cells apart."""
+    """Every uploading step of the cells that `sweep.points(knobs)` has."""
     rising = [step for step in steps if step.kind.direction == "up"]
     for point in sweep.points(knobs) if rising else ():
         for step in rising:
@@ -176,7 +174,7 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
     if node is None:
         return None
     chunk = value_text("chunk_size", upload.chunk_bytes, upload.chunk_node)
-    # Of a file that travels whole, the tools alone mind the size of chunks.
+    # A file of one chunk has no parts: then the least is that of the tools, not of the provider.
     least, most = facts.min_part_bytes if upload.parts > 1 else 5 * MIB, facts.max_part_bytes
     if not least <= upload.chunk_bytes <= most:
         size = "small" if upload.chunk_bytes < least else "large"
@@ -212,14 +210,14 @@ def _too_many_parts(
 
 
 # -------------------------------------------------------------------------------------------------
-# HTTP/2 that is asked of a target which has no TLS: no result of it could be valid.
+# HTTP/2 needs TLS: without it no result could be valid.
 
 _HTTP2_KNOBS = frozenset({"target", "http2"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Http2Request:
-    """Where HTTP/2 is asked for and of which target; `fixed`: in a step or in a cell of its own."""
+    """A node that asks a target for HTTP/2. `fixed`: it is of a step, or in `include`."""
 
     node: ScalarNode
     target: str
@@ -227,7 +225,7 @@ class _Http2Request:
 
 
 def check_http2(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -> Iterator[Problem]:
-    """A problem for each place that asks for HTTP/2, and each target that can't speak it."""
+    """A problem for each place that asks for HTTP/2, and each target of it that has no TLS."""
     seen: set[tuple[ScalarNode, str]] = set()
     for point in sweep.points(_HTTP2_KNOBS) if _is_named(sweep, steps) else ():
         for step in steps:
@@ -241,14 +239,14 @@ def check_http2(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -
 
 
 def _is_named(sweep: Sweep, steps: tuple[PlacedStep, ...]) -> bool:
-    """False where no cell has to be looked at: HTTP/2 is off by default."""
+    """False where nothing names HTTP/2, which is off by default."""
     settings = (step.settings for step in steps)
     values = (entry.values for entry in sweep.include)
-    return sweep.has_axis("http2") or any("http2" in one for one in (*settings, *values))
+    return sweep.has_axis("http2") or any("http2" in named for named in (*settings, *values))
 
 
 def _http2_request(sweep: Sweep, point: SweepPoint, step: PlacedStep) -> _Http2Request | None:
-    """What a step asks for in a cell: its own setting wins over the cell's."""
+    """The request of a step in a cell, if any: the step's own setting wins over the cell's."""
     if "http2" not in step.kind.settings:
         return None
     knobs = point.cell.knobs
@@ -282,7 +280,7 @@ def _problem(sweep: Sweep, request: _Http2Request, why: str) -> Problem:
 
 
 # -------------------------------------------------------------------------------------------------
-# Thresholds of an experiment: each is about what the experiment does.
+# Thresholds of an experiment must be about steps that it has.
 
 
 def check_thresholds(checked: Checked, steps: tuple[PlacedStep, ...]) -> Iterator[Problem]:
@@ -309,7 +307,7 @@ _DISK_KNOBS = frozenset({"size", "files", "content", "layout"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a machine has to offer; None where that is unknown, and then nothing is too much."""
+    """Memory and free disk of a machine; None where unknown, and then nothing is too large."""
 
     memory_bytes: int | None
     disk_free_bytes: int | None
@@ -317,7 +315,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Need:
-    """The memory that one upload takes, the setting to blame, and the settings in words."""
+    """The memory that one upload takes, the node to report, and the settings in words."""
 
     size_bytes: int
     node: ScalarNode
@@ -329,7 +327,7 @@ def check_machine(
 ) -> Iterator[Problem]:
     """A problem for each setting that takes more memory than there is, and one for the disk.
 
-    `serves`: an embedded server keeps its objects on this machine's disk as well.
+    `serves`: an embedded server stores its objects on this machine's disk as well.
     """
     if machine.memory_bytes is not None:
         yield from _check_memory(sweep, steps, machine.memory_bytes)
@@ -360,7 +358,7 @@ def _check_memory(
 
 
 def _memory(sweep: Sweep, upload: Upload) -> _Need | None:
-    """rclone holds every chunk in flight: no more than a file has, in no more files than exist."""
+    """The memory that rclone takes, which keeps every chunk in flight of every file in flight."""
     knobs = upload.point.cell.knobs
     concurrency, concurrency_node = _count(sweep, upload, "concurrency", knobs.concurrency)
     transfers, transfers_node = _count(sweep, upload, "transfers", knobs.transfers)
@@ -389,7 +387,7 @@ def _count(
 def _check_disk(
     sweep: Sweep, steps: tuple[PlacedStep, ...], free_bytes: int, serves: bool
 ) -> Iterator[Problem]:
-    """Each distinct payload is kept while the run lasts, with the copies of one trial."""
+    """A run keeps each distinct payload until its end, and the copies of one trial at a time."""
     payloads: dict[tuple[object, ...], SweepPoint] = {}
     for point in sweep.points(_DISK_KNOBS):
         knobs = point.cell.knobs
@@ -411,7 +409,7 @@ def _check_disk(
 
 
 def _copies(steps: tuple[PlacedStep, ...], serves: bool) -> list[str]:
-    """What lies on this disk beside the payloads, for one trial at a time."""
+    """The copies of a payload on this disk during one trial, in words."""
     directions = {step.kind.direction for step in steps}
     served = ["what the embedded server keeps"] if serves and "up" in directions else []
     return (["a downloaded copy"] if "down" in directions else []) + served

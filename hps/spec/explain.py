@@ -1,4 +1,4 @@
-"""What each keyword of the schema, when broken, says to a person."""
+"""Violations of the schema -> problems, with what to write instead."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from hps.spec.yaml_tree import KeyPath, ListNode, MapNode, Node, ScalarNode, as_
 from hps.units import spelled
 
 # -------------------------------------------------------------------------------------------------
-# What to write in place of a value of the wrong kind, where its shape tells what was meant.
+# What to write in place of a value of the wrong kind, where its shape shows what was meant.
 
-# What people call a provider, and its name here.
+# Other names of providers, and their names here.
 PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
     {
         **{"r2": "cloudflare", "s3": "aws", "amazon": "aws", "b2": "backblaze"},
@@ -52,11 +52,11 @@ PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
 _FORMAT_UNITS: Mapping[str, str] = MappingProxyType(
     {"hps-size": "MiB", "hps-rate": "Mbps", "hps-time": "s"}
 )
-# The format of what a key holds that a mapping was left out around.
+# The formats of keys in a mapping for which only one value was written.
 _KEY_FORMATS: Mapping[str, str] = MappingProxyType(
     {"size": "hps-size", "timeout": "hps-time", "duration": "hps-time"}
 )
-# The key that a number, or else a word, stands for in place of a mapping.
+# The keys that a number, and a word, in place of the mapping at a path most likely stand for.
 _KEYS: Mapping[KeyPath, tuple[str, str]] = MappingProxyType(
     {
         **{("steps", kind): ("timeout", "") for kind in STEP_KINDS},
@@ -67,14 +67,14 @@ _KEYS: Mapping[KeyPath, tuple[str, str]] = MappingProxyType(
         ("node", "probe"): ("seconds", "method"),
     }
 )
-# What stands in [ ] and { } without quotes.
+# Texts that need no quotes inside [ ] and { }.
 _WORD = re.compile(r"[A-Za-z0-9_./+-]{1,40}")
 _ITEM = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]{,39}")
 _MAX_ITEMS = 8
 
 
 def advice(violation: Violation) -> str:
-    """What to write instead; nothing where the shape tells nothing."""
+    """What to write instead; an empty text where the shape of the value shows nothing."""
     node = violation.node
     if isinstance(node, MapNode):
         return _of_mapping(violation.path, node, str(violation.rules.get("format", "")))
@@ -90,20 +90,20 @@ def advice(violation: Violation) -> str:
 
 
 def unit(violation: Violation, node: ScalarNode) -> str:
-    """What to write for a number that lacks its unit; nothing where the parser says it."""
+    """What to write for a number that lacks its unit; an empty text for any other value."""
     wanted, found = str(violation.rules.get("format")), bare(node)
     if found is None or wanted not in UNIT_FORMATS:
         return ""
     texts = readings(violation.path, wanted, found)
     if not node.filled_from and not node.unset:
         return spelled(texts) if texts else ""
-    # What a variable holds is not shown.
+    # The value of a variable is not shown.
     number = f"{found.number:f}"
     units = [text.removeprefix(number) for text in texts if text.startswith(number)]
     whole = node.text.strip()
     if not units or not whole.endswith(found.prefix):
         return ""
-    return f"write {' or '.join(whole.removesuffix(found.prefix) + one for one in units)}"
+    return f"write {' or '.join(whole.removesuffix(found.prefix) + unit for unit in units)}"
 
 
 def _of_mapping(path: KeyPath, node: MapNode, wanted: str) -> str:
@@ -118,13 +118,13 @@ def _of_mapping(path: KeyPath, node: MapNode, wanted: str) -> str:
 def _from_environment(name: str, wanted: str) -> str:
     if is_called_like_a_secret(name):
         return "only what a target takes as a secret is named by {env: …}"
-    one = _FORMAT_UNITS.get(wanted)
-    number = f", or ${{{name}}}{one} where it holds a number alone" if one else ""
+    unit = _FORMAT_UNITS.get(wanted)
+    number = f", or ${{{name}}}{unit} where it holds a number alone" if unit else ""
     return f"write ${{{name}}}{number}; {{env: …}} is for secrets"
 
 
 def _written(path: KeyPath, node: MapNode) -> str:
-    """A range's entries as they stand, where they are plain, with units where they lack them."""
+    """The entries of a range, with the units that they lack; with `…` where one is not plain."""
     words = [
         (name, _with_unit((*path, "range", name), _axis_format(path), _word(value)))
         for name, value in ((str(key.value), value) for key, value in node.entries)
@@ -181,7 +181,7 @@ def _as_list(violation: Violation, node: ScalarNode) -> str:
         several = isinstance(node.value, str) and re.search(r"[,\[\s]", node.value.strip())
         return _no_list(path) if is_list or several else ""
     text = node.text.strip().strip("[]")
-    # A blank may stand before a unit.
+    # Blanks can't separate values that may have units.
     by = None if "," not in text and (is_list or "enum" in violation.rules) else ","
     words = [word.strip() for word in text.split(by)]
     many = is_list or (len(words) > 1 and _is_axis(path))
@@ -200,7 +200,7 @@ def _no_list(path: KeyPath) -> str:
 
 
 def _with_unit(path: KeyPath, wanted: str, word: str) -> str:
-    """A word as it stands, or the likeliest that a number without its unit may mean."""
+    """A word as it is, or, for a number that lacks its unit, with the likeliest unit."""
     found = bare_text(word) if wanted else None
     return next(iter(readings(path, wanted, found)), word) if found else word
 
@@ -214,7 +214,7 @@ def _is_axis(path: KeyPath) -> bool:
 
 
 def _word(node: Node) -> str:
-    """A value as written, where it can stand in braces as it is."""
+    """A value as written, or an empty text where it would need quotes inside { }."""
     if not isinstance(node, ScalarNode) or node.secret or not _WORD.fullmatch(node.text):
         return ""
     return node.text
@@ -228,7 +228,7 @@ _FEW = 2
 
 
 def home(key: str) -> str:
-    """`it belongs under 'data'`, for a key that the format knows somewhere; else nothing."""
+    """`it belongs under 'data'`, for a key that is valid elsewhere; else an empty text."""
     places = _places().get(key, ())
     if not places:
         return ""
@@ -236,7 +236,7 @@ def home(key: str) -> str:
 
 
 def owner(setting: str) -> str:
-    """`it is a setting of 'load'`, for one that few kinds of step have; else nothing."""
+    """`it is a setting of 'load'`, for one that few kinds of step have; else an empty text."""
     kinds = [f"'{kind.name}'" for kind in STEP_KINDS.values() if setting in kind.settings]
     return f"it is a setting of {_either(kinds)}" if 0 < len(kinds) <= _FEW else ""
 
@@ -302,10 +302,11 @@ def _unknown(violation: Violation) -> Iterator[Problem]:
 
 
 def _place(violation: Violation, key: str) -> str:
-    """Where an unknown key is known."""
+    """A hint at where an unknown key would be valid."""
     if violation.is_step:
         return ""
-    if violation.path[:1] == ("steps",) and any(key in one.settings for one in STEP_KINDS.values()):
+    in_step = violation.path[:1] == ("steps",)
+    if in_step and any(key in kind.settings for kind in STEP_KINDS.values()):
         return owner(key)
     return home(key)
 
@@ -328,7 +329,7 @@ def _unknown_axis(violation: Violation) -> Problem:
 
 
 def _odd_axis(violation: Violation) -> Problem:
-    """A knob with a mapping that is no range below it."""
+    """The problem of a knob whose value is a mapping, and no range."""
     knob = str(violation.path[1])
     ranged = ", or {range: {from, to}}" if knob in RANGED else ""
     hint = f"expected a list{ranged}; a zip has a name of its own, such as pair: {{zip: {{...}}}}"
@@ -344,7 +345,7 @@ def _missing(violation: Violation) -> Iterator[Problem]:
     owner = name_of(violation.path) if violation.path else "the file"
     mark = key_mark(violation.root, violation.path)
     for key in missing_keys(violation):
-        # A key of nearly that name is reported already: it is one typing error.
+        # A misspelt key of nearly that name is reported already.
         if not near(key, violation.unknown):
             yield problem_at(
                 mark, f"{owner} lacks '{key}'", rule="missing-key", hint=f"add '{key}'"
@@ -365,7 +366,7 @@ def _wrong_type(violation: Violation) -> Iterator[Problem]:
 
 
 def _without_settings(violation: Violation) -> str:
-    """What to write for a step that ends in ':' with no settings below it."""
+    """What to write for a step that ends in ':' without settings below it."""
     node, path = violation.node, violation.path
     if len(path) == 3 and path[0] == "steps" and isinstance(node, ScalarNode) and not node.text:
         return f"write - {path[2]} where it has no settings, else indent them below it"
@@ -373,7 +374,7 @@ def _without_settings(violation: Violation) -> str:
 
 
 def _bad_format(violation: Violation) -> Iterator[Problem]:
-    """Also for numbers where a text with a unit is due: the unit is what they lack."""
+    """Problems of texts, and of numbers where a text with a unit was expected."""
     node, cause = as_scalar(violation.node), violation.cause
     if cause is None:
         cause = _format_error(str(violation.rules["format"]), node)
@@ -426,7 +427,7 @@ def _wrong_value(violation: Violation) -> Iterator[Problem]:
 
 
 def _bare_pause(violation: Violation, node: ScalarNode) -> Problem:
-    """A kind of step that cannot do without settings was written as a name alone."""
+    """The problem of a step without settings whose kind needs some."""
     hint = f"write - {node.value}: {{duration: 10s}}"
     return _problem(violation, f"'{node.value}' lacks 'duration'", "missing-key", hint)
 

@@ -25,7 +25,7 @@ MAX_RATE_MBPS = 10_000_000
 MAX_TIME_S = 30 * 24 * 3600
 # More digits than the parser of units takes.
 _LONG = re.compile(r"\s*[0-9]{19}")
-# No unit makes anything of it.
+# Zero without a unit, or with half of one.
 _NOTHING = re.compile(r"\s*0+(\.0+)?\s*[kKMGT]?\s*")
 _NEGATIVE = re.compile(r"\s*-\s*[0-9.]")
 _ENDPOINT_HINT = "http:// or https://, a host and perhaps a port, such as https://s3.example.org"
@@ -35,10 +35,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class FormatError(HpsError):
-    """A text that does not mean what its key needs.
+    """A text without a valid meaning for its key.
 
-    `message` completes "'data.size' …" and quotes nothing; `unit_error`, where there is one, says
-    more and quotes the text.
+    `message` completes a sentence that begins with the key, and quotes nothing; `unit_error`, where
+    there is one, says more and quotes the text.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ def check_size(text: str) -> None:
 
 
 def check_rate(text: str) -> None:
-    """A rate, at most 10,000 Gbps; 0 asks for nothing."""
+    """A rate from 0, at most 10,000 Gbps."""
     if _parsed(parse_rate_mbps, text, "rate", RATE_UNITS) > MAX_RATE_MBPS:
         raise FormatError("is too large", "expected at most 10000Gbps", "bad-rate")
 
@@ -90,7 +90,7 @@ def check_endpoint(text: str) -> None:
 
 
 def check_bucket(text: str) -> None:
-    """The name of a bucket."""
+    """The name of a bucket, by the rules that providers share."""
     if not _BUCKET.fullmatch(text) or ".." in text:
         hint = (
             "expected up to 63 small letters, digits, '.', '_' or '-', beginning with a letter or "

@@ -1,4 +1,4 @@
-"""Gates: what the numbers must meet, written as `[STEP.]METRIC[.STAT] OP VALUE`. Read here, pure.
+"""Gates, bounds that the numbers must meet: `[STEP.]METRIC[.STAT] OP VALUE` -> `Gate`. Pure.
 
 `download.throughput.p50 >= 100Mbps` asks for a median of 100 Mbps wherever something is downloaded.
 `hps.compare.gates` judges them.
@@ -66,7 +66,7 @@ class Gate:
     bound: float
 
     def meets(self, value: float) -> bool:
-        """Whether a value, in the unit of the bound, is on the right side of it."""
+        """True for a value, in the unit of the bound, on the right side of it."""
         return _COMPARE[self.op](value, self.bound)
 
 
@@ -96,7 +96,7 @@ def value_text(metric: Metric, value: float) -> str:
 
 
 def _names(written: str) -> tuple[str, Metric, str]:
-    """The step (or nothing), the metric and its statistic (the first one, where none is named)."""
+    """The step or an empty text, the metric, and its statistic: the first where none is named."""
     first, *rest = written.split(".")
     if first in STEP_KINDS and first not in STEPS:
         raise GateError("is about a step that moves no payload", _listed("expected", "", STEPS))
@@ -109,8 +109,8 @@ def _names(written: str) -> tuple[str, Metric, str]:
     if not named:
         return step, metric, stats[0] if stats else ""
     if len(named) > 1 or named[0] not in stats:
-        told = f"expected {metric}.{', '.join(stats)}" if stats else f"write {metric} alone"
-        raise GateError(f"names a statistic that {metric} does not have", told)
+        hint = f"expected {metric}.{', '.join(stats)}" if stats else f"write {metric} alone"
+        raise GateError(f"names a statistic that {metric} does not have", hint)
     return step, metric, named[0]
 
 

@@ -1,4 +1,4 @@
-"""The tree of an experiment with its variables filled in, and what that made of it."""
+"""Filling the variables of the environment into the tree of an experiment."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from hps.spec.yaml_tree import ListNode, MapNode, Mark, Node, ScalarNode, as_map
 # -------------------------------------------------------------------------------------------------
 # Which variables of the environment an experiment that came over a network may use.
 #
-# Whatever is filled in can be sent to a server that the experiment names itself, and is stored
-# with the results: so it gets at the settings that the shipped experiments have, and at those that
-# somebody named for the purpose. A secret is never filled in. Signatures made with one go to the
-# server that the experiment names, which can't tell the secret from them; still only secrets that
-# are for storage may be named.
+# Such an experiment names the server that gets what is filled in, and the values are stored with
+# the results: so it may use only the variables of the shipped experiments, and those whose prefix
+# says that they are meant for it. A secret is never filled in, but signatures made with it go to
+# that server. They don't reveal the secret; still only secrets of storage may be named.
 
 VARIABLES = frozenset(
     {
@@ -40,26 +39,26 @@ VARIABLES = frozenset(
 _PATH_KEY = "ca_cert"
 _WHOLE_VARIABLE = re.compile(rf"\$\{{{VARIABLE_PREFIX}[A-Z0-9_]+(?::\?[^{{}}]*)?\}}")
 _SALAD = re.compile(r"SALAD_[A-Z_]+_(ID|NAME)")
-_TRUST_RULE = "variable-not-allowed"
 
 
 def may_fill_in(name: str) -> bool:
-    """True for variables that `${…}` of such an experiment may name."""
+    """True for variables that `${…}` may name in an experiment from a network."""
     known = name in VARIABLES or _SALAD.fullmatch(name) is not None
     return known or name.startswith(VARIABLE_PREFIX)
 
 
-def not_allowed(name: str, prefix: str) -> tuple[str, str, str]:
-    """Message, hint and rule of the problem that the variable `name` may not be used."""
-    message = f"an experiment from a network may not use the environment variable {name}"
-    hint = f"pass the value as {prefix}…, or run a copy of the file from a path that you trust"
-    return message, hint, _TRUST_RULE
+def _not_allowed(name: str, prefix: str) -> Refusal:
+    return Refusal(
+        message=f"an experiment from a network may not use the environment variable {name}",
+        hint=f"pass the value as {prefix}…, or run a copy of the file from a path that you trust",
+        rule="variable-not-allowed",
+    )
 
 
 def check_paths(root: MapNode, file: str) -> Iterator[Problem]:
-    """A problem for each path of this machine in `file`.
+    """A problem for each path of this machine in `file`, an experiment from a network.
 
-    Such an experiment can't read what it likes; a variable that was set for it may hold a path.
+    A variable that was set for it may hold a path.
     """
     targets = root.get("targets")
     for _, target in targets.entries if isinstance(targets, MapNode) else ():
@@ -94,17 +93,17 @@ def _is_foreign(node: ScalarNode, file: str) -> bool:
 
 def _problem(node: ScalarNode) -> Problem:
     shown = node.text if is_safe_env_name(node.text) else "that is named here"
-    message, hint, rule = not_allowed(shown, SECRET_PREFIX)
-    return problem_at(node.mark, message, rule=rule, hint=hint)
+    refusal = _not_allowed(shown, SECRET_PREFIX)
+    return problem_at(node.mark, refusal.message, rule=refusal.rule, hint=refusal.hint)
 
 
 # -------------------------------------------------------------------------------------------------
 # Which variables of the environment `${…}` may name, whoever wrote it.
 #
 # What is filled in is shown by plans and stored with results, so that no secret may be: neither a
-# variable that the experiment itself takes a secret from, nor one that is called like a secret.
+# variable that the experiment itself takes a secret from, nor one with the name of a secret.
 
-# They say where a run takes place, and not what it does.
+# Variables that say where a run takes place, and not what it does.
 _PLACE_NAME = re.compile(
     r"SALAD_[A-Z_]+_(?:ID|NAME)|HOSTNAME|(?:HOST|NODE|POD|MACHINE)_(?:ID|NAME)"
 )
@@ -122,7 +121,7 @@ class Refusal:
     rule: str
 
 
-# Takes a variable's name, and whether it stands in the file (else in an override).
+# Called with a variable's name, and whether it stands in the file (else in an override).
 Refuse = Callable[[str, bool], Refusal | None]
 
 
@@ -145,7 +144,7 @@ def secret_nodes(node: Node) -> Iterator[ScalarNode]:
 
 
 def refusing(secrets: Mapping[str, ScalarNode], *, trusted: bool) -> Refuse:
-    """What `${…}` may not name. `secrets`: the variables of secrets, and where each is named."""
+    """A function that refuses names in `${…}`. `secrets`: where variables of secrets are named."""
 
     def refuse(name: str, in_file: bool) -> Refusal | None:
         if name in secrets:
@@ -153,15 +152,14 @@ def refusing(secrets: Mapping[str, ScalarNode], *, trusted: bool) -> Refuse:
         if is_called_like_a_secret(name):
             return _refuse_secret_name(name)
         if in_file and not trusted and not may_fill_in(name):
-            message, hint, rule = not_allowed(name, VARIABLE_PREFIX)
-            return Refusal(message=message, hint=hint, rule=rule)
+            return _not_allowed(name, VARIABLE_PREFIX)
         return None
 
     return refuse
 
 
 def odd_variable(name: str, env: Mapping[str, str], *, is_key: bool = False) -> Refusal | None:
-    """Why a variable can't be meant as it is; None for an ordinary one, and for an unset one."""
+    """Why the value of a variable is surely a mistake; None where it is not, or unset."""
     odd = oddity(env.get(name, ""), is_key=is_key)
     if odd is None:
         return None
@@ -206,7 +204,7 @@ _FORMS = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, or $${ for a lite
 
 @dataclass(slots=True, kw_only=True)
 class _Filling:
-    """One scalar while it is filled in. `env_values`: the values that are not the defaults."""
+    """One scalar while it is filled in, see `ScalarNode` and `Interpolator.env_values`."""
 
     refuse: Callable[[str], Refusal | None]
     pieces: list[str] = field(default_factory=list)
@@ -227,7 +225,7 @@ class _Fault:
 
 
 class Interpolator:
-    """Fills in a whole tree, and bounds the total of the text that this gives.
+    """Fills in a whole tree, whose values may have `MAX_FILLED_CHARACTERS` in all.
 
     `refuse` says which variables may not be named, in `file` or in an override.
     """
@@ -250,9 +248,9 @@ class Interpolator:
 
     @property
     def env_values(self) -> dict[str, str]:
-        """What the environment made of the file: each variable's value, where no default is it.
+        """The variables that were filled in, with their values, where these are not the defaults.
 
-        Without those that tell the machines of one experiment apart.
+        Without those that differ between the machines of one experiment.
         """
         return {
             name: value for name, value in self._env_values.items() if not names_the_machine(name)
@@ -390,7 +388,7 @@ def _malformed(rest: str, index: int) -> _Fault:
 
 
 # -------------------------------------------------------------------------------------------------
-# Characters that no value may have, however it got them: by an escape, or from a variable.
+# Characters that no value may have, whether by an escape or from a variable.
 
 # Terminals obey control characters, and show text in another order after those for directions; a
 # lone surrogate stands for a byte that is no text.
@@ -426,7 +424,7 @@ def _check(node: ScalarNode) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filled:
-    """A tree without any `${…}`. `env_values`: see `Interpolator.env_values`."""
+    """A tree without any `${…}`, see `Interpolator.env_values`."""
 
     root: MapNode
     env_values: Mapping[str, str]
@@ -434,12 +432,11 @@ class Filled:
 
 
 def fill_in(root: MapNode, source: SpecText, env: Mapping[str, str]) -> Filled:
-    """Every variable filled in, and a problem for each that may not be, or cannot."""
+    """Fill in every variable, with a problem for each that may not or cannot be filled in."""
     problems: list[Problem] = []
     hidden = hide_secrets(root, problems)
     text_lines = lines(decode(source))
-    quietly = Interpolator(env, source.name, text_lines)
-    secrets = _secrets(hidden, quietly)
+    secrets = _secrets(hidden, Interpolator(env, source.name, text_lines))
     problems.extend(_odd(secrets, env, trusted=source.trusted))
     refuse = refusing(secrets, trusted=source.trusted)
     interpolator = Interpolator(env, source.name, text_lines, refuse)
@@ -455,9 +452,9 @@ def fill_in(root: MapNode, source: SpecText, env: Mapping[str, str]) -> Filled:
 def _odd(
     secrets: Mapping[str, ScalarNode], env: Mapping[str, str], *, trusted: bool
 ) -> Iterator[Problem]:
-    """A problem for each secret that is set, and is none as it is.
+    """A problem for each secret whose value is surely a mistake.
 
-    Nothing is told of a variable that the experiment may not name.
+    A variable that the experiment may not name gets none, which would reveal something of it.
     """
     for name, node in secrets.items():
         odd = odd_variable(name, env, is_key=True)

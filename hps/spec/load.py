@@ -26,7 +26,7 @@ from hps.spec.interpolate import Filled, fill_in
 from hps.spec.overrides import apply_overrides
 from hps.spec.problems import Problem, SpecError, in_order, lines
 from hps.spec.schema import Checked, check_schema
-from hps.spec.secret_values import mask_lines
+from hps.spec.secret_values import SECRET_KEYS, mask_lines
 from hps.spec.source import SpecText, decode
 from hps.spec.sweep import Sweep, check_cells, fits, read_sweep
 from hps.spec.targets import check_providers, check_targets
@@ -36,18 +36,11 @@ from hps.units import parse_rate_mbps, parse_size_bytes, parse_time_s
 # -------------------------------------------------------------------------------------------------
 # A tree without problems -> the values of a `Spec`.
 
-_CREDENTIALS = ("access_key_id", "secret_access_key", "session_token")
 _PLAIN_TARGET_KEYS = ("provider", "bucket", "region", "force_path_style", "ca_cert")
 _PLAIN_NODE_KEYS = ("on_reject", "on_unknown", "on_complete")
 
 
-def build_targets(written: dict[str, Any]) -> MappingProxyType[str, Target]:
-    """Each declared target by its name."""
-    return MappingProxyType({name: _target(name, keys) for name, keys in written.items()})
-
-
-def build_node(written: dict[str, Any]) -> NodeRules:
-    """What a node must offer, in base units."""
+def _node(written: dict[str, Any]) -> NodeRules:
     values: dict[str, Any] = {key: written[key] for key in _PLAIN_NODE_KEYS if key in written}
     for key in ("min_upload", "min_download"):
         if key in written:
@@ -62,22 +55,20 @@ def build_node(written: dict[str, Any]) -> NodeRules:
     return NodeRules(countries=countries, probe=_probe(written.get("probe", {})), **values)
 
 
-def build_order(written: dict[str, Any]) -> Order:
-    """The order of trials."""
+def _order(written: dict[str, Any]) -> Order:
     return Order(
         kind=written.get("kind", Order().kind), seed=int(written.get("seed", Order().seed))
     )
 
 
-def build_results(written: dict[str, Any], first_target: str) -> ResultsPlace:
-    """Where results go: to the first target, unless another is named."""
+def _results(written: dict[str, Any], first_target: str) -> ResultsPlace:
     folder = strip_slashes(written.get("folder", "results"))
     return ResultsPlace(target=written.get("target", first_target), folder=folder)
 
 
 def _target(name: str, written: dict[str, Any]) -> Target:
     values: dict[str, Any] = {key: written[key] for key in _PLAIN_TARGET_KEYS if key in written}
-    for key in _CREDENTIALS:
+    for key in SECRET_KEYS:
         if key in written:
             values[key] = SecretRef(env=written[key]["env"])
     if "endpoint" in written:
@@ -99,7 +90,7 @@ def _probe(written: dict[str, Any]) -> ProbeSettings:
 
 
 # -------------------------------------------------------------------------------------------------
-# What tells one experiment from another: a digest of all that was declared, and of no secret.
+# The digest by which experiments are told apart: of all that was declared, and of no secret.
 
 
 def digest(content: bytes, overrides: Sequence[str], env_values: Mapping[str, str]) -> str:
@@ -112,13 +103,13 @@ def digest(content: bytes, overrides: Sequence[str], env_values: Mapping[str, st
     for override in overrides:
         whole.update(b"\0" + override.encode(errors="surrogateescape"))
     for name, value in sorted(env_values.items()):
-        # Neither arguments nor variables hold a NUL, so that nothing else makes the same bytes.
+        # Neither arguments nor variables can hold a NUL, so that no other input has these bytes.
         whole.update(b"\0\0" + f"{name}={value}".encode(errors="surrogateescape"))
     return whole.hexdigest()
 
 
 # -------------------------------------------------------------------------------------------------
-# The lines that problems are shown with, as written but for secrets.
+# Problems with the lines of the file that they are in, secrets masked.
 
 
 def with_source_lines(problems: Iterable[Problem], source: SpecText) -> Iterator[Problem]:
@@ -135,7 +126,6 @@ def _masked_lines(source: SpecText) -> list[str]:
     try:
         text = decode(source)
     except SpecError:
-        # What is no text has no lines to show.
         return []
     return mask_lines(lines(text), compose(text, source.name).root)
 
@@ -158,11 +148,10 @@ def load(
     overrides: Sequence[str] = (),
     machine: Machine | None = None,
 ) -> Spec:
-    """The experiment, checked. With a machine, also whether that has the memory and the disk.
+    """The experiment, checked; with a machine also against its memory and disk.
 
-    `env` fills in `${…}`; secrets are only named in the experiment and need not be in it. A source
-    that is not trusted may use the variables of `interpolate` alone; overrides may use any.
-    A secret may be filled in by neither, see there.
+    `env` fills in `${…}`, and need not hold the secrets, which are only named. `interpolate` says
+    which variables a source that is not trusted may use; overrides may use all but secrets.
     Raises `SpecError` with every problem of the file and of the overrides.
     """
     return load_and_warn(source, env=env, overrides=overrides, machine=machine).spec
@@ -175,7 +164,7 @@ def load_and_warn(
     overrides: Sequence[str] = (),
     machine: Machine | None = None,
 ) -> Loaded:
-    """The same as `load`, and what a person should look at although it is allowed."""
+    """As `load`, with warnings about what is allowed and probably not meant."""
     try:
         return _load(source, env, overrides, machine)
     except SpecError as error:
@@ -250,20 +239,20 @@ def _build(
     overrides: Sequence[str],
 ) -> Spec:
     written: Any = to_plain(filled.root)
-    targets = build_targets(written["targets"])
+    targets = {name: _target(name, keys) for name, keys in written["targets"].items()}
     return Spec(
         api=written["api"],
         name=written["name"],
         description=written.get("description", ""),
-        targets=targets,
+        targets=MappingProxyType(targets),
         data=sweep.data,
         matrix=sweep.matrix,
         steps=tuple(step.as_step() for step in steps),
-        results=build_results(written.get("results", {}), next(iter(targets))),
-        node=build_node(written.get("node", {})),
+        results=_results(written.get("results", {}), next(iter(targets))),
+        node=_node(written.get("node", {})),
         repetitions=int(written.get("repetitions", 1)),
         warmup=int(written.get("warmup", 0)),
-        order=build_order(written.get("order", {})),
+        order=_order(written.get("order", {})),
         timeout_s=parse_time_s(written["timeout"]) if "timeout" in written else None,
         source=source.name,
         text=decode(source),

@@ -1,7 +1,7 @@
-"""What is odd about the value of an environment variable: what no person meant to pass.
+"""Oddities in the value of an environment variable, which nobody can have meant.
 
-Files of variables, secrets mounted as files and values that were pasted leave line ends, blanks,
-quotes and characters that can't be seen. No text here ever holds any of the value.
+Files of variables, secrets mounted as files and pasted values bring line ends, blanks, quotes and
+characters that can't be seen. No message here holds any part of the value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class Oddity(NamedTuple):
-    """`what` completes "the environment variable NAME …"."""
+    """`what` completes the sentence "the environment variable NAME …"."""
 
     what: str
     hint: str
@@ -37,12 +37,12 @@ def oddity(value: str, *, is_key: bool = False) -> Oddity | None:
     found = list(_oddities(value, is_key)) if value else []
     if not found:
         return None
-    what = " and ".join(dict.fromkeys(one.what for one in found))
+    what = " and ".join(dict.fromkeys(odd.what for odd in found))
     return Oddity(what, f"set it again without that; {found[0].hint}")
 
 
 def checked(name: str, value: str, *, is_key: bool = False, needed_by: str = "") -> str:
-    """The value. Raises `HpsError` naming the variable and what is odd, before it is used."""
+    """The value, unless it is odd. Raises `HpsError` with the variable's name and its oddity."""
     odd = oddity(value, is_key=is_key)
     if odd is not None:
         needs = f": {needed_by} needs it" if needed_by else ""
@@ -74,25 +74,25 @@ def _around(value: str, inner: str) -> Iterator[Oddity]:
     elif "\n" in end:
         yield Oddity("ends in a line break", _LINE_END)
     elif end:
-        foreign = next((f", {_code(one)}" for one in end if one not in " \t"), "")
+        foreign = next((f", {_code(char)}" for char in end if char not in " \t"), "")
         yield Oddity(f"ends in a blank{foreign}", "look at the end of its line")
     if value[0].isspace():
         what = "line break" if value[0] in "\r\n" else "blank"
         yield Oddity(f"begins with a {what}", "look at the beginning of its line")
 
 
-def _is_unseen(one: str) -> bool:
-    return one != " " and unicodedata.category(one) in _UNSEEN_KINDS
+def _is_unseen(char: str) -> bool:
+    return char != " " and unicodedata.category(char) in _UNSEEN_KINDS
 
 
-def _kind(one: str) -> str:
-    if one == "\ufeff":
+def _kind(char: str) -> str:
+    if char == "\ufeff":
         return "a byte order mark"
-    kind = unicodedata.category(one)
+    kind = unicodedata.category(char)
     if kind == "Cs":
         return "bytes that are no text"
     return "a control character" if kind == "Cc" else "a character that can't be seen"
 
 
-def _code(one: str) -> str:
-    return f"U+{ord(one):04X}"
+def _code(char: str) -> str:
+    return f"U+{ord(char):04X}"

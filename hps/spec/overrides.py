@@ -1,4 +1,4 @@
-"""`--set key=value`: a dotted path into the experiment, and YAML to put there."""
+"""`--set key=value`: a dotted path into the experiment, and the YAML value for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_PARTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Override:
-    """One override: its path, where each part of it stands, and its value."""
+    """One override: the parts of its path with their places, and its value."""
 
     parts: tuple[str, ...]
     marks: tuple[Mark, ...]
@@ -25,7 +25,7 @@ class _Override:
 
 
 def apply_overrides(root: Node, overrides: Sequence[str], problems: list[Problem]) -> Node:
-    """The tree with each override put in, in order; adds a problem for each that does not fit."""
+    """The tree with each override applied, in order; adds a problem for each that does not fit."""
     for text in overrides:
         try:
             override = _parse(text, problems)
@@ -36,7 +36,7 @@ def apply_overrides(root: Node, overrides: Sequence[str], problems: list[Problem
 
 
 def label(text: str) -> str:
-    """What stands for the file in problems of an override; secrets in it are masked."""
+    """The override as problems show it in place of a file's name, with secrets masked."""
     if "=" not in text and is_secret_key(text):
         return OVERRIDE_PREFIX + MASK
     return OVERRIDE_PREFIX + shown(mask_text(text))
@@ -63,7 +63,7 @@ def _value(text: str, value: str, problems: list[Problem]) -> Node:
     if composed.root is not None:
         return composed.root
     mark = _mark(text, offset, len(text))
-    # A value that is broken already gets no second problem from the checks that follow.
+    # A broken value gets no second problem from the checks that follow.
     return ScalarNode(mark=mark, text="", value=None, broken=bool(composed.problems))
 
 
@@ -83,7 +83,7 @@ def _insert(node: Node | None, override: _Override, index: int) -> Node:
     old_key = node.key(part)
     if old_key is None:
         return replace(node, entries=(*node.entries, (new_key, below)))
-    # A value that is wholly replaced is shown with the override's key, and not with the file's.
+    # Problems with a value that the override replaces as a whole point to the override's key.
     kept = new_key if index == len(override.parts) - 1 else old_key
     entries = tuple(
         (kept, below) if key is old_key else (key, value) for key, value in node.entries

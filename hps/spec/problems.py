@@ -10,7 +10,7 @@ from typing import Literal
 from hps.errors import HpsError
 
 # -------------------------------------------------------------------------------------------------
-# Foreign text in a message: short, on one line, and without anything a terminal would obey.
+# Foreign text in a message: short, on one line, and without what a terminal would obey.
 
 _MAX_LENGTH = 60
 _USER_INFO = re.compile(r"(://)[^/\s]*@")
@@ -22,7 +22,7 @@ def quoted(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The same without quotes. A user name or password in an address is left out."""
+    """As `quoted`, without quotes. The user name and password of an address become `***`."""
     safe = _USER_INFO.sub(r"\1***@", text)
     cut = safe if len(safe) <= _MAX_LENGTH else f"{safe[: _MAX_LENGTH - 1]}…"
     return visible(cut)
@@ -30,20 +30,16 @@ def shown(text: str) -> str:
 
 def visible(text: str) -> str:
     """The whole text, with what cannot be printed as escapes."""
-    return text if text.isprintable() else "".join(map(_visible, text))
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def visible_lines(text: str) -> str:
-    """The same, but for the ends of lines."""
+    """As `visible`, but keeps the ends of lines."""
     return "\n".join(map(visible, text.split("\n")))
 
 
-def _visible(one: str) -> str:
-    return one if one.isprintable() else _escape(one)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
 
 
 # -------------------------------------------------------------------------------------------------
@@ -79,10 +75,7 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """What is wrong, what was expected, and what was probably meant, on one line.
-
-        Nothing in it is obeyed by a terminal.
-        """
+        """Message, hint and suggestion on one line, without what a terminal would obey."""
         parts = [self.message]
         if self.hint:
             parts.append(self.hint)
@@ -114,7 +107,10 @@ def lines(text: str) -> list[str]:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Each problem once, by place; the file's before those of overrides; at most `MAX_PROBLEMS`."""
+    """Each problem once, by place, the file's before those of overrides.
+
+    Of more than `MAX_PROBLEMS` the first, and a last one that says so.
+    """
     ordered = sorted(dict.fromkeys(problems), key=_place)
     if len(ordered) <= MAX_PROBLEMS:
         return tuple(ordered)
@@ -155,7 +151,7 @@ def to_text(problems: Iterable[Problem], *, colour: bool = False, with_source: b
 
 
 def as_data(problems: Iterable[Problem]) -> list[dict[str, object]]:
-    """For programs: every field of each `Problem` but the source line."""
+    """For programs: every field of each `Problem` but the source line, which is only shown."""
     return [_fields(problem) for problem in problems]
 
 
@@ -166,7 +162,7 @@ def to_github(problems: Iterable[Problem]) -> str:
 
 def _fields(problem: Problem) -> dict[str, object]:
     found = {key: value for key, value in asdict(problem).items() if key != "source_line"}
-    return {k: visible_lines(one) if isinstance(one, str) else one for k, one in found.items()}
+    return {k: visible_lines(v) if isinstance(v, str) else v for k, v in found.items()}
 
 
 def _painted(problem: Problem) -> str:
@@ -180,7 +176,7 @@ def _excerpt(problem: Problem, colour: bool) -> Iterator[str]:
     """The line, cut around the problem where it is long, and a caret below."""
     begin = 0 if problem.column <= _MAX_WIDTH else problem.column - _BEFORE_CARET
     cut = problem.source_line[begin : begin + _MAX_WIDTH]
-    visible = "".join(one if one.isprintable() else " " for one in cut)
+    visible = "".join(char if char.isprintable() else " " for char in cut)
     at = problem.column - 1 - begin
     width = max(1, min(problem.end_column - problem.column, len(visible) - at))
     number = str(problem.line)

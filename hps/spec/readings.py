@@ -19,7 +19,7 @@ from hps.units import format_size, parse_size_bytes, rate_readings, size_reading
 LEAST_PART, MOST_PART = 5 * MIB, 5 * GIB
 _MOST = 2
 _BARE = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kKMGT]?)\s*", re.ASCII)
-# Below these a number under such a key is one of the first two units, and else of the others.
+# By key: a number below the first is read in the first unit, then the second; else in ms, then s.
 _TIMES: Mapping[str, tuple[int, str, str]] = MappingProxyType(
     {"max_rtt": (100_000, "ms", "s"), "timeout": (10_000, "s", "m"), "duration": (10_000, "s", "m")}
 )
@@ -43,15 +43,15 @@ def bare(node: ScalarNode) -> Bare | None:
 
 
 def bare_text(text: str) -> Bare | None:
-    """The same of a text."""
+    """As `bare`, of a text."""
     found = _BARE.fullmatch(text)
     return Bare(Decimal(found[1]), found[2]) if found else None
 
 
 def readings(path: KeyPath, wanted: str, found: Bare) -> tuple[str, ...]:
-    """What to write in place of a number, the likeliest first; nothing where nothing fits.
+    """What to write in place of a number, the likeliest first: only what is valid at `path`.
 
-    `wanted` is the format of the value at `path`. Each of them is valid there.
+    `wanted` is the format of the value there.
     """
     key = _key(path)
     valid = [text for text in _candidates(key, wanted, found) if _is_valid(wanted, text)]
@@ -61,7 +61,7 @@ def readings(path: KeyPath, wanted: str, found: Bare) -> tuple[str, ...]:
 
 
 def near_part(size_bytes: int) -> int:
-    """The size nearest to this that a part may have and that every tool holds exactly."""
+    """The size nearest to this that a part may have and that no tool rounds."""
     step = MIB if size_bytes < GIB else GIB // 8
     return min(MOST_PART, max(LEAST_PART, round(size_bytes / step) * step))
 
@@ -107,7 +107,7 @@ def _is_of_parts(path: KeyPath) -> bool:
 
 
 def _of_parts(valid: Iterable[str], *, is_step: bool) -> Iterator[str]:
-    """Those that parts may have; without any, the nearest one."""
+    """Those that parts may have; where none may, the nearest size that they may have."""
     sizes = {text: parse_size_bytes(text) for text in valid}
     least = MIB if is_step else LEAST_PART
     fitting = [
@@ -120,5 +120,5 @@ def _of_parts(valid: Iterable[str], *, is_step: bool) -> Iterator[str]:
 
 
 def _is_exact(size_bytes: int) -> bool:
-    """True where each tool makes just this size of it."""
+    """True where no tool rounds the size."""
     return all(facts.rounds(size_bytes) == size_bytes for facts in TOOL_FACTS.values())

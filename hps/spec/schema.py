@@ -58,9 +58,9 @@ def schema() -> dict[str, Any]:
 
 @cache
 def filled_in_schema() -> dict[str, Any]:
-    """The schema without its room for `${…}`, with every `$ref` put in place.
+    """The schema for a tree without any `${…}`, with every `$ref` resolved.
 
-    Where a `format` says what a text means, its own check replaces the pattern.
+    A value with a `format` has no `pattern` here, since the format's own check explains more.
     """
     published = schema()
     definitions = published.pop("$defs")
@@ -100,7 +100,7 @@ def _without_interpolated(node: dict[str, Any]) -> dict[str, Any]:
 
 
 # -------------------------------------------------------------------------------------------------
-# One rule of the schema that a value breaks, and what it tells apart.
+# One rule of the schema that a value breaks.
 
 MATRIX_KEYS = (*KNOBS, "exclude", "include")
 RANGED = SIZE_KNOBS | COUNT_KNOBS
@@ -108,9 +108,10 @@ RANGED = SIZE_KNOBS | COUNT_KNOBS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One rule of the schema that a value breaks. `rules` is the schema that the rule stands in.
+    """A value at `path` that breaks the rule `keyword` of the schema `rules`.
 
-    `unknown` are the keys of the same mapping that the schema does not know.
+    `cause` is what a check of a format raised; `unknown` has the keys of the same mapping that the
+    schema does not know.
     """
 
     root: MapNode
@@ -122,17 +123,14 @@ class Violation:
 
     @property
     def node(self) -> Node | None:
-        """The value that breaks the rule."""
         return find(self.root, self.path)
 
     @property
     def mark(self) -> Mark:
-        """Where the value stands."""
         return mark_of(self.root, self.path)
 
     @property
     def is_step(self) -> bool:
-        """True for an item of `steps`."""
         return len(self.path) == 2 and self.path[0] == "steps"
 
     @property
@@ -152,7 +150,6 @@ class Violation:
 
 
 def unknown_keys(violation: Violation) -> tuple[ScalarNode, ...]:
-    """The keys of a mapping that its schema does not know."""
     node = violation.node
     known = violation.rules.get("properties", {})
     keys = node.entries if isinstance(node, MapNode) else ()
@@ -160,14 +157,16 @@ def unknown_keys(violation: Violation) -> tuple[ScalarNode, ...]:
 
 
 def missing_keys(violation: Violation) -> tuple[str, ...]:
-    """The keys that a mapping has to have and lacks."""
     node = violation.node
     present = node.names() if isinstance(node, MapNode) else ()
     return tuple(key for key in violation.rules["required"] if key not in present)
 
 
 def bad_paths(violation: Violation) -> tuple[KeyPath, ...]:
-    """What cannot be used because of a violation: keys too many or too few spoil no other key."""
+    """The paths of values that can't be used because of a violation.
+
+    Unknown or missing keys of a mapping leave its other keys usable.
+    """
     if violation.keyword == "additionalProperties":
         return tuple((*violation.path, str(key.value)) for key in unknown_keys(violation))
     if violation.keyword == "required":
@@ -178,17 +177,17 @@ def bad_paths(violation: Violation) -> tuple[KeyPath, ...]:
 # -------------------------------------------------------------------------------------------------
 # The schema's rules applied to a tree, with each violation located and explained.
 
-# What says of a broken rule what is wrong, by the keyword of the schema.
+# By the keyword of the schema that is broken: what makes problems of the violation.
 Explainers = Mapping[str, Callable[[Violation], Iterator[Problem]]]
 _MOST_VIOLATIONS = 2 * MAX_PROBLEMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A tree whose values were held against the schema.
+    """A tree whose values were checked by the schema.
 
-    `bad` holds the paths of all values with a problem. Checks that go further leave them out.
-    Where there were too many to look at each (`cut`), no value is known to be good.
+    `bad` has the paths of all values with a problem, which further checks leave out. `cut`: there
+    were too many problems to look at each, so that no value is known to be good.
     """
 
     root: MapNode
@@ -199,16 +198,16 @@ class Checked:
     def is_good(self, path: KeyPath) -> bool:
         """True where neither the value, nor anything in it or around it, has a problem."""
         return not self.cut and not any(
-            one[: len(path)] == path or (one and path[: len(one)] == one) for one in self.bad
+            bad[: len(path)] == path or (bad and path[: len(bad)] == bad) for bad in self.bad
         )
 
     def good(self, *path: str | int) -> Node | None:
-        """The node at a path, if it is there and nothing is wrong with it."""
+        """The node at a path; None where there is none, or something is wrong with it."""
         return find(self.root, path) if self.is_good(path) else None
 
 
 def check_schema(root: MapNode, explainers: Explainers) -> Checked:
-    """Every violation of the schema (the first hundreds, where there are more), explained."""
+    """The tree with a problem for each violation of the schema, up to `_MOST_VIOLATIONS`."""
     errors = islice(_validator().iter_errors(to_plain(root)), _MOST_VIOLATIONS)
     violations = [_violation(root, error) for error in errors]
     problems = [
@@ -218,15 +217,16 @@ def check_schema(root: MapNode, explainers: Explainers) -> Checked:
     ]
     bad = {path for violation in violations for path in bad_paths(violation) if path}
     bad.update(path for path, leaf in _leaves(root, ()) if leaf.broken)
-    ambiguous = [one for one in _leaves(root, ()) if one[0] not in bad and _numbers(one[1])]
-    problems.extend(_read_twice(path, leaf) for path, leaf in ambiguous)
-    bad.update(path for path, _ in ambiguous)
+    for path, leaf in _leaves(root, ()):
+        if path not in bad and _numbers(leaf):
+            problems.append(_read_twice(path, leaf))
+            bad.add(path)
     cut = len(violations) == _MOST_VIOLATIONS
     return Checked(root=root, problems=tuple(problems), bad=frozenset(bad), cut=cut)
 
 
 def _numbers(leaf: ScalarNode) -> tuple[str, ...]:
-    """The two numbers that a value is, by the version of YAML, or the one where it is also text."""
+    """The numbers that a value is to YAML 1.2 and 1.1, where these read it differently."""
     text = leaf.text if leaf.filled is None else leaf.filled
     return yaml_tree.numbers_read(text) if leaf.plain and not leaf.secret else ()
 
@@ -236,8 +236,8 @@ def _read_twice(path: KeyPath, leaf: ScalarNode) -> Problem:
     if leaf.filled is None:
         hint = f"{yaml_tree.old_reading(leaf.text)}; write {' or '.join(_numbers(leaf))}"
     else:
-        told = "YAML 1.1 reads it otherwise than YAML 1.2 (used here)"
-        hint = f"{told}; write it in digits alone, without a zero before them"
+        differs = "YAML 1.1 reads it otherwise than YAML 1.2 (used here)"
+        hint = f"{differs}; write it in digits alone, without a zero before them"
     return problem_at(leaf.mark, message, rule="two-readings", hint=hint)
 
 
@@ -281,12 +281,13 @@ def _violation(root: MapNode, error: ValidationError) -> Violation:
 
 
 def _without_repeats(violations: list[Violation]) -> Iterator[Violation]:
-    """Those that say something new: one mistake often breaks several rules."""
-    unknown: dict[KeyPath, tuple[str, ...]] = {}
-    for one in violations:
-        if one.keyword == "additionalProperties":
-            unknown[one.path] = tuple(str(key.value) for key in unknown_keys(one))
-    crowded = {one.path for one in violations if one.is_crowded_step}
+    """Leave out violations that follow from others: one mistake often breaks several rules."""
+    unknown = {
+        violation.path: tuple(str(key.value) for key in unknown_keys(violation))
+        for violation in violations
+        if violation.keyword == "additionalProperties"
+    }
+    crowded = {violation.path for violation in violations if violation.is_crowded_step}
     for violation in violations:
         node = find(violation.root, violation.path)
         if isinstance(node, ScalarNode) and node.broken:

@@ -13,11 +13,11 @@ from hps.spec.yaml_tree import ListNode, MapNode, Node, ScalarNode, problem_at, 
 SECRET_KEYS = ("access_key_id", "secret_access_key", "session_token")
 MASK = "***"
 
-# Wider than SECRET_KEYS on purpose: a misspelt key holds a secret just the same.
-_TELLING = r"(?:secret|token|passw|credential|acces{1,2}[_-]?key|key[_-]?id)"
-_SECRET_KEY = re.compile(_TELLING, re.IGNORECASE)
+# Wider than SECRET_KEYS, since a misspelt key holds a secret as well.
+_SUSPICIOUS = r"(?:secret|token|passw|credential|acces{1,2}[_-]?key|key[_-]?id)"
+_SECRET_KEY = re.compile(_SUSPICIOUS, re.IGNORECASE)
 _KEY_IN_LINE = re.compile(
-    _TELLING + r"[\w.-]{0,64}+[\"']?+\s{0,99}+(?:[:=]\s{0,99}|$)", re.IGNORECASE
+    _SUSPICIOUS + r"[\w.-]{0,64}+[\"']?+\s{0,99}+(?:[:=]\s{0,99}|$)", re.IGNORECASE
 )
 _REFERENCE = re.compile(r"\{\s*env\s*:\s*(?P<name>[A-Z_][A-Z0-9_]*)\s*\}")
 _ENV_LINE = re.compile(r"\s*[\"']?env[\"']?\s*:\s*(?P<name>[A-Z_][A-Z0-9_]*)\s*(#.*)?")
@@ -33,7 +33,7 @@ def is_secret_key(name: str) -> bool:
 
 
 def is_safe_env_name(text: str) -> bool:
-    """True for what is surely the name of a variable, and not a secret in its place."""
+    """True for what is surely the name of a variable, and not a secret."""
     return _ENV_NAME.fullmatch(text) is not None and not _AWS_KEY_ID.fullmatch(text)
 
 
@@ -112,7 +112,7 @@ def _literal(key: ScalarNode, value: ScalarNode) -> Problem:
 
 
 def _secret_leaves(node: Node) -> Iterator[ScalarNode]:
-    """Whatever stands below a key of a secret and is not surely the name of a variable."""
+    """Every value below a key of a secret that is not surely the name of a variable."""
     if isinstance(node, ListNode):
         for item in node.items:
             yield from _secret_leaves(item)
@@ -159,10 +159,5 @@ def _is_safe_line(line: str) -> bool:
 
 def secret_env_names(spec: Spec) -> tuple[str, ...]:
     """The name of every variable that a target of the spec names, once each, in order."""
-    references = (
-        reference
-        for target in spec.targets.values()
-        for reference in (target.access_key_id, target.secret_access_key, target.session_token)
-        if reference is not None
-    )
+    references = (reference for target in spec.targets.values() for reference in target.secrets)
     return tuple(dict.fromkeys(reference.env for reference in references))

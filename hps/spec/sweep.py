@@ -1,4 +1,4 @@
-"""The sweep as a whole: every axis with its places, and what the cells fall back on."""
+"""The sweep of an experiment: axes, exclusions and additions with their places, and the cells."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedAxis:
-    """An axis: `rows` has one tuple per point, with one value per name in `knobs`."""
+    """An `Axis` with places: `rows` has one tuple per point, with one value per name in `knobs`."""
 
     key: ScalarNode
     knobs: tuple[str, ...]
@@ -49,8 +49,7 @@ class PlacedAxis:
     rows: tuple[tuple[Placed, ...], ...]
 
     def as_axis(self) -> Axis:
-        """The axis without its places."""
-        rows = tuple(tuple(one.value for one in row) for row in self.rows)
+        rows = tuple(tuple(placed.value for placed in row) for row in self.rows)
         return Axis(knobs=self.knobs, rows=rows)
 
 
@@ -62,24 +61,23 @@ class PlacedEntry:
     values: Mapping[str, Placed]
 
     def as_values(self) -> dict[str, KnobValue]:
-        """The entry without its places."""
         return {knob: placed.value for knob, placed in self.values.items()}
 
 
 def placed(knob: str, node: ScalarNode) -> Placed:
-    """A scalar that was checked, as a knob's value in base units."""
+    """A scalar that the schema accepted, as a knob's value in base units."""
     return Placed(value=knob_value(knob, node), node=node)
 
 
 def knob_value(knob: str, node: ScalarNode) -> KnobValue:
-    """Bytes for sizes, a whole number for counts, else what it says."""
+    """Bytes for sizes, a whole number for counts, else the value itself."""
     if knob in SIZE_KNOBS:
         return parse_size_bytes(str(node.value))
     return node.value if isinstance(node.value, bool | str) else as_count(node)
 
 
 def read_axes(checked: Checked, problems: list[Problem]) -> tuple[PlacedAxis, ...]:
-    """Every axis that nothing is wrong with; adds what the schema could not see to `problems`."""
+    """Every axis that nothing is wrong with; adds problems that the schema can't express."""
     matrix = checked.root.get("matrix")
     axes = []
     for key, value in matrix.entries if isinstance(matrix, MapNode) else ():
@@ -130,10 +128,10 @@ def _read_zip(key: ScalarNode, node: Node, problems: list[Problem]) -> PlacedAxi
     ]
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
-        said = ", ".join(
+        counts = ", ".join(
             f"{name} has {length}" for name, length in zip(lists.names(), lengths, strict=True)
         )
-        message = f"the lists of zip '{key.value}' differ in length: {said}"
+        message = f"the lists of zip '{key.value}' differ in length: {counts}"
         hint = "expected one value in each list for each point on the axis"
         problems.append(problem_at(key.mark, message, rule="zip-length", hint=hint))
         return None
@@ -177,7 +175,7 @@ def _range_fault(knob: str, inner: MapNode) -> Problem | None:
 
 
 def _single_value(knob: str, inner: MapNode) -> Problem | None:
-    """A range that would vary nothing."""
+    """The problem of a range with a single value."""
     if len(list(islice(_range_values(knob, inner), 2))) > 1:
         return None
     first, last = _written(inner, "from"), _written(inner, "to")
@@ -243,7 +241,7 @@ def _repeated_rows(axes: tuple[PlacedAxis, ...]) -> Iterator[Problem]:
     for axis in axes:
         seen: dict[tuple[KnobValue, ...], ScalarNode] = {}
         for row in axis.rows:
-            values = tuple(one.value for one in row)
+            values = tuple(placed.value for placed in row)
             node = row[0].node
             if values in seen:
                 message = f"{_row_text(row)} occurs twice on axis '{axis.key.value}'"
@@ -253,7 +251,7 @@ def _repeated_rows(axes: tuple[PlacedAxis, ...]) -> Iterator[Problem]:
 
 
 def _row_text(row: tuple[Placed, ...]) -> str:
-    return " with ".join(describe(one.node) for one in row)
+    return " with ".join(describe(placed.node) for placed in row)
 
 
 def _first_place(first: ScalarNode, second: ScalarNode) -> str:
@@ -263,12 +261,12 @@ def _first_place(first: ScalarNode, second: ScalarNode) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# The whole of it: every axis with its places, and what the cells fall back on.
+# The sweep as a whole, with the data that cells use where no axis varies it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPoint:
-    """A cell, and the entry of `include` that it comes from, if it does."""
+    """A cell, and the entry of `include` that adds it; None for a cell of the axes."""
 
     cell: Cell
     entry: PlacedEntry | None = None
@@ -276,9 +274,10 @@ class SweepPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """The axes, `exclude` and `include` that nothing is wrong with, and the data they vary.
+    """The axes and entries that nothing is wrong with, and the data that they vary.
 
-    `is_whole`: nothing is missing from it because of a problem. `data_nodes`: what `data` says.
+    `data_nodes` are the values of `data` by key, `places` those of axes by knob and value. `target`
+    is that of cells that name none. `is_whole`: no problem kept anything out of the sweep.
     """
 
     axes: tuple[PlacedAxis, ...]
@@ -291,7 +290,6 @@ class Sweep:
 
     @property
     def matrix(self) -> Matrix:
-        """The matrix without its places."""
         return Matrix(
             axes=tuple(axis.as_axis() for axis in self.axes),
             exclude=tuple(entry.as_values() for entry in self.exclude),
@@ -313,11 +311,13 @@ class Sweep:
         )
 
     def has_axis(self, knob: str) -> bool:
-        """True where the knob varies."""
         return any(knob in axis.knobs for axis in self.axes)
 
     def points(self, knobs: Collection[str]) -> Iterator[SweepPoint]:
-        """Every cell, as far as these knobs tell cells apart."""
+        """The cells of the axes, one for each combination of these knobs, and those of `include`.
+
+        Other knobs may have any of their values.
+        """
         matrix, data = self.matrix, self.data
         if not matrix.exclude:
             axes = tuple(axis for axis in matrix.axes if any(knob in knobs for knob in axis.knobs))
@@ -328,7 +328,7 @@ class Sweep:
             yield SweepPoint(cell=make_cell(entry.as_values(), data, self.target), entry=entry)
 
     def place(self, knob: str, value: KnobValue, entry: PlacedEntry | None) -> ScalarNode | None:
-        """Where a cell's value of a knob is written; None where it is a default."""
+        """The node of a cell's value of a knob; None where that is a default."""
         if entry is not None and knob in entry.values:
             return entry.values[knob].node
         placed = self.places.get((knob, value)) if entry is None else None
@@ -357,23 +357,22 @@ def read_sweep(checked: Checked, problems: list[Problem]) -> Sweep:
 
 
 def target_names(checked: Checked) -> tuple[str, ...]:
-    """The names of the declared targets, in order."""
     targets = checked.root.get("targets")
     return targets.names() if isinstance(targets, MapNode) else ()
 
 
 def cell_target(checked: Checked) -> str | None:
-    """The target of cells that name none: the only one, or the only one not for results."""
+    """The target of cells that name none, as `default_target`; None where that is unclear."""
     names = target_names(checked)
     results = checked.good("results", "target")
     if len(names) > 1 and not isinstance(results, ScalarNode):
-        # Which of several is for results was not said, so the others are no better choice.
+        # Without the target of the results, any of them may be that of the cells.
         return None
     return default_target(names, str(results.value) if isinstance(results, ScalarNode) else "")
 
 
 def value_text(knob: str, value: KnobValue, node: ScalarNode | None) -> str:
-    """A value in a message: as it was written where a variable filled it in."""
+    """A value in a message: in canonical form, or as written where a variable filled it in."""
     if node is not None and node.filled_from:
         return quoted(node.text)
     return str(canonical(knob, value))
@@ -413,7 +412,7 @@ def _places(axes: tuple[PlacedAxis, ...]) -> dict[tuple[str, KnobValue], Placed]
 
 
 # -------------------------------------------------------------------------------------------------
-# The cells that a sweep makes: not too many, at least one, none twice, each with a size.
+# Checks of the cells: there are some and not too many, each is unique, and each has a size.
 
 MAX_CELLS = 100_000
 MAX_OPERATIONS = 100_000
@@ -421,7 +420,7 @@ MAX_EXCLUDE_TESTS = 1_000_000
 
 
 def check_cells(checked: Checked, sweep: Sweep, steps: int) -> Iterator[Problem]:
-    """Every problem of the cells. `steps` is how many a trial has, 0 where that is not known."""
+    """Every problem of the cells. `steps` is the number of a trial's steps, 0 where unknown."""
     yield from _size_required(checked, sweep)
     too_many = list(_too_many_cells(checked, sweep))
     yield from too_many
@@ -570,5 +569,5 @@ def _is_product(
 
 
 def _values(knobs: Knobs) -> dict[str, KnobValue]:
-    by_field = {one.name: getattr(knobs, one.name) for one in fields(knobs)}
+    by_field = {field.name: getattr(knobs, field.name) for field in fields(knobs)}
     return {name.removesuffix("_bytes"): value for name, value in by_field.items()}

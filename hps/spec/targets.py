@@ -1,4 +1,4 @@
-"""Which target things refer to: names that must be declared, and the one that cells use."""
+"""Checks of targets: names are declared, cells have a target, providers are right."""
 
 from __future__ import annotations
 
@@ -72,27 +72,26 @@ def _unnamed(
 
 
 # -------------------------------------------------------------------------------------------------
-# Targets that name another provider than their host's, or what rclone does not do for theirs.
+# Targets with another provider than that of their host, or with settings that it does not take.
 
-# Names of buckets are names of hosts, and those have no '_'; these take it all the same.
+# A bucket's name becomes part of a host name, which has no '_'; these providers accept it anyway.
 _UNDERSCORES = frozenset({"gcs", "ceph", "other", "embedded"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Declared:
-    """A target with a provider that there is."""
+    """A target whose provider is valid."""
 
     checked: Checked
     name: str
     provider: ScalarNode
 
     def key(self, name: str) -> Node | None:
-        """The value of one of its keys, where nothing is wrong with it."""
         return self.checked.good("targets", self.name, name)
 
 
 def check_providers(checked: Checked) -> Iterator[Problem]:
-    """Warnings where a provider is called by another's name, errors where that can't work."""
+    """Warnings where a target names the wrong provider, and errors where that can't work."""
     for name in target_names(checked):
         provider = checked.good("targets", name, "provider")
         if isinstance(provider, ScalarNode) and provider.value in PROVIDERS:
@@ -142,7 +141,7 @@ def _odd_bucket(target: _Declared) -> Iterator[Problem]:
 
 
 def _ignored_path_style(target: _Declared) -> Iterator[Problem]:
-    """rclone has its own mind here, and no flag or setting changes it (seen with 1.75)."""
+    """For these providers rclone ignores `force_path_style` (seen with 1.75)."""
     style, facts = target.key("force_path_style"), PROVIDERS[str(target.provider.value)]
     if facts.path_style == "never" and isinstance(style, ScalarNode) and style.value is True:
         yield problem_at(
@@ -157,7 +156,7 @@ def _ignored_path_style(target: _Declared) -> Iterator[Problem]:
 
 def _needless_quirks(target: _Declared) -> Iterator[Problem]:
     provider = str(target.provider.value)
-    # The schema has it that an embedded target takes none.
+    # The schema refuses them for an embedded target.
     if target.key("quirks") is not None and provider not in {"other", "embedded"}:
         yield problem_at(
             key_mark(target.checked.root, ("targets", target.name, "quirks")),

@@ -1,4 +1,4 @@
-"""How problems speak of keys, values and what was expected of them."""
+"""The words of problems for keys, for values, and for what was expected of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def name_of(path: KeyPath) -> str:
 
 
 def describe(node: Node | None) -> str:
-    """A value as it was written, never as an environment variable filled it in."""
+    """A value in words: as it was written, never what an environment variable filled in."""
     if isinstance(node, ListNode):
         return "a list"
     if isinstance(node, MapNode):
@@ -77,7 +77,7 @@ def expected_choice(choices: Iterable[object]) -> str:
 
 
 def near(word: str, choices: Iterable[object], *, likeness: float = 0.6) -> str:
-    """The choice that was probably meant, whatever its case; else nothing."""
+    """The choice that was probably meant, whatever its case; else an empty text."""
     if len(word) > _MAX_WORD:
         return ""
     by_plain = {_plain(str(choice)): str(choice) for choice in choices}
@@ -86,7 +86,7 @@ def near(word: str, choices: Iterable[object], *, likeness: float = 0.6) -> str:
 
 
 def why(node: Node | None, schema: dict[str, Any]) -> str:
-    """What may have led to a wrong value: how YAML reads it, quotes, a `$NAME` without braces."""
+    """A hint at the cause of a wrong value: how YAML reads it, quotes, `$NAME` without braces."""
     if not isinstance(node, ScalarNode) or node.secret:
         return ""
     wants_text = schema.get("type") == "string"
@@ -107,7 +107,7 @@ def why(node: Node | None, schema: dict[str, Any]) -> str:
 
 
 def mark_of(root: Node, path: KeyPath) -> Mark:
-    """Where to show a problem with a value: the value, or its key where it spans lines."""
+    """The place of a problem with a value: the value, or its key where the value spans lines."""
     node = find(root, path)
     if node is not None and (node.mark.line == node.mark.end_line or not path):
         return node.mark
@@ -115,7 +115,7 @@ def mark_of(root: Node, path: KeyPath) -> Mark:
 
 
 def key_mark(root: Node, path: KeyPath) -> Mark:
-    """Where a key stands; for an item of a list, or the whole file, where that begins."""
+    """The place of a key, of an item in a list, or of the whole file for an empty path."""
     if path:
         parent, last = find(root, path[:-1]), path[-1]
         if isinstance(parent, MapNode) and (key := parent.key(str(last))) is not None:

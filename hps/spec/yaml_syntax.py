@@ -1,4 +1,4 @@
-"""Broken YAML, explained: the parser's complaints in words about what a person wrote."""
+"""Errors of the YAML parser -> problems that speak of what a person wrote."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hps.spec.problems import Problem, lines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Explanation:
-    """What to say where the parser's complaint contains `complaint`, in a context like `context`.
+    """Message and hint for errors whose problem contains `complaint`, and their context `context`.
 
-    `at_start`: show where the broken value begins, not where the parser gave up. A `{line}` in the
-    message is the line where it begins.
+    `at_start`: show where the broken value begins, not where the parser stopped. A `{line}` in the
+    message becomes the line where it begins.
     """
 
     complaint: str
@@ -128,7 +128,7 @@ _RESERVED = _Explanation(
 
 
 def explain_syntax(error: MarkedYAMLError, text: str, file: str, column_offset: int) -> Problem:
-    """The problem that a parser's error tells of, without quoting anything from the file."""
+    """The problem of a parser's error, with no quotation from the file."""
     all_lines = lines(text)
     line, column = _within(all_lines, *_place(error, at_start=False))
     up_to = all_lines[line][: column + 1]
@@ -160,9 +160,7 @@ def _explain(error: MarkedYAMLError, up_to: str, rest: str) -> _Explanation:
         return _VARIABLE
     if "cannot start any token" in complaint:
         return _RESERVED
-    fitting = (
-        one for one in _EXPLANATIONS if one.complaint in complaint and one.context in context
-    )
+    fitting = (e for e in _EXPLANATIONS if e.complaint in complaint and e.context in context)
     return next(fitting, _OTHERWISE)
 
 
@@ -175,7 +173,7 @@ def _place(error: MarkedYAMLError, *, at_start: bool) -> tuple[int, int]:
 
 
 def _within(all_lines: list[str], line: int, column: int) -> tuple[int, int]:
-    """The place, or the end of the last line that holds anything where it lies beyond that."""
+    """The place, or where that is beyond all text, the end of the last line that has any."""
     last = len(all_lines) - 1
     while last > 0 and not all_lines[last].strip():
         last -= 1

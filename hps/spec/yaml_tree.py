@@ -16,7 +16,7 @@ from hps.spec.problems import Problem, Severity, SpecError, lines, quoted
 from hps.spec.yaml_syntax import explain_syntax
 
 # -------------------------------------------------------------------------------------------------
-# What a plain scalar means: the core schema of YAML 1.2, and where YAML 1.1 reads it otherwise.
+# The meaning of plain scalars: by the core schema of YAML 1.2, and by YAML 1.1 where that differs.
 
 Scalar = str | int | float | bool | None
 
@@ -41,18 +41,21 @@ def resolve(text: str) -> Scalar:
 
 
 def is_too_large(text: str) -> bool:
-    """True for a number that is kept as text, since it is beyond what a number can be here."""
+    """True for a number that is too long or too large, and so is kept as text."""
     return isinstance(resolve(text), str) and _FLOAT.fullmatch(text) is not None
 
 
 def old_reading(text: str) -> str:
-    """A sentence on how YAML 1.1 reads a plain scalar, where that differs; else nothing."""
+    """A sentence on how YAML 1.1 reads a plain scalar, where that differs; else an empty text."""
     old, now = _both(text)
     return f"YAML 1.1 reads {text} as {old}, YAML 1.2 (used here) as {now}" if old != now else ""
 
 
 def numbers_read(text: str) -> tuple[str, ...]:
-    """The numbers that a number is to YAML 1.2 and 1.1, where they differ; else nothing."""
+    """The values of a number in YAML 1.2 and 1.1 where they differ; only the first if 1.1 has text.
+
+    Empty where they agree, or YAML 1.2 has no number.
+    """
     old, now = _both(text)
     if old == now or isinstance(resolve(text), str | bool | None):
         return ()
@@ -60,7 +63,7 @@ def numbers_read(text: str) -> tuple[str, ...]:
 
 
 def _both(text: str) -> tuple[str, str]:
-    """What YAML 1.1 and 1.2 make of a plain scalar; the same twice where they agree."""
+    """The values of a plain scalar in YAML 1.1 and 1.2, as text."""
     old = _old_value(text) if len(text) <= _MAX_DIGITS else ""
     new = resolve(text)
     if isinstance(new, float) and new.is_integer():
@@ -97,7 +100,7 @@ def _int(base: int) -> Callable[[str], str]:
     return lambda text: str(int(text.replace("_", ""), base))
 
 
-# The forms that YAML 1.1 reads in another way, and what it makes of them. The first one counts.
+# Forms that YAML 1.1 reads in another way, and its values for them. The first that matches counts.
 _OLD_FORMS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
     (re.compile("y|yes|on", re.IGNORECASE), lambda _: "true"),
     (re.compile("n|no|off", re.IGNORECASE), lambda _: "false"),
@@ -137,11 +140,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScalarNode:
-    """One value. `text` is as written, `value` what it means once variables are filled in.
+    """One value. `text` is as written, `value` its meaning once variables are filled in.
 
-    `filled_from`: the variables of the environment that went into it. `unset`: those whose default
-    did. `filled`: the text with them in it, which is never shown. `broken`: it has a problem
-    already, so no other is reported. `secret`: never to be shown.
+    `filled_from`: the variables whose value was filled in, and `unset` those whose default was.
+    `filled`: the resulting text, which is never shown. `broken`: it has a problem already, so no
+    other is reported. `secret`: it is never shown. `plain`: it is not in quotes.
     """
 
     mark: Mark
@@ -157,8 +160,6 @@ class ScalarNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ListNode:
-    """A list."""
-
     mark: Mark
     items: tuple[Node, ...]
 
@@ -171,15 +172,12 @@ class MapNode:
     entries: tuple[tuple[ScalarNode, Node], ...]
 
     def key(self, name: str) -> ScalarNode | None:
-        """The node of a key, or None."""
         return next((key for key, _ in self.entries if key.value == name), None)
 
     def get(self, name: str) -> Node | None:
-        """The node of a key's value, or None."""
         return next((value for key, value in self.entries if key.value == name), None)
 
     def names(self) -> tuple[str, ...]:
-        """The keys, in the order in which they are written."""
         return tuple(str(key.value) for key, _ in self.entries)
 
 
@@ -187,7 +185,6 @@ Node: TypeAlias = ScalarNode | ListNode | MapNode
 
 
 def find(root: Node, path: KeyPath) -> Node | None:
-    """The node at a path of keys and indexes, or None."""
     node: Node | None = root
     for step in path:
         node = child(node, step)
@@ -195,7 +192,6 @@ def find(root: Node, path: KeyPath) -> Node | None:
 
 
 def child(node: Node | None, step: PathStep) -> Node | None:
-    """What lies one key or index below a node, or None."""
     if isinstance(node, MapNode) and isinstance(step, str):
         return node.get(step)
     if isinstance(node, ListNode) and isinstance(step, int) and 0 <= step < len(node.items):
@@ -234,7 +230,6 @@ def to_plain(node: Node) -> Plain:
 
 
 def scalar_leaves(node: Node) -> Iterator[ScalarNode]:
-    """Every value below a node that is neither a list nor a mapping."""
     if isinstance(node, ScalarNode):
         yield node
     elif isinstance(node, ListNode):
@@ -285,14 +280,14 @@ _MERGE_HINT = "write the keys out; merge keys are not part of YAML 1.2"
 
 
 class Composed(NamedTuple):
-    """A tree (None where there is no document that could be read) and the problems found in it."""
+    """A tree, and the problems in it. `root` is None where no document could be read."""
 
     root: Node | None
     problems: tuple[Problem, ...]
 
 
 class _Sized(NamedTuple):
-    """A node, how many nodes it expands to (`size`), and how deep it reaches."""
+    """A node, the number of nodes that it expands to, and the levels below it."""
 
     node: Node
     size: int
@@ -302,12 +297,12 @@ class _Sized(NamedTuple):
 _Start: TypeAlias = events.SequenceStartEvent | events.MappingStartEvent
 
 
-@lru_cache(maxsize=8)  # the lines that problems are shown with need the tree again
+@lru_cache(maxsize=8)  # masking the lines of problems needs the same tree again
 def compose(text: str, file: str, column_offset: int = 0) -> Composed:
-    """The tree of one document, with everything that is wrong with it as YAML.
+    """The tree of one document, and every problem of it as YAML.
 
-    `column_offset` is added to the columns of line 1. Depth, nodes and what aliases expand to are
-    bounded, whatever the text.
+    `column_offset` is added to the columns of line 1. Whatever the text, depth and the number of
+    nodes are bounded, also where aliases expand.
     """
     if (directive := _DIRECTIVE.search(text)) is not None:
         return Composed(None, (_directive_problem(text[: directive.start()], file),))
@@ -323,7 +318,7 @@ def compose(text: str, file: str, column_offset: int = 0) -> Composed:
 
 
 class _Composer:
-    """Holds the parser's events, the anchors so far and the problems so far."""
+    """Makes a tree of the parser's events, and collects anchors and problems on the way."""
 
     def __init__(self, text: str, file: str, column_offset: int) -> None:
         self.problems: list[Problem] = []
@@ -335,7 +330,7 @@ class _Composer:
         self._nodes = 0
 
     def document(self) -> Node | None:
-        """The only document; None where the text holds nothing."""
+        """The document, with a problem where a second follows; None where the text is empty."""
         next(self._events)
         if isinstance(next(self._events), events.StreamEndEvent):
             return None
@@ -486,7 +481,7 @@ class _Composer:
 
 
 def _broken(mark: Mark) -> ScalarNode:
-    """What stands for a value that has a problem already."""
+    """Takes the place of a value that has a problem already."""
     return ScalarNode(mark=mark, text="", value=None, broken=True)
 
 
