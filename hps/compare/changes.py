@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from hps.compare import pairs
-from hps.compare.comparison import Change, Floats, Key, Panel, PanelCell, Rule
+from hps.compare.comparison import Change, Floats, Key, Panel, PanelCell, Rule, nodes_of
 from hps.compare.names import ROWS, UNKNOWN, word
 from hps.compare.pairs import PairTest, Way, are_same_units, untested, way
 from hps.compare.verdicts import compare_two, has_values, judge
@@ -110,7 +110,7 @@ def _change(
     )
 
 
-# --- what may be held against each other ---------------------------------------------------------
+# --- which panels and cells are comparable --------------------------------------------------------
 
 
 def _counterpart(panel: Panel, baseline: Sequence[Panel]) -> tuple[Panel | None, str]:
@@ -188,7 +188,7 @@ def _why_other_units(panel: Panel, other: Panel) -> str:
 
 def _how(a: Floats, b: Floats, panel: Panel, found: Panel) -> Way:
     """Nodes are compared with themselves; repetitions of one node with those of another time."""
-    if panel.unit == "repetition" and _nodes(panel) == _nodes(found):
+    if panel.unit == "repetition" and nodes_of(panel.units) == nodes_of(found.units):
         return "apart"
     return "within" if are_same_units(a, b) else "other nodes"
 
@@ -209,11 +209,6 @@ def _spread_out(units: Sequence[str], values: Floats, places: dict[str, int]) ->
     out: Floats = np.full(len(places), np.nan)
     out[[places[unit] for unit in units]] = values
     return out
-
-
-def _nodes(panel: Panel) -> set[str]:
-    """The nodes of units that are repetitions: `<node>/<run>/<repetition>`."""
-    return {unit.partition("/")[0] for unit in panel.units}
 
 
 def _has(cell: Key, key: Key) -> bool:

@@ -1,4 +1,4 @@
-"""What a comparison says, as frozen values: from panels of medians to decisions. Pure.
+"""The values that comparing is done with: from panels of medians to decisions. Pure.
 
 A panel holds what may be compared with each other; a comparison says what came of it. Rates are in
 Mbps (10**6 bits a second), durations in seconds, shares from 0 to 1.
@@ -23,7 +23,7 @@ Key = Mapping[str, str | int | bool]
 Unit = Literal["node", "repetition"]
 PairVerdict = Literal["faster", "slower", "alike", "inconclusive"]
 DecisionKind = Literal["winner", "suffices", "inconclusive", "no data"]
-# The verdict on two cells, told the other way round.
+# The verdict on b against a, by that on a against b.
 TURNED: Mapping[PairVerdict, PairVerdict] = MappingProxyType(
     {"faster": "slower", "slower": "faster", "alike": "alike", "inconclusive": "inconclusive"}
 )
@@ -117,6 +117,11 @@ class Panel:
     notes: tuple[str, ...] = ()
 
 
+def nodes_of(units: Iterable[str]) -> set[str]:
+    """The nodes of units that are repetitions: `<node>/<run>/<repetition>`."""
+    return {unit.partition("/")[0] for unit in units}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """From `low` to `high`, at a level of confidence such as 0.95."""
@@ -124,6 +129,13 @@ class Interval:
     low: float
     high: float
     level: float = 0.95
+
+
+def bounds(
+    interval: Interval | None, without: float | None = None
+) -> tuple[float | None, float | None]:
+    """The ends of an interval; where there is none, both are `without`."""
+    return (without, without) if interval is None else (interval.low, interval.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, log
@@ -80,7 +80,6 @@ class Field:
         return [total / count for total in sums]
 
     def name(self, place: int) -> str:
-        """What the cell at this place is called."""
         return self.naming.name(self.summaries[place].key)
 
     def key(self, place: int) -> Key:
@@ -124,12 +123,10 @@ def decide(field: Field) -> Decision:
     return _incomparable(field) or _winner(field) or _suffices(field) or _inconclusive(field)
 
 
-def no_data(statuses: Sequence[tuple[str, int]]) -> Decision:
-    """The decision where no operation was `ok`; `statuses` are names and how many have each."""
-    counts = ", ".join(f"{count:,} {status}" for status, count in statuses)
-    return Decision(
-        kind="no data", text=f"no data: no operation was ok ({counts or 'none at all'})"
-    )
+def no_data(statuses: Mapping[str, int]) -> Decision:
+    """The decision where no operation was `ok`; `statuses` says how many have each."""
+    counts = words.counts(statuses) or "none at all"
+    return Decision(kind="no data", text=f"no data: no operation was ok ({counts})")
 
 
 _TOGETHER = {"other nodes": "on the same nodes", "other runs": "in the same runs"}
@@ -181,9 +178,9 @@ def _suffices(field: Field) -> Decision | None:
         return None
     least = min([best, *enough], key=lambda place: (*field.demand(place), place != best))
     text = _all_alike(field, least) if len(enough) == len(others) else _enough(field, best, least)
-    left_open = [other for other in others if other not in enough and other not in slower]
-    if left_open:
-        text += f"; open: {field.naming.names([field.key(other) for other in left_open])}"
+    unknown = [other for other in others if other not in enough and other not in slower]
+    if unknown:
+        text += f"; open: {field.naming.names([field.key(other) for other in unknown])}"
     return Decision(
         kind="suffices",
         text=text + _failures(field.summaries[least]),
@@ -356,6 +353,6 @@ def _decision(panel: Panel, summaries: Sequence[CellSummary], tested: Tested | N
         counts: Counter[str] = Counter()
         for cell in panel.cells:
             counts.update(cell.statuses)
-        return no_data(sorted(counts.items()))
+        return no_data(dict(sorted(counts.items())))
     naming = Naming.of([cell.key for cell in panel.cells])
     return decide(Field(summaries=summaries, tested=tested, shared=panel.shared, naming=naming))

@@ -1,4 +1,4 @@
-"""Kinds of results -> panels and cells that have no numbers yet: what may be compared with what.
+"""Kinds of results -> drafts of panels, without numbers yet: what may be compared with what.
 
 Results of one panel share everything but what `--by` names. Results of one cell share what really
 ran, too: where the tool applied other settings in some runs, these are in a panel of their own.
@@ -15,7 +15,7 @@ from hps.catalog.steps import STEP_KINDS
 from hps.compare.comparison import Key, Reason, summed
 from hps.compare.grouping import APART, Kind, TargetPlace, Value
 from hps.compare.names import UNKNOWN, sort_key, stratum, word
-from hps.compare.words import listed, setting, value_text
+from hps.compare.words import listed, setting, step_name, value_text
 from hps.model import BOOLEAN_KNOBS
 
 _STEPS = tuple(STEP_KINDS)
@@ -187,10 +187,10 @@ def _variants(kinds: Sequence[Kind], by: Sequence[str]) -> dict[_Variant, list[K
     for cell in cells:
         # What failed doesn't say what would have run: it counts where most of its cell is.
         silent = [kind for kind in cell if kind.effective is None]
-        told = [kind for kind in cell if kind.effective is not None]
+        known = [kind for kind in cell if kind.effective is not None]
         home = commonest
-        if told:
-            most = max(told, key=lambda kind: kind.ok)
+        if known:
+            most = max(known, key=lambda kind: kind.ok)
             home = _variant(most, _usual(cell, torn, by), torn, by)
         found[home] += silent
     return found
@@ -234,16 +234,16 @@ def _variant(
 ) -> _Variant:
     """What tells a kind from what is usual in its cell.
 
-    A switch that all cells of the panel were asked for alike is always told: cells that ran with
-    it and cells that ran without may not meet.
+    A switch that all cells of the panel requested alike is always among it: cells that ran with it
+    and cells that ran without are never in one panel.
     """
     ran = _ran(kind, by)
-    told = [
+    differing = [
         name
         for name in torn
         if ran[name] not in {usual[name], UNKNOWN} or (name in BOOLEAN_KNOBS and name not in by)
     ]
-    return _values(ran, told)
+    return _values(ran, differing)
 
 
 def _values(ran: Mapping[str, Value], names: Sequence[str]) -> _Variant:
@@ -295,12 +295,7 @@ def title(draft: Draft, drafts: Sequence[Draft], places: Sequence[TargetPlace]) 
         parts.append(f"target at {_place_text(draft.place, places)}")
     if len({other.settings for other in alike}) > 1:
         parts.append(f"experiment file {draft.settings[:12]}")
-    return ", ".join([step_name(draft), *parts, *_variant_words(draft, places)])
-
-
-def step_name(draft: Draft) -> str:
-    """`download`, and `download#2` for the second one of a trial."""
-    return draft.step if draft.step_no == 1 else f"{draft.step}#{draft.step_no}"
+    return ", ".join([step_name(draft.step, draft.step_no), *parts, *_variant_words(draft, places)])
 
 
 def notes(drafts: Sequence[Draft], places: Sequence[TargetPlace]) -> tuple[str, ...]:
@@ -322,16 +317,18 @@ def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[TargetPlace]) 
                 f" compared separately; add {name} to --by to compare them"
             )
     if _is_name_of_several_places(alike):
-        told = listed(sorted({_place_text(other.place, places) for other in alike}), _MOST_LISTED)
-        yield f"target {draft.apart['target']} leads to {told}; compared separately"
-    if len({other.settings for other in alike}) > 1:
+        leads_to = listed(
+            sorted({_place_text(other.place, places) for other in alike}), _MOST_LISTED
+        )
+        yield f"target {draft.apart['target']} leads to {leads_to}; compared separately"
+    if (files := len({other.settings for other in alike})) > 1:
         yield (
-            f"{draft.step}: {len({other.settings for other in alike})} versions of the experiment"
-            " file, which may set this step differently; compared separately"
+            f"{draft.step}: {files} versions of the experiment file, which may set this step"
+            " differently; compared separately"
         )
     if draft.variant:
-        differing = ", ".join(_variant_words(draft, places))
-        yield f"{draft.step}: {differing} in some runs only; compared separately"
+        variant = ", ".join(_variant_words(draft, places))
+        yield f"{draft.step}: {variant} in some runs only; compared separately"
 
 
 def _alike(draft: Draft, drafts: Sequence[Draft]) -> list[Draft]:

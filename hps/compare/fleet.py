@@ -39,7 +39,7 @@ FROM (
 ) m ON m.machine_id = c.machine_id
 ORDER BY 1
 """
-# A node that was turned down is counted among those.
+# Runs whose node was rejected are counted as such, and not here.
 _NEVER_BEGAN = """
 SELECT coalesce(reason_code, ''), coalesce(reason_owner, ''), count(*) AS runs,
   count(DISTINCT machine_id), coalesce(arg_max(reason, started_at), '')
@@ -179,7 +179,7 @@ SELECT n.experiment, count(DISTINCT n.spec_sha256) AS versions FROM runs n JOIN 
   ON f.run_id = n.run_id AND f.machine_id = n.machine_id
 WHERE f.run_no IN (SELECT run_no FROM counted) GROUP BY n.experiment HAVING versions > 1 ORDER BY 1
 """
-# More ids of runs than these are not told in a line.
+# With more runs than these their ids are not listed.
 _MOST_RUNS = 4
 _MEASURED = "SELECT DISTINCT machine_id FROM counted JOIN names USING (node_no)"
 _PROXIED = """
@@ -248,9 +248,7 @@ def of_baseline(before: Provenance, now: Provenance) -> tuple[str, ...]:
 
 def _side(known: Provenance) -> str:
     """`2 runs on 1 node, 2026-11-01 to 2026-11-02 (…)`: the days on which they began, UTC."""
-    days = " to ".join(
-        dict.fromkeys(at[:10] for at in (known.first_run_at, known.last_run_at) if at)
-    )
+    days = words.days(known.first_run_at, known.last_run_at)
     counted = f"{words.plural(known.runs, 'run')} on {words.plural(known.nodes, 'node')}"
     few = f" ({', '.join(known.run_ids)})" if len(known.run_ids) <= _MOST_RUNS else ""
     return f"{counted}{f', {days}' if days else ''}{few}"

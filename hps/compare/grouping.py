@@ -1,11 +1,11 @@
-"""Kinds of results: the results of one kind are alike in everything that could tell them apart."""
+"""Stored results -> kinds: those of one kind are alike in everything by which cells are named."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -172,8 +172,7 @@ class TargetPlace:
     bucket: str = ""
 
     def __str__(self) -> str:
-        told = (self.provider, self.endpoint, self.region, self.bucket)
-        return " ".join(part for part in told if part) or UNKNOWN
+        return " ".join(part for part in astuple(self) if part) or UNKNOWN
 
 
 def prepare(connection: Connection) -> tuple[TargetPlace, ...]:
@@ -191,8 +190,8 @@ def _make_places(connection: Connection) -> tuple[TargetPlace, ...]:
     numbers: dict[TargetPlace, int] = {}
     rows: list[tuple[int, str, int]] = []
     distinct = "SELECT DISTINCT targets_no, targets::VARCHAR FROM facts WHERE targets IS NOT NULL"
-    for targets_no, told in connection.execute(distinct).fetchall():
-        for name, target in _mapping(json.loads(told)).items():
+    for targets_no, targets in connection.execute(distinct).fetchall():
+        for name, target in _mapping(json.loads(targets)).items():
             place = _place(_mapping(target))
             rows.append((targets_no, name, numbers.setdefault(place, len(numbers))))
     fill(connection, "places", ("targets_no BIGINT", "target VARCHAR", "place BIGINT"), rows)
@@ -200,12 +199,8 @@ def _make_places(connection: Connection) -> tuple[TargetPlace, ...]:
 
 
 def _place(target: Mapping[str, object]) -> TargetPlace:
-    return TargetPlace(
-        **{
-            name: str(target.get(name) or "")
-            for name in ("provider", "endpoint", "region", "bucket")
-        }
-    )
+    parts = (field.name for field in fields(TargetPlace))
+    return TargetPlace(**{name: str(target.get(name) or "") for name in parts})
 
 
 def _make_twins(connection: Connection) -> None:
@@ -217,12 +212,12 @@ def _make_twins(connection: Connection) -> None:
     merged = connection.execute(
         "SELECT DISTINCT merged_no, merged::VARCHAR FROM facts WHERE merged IS NOT NULL"
     ).fetchall()
-    spellings = _spellings(connection) if any(told != "[]" for _, told in merged) else {}
+    spellings = _spellings(connection) if any(text != "[]" for _, text in merged) else {}
     rows = [
-        (merged_no, entry["step_index"], text, *_changes(entry))
-        for merged_no, told in merged
-        for entry in _entries(json.loads(told))
-        for text in spellings.get(_frozen(entry["same_as"]), ())
+        (merged_no, entry["step_index"], cell, *_changes(entry))
+        for merged_no, text in merged
+        for entry in _entries(json.loads(text))
+        for cell in spellings.get(_frozen(entry["same_as"]), ())
     ]
     knobs = [f"{side}_{knob} {kind}" for knob, kind in KNOBS.items() for side in ("from", "to")]
     columns = ("merged_no BIGINT", "step_index BIGINT", "cell VARCHAR", *knobs)
@@ -294,33 +289,11 @@ APART = (
 _RESULT = tuple(
     f"r.{name}"
     for name in (
-        "run_id",
-        "machine_id",
-        "experiment",
-        "spec_sha256",
-        "repetition",
-        "step",
-        "step_index",
-        "cell",
-        "status",
-        "reason_code",
-        "reason_owner",
-        "tool",
-        "tool_version",
-        "target",
-        "throughput_mbps",
-        "duration_s",
-        "started_at",
-        "file_size_bytes",
-        "files",
-        "content",
-        "layout",
-        "effective_chunk_size_bytes",
-        "effective_concurrency",
-        "effective_transfers",
-        "effective_http2",
-        "effective_checksum",
-        "disturbed",
+        *("run_id", "machine_id", "experiment", "spec_sha256", "repetition", "step", "step_index"),
+        *("cell", "status", "reason_code", "reason_owner", "tool", "tool_version", "target"),
+        *("throughput_mbps", "duration_s", "started_at", "file_size_bytes", "files", "content"),
+        *("layout", "effective_chunk_size_bytes", "effective_concurrency", "effective_transfers"),
+        *("effective_http2", "effective_checksum", "disturbed"),
     )
 )
 # Each knob of a transfer, and the column that has it.
@@ -355,7 +328,7 @@ class Kind:
 
 
 def select(connection: Connection, asked: Asked, extra: Sequence[str] = ()) -> tuple[Kind, ...]:
-    """Put the results that are asked for in the table `counted`, and return their kinds.
+    """Make the table `counted` of the results that are asked for, and return their kinds.
 
     A row for each counted result of a transfer has these columns: kind, run_no, node_no,
     repetition, ok, mbps, duration_s, started_at, filled, disturbed. `extra` are further conditions,

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hps.compare.comparison import Floats, Interval, Key, PanelCell, Rule, Unit
+from hps.compare.comparison import Floats, Interval, Key, PanelCell, Rule, Unit, nodes_of
 from hps.compare.names import ROWS
 from hps.compare.stats import (
     Indices,
@@ -32,7 +32,7 @@ TestName = Literal["Wilcoxon", "Mann-Whitney", "none"]
 _MOST_EXACT = 50
 # Products of two samples' sizes up to which Mann-Whitney's exact distribution takes milliseconds.
 _MOST_EXACT_UNPAIRED = 2500
-# Differences held at once: 32 MB.
+# Differences in memory at once: 32 MB.
 _BATCH = 4_000_000
 
 
@@ -248,7 +248,7 @@ def _among(comparisons: int) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# Which cells may be held against each other: those that were measured on the same nodes. Pure.
+# Which cells are comparable: those that were measured on the same nodes. Pure.
 #
 # Nodes differ by far more than settings do, and which node ran which cell is seldom chance. So
 # cells are compared within the units that measured both, and these have to be a third of each
@@ -302,14 +302,11 @@ def _differing(a: Key, b: Key) -> set[str]:
 
 
 def _nodes(cell: PanelCell, units: Sequence[str]) -> set[str]:
-    """The nodes of units that are repetitions: `<node>/<run>/<repetition>`."""
-    return {
-        units[place].partition("/")[0] for place in np.flatnonzero(~np.isnan(cell.mbps)).tolist()
-    }
+    return nodes_of(units[place] for place in np.flatnonzero(~np.isnan(cell.mbps)).tolist())
 
 
 def untested(reason: str, *, n: int = 0, comparable: bool = True) -> PairTest:
-    """A comparison that was not made, and the reason."""
+    """The outcome of a comparison that was not made, for this reason."""
     return PairTest(
         ratio=None,
         interval=None,
@@ -323,7 +320,7 @@ def untested(reason: str, *, n: int = 0, comparable: bool = True) -> PairTest:
 
 
 def not_comparable(a: Floats, b: Floats, how: Way, unit: Unit) -> PairTest:
-    """A comparison that can't be made, with how few of the two cells' units measured both."""
+    """The outcome where other units measured each cell, with how many measured both."""
     there = ~np.isnan(a), ~np.isnan(b)
     both = int(np.count_nonzero(there[0] & there[1]))
     counts = " and ".join(f"{np.count_nonzero(one):,}" for one in there)

@@ -1,9 +1,9 @@
-"""Stored results -> panels: the median of each node in each cell, and all that goes with it."""
+"""Stored results -> panels: the median of each node in each cell, counts, requests and sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +14,7 @@ from hps.catalog import tools
 from hps.catalog.steps import STEP_KINDS
 from hps.compare import drafts as titles
 from hps.compare import grouping, words
-from hps.compare.comparison import Floats, Key, Panel, PanelCell, Unit
+from hps.compare.comparison import Floats, Key, Panel, PanelCell, Unit, nodes_of
 from hps.compare.drafts import Draft, DraftCell, drafts
 from hps.compare.grouping import Kind, TargetPlace
 from hps.compare.names import UNKNOWN
@@ -234,7 +234,7 @@ def _names(connection: Connection, units: Sequence[Unit], unit: Unit) -> dict[in
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """What it takes to make a panel of a draft: values, the unit, and the units' names."""
+    """The numbers of one panel: values, the unit of sampling, and the units' names."""
 
     measured: _Measured
     unit: Unit
@@ -297,7 +297,7 @@ class _Numbers:
 
     def _notes(self, units: Integers) -> Iterator[str]:
         if self.unit == "repetition":
-            nodes = sorted({self.names[number].partition("/")[0] for number in units.tolist()})
+            nodes = sorted(nodes_of(self.names[number] for number in units.tolist()))
             yield (
                 f"compared by repetitions, since only one node has results"
                 f" ({words.listed(nodes)}): the answer holds for that node"
@@ -305,14 +305,11 @@ class _Numbers:
 
 
 def _shared(draft: Draft, place: TargetPlace) -> Key:
-    """All that the cells of a panel have in common; where a target leads is told part by part."""
+    """All that the cells of a panel have in common, with each part of where the target leads."""
     shared = {
-        "step": titles.step_name(draft),
+        "step": words.step_name(draft.step, draft.step_no),
         **draft.apart,
-        "provider": place.provider,
-        "endpoint": place.endpoint,
-        "region": place.region,
-        "bucket": place.bucket,
+        **asdict(place),
         "experiment_file": draft.settings[:12],
         **{f"effective_{name}": value for name, value in draft.variant.items()},
     }

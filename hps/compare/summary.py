@@ -6,11 +6,13 @@ as what it was. Pure.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
 from hps.catalog.steps import STEP_KINDS
+from hps.compare.words import step_name
 
 Record = Mapping[str, object]
 # What counts of every result: a run may have a hundred thousand.
@@ -83,7 +85,7 @@ def _row(group: Sequence[Record]) -> Row:
         cell=_mapping(group[0]["cell"]) or {},
         step=str(group[0]["step"]),
         n=len(done),
-        not_ok=_count(str(record["status"]) for record in group if record["status"] != "ok"),
+        not_ok=Counter(str(record["status"]) for record in group if record["status"] != "ok"),
         median_s=median(times_s) if times_s else None,
         median_mbps=median(rates) if rates else None,
         min_mbps=min(rates, default=None),
@@ -123,18 +125,11 @@ def _cells_in_order(run: Record, rows: Iterable[tuple[int, str, str]]) -> list[s
 def _names(steps: Iterable[tuple[int, str]]) -> dict[int, str]:
     """What each step is called: `download`, and `download#2` where there are several."""
     names: dict[int, str] = {}
-    seen: list[str] = []
+    seen: Counter[str] = Counter()
     for index, step in sorted(steps):
-        seen.append(step)
-        names[index] = step if seen.count(step) == 1 else f"{step}#{seen.count(step)}"
+        seen[step] += 1
+        names[index] = step_name(step, seen[step])
     return names
-
-
-def _count(words: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return counts
 
 
 def _text(cell: object) -> str:

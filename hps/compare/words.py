@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hps.compare.comparison import Interval, Key, Needed, NeverBegan, Reason, Unit, fault
@@ -26,8 +26,8 @@ class Naming:
 
     def name(self, key: Key) -> str:
         """`chunk size 10MiB, concurrency 4`."""
-        told = [setting(name, key[name]) for name in self.varying if name in key]
-        return ", ".join(told) or "the only cell"
+        settings = [setting(name, key[name]) for name in self.varying if name in key]
+        return ", ".join(settings) or "the only cell"
 
     def names(self, keys: Sequence[Key]) -> str:
         """Several cells, cut short; cells that differ in one name alone have it once."""
@@ -35,6 +35,11 @@ class Naming:
             values = [value_text(key[self.varying[0]]) for key in keys]
             return f"{word(self.varying[0])} {listed(values)}"
         return listed((self.name(key) for key in keys), between="; ")
+
+
+def step_name(step: str, number: int) -> str:
+    """`download`, and `download#2` for the second one of a trial."""
+    return step if number == 1 else f"{step}#{number}"
 
 
 def value_text(value: object) -> str:
@@ -75,6 +80,16 @@ def plural(number: int, unit: str) -> str:
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
+def counts(numbers: Mapping[str, int]) -> str:
+    """`110 ok, 1,010 failed`, in the order given."""
+    return ", ".join(f"{count:,} {name}" for name, count in numbers.items())
+
+
+def days(*moments: str) -> str:
+    """`2026-11-01 to 2026-11-02`: the days of times in ISO 8601, each once; empty ones are none."""
+    return " to ".join(dict.fromkeys(at[:10] for at in moments if at))
+
+
 def evidence(interval: Interval | None, units: int, unit: Unit) -> str:
     """`95 % interval 9 to 15 %, 12 nodes`."""
     return ", ".join(part for part in (range_of(interval), plural(units, unit)) if part)
@@ -94,14 +109,14 @@ def reasons(found: Iterable[Reason]) -> str:
     return listed(f"{one.count:,} {fault(one.code, one.owner)}" for one in found)
 
 
-def never_began(one: NeverBegan) -> str:
-    """How many runs did not begin, and why: an experiment's mistake is held against no node."""
-    runs = plural(one.runs, "run")
-    if one.owner == "experiment":
-        begin = f"{runs} could not begin, their experiment's mistake ({one.code})"
+def never_began(what: NeverBegan) -> str:
+    """How many runs did not begin, and why; a mistake in the experiment is named as what."""
+    runs = plural(what.runs, "run")
+    if what.owner == "experiment":
+        begin = f"{runs} could not begin, their experiment's mistake ({what.code})"
     else:
-        begin = f"{runs} never began" + (f", {fault(one.code, one.owner)}" if one.code else "")
-    return f"{begin}: {one.text}" if one.text else begin
+        begin = f"{runs} never began" + (f", {fault(what.code, what.owner)}" if what.code else "")
+    return f"{begin}: {what.text}" if what.text else begin
 
 
 def listed(values: Iterable[str], most: int = _MOST_LISTED, between: str = ", ") -> str:

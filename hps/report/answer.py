@@ -1,4 +1,4 @@
-"""What a comparison says in sentences: answers, how sure they are, who was left out, provenance."""
+"""A comparison in sentences: answers, how sure they are, what is not in it, provenance."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def answers(findings: Findings) -> list[str]:
     """A line with the answer of each panel and stratum, then what tells the strata apart."""
     if not findings.comparisons:
         return ["Nothing was found that could be compared."]
-    told = [f"{heading(one)}: {one.decision.text}" for one in findings.comparisons]
-    return [*cut(told, 2 * MOST_LISTED), *findings.sentences, *findings.notes]
+    lines = [f"{heading(one)}: {one.decision.text}" for one in findings.comparisons]
+    return [*cut(lines, 2 * MOST_LISTED), *findings.sentences, *findings.notes]
 
 
 def gate_lines(gates: Sequence[GateResult]) -> list[str]:
@@ -37,13 +37,13 @@ def gate_lines(gates: Sequence[GateResult]) -> list[str]:
 
 
 def certainty(findings: Findings) -> list[str]:
-    """Lines that say what counts as a difference, and how often one was found in each panel."""
+    """What counts as a difference, and how many pairs of each panel differ, a line each."""
     if not findings.comparisons:
         return []
-    told = [line for one in findings.comparisons for line in _certainty(one)]
+    lines = [line for one in findings.comparisons for line in _certainty(one)]
     same = in_common(findings)
     shared = [f"The same for all: {cell_name(same)}."] if same else []
-    return [_rule(findings), *shared, *cut(told, 3 * MOST_LISTED)]
+    return [_rule(findings), *shared, *cut(lines, 3 * MOST_LISTED)]
 
 
 def omitted(findings: Findings) -> list[str]:
@@ -60,7 +60,7 @@ def omitted(findings: Findings) -> list[str]:
 def provenance(findings: Findings) -> list[str]:
     """Two lines: what was measured where and when, and with what."""
     known = findings.provenance
-    days = " to ".join(dict.fromkeys(at[:10] for at in (known.first_at, known.last_at) if at))
+    days = words.days(known.first_at, known.last_at)
     counted = f"{plural(known.results, 'result')} of {plural(known.runs, 'run')}"
     first = f"{counted} on {plural(known.nodes, 'node')}" + (f", {days}" if days else "")
     named = (
@@ -143,8 +143,10 @@ def _rejected(nodes: Sequence[FleetNode]) -> Iterator[str]:
     if not nodes:
         return
     reasons = Counter(reason for node in nodes for reason in _why_rejected(node))
-    told = ", ".join(f"{count:,} by {reason}" for reason, count in reasons.most_common(MOST_LISTED))
-    yield f"{plural(len(nodes), 'node')} rejected{f': {told}' if told else ''}"
+    by_reason = ", ".join(
+        f"{count:,} by {reason}" for reason, count in reasons.most_common(MOST_LISTED)
+    )
+    yield f"{plural(len(nodes), 'node')} rejected{f': {by_reason}' if by_reason else ''}"
     yield from cut([f"{_id(node)}: {'; '.join(node.reasons)}" for node in nodes], MOST_LISTED)
 
 
@@ -178,15 +180,14 @@ def _failures(comparisons: Iterable[Comparison]) -> list[str]:
 
 
 def _failure(cell: CellSummary) -> str:
-    bad = ", ".join(f"{count:,} {status}" for status, count in cell.not_ok.items())
-    said = f"{bad} of {sum(cell.statuses.values()):,}"
+    text = f"{words.counts(cell.not_ok)} of {sum(cell.statuses.values()):,}"
     if cell.reasons:
-        said += f" ({words.reasons(cell.reasons)})"
+        text += f" ({words.reasons(cell.reasons)})"
     if cell.failure_rate is None:
-        return said
+        return text
     interval = cell.failure_interval
     between = f" [{percent_text(interval.low)}, {percent_text(interval.high)}]" if interval else ""
-    return f"{said}; {percent_text(cell.failure_rate)}{between} fail"
+    return f"{text}; {percent_text(cell.failure_rate)}{between} fail"
 
 
 def _skipped(findings: Findings) -> Iterator[str]:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from hps.compare.comparison import CellSummary, Comparison, Findings, Interval, Key
+from hps.compare.comparison import CellSummary, Comparison, Findings, Key, bounds
 from hps.compare.gates import GateResult
 from hps.compare.words import value_text
 from hps.report.answer import provider
@@ -40,29 +40,30 @@ def render(findings: Findings, gates: Sequence[GateResult] = ()) -> str:
 
 
 def _row(comparison: Comparison, cell: CellSummary, by: Sequence[str]) -> list[object]:
-    return [
-        *(comparison.title, comparison.stratum, comparison.step, comparison.direction),
-        *(provider(comparison), _named(comparison.shared), comparison.unit),
-        comparison.decision.kind,
-        cell.units,
-        *(cell.ok if status == "ok" else cell.statuses.get(status, 0) for status in STATUSES),
-        *(cell.min_mbps, cell.p10_mbps, cell.median_mbps, *_bounds(cell.interval)),
-        *(cell.p90_mbps, cell.max_mbps),
-        *(cell.first_done_s, cell.p50_duration_s, cell.last_done_s),
-        *(cell.failure_rate, *_bounds(cell.failure_interval)),
-        *(cell.requests_per_gb, cell.dollars_per_gb),
-        value_text(cell.key == comparison.decision.cell),
-        _named(cell.same_as),
-        *(value_text(cell.key.get(name)) for name in by),
-    ]
+    low, high = bounds(cell.interval)
+    failure_low, failure_high = bounds(cell.failure_interval)
+    made = {
+        "provider": provider(comparison),
+        "shared": _named(comparison.shared),
+        "decision": comparison.decision.kind,
+        **{status: cell.statuses.get(status, 0) for status in STATUSES},
+        "ok": cell.ok,
+        "median_low_mbps": low,
+        "median_high_mbps": high,
+        "failure_rate_low": failure_low,
+        "failure_rate_high": failure_high,
+        "is_answer": value_text(cell.key == comparison.decision.cell),
+        "same_as": _named(cell.same_as),
+    }
+    # All others are fields of the cell, or else of the comparison.
+    fields = (name for name in (*_PANEL, *_CELL) if name not in made)
+    made |= {name: getattr(cell if hasattr(cell, name) else comparison, name) for name in fields}
+    keys = (value_text(cell.key.get(name)) for name in by)
+    return [*(made[name] for name in (*_PANEL, *_CELL)), *keys]
 
 
 def _named(key: Key | None) -> str:
     return cell_name(key) if key else ""
-
-
-def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
-    return (None, None) if interval is None else (interval.low, interval.high)
 
 
 # -------------------------------------------------------------------------------------------------

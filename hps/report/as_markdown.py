@@ -17,7 +17,7 @@ MOST_TABLES = 8
 _MARKUP = re.compile(r"[\\`*_\[\]|~$]")
 _LINKING = re.compile(r"[@#]|:(?=//)|www(?=\.)", re.IGNORECASE)
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_SAID = (
+_OUTCOMES = (
     ("fail", "failed"),
     ("no data", "without data"),
     ("inconclusive", "inconclusive"),
@@ -43,7 +43,7 @@ def escaped(text: str) -> str:
     """Text that Markdown shows as it is: no markup, no HTML, no mention of anybody."""
     plain = _MARKUP.sub(lambda match: f"\\{match[0]}", printable(text))
     safe = "".join(_HTML.get(one, one) for one in plain)
-    # Whoever follows an "@" would be told of it; "#1" and addresses would become links.
+    # GitHub would notify whom an "@" names, and make links of "#1" and of addresses.
     return _LINKING.sub(lambda match: f"{match[0]}\u200b", safe)
 
 
@@ -51,7 +51,7 @@ def _title(gates: Sequence[GateResult]) -> str:
     if not gates:
         return "hps compare"
     outcomes = [result.outcome for result in gates]
-    counts = [f"{outcomes.count(kind)} {said}" for kind, said in _SAID if kind in outcomes]
+    counts = [f"{outcomes.count(kind)} {word}" for kind, word in _OUTCOMES if kind in outcomes]
     return f"hps compare: {', '.join(counts)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -37,8 +37,8 @@ def render_verdict(verdict: Data) -> str:
     """A line for each check with its value and bound, and what follows from all of them."""
     rows = [_check(check) for check in verdict["checks"]]
     table = tabulate(rows, headers=_CHECK_COLUMNS, tablefmt="plain", disable_numparse=True)
-    said = "accepted" if verdict["accepted"] else f"rejected: {verdict['action']}"
-    return f"{table}\n\n{said}" if rows else f"no rules\n\n{said}"
+    outcome = "accepted" if verdict["accepted"] else f"rejected: {verdict['action']}"
+    return f"{table if rows else 'no rules'}\n\n{outcome}"
 
 
 def _facts(node: Data) -> Iterator[tuple[str, str]]:
@@ -49,10 +49,11 @@ def _facts(node: Data) -> Iterator[tuple[str, str]]:
     yield "country", node["country"] or _why(missing.get("country", ""))
     yield "system", f"{node['system']} {node['kernel']} {node['architecture']}"
     yield "cpu", _cpu(node)
-    yield "memory", _size(node["memory_bytes"], "")
-    yield "free disk", _size(node["scratch_free_bytes"], missing.get("scratch_free_bytes", ""))
-    yield "disk writes", _reading(node["disk"]["write_mb_per_s"], "MB/s")
-    yield "disk reads", _reading(node["disk"]["read_mb_per_s"], "MB/s")
+    yield "memory", _shown(node["memory_bytes"], "", format_size_rounded)
+    free_bytes, why = node["scratch_free_bytes"], missing.get("scratch_free_bytes", "")
+    yield "free disk", _shown(free_bytes, why, format_size_rounded)
+    yield "disk writes", _reading(node["disk"]["write_mb_per_s"], "{:.3g} MB/s".format)
+    yield "disk reads", _reading(node["disk"]["read_mb_per_s"], "{:.3g} MB/s".format)
     yield from _tcp(node["tcp"])
     yield "rclone", node["rclone_version"] or _why("")
     yield "python", node["python_version"]
@@ -91,8 +92,8 @@ def _gpus(gpu: Data) -> Iterator[tuple[str, str]]:
 def _probe(probe: Data) -> Iterator[tuple[str, str]]:
     if probe["proxied"]:
         yield "proxy", probe["proxy"]
-    yield "upload", _rate(probe["upload_mbps"])
-    yield "download", _rate(probe["download_mbps"])
+    yield "upload", _reading(probe["upload_mbps"], format_rate)
+    yield "download", _reading(probe["download_mbps"], format_rate)
     yield f"rtt to {probe['target']}", _rtt(probe["rtt"])
     for host, rtt in probe["rtt_hosts"].items():
         yield f"rtt to {host}", _rtt(rtt)
@@ -105,14 +106,12 @@ def _rtt(rtt: Data) -> str:
     return f"{format_time(rtt['median_s'])}{jitter}"
 
 
-def _rate(reading: Data) -> str:
-    value = reading["value"]
-    return _why(reading["reason"]) if value is None else format_rate(value)
+def _reading(reading: Data, form: Callable[[float], str]) -> str:
+    return _shown(reading["value"], reading["reason"], form)
 
 
-def _reading(reading: Data, unit: str) -> str:
-    value = reading["value"]
-    return _why(reading["reason"]) if value is None else f"{value:.3g} {unit}"
+def _shown(value: float | None, reason: str, form: Callable[[float], str]) -> str:
+    return _why(reason) if value is None else form(value)
 
 
 def _check(check: Data) -> Sequence[str]:
@@ -134,10 +133,6 @@ def _with_unit(value: object, unit: str) -> str:
     if unit == "bytes":
         return format_size_rounded(value)
     return format_rate(value) if unit == "Mbps" else format_time(value)
-
-
-def _size(size_bytes: int | None, reason: str) -> str:
-    return _why(reason) if size_bytes is None else format_size_rounded(size_bytes)
 
 
 def _why(reason: str) -> str:

@@ -28,6 +28,7 @@ from hps.compare.comparison import (
     Interval,
     Key,
     Pair,
+    bounds,
 )
 from hps.compare.gates import judge_all
 from hps.compare.words import plural, value_text
@@ -272,10 +273,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageTable:
-    """All rows. The first `left` columns are text, the others numbers; `more` rows are left out."""
+    """The first `text_columns` columns are text, the others numbers; `more` rows are not shown."""
 
     columns: tuple[str, ...]
-    left: int
+    text_columns: int
     rows: tuple[tuple[Entry, ...], ...]
     more: int
 
@@ -292,7 +293,7 @@ def table(findings: Findings) -> PageTable:
     text = ("comparison", "nodes", *map(names.word, findings.by), "verdict")
     return PageTable(
         columns=(*text, *_NUMBERS),
-        left=len(text),
+        text_columns=len(text),
         rows=tuple(islice(_rows(findings.comparisons, findings.by), MOST_ROWS)),
         more=max(0, total - MOST_ROWS),
     )
@@ -316,17 +317,11 @@ def _rows(comparisons: Sequence[Comparison], by: Sequence[str]) -> Iterator[tupl
 
 
 def _numbers(cell: CellSummary) -> Iterator[Entry]:
-    span = cell.interval
-    yield _number(cell.median_mbps)
-    yield _number(None if span is None else span.low)
-    yield _number(None if span is None else span.high)
-    yield _number(cell.p10_mbps)
-    yield _number(cell.p90_mbps)
+    rates = (cell.median_mbps, *bounds(cell.interval), cell.p10_mbps, cell.p90_mbps)
+    yield from map(_number, rates)
     yield Entry(text=f"{cell.units:,}", rank=cell.units)
     yield Entry(text=percent_text(cell.failure_rate), rank=cell.failure_rate)
-    yield _number(cell.first_done_s)
-    yield _number(cell.last_done_s)
-    yield _number(cell.requests_per_gb)
+    yield from map(_number, (cell.first_done_s, cell.last_done_s, cell.requests_per_gb))
     yield Entry(text=dollars_text(cell.dollars_per_gb), rank=cell.dollars_per_gb)
 
 

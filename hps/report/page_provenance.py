@@ -82,9 +82,7 @@ def _sentences(findings: Findings) -> Iterator[str]:
         statuses: Counter[str] = Counter()
         for cell in comparison.cells:
             statuses.update({} if cell.same_as is not None else dict(cell.statuses))
-        bad = ", ".join(
-            f"{count:,} {status}" for status, count in statuses.items() if count and status != "ok"
-        )
+        bad = words.counts({name: n for name, n in statuses.items() if n and name != "ok"})
         if bad:
             total = plural(sum(statuses.values()), "result")
             known = words.reasons(tables.reasons([comparison]))

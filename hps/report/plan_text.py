@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from tabulate import tabulate
@@ -16,7 +16,7 @@ from hps.report.table import cell_name
 from hps.report.values import dollars_text
 from hps.units import format_rate, format_size_rounded, format_time
 
-_MOST_MERGED = 12
+_MOST_LINES = 12
 # Operations that are put into words at once.
 _PART = 1000
 
@@ -119,14 +119,14 @@ def _requests(estimate: Estimate) -> str:
 
 def _cost(estimate: Estimate) -> str:
     """Costs by known list prices. Empty where none are known, which is not the same as no cost."""
-    told = []
+    parts = []
     for provider, dollars in estimate.dollars.items():
         prices = PRICES.get(provider)
         if dollars is not None and prices is not None:
             assumed = f" ({prices.assumes})" if prices.assumes else ""
             price = f"{prices.title}'s list prices of {prices.as_of}{assumed}"
-            told.append(f"about {dollars_text(dollars)} at {price}")
-    return ", and ".join(told)
+            parts.append(f"about {dollars_text(dollars)} at {price}")
+    return ", and ".join(parts)
 
 
 def _time(estimate: Estimate) -> str:
@@ -145,26 +145,28 @@ def _probe(rules: NodeRules) -> str:
 
 def _skipped(operations: Iterable[Operation]) -> list[str]:
     """What a tool can't do as a cell asks, once for all repetitions."""
-    found = {
-        f"  {operation.step.kind} {cell_name(operation.cell.axes)}: {operation.why_not}": None
+    lines = dict.fromkeys(
+        f"{operation.step.kind} {cell_name(operation.cell.axes)}: {operation.why_not}"
         for operation in operations
         if operation.why_not and operation.requested is not None
-    }
-    lines = [*found][:_MOST_MERGED]
-    if len(found) > _MOST_MERGED:
-        lines.append(f"  … and {len(found) - _MOST_MERGED} more (--format json has them all)")
-    return ["\n".join(["Skipped, since the tool can't do it as asked:", *lines])] if found else []
+    )
+    return _listed("Skipped, since the tool can't do it as asked:", [*lines])
 
 
-def _merged(merged: tuple[Merged, ...]) -> list[str]:
-    moving = [entry for entry in merged if STEP_KINDS[entry.step].direction != "none"]
-    if not moving:
-        return []
-    lines = ["Not measured twice, since it would be the same on the wire:"]
-    lines += [
-        f"  {entry.step} {cell_name(entry.cell)} = {cell_name(entry.same_as)}: {entry.reason}"
-        for entry in moving[:_MOST_MERGED]
+def _merged(merged: Sequence[Merged]) -> list[str]:
+    lines = [
+        f"{entry.step} {cell_name(entry.cell)} = {cell_name(entry.same_as)}: {entry.reason}"
+        for entry in merged
+        if STEP_KINDS[entry.step].direction != "none"
     ]
-    if len(moving) > _MOST_MERGED:
-        lines.append(f"  … and {len(moving) - _MOST_MERGED} more (--format json has them all)")
-    return ["\n".join(lines)]
+    return _listed("Not measured twice, since it would be the same on the wire:", lines)
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[str]:
+    """A part of the answer with the first lines; none where there are no lines."""
+    if not lines:
+        return []
+    shown = list(lines[:_MOST_LINES])
+    if len(lines) > _MOST_LINES:
+        shown.append(f"… and {len(lines) - _MOST_LINES} more (--format json has them all)")
+    return ["\n".join([title, *(f"  {line}" for line in shown)])]

@@ -52,8 +52,8 @@ def render(rows: Sequence[Row], style: str = "simple") -> str:
 
 def cell_name(cell: Mapping[str, object]) -> str:
     """A cell as experiment files spell it: `chunk_size=10MiB concurrency=4`."""
-    told = (f"{axis}={value_text(value)}" for axis, value in cell.items())
-    return " ".join(told) or "the only cell"
+    settings = (f"{axis}={value_text(value)}" for axis, value in cell.items())
+    return " ".join(settings) or "the only cell"
 
 
 def _values(row: Row) -> list[str]:

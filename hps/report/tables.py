@@ -50,27 +50,27 @@ LEGEND = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of text below a title. The first `left` columns are text, the others are numbers.
+    """Rows of text below a title. The first `text_columns` are text, the others are numbers.
 
-    `more` rows are left out; `notes` say what rows can't.
+    `more` rows are not shown; `notes` are lines below the table.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    left: int
+    text_columns: int
     more: int = 0
     notes: tuple[str, ...] = ()
 
     def drawn(self, style: str, shown: Callable[[str], str]) -> list[str]:
         """The table in one of tabulate's formats, each text as `shown`; then how many rows lack."""
-        right = len(self.columns) - self.left
+        numbers = len(self.columns) - self.text_columns
         drawn = tabulate(
             [[shown(value) for value in row] for row in self.rows],
             headers=[shown(name) for name in self.columns],
             tablefmt=style,
             disable_numparse=True,
-            colalign=["left"] * self.left + ["right"] * right,
+            colalign=["left"] * self.text_columns + ["right"] * numbers,
         )
         return [drawn, *([f"… and {self.more:,} more"] if self.more else [])]
 
@@ -97,7 +97,7 @@ def cells(comparison: Comparison, by: Sequence[str]) -> Table:
         title=heading(comparison),
         columns=(*by, unit, *numbers, *ends),
         rows=tuple(_cell_row(cell, by) for cell in comparison.cells[:MOST_ROWS]),
-        left=len(by),
+        text_columns=len(by),
         more=max(0, len(comparison.cells) - MOST_ROWS),
         notes=tuple(
             f"= {cell_name(cell.key)}: measured as {cell_name(cell.same_as or {})}"
@@ -127,7 +127,7 @@ def pairs(comparison: Comparison) -> Table | None:
         title=f"{heading(comparison)}: {against_text}",
         columns=(*by, "ratio [low, high]", "test", "p adjusted", "verdict"),
         rows=tuple(_pair_row(pair, named=named) for pair in shown[:MOST_ROWS]),
-        left=len(by),
+        text_columns=len(by),
         more=max(0, len(shown) - MOST_ROWS),
     )
 
@@ -148,7 +148,7 @@ def gates(results: Sequence[GateResult]) -> Table:
         rows=tuple(
             (OUTCOMES[one.outcome], one.gate, one.source, one.reason, worst(one)) for one in results
         ),
-        left=5,
+        text_columns=5,
     )
 
 
@@ -172,7 +172,7 @@ def _change_table(title: str, group: Sequence[Change], by: Sequence[str]) -> Tab
         title=f"{title}: now against the baseline",
         columns=(*names, "n", "now / baseline", "p adjusted", "verdict"),
         rows=tuple(_change_row(change, names) for change in group[:MOST_ROWS]),
-        left=len(names),
+        text_columns=len(names),
         more=max(0, len(group) - MOST_ROWS),
         notes=tuple(notes),
     )

@@ -1,4 +1,4 @@
-"""Which nodes were left out and why, and what all of them offered against what was asked."""
+"""Which nodes were rejected and why, and what all nodes offered against what was required."""
 
 from __future__ import annotations
 
@@ -136,15 +136,14 @@ def _required(name: str, checks: Sequence[Mapping[str, object]], paint: Paint) -
             for place, nodes in enumerate(counts)
         ]
     axis = f"measured, {unit}" if unit else "measured"
-    said = _bounds_text(bounds, unit)
-    beyond = f" {bins.beyond:,} above {bins.end:,.0f} not drawn." if bins.beyond else ""
+    met = _bounds_text(bounds, unit)
     colour = colours("verdict", ("meets it", "does not"), (paint.green, paint.orange))
     return Picture(
         name=tables.slug("required", name),
         section="reliability",
         title=f"Measured against required: {rule}",
-        note=f"{int(passed.sum()):,} of {len(checks):,} nodes meet {said}.{beyond}",
-        finding=f"Of {len(checks):,} nodes {int(passed.sum()):,} meet the {rule}: {said}.",
+        note=f"{int(passed.sum()):,} of {len(checks):,} nodes meet {met}.{bins.not_drawn()}",
+        finding=f"Of {len(checks):,} nodes {int(passed.sum()):,} meet the {rule}: {met}.",
         layers=[
             marks.bins(rows, axis, colour, stacked=True),
             *_rules(bounds, axis, paint),

@@ -36,13 +36,13 @@ def _picture(of: str, changes: Sequence[Change], rule: Rule, paint: Paint) -> It
     more = f" The {MOST_ROWS} least of {len(known)}." if len(known) > MOST_ROWS else ""
     alone = len(changes) - len(known)
     lost = f" Without a counterpart: {plural(alone, 'cell')}." if alone else ""
-    said = forest.tally([change.verdict for change in known])
+    verdicts = forest.tally([change.verdict for change in known])
     yield Picture(
         name=tables.slug("baseline", of),
         section="settings",
         title=f"{of}: now against the baseline",
         note=f"Ratio of the rates, with its interval. {forest.key(rule)}{more}{lost}",
-        finding=f"{of}: {plural(len(known), 'cell')} against the baseline: {said}.",
+        finding=f"{of}: {plural(len(known), 'cell')} against the baseline: {verdicts}.",
         layers=forest.layers(rows, "cell", _AXIS, rule, _TIPS, paint),
         height=forest.height(rows),
         least_width=320,

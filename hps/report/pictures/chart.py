@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from hps.report.pictures.picture import Layer, Paint, Picture, Row
 Spec = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.1.json"
 WIDTH = 640
+_SUBTITLE_WIDTH = 100
 
 
 def spec(picture: Picture, paint: Paint, *, titled: bool) -> Spec:
@@ -71,17 +73,10 @@ def _titles(picture: Picture) -> dict[str, str]:
 
 
 def _title(picture: Picture) -> dict[str, Any]:
-    return {"text": picture.title, "subtitle": _wrapped(printable(picture.note))}
-
-
-def _wrapped(text: str, width: int = 100) -> list[str]:
-    """Lines of at most `width` characters, broken at spaces, since Vega does not wrap."""
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
+    # Vega does not wrap.
+    note = " ".join(printable(picture.note).split())
+    lines = textwrap.wrap(note, _SUBTITLE_WIDTH, break_long_words=False, break_on_hyphens=False)
+    return {"text": picture.title, "subtitle": lines}
 
 
 def _config(paint: Paint) -> dict[str, Any]:

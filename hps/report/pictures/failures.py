@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hps.compare import words
-from hps.compare.comparison import CellSummary, Comparison, Findings
+from hps.compare.comparison import CellSummary, Comparison, Findings, bounds
 from hps.report import tables, values
 from hps.report.pictures import marks
 from hps.report.pictures.picture import Drawn, Gap, Paint, Picture, Row, category, number, tip
@@ -83,18 +83,18 @@ def _picture(comparison: Comparison, paint: Paint) -> Iterator[Picture]:
 
 
 def _row(cell: CellSummary) -> Row:
-    span = cell.failure_interval
     rate = cell.failure_rate or 0.0
+    low, high = bounds(cell.failure_interval, rate)
     return {
         "cell": values.short(cell.key),
         "rate": rate,
-        "low": rate if span is None else span.low,
-        "high": rate if span is None else span.high,
+        "low": low,
+        "high": high,
         "statuses": _results(cell),
     }
 
 
 def _results(cell: CellSummary) -> str:
     """`110 ok, 10 failed (10 throttled (target))`."""
-    told = ", ".join(f"{n:,} {status}" for status, n in cell.statuses.items())
-    return f"{told} ({words.reasons(cell.reasons)})" if cell.reasons else told
+    counts = words.counts(cell.statuses)
+    return f"{counts} ({words.reasons(cell.reasons)})" if cell.reasons else counts

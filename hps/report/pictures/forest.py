@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hps.compare.comparison import Change, Pair, PairVerdict, Rule
+from hps.compare.comparison import Change, Pair, PairVerdict, Rule, bounds
 from hps.report.pictures import marks
 from hps.report.pictures.picture import Channel, Layer, Paint, Row, category, colours, number, tip
 from hps.report.values import p_text, percent_text
@@ -78,11 +78,11 @@ def tips(ratio: str) -> tuple[Channel, ...]:
 
 def values(judged: Pair | Change) -> Row:
     """The fields of a row; where there is no interval, both its ends are the ratio."""
-    span = judged.interval
+    low, high = bounds(judged.interval, judged.ratio)
     return {
         "ratio": judged.ratio,
-        "low": judged.ratio if span is None else span.low,
-        "high": judged.ratio if span is None else span.high,
+        "low": low,
+        "high": high,
         "verdict": judged.verdict,
         "p": p_text(judged.p_adjusted),
         "units": judged.units if isinstance(judged, Pair) else judged.n,
@@ -90,7 +90,7 @@ def values(judged: Pair | Change) -> Row:
 
 
 def key(rule: Rule) -> str:
-    """A sentence on what the dashed lines are."""
+    """The sentence that says what the dashed lines are."""
     return f"Dashed: ±{percent_text(rule.min_effect)}, the least that matters."
 
 

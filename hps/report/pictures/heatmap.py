@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from hps.compare import names
-from hps.compare.comparison import CellSummary, Comparison, Findings, Key
+from hps.compare.comparison import CellSummary, Comparison, Findings, Key, bounds
 from hps.compare.words import plural, value_text
 from hps.report import tables, values
 from hps.report.pictures import marks
@@ -64,12 +64,12 @@ def draw_dots(comparison: Comparison, cells: Sequence[CellSummary], paint: Paint
 
 
 def _row(cell: CellSummary) -> dict[str, object]:
-    span = cell.interval
+    low, high = bounds(cell.interval, cell.median_mbps)
     return {
         "cell": values.short(cell.key),
         "mbps": cell.median_mbps,
-        "low": cell.median_mbps if span is None else span.low,
-        "high": cell.median_mbps if span is None else span.high,
+        "low": low,
+        "high": high,
         "units": cell.units,
     }
 

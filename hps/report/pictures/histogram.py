@@ -32,6 +32,11 @@ class Histogram:
         """The upper edge of the last bin."""
         return self.start + self.width * len(self.counts)
 
+    def not_drawn(self, unit: str = "") -> str:
+        """` 3 above 2,000 Mbps not drawn.`; empty where all values are in the bins."""
+        above = f"{self.end:,.0f} {unit}".strip()
+        return f" {self.beyond:,} above {above} not drawn." if self.beyond else ""
+
 
 def bin_width(values: Floats, width: float) -> float:
     """`width`, or the least round multiple of it with which 99 % of the values fit the bins."""

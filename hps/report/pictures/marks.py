@@ -79,7 +79,7 @@ def _layer(
     colour: Colour,
     tips: Tips = (),
 ) -> Layer:
-    told: Mapping[str, Tips] = {"tooltip": list(tips)} if tips else {}
+    shown: Mapping[str, Tips] = {"tooltip": list(tips)} if tips else {}
     if isinstance(colour, str):
-        return Layer(rows=rows, mark={**mark, "color": colour}, channels={**channels, **told})
-    return Layer(rows=rows, mark=mark, channels={**channels, "color": colour, **told})
+        return Layer(rows=rows, mark={**mark, "color": colour}, channels={**channels, **shown})
+    return Layer(rows=rows, mark=mark, channels={**channels, "color": colour, **shown})

@@ -41,7 +41,7 @@ def rtt(nodes: Sequence[FleetNode], paint: Paint) -> Drawn:
         section="fleet",
         title=title,
         note=f"n = {len(rtts_ms):,} nodes, bins of {bins.width:g} ms; curve: density; "
-        f"dashed: mean.{_beyond(bins, 'ms')}",
+        f"dashed: mean.{bins.not_drawn('ms')}",
         finding=f"{title}. Half of {len(rtts_ms):,} nodes lie below {np.median(rtts_ms):.0f} ms, "
         f"nine tenths below {np.quantile(rtts_ms, 0.9):.0f} ms.",
         layers=[
@@ -65,7 +65,7 @@ def throughput(nodes: Sequence[FleetNode], paint: Paint) -> Drawn:
     means = ", ".join(f"{values.mean():.0f} Mbps" for values in rates.values())
     title = f"Average {' and '.join(rates)} Throughput: {means}"
     sizes = ", ".join(f"{len(values):,} ({name})" for name, values in rates.items())
-    beyond = "".join(_beyond(bins[name], f"Mbps ({name})") for name in rates)
+    beyond = "".join(bins[name].not_drawn(f"Mbps ({name})") for name in rates)
     return Picture(
         name="throughput",
         section="fleet",
@@ -107,10 +107,6 @@ def _curve(values: Floats, bins: Histogram, colour: str) -> list[Layer]:
         for at, height in zip(x.tolist(), y.tolist(), strict=True)
     ]
     return [marks.line(rows, number("low"), number("nodes"), colour)]
-
-
-def _beyond(bins: Histogram, unit: str) -> str:
-    return f" {bins.beyond:,} above {bins.end:,.0f} {unit} not drawn." if bins.beyond else ""
 
 
 def _halves(rates: Mapping[str, Floats]) -> str:

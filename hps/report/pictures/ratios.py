@@ -54,5 +54,5 @@ def _row(pair: Pair) -> Row:
 
 
 def _finding(of: str, chosen: Key, pairs: Sequence[Pair]) -> str:
-    said = forest.tally([pair.verdict for pair in pairs])
-    return f"{of}: {values.phrase(chosen)} against {plural(len(pairs), 'other cell')}: {said}."
+    verdicts = forest.tally([pair.verdict for pair in pairs])
+    return f"{of}: {values.phrase(chosen)} against {plural(len(pairs), 'other cell')}: {verdicts}."

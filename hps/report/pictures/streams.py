@@ -35,8 +35,8 @@ def draw(findings: Findings, paint: Paint) -> Sequence[Drawn]:
 
 
 def _gap(reason: str) -> Gap:
-    said = f"Throughput over concurrency is not drawn: {reason}."
-    return Gap(name="concurrency", section="settings", reason=said)
+    sentence = f"Throughput over concurrency is not drawn: {reason}."
+    return Gap(name="concurrency", section="settings", reason=sentence)
 
 
 def _classes(comparison: Comparison, findings: Findings) -> list[Comparison]:
@@ -89,8 +89,8 @@ def _tops(rows: Sequence[Row]) -> str:
         name = str(row["of"])
         if name not in tops or float(str(row["mbps"])) > float(str(tops[name]["mbps"])):
             tops[name] = row
-    said = (f"{name} {top['mbps']} Mbps with {top['streams']}" for name, top in tops.items())
-    return f"the highest median by concurrency is, for {'; for '.join(said)}"
+    of_each = (f"{name} {top['mbps']} Mbps with {top['streams']}" for name, top in tops.items())
+    return f"the highest median by concurrency is, for {'; for '.join(of_each)}"
 
 
 def _layers(rows: Sequence[Row], streams: Sequence[int], paint: Paint) -> list[Layer]:
