@@ -80,8 +80,7 @@ def compact(
 
 def _fetch(place: BucketPlace, into: Path, watch: Watch) -> None:
     source = place.remote.path(place.folder, FOLDER)
-    filters = ("--filter=+ *.parquet", "--filter=- **")
-    copied = copy(place, (f"{source}/", str(into), *filters), watch)
+    copied = copy(place, (f"{source}/", str(into)), watch, rules=("+ *.parquet", "- **"))
     why = _first_failure(copied)
     if why and not copied.nothing_there:
         hint = "what stands there has to be read before it is replaced"

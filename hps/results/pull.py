@@ -41,13 +41,14 @@ def pull(place: BucketPlace, cache: Path, experiments: Sequence[str], watch: Wat
     Raises `HpsError` for names that no experiment has, and for a folder that can't be written to;
     `MachineError` where the bucket can't be read, or another pull is at work on the folder.
     """
-    filters = _filters(experiments)
+    rules = _rules(experiments)
     with _locked(cache):
         _remove_partial(cache)
         state = _State(cache)
         for _ in range(_ATTEMPTS):
             # With the slash, an object of the folder's very name is not taken for it.
-            copied = copy(place, (f"{place.name}/", str(cache.absolute()), *filters), watch)
+            ways = f"{place.name}/", str(cache.absolute())
+            copied = copy(place, ways, watch, rules=rules)
             _check(place, copied)
             state.add(copied)
             if not state.missing:
@@ -93,7 +94,7 @@ class _State:
         )
 
 
-def _filters(experiments: Sequence[str]) -> tuple[str, ...]:
+def _rules(experiments: Sequence[str]) -> tuple[str, ...]:
     for name in experiments:
         if not _NAME.fullmatch(name):
             hint = "names are lower-case letters, digits, '.', '_' and '-'"
@@ -105,8 +106,7 @@ def _filters(experiments: Sequence[str]) -> tuple[str, ...]:
     else:
         wanted = ["**.jsonl", "/compact/**.parquet"]
     # Names that begin with a dot are this program's own.
-    rules = ["- .*", "- .*/**", *(f"+ {pattern}" for pattern in wanted), "- **"]
-    return tuple(f"--filter={rule}" for rule in rules)
+    return "- .*", "- .*/**", *(f"+ {pattern}" for pattern in wanted), "- **"
 
 
 def _check(place: BucketPlace, copied: Copied) -> None:

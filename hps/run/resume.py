@@ -1,4 +1,4 @@
-"""Which run this is: a new one, or one that was ended before it had done everything.
+"""Which run this is: a new run, or one that was ended before it had done everything.
 
 this machine's journals, on disk and in the bucket -> the newest of this plan -> what is to be done
 """
@@ -32,8 +32,7 @@ _FETCH_TIMEOUT_S = 60.0
 _FETCH_MOST_BYTES = 256 * 1024**2
 
 # -------------------------------------------------------------------------------------------------
-# Earlier runs of the same experiment, and what is still to be done of them. Reads journals; changes
-# nothing.
+# Earlier runs of the same experiment, and what remains to be done of them. Only reads.
 
 # What `--rerun` takes, and the statuses that each stands for.
 RERUN: Mapping[str, frozenset[str]] = {
@@ -42,14 +41,14 @@ RERUN: Mapping[str, frozenset[str]] = {
     "missing": frozenset(),
     "all": frozenset({"ok", "failed", "timeout", "skipped", "invalid"}),
 }
-# Which step was done, its place in the trial, and the cell, as one text.
-_What = str
+# JSON of an operation's step, the step's place in the trial, and the cell.
+_Fingerprint = str
 Remark = Callable[[Path, str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """An operation to do. Not `recorded`: it is done only for what builds on it."""
+    """An operation to do. Not `recorded`: it is done again only for what builds on it."""
 
     operation: Operation
     recorded: bool = True
@@ -59,23 +58,23 @@ class Task:
 class EarlierRun:
     """A run that began before: its first line, and the status of each operation that ended.
 
-    `given_up` are those that a mistake of the experiment kept from being measured, where the run
-    left the rest for it. `did` says what each operation was.
+    `given_up` has the operations that were not measured for a mistake of the experiment, where the
+    run gave up for it. `fingerprints` shows what each operation was, by its id.
     """
 
     journal: Path
     run: Record
     ended: Mapping[str, str]
     given_up: frozenset[str] = frozenset()
-    did: Mapping[str, _What] = field(default_factory=dict)
+    fingerprints: Mapping[str, _Fingerprint] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
-        """Its id, which is also the name of its file."""
+        """The id of the run, which is also the name of its journal."""
         return str(self.run["run_id"])
 
     def remaining_tasks(self, plan: Plan, rerun: Iterable[str] = ()) -> tuple[Task, ...]:
-        """What is still to be done of the plan, and what `rerun` wants done again."""
+        """What remains to be done of the plan, and what is done again by `rerun`, see `RERUN`."""
         again = frozenset().union(*(RERUN[what] for what in rerun))
         done = {name for name, status in self.ended.items() if status not in again}
         done -= self.given_up
@@ -83,7 +82,7 @@ class EarlierRun:
 
 
 def list_tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tuple[Task, ...]:
-    """Every operation that is not done, and before it again what it builds on."""
+    """Every operation that is not done, and again those that it builds on, in the plan's order."""
     done = set(done)
     by_id = {operation.operation_id: operation for operation in operations}
     needed: set[str] = set()
@@ -102,7 +101,7 @@ def list_tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tup
 def find_newest(
     plan: Plan, folders: Iterable[Path], remark: Remark | None = None
 ) -> EarlierRun | None:
-    """The newest run of this very plan that was not rejected. `folders` hold one machine's."""
+    """The newest run of this plan that was not rejected, in one machine's `folders`."""
     for earlier in _from_the_newest(folders, remark=remark):
         if _is_of(earlier, plan):
             return earlier
@@ -110,7 +109,7 @@ def find_newest(
 
 
 def find_changed(plan: Plan, folder: Path) -> str:
-    """The id of the newest run where it is unfinished, and of another version of the experiment."""
+    """The id of the newest run, where it is unfinished and of another version of the experiment."""
     last = next(_from_the_newest([folder]), None)
     if last is None or _rejected(last.run) or last.run.get("spec_sha256") == plan.spec.sha256:
         return ""
@@ -133,9 +132,9 @@ def find_named(run_id: str, plan: Plan, folders: Iterable[Path]) -> EarlierRun:
 def _from_the_newest(
     folders: Iterable[Path], names: str = "*.jsonl", remark: Remark | None = None
 ) -> Iterator[EarlierRun]:
-    """Runs as they are asked for: a folder may hold more journals than can be held at once.
+    """Read runs one by one, for a folder may have more journals than fit into memory.
 
-    Of a run that is in several folders the one that got furthest comes first.
+    Of a run that is in several folders, the journal with the most results comes first.
     """
     paths: dict[str, list[Path]] = {}
     for folder in folders:
@@ -147,42 +146,43 @@ def _from_the_newest(
 
 
 def read(path: Path, remark: Remark | None = None) -> EarlierRun | None:
-    """The run that a journal is of; None where that can't be read, or never got its first line.
+    """The run of a journal; None where that can't be read, or has no first line.
 
-    `remark` hears of lines that are none of ours.
+    `remark` is called where there are lines that no run writes.
     """
     bad: dict[int, str] = {}
     try:
-        found = _read(path, (one for one in journal.each(path, bad) if _is_of_run(one, path)))
+        records = (record for record in journal.each(path, bad) if _is_of_run(record, path))
+        found = _read(path, records)
     except OSError:
-        return None  # what can't be read proves nothing
+        return None
     if bad and remark is not None:
         remark(path, journal.remark(bad))
     return found
 
 
 def _is_of_run(record: Record, path: Path) -> bool:
-    """A journal is called like its run, and is in the folder of the machine that began it."""
+    """True where a record belongs there: journals are named by run, folders by machine."""
     if record["kind"] == "run" and record["machine_id"] != path.parent.name:
         return False
     return record["run_id"] == path.stem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Last:
-    """What is kept of an operation's result: a run may have a hundred thousand."""
+class _LastResult:
+    """The few fields that are needed of a result, for a run may have a hundred thousand."""
 
     status: str
     of_the_experiment: bool
     given_up: bool
-    what: _What
+    fingerprint: _Fingerprint
 
 
 def _read(path: Path, records: Iterator[Record]) -> EarlierRun | None:
     run = next(records, None)
     if run is None or run["kind"] != "run":
         return None
-    results: dict[str, _Last] = {}
+    results: dict[str, _LastResult] = {}
     for record in records:
         if record["kind"] == "resume":
             run = {**run, "verdict": record.get("verdict")}
@@ -191,53 +191,54 @@ def _read(path: Path, records: Iterator[Record]) -> EarlierRun | None:
     return EarlierRun(
         journal=path,
         run=run,
-        ended={name: one.status for name, one in results.items() if one.status != "interrupted"},
+        ended={name: last.status for name, last in results.items() if last.status != "interrupted"},
         given_up=_given_up(results),
-        did={name: one.what for name, one in results.items()},
+        fingerprints={name: last.fingerprint for name, last in results.items()},
     )
 
 
-def _what(step: object, step_index: object, cell: object) -> _What:
+def _fingerprint(step: object, step_index: object, cell: object) -> _Fingerprint:
     return sys.intern(json.dumps([step, step_index, cell], sort_keys=True))
 
 
-def _add(results: dict[str, _Last], record: Record) -> None:
+def _add(results: dict[str, _LastResult], record: Record) -> None:
     """Keep what is needed of the last result of an operation, as `journal.latest` has it."""
     name, status = str(record["operation_id"]), str(record["status"])
     if name not in results or status != "interrupted":
-        results[name] = _Last(
+        results[name] = _LastResult(
             status=sys.intern(status),
             of_the_experiment=record.get("reason_owner") == "experiment",
             given_up=bool(record.get("given_up")),
-            what=_what(record["step"], record["step_index"], record["cell"]),
+            fingerprint=_fingerprint(record["step"], record["step_index"], record["cell"]),
         )
 
 
-def _given_up(results: Mapping[str, _Last]) -> frozenset[str]:
-    """Those that failed, or were not tried, for a mistake that may have been mended since."""
-    if not any(one.given_up for one in results.values()):
+def _given_up(results: Mapping[str, _LastResult]) -> frozenset[str]:
+    """Operations that failed, or were not tried, for a mistake that may be corrected by now."""
+    if not any(last.given_up for last in results.values()):
         return frozenset()
     return frozenset(
         name
-        for name, one in results.items()
-        if one.status in {"failed", "skipped"} and one.of_the_experiment
+        for name, last in results.items()
+        if last.status in {"failed", "skipped"} and last.of_the_experiment
     )
 
 
 def _is_of(earlier: EarlierRun, plan: Plan) -> bool:
-    """A journal that anybody may have put there counts only where it is of this very plan."""
+    """True where all results are of this plan: anybody may have put the journal there."""
     planned = {operation.operation_id: operation for operation in plan.operations}
     same = earlier.run["spec_sha256"] == plan.spec.sha256
     same = same and earlier.run["experiment"] == plan.spec.name
     same = same and all(
-        name in planned and _is_planned(what, planned[name]) for name, what in earlier.did.items()
+        name in planned and _is_planned(fingerprint, planned[name])
+        for name, fingerprint in earlier.fingerprints.items()
     )
     return same and not (_rejected(earlier.run) and not earlier.ended)
 
 
-def _is_planned(what: _What, operation: Operation) -> bool:
+def _is_planned(fingerprint: _Fingerprint, operation: Operation) -> bool:
     cell = dict(operation.cell.axes)
-    return what == _what(operation.step.kind, operation.step_index, cell)
+    return fingerprint == _fingerprint(operation.step.kind, operation.step_index, cell)
 
 
 def _rejected(run: Record) -> bool:
@@ -248,15 +249,15 @@ def _rejected(run: Record) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# Which of them is resumed, or whether a new one begins.
+# Which of them is resumed, or whether a new run begins.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeRequest:
-    """What the person who starts a run wants of earlier ones.
+    """What is to be done of earlier runs, by the options of `hps run`.
 
-    `once`: what is finished is not measured again, and what failed is tried again. `rerun` names
-    kinds of `RERUN`; `run_id` the run that is to be resumed. `fresh`: none of it.
+    `once`: what is finished is not measured again, and what failed is tried again. `rerun` has
+    names of `RERUN`; `run_id` is the run that is to be resumed. `fresh`: a new run begins.
     """
 
     once: bool = False
@@ -269,7 +270,7 @@ class ResumeRequest:
 class ThisRun:
     """What will be done, under which name, and in which journal. `before` None: a new run.
 
-    `lock` is held on the folder of the journal. `unread` says why the bucket's journals could not
+    `lock` is the lock on the folder of the journal. `unread` is why the bucket's journals could not
     be read; empty: they were.
     """
 
@@ -282,19 +283,19 @@ class ThisRun:
 
     @property
     def machine_folder(self) -> str:
-        """The name of the folder that the run is kept in: that of the machine that began it."""
+        """The name of the run's folder: the id of the machine that began it."""
         return self.journal.parent.name
 
 
 def check_request(request: ResumeRequest) -> None:
-    """Raises `HpsError` where the run that is asked for can't be any."""
+    """Raises `HpsError` where `run_id` can't be the id of a run."""
     if request.run_id and not is_run_id(request.run_id):
         hint = "such as 20261122T101530123Z-5f3a9c04b7d1: see `hps results list`"
         raise HpsError(f"--resume: '{request.run_id}' is not the id of a run", hint)
 
 
 def find_run(session: Session, request: ResumeRequest) -> ThisRun:
-    """The run that this start carries out. No tasks: there is nothing to do.
+    """The run that this start carries out. Without tasks there is nothing to do.
 
     Raises `HpsError` where the run that was named can't be resumed.
     """
@@ -311,7 +312,7 @@ def find_run(session: Session, request: ResumeRequest) -> ThisRun:
         reason = f"{at_work}; a new run begins"
         session.listener.event("earlier_run_at_work", run_id=found.run_id, reason=reason)
         found = None
-    # A person who runs it again wants it measured.
+    # Where no option says otherwise, an experiment that is started again is measured again.
     wanted = tasks or request.once or request.rerun or request.run_id
     if found is None or not wanted:
         return _new_run(session, unread)
@@ -326,10 +327,9 @@ def find_run(session: Session, request: ResumeRequest) -> ThisRun:
 
 
 def fetch(session: Session, wanted: str) -> str:
-    """Bring those of the experiment's journals from the bucket that `wanted` names.
+    """Copy the experiment's journals that `wanted` names from the bucket to `session.fetched`.
 
-    Returns why that failed, or nothing. The embedded target forgets everything: of it only what is
-    on disk counts.
+    Returns why that failed, or nothing. The embedded target has none: it ends with each run.
     """
     target, tools = session.results_target, session.tools
     unread = session.preflight.why_unusable(target)
@@ -356,15 +356,15 @@ def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
 def _why_at_work(found: EarlierRun, fetched: Path, *, writes: bool) -> str:
     """Why a run may be at work, and must not be resumed; empty where it has ended.
 
-    On another machine it shows by its journal in the bucket alone: what two containers with the
-    same machine id sent under one name would be lost. One that is on this disk was begun here, or
-    resumed here, and whoever works on it has its lock.
+    A run on another machine, with the same machine id, shows by its journal in the bucket alone:
+    two that send under the same name would lose results. A run on this disk was begun or resumed
+    here, and the process that works on it has its lock.
     """
     if lock.is_alive(found.run_id):
         return "it is at work on this machine"
     if not (writes and found.journal.is_relative_to(fetched)):
         return ""
-    age_s = abs(time.time() - found.journal.stat().st_mtime)  # that of its last sign of life
+    age_s = abs(time.time() - found.journal.stat().st_mtime)  # it is renewed while the run works
     if age_s >= SILENT_S:
         return ""
     age, silent = format_time(round(age_s)), format_time(SILENT_S)
@@ -381,7 +381,7 @@ def _refuse(request: ResumeRequest, at_work: str) -> None:
 
 
 def restore_journal(this: ThisRun) -> None:
-    """Bring the journal into the output folder where it came from the bucket.
+    """Copy the journal into the output folder where it came from the bucket.
 
     Raises `NotStoredError`.
     """
@@ -418,7 +418,7 @@ def _new_run(session: Session, unread: str) -> ThisRun:
         reason = "a new run begins"
         session.listener.event("experiment_changed", unfinished_run=changed, reason=reason)
     last = _last_id([home, session.fetched / home.name])
-    if last > identity.run_id:  # the clock was set back; its own mark is no earlier run
+    if last > identity.run_id:  # the clock was set back
         identity = replace(identity, run_id=new_run_id(datetime.now(UTC), after=last))
     return ThisRun(
         identity=identity,
@@ -431,13 +431,13 @@ def _new_run(session: Session, unread: str) -> ThisRun:
 
 
 def _last_id(folders: Iterable[Path]) -> str:
-    """The last id of any run, ended or not; empty where there is none."""
+    """The last id of any run, finished or not; empty where there is none."""
     found = {path.stem for folder in folders for path in folder.glob("*.*")}
     return max((name for name in found if is_run_id(name) and _can_be_followed(name)), default="")
 
 
 def _can_be_followed(run_id: str) -> bool:
-    """False for digits that are no time of day, and for the end of all time."""
+    """False for digits that are no time, and for the last time that can be written."""
     try:
         new_run_id(datetime.now(UTC), after=run_id)
     except (ValueError, OverflowError):
@@ -446,13 +446,13 @@ def _can_be_followed(run_id: str) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# The operation that a run was ended in: put into the lock as it begins, and found there afterwards.
+# The operation in which a run was ended: written to the lock as it begins, and read there later.
 
 
 def interrupted_result(identity: RunIdentity, operation: Operation, started_at: str) -> Record:
     """The result of an operation that begins now, should the run be ended in it.
 
-    In a lock it reaches whichever run comes next, which need not know the plan.
+    From the lock the next run can store it without knowing the plan.
     """
     ended = failure("stopped", "hps was ended while it ran")
     measurement = Measurement(status="interrupted", failure=ended, started_at=started_at)
@@ -460,22 +460,22 @@ def interrupted_result(identity: RunIdentity, operation: Operation, started_at: 
 
 
 def find_interrupted(lock: RunLock, path: Path) -> Record | None:
-    """The result of the operation that the run of this journal was ended in, from its lock.
+    """The result of the operation in which the run of this journal was ended, from its lock.
 
-    None, too, where it has been stored before.
+    None where there is none, and where it has been stored before.
     """
     record = lock.before.get("if_interrupted")
     if not isinstance(record, dict) or journal.why_bad(record) or record["kind"] != "result":
         return None
     if record["run_id"] != path.stem:
         return None
-    return None if _has(path, record) else record
+    return None if _is_stored(record, path) else record
 
 
 def record_interrupted(session: Session, resumed: Path | None = None) -> None:
-    """Store what the run of the lock was ended in, unless it is the one that is `resumed`.
+    """Store the operation in which the lock's run was ended, unless that is to be resumed.
 
-    Raises `NotStoredError`.
+    `resumed` is the journal of the run that is to be. Raises `NotStoredError`.
     """
     run_id = str(session.lock.before.get("run_id"))
     path = session.home / f"{run_id}.jsonl"
@@ -487,8 +487,8 @@ def record_interrupted(session: Session, resumed: Path | None = None) -> None:
             stored.append(record)
 
 
-def _has(path: Path, record: Record) -> bool:
-    """True where the operation has a result that began no earlier: this one, or its own."""
+def _is_stored(record: Record, path: Path) -> bool:
+    """True where the operation has a result that began no earlier: this record, or a real one."""
     return any(
         stored.get("operation_id") == record["operation_id"]
         and str(stored.get("started_at")) >= str(record["started_at"])

@@ -1,4 +1,4 @@
-"""A plan as a shell script: each operation's exact rclone command, to be pasted and tried by hand.
+"""A plan as a shell script: each operation's exact command, to be pasted and tried by hand.
 
 Secrets stand there as `"$NAME"`, and the run's own places as `$RUN_ID` and `$WORK`.
 """
@@ -20,15 +20,15 @@ from hps.tools.files import make_files
 _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 
 
-def render(plan: Plan, rclone_folder: str = "") -> str:
+def render(plan: Plan, program_folder: str = "") -> str:
     """The whole script: see `parts`."""
-    return "".join(parts(plan, rclone_folder)).removesuffix("\n")
+    return "".join(parts(plan, program_folder)).removesuffix("\n")
 
 
-def parts(plan: Plan, rclone_folder: str = "") -> Iterator[str]:
+def parts(plan: Plan, program_folder: str = "") -> Iterator[str]:
     """The preparations, then each operation, for there may be many.
 
-    `rclone_folder` is put on the script's PATH: where the right rclone is.
+    `program_folder` is put on the script's PATH: where the right program of the client is.
     """
     targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
     places = Places(
@@ -37,7 +37,7 @@ def parts(plan: Plan, rclone_folder: str = "") -> Iterator[str]:
         payload_root="$WORK/payload",
         local_root="$WORK/down",
     )
-    path = [f"export PATH={shlex.quote(rclone_folder)}:$PATH"] if rclone_folder else []
+    path = [f"export PATH={shlex.quote(program_folder)}:$PATH"] if program_folder else []
     yield "\n".join([*path, *_preparations(plan, places), ""])
     for number, operation in enumerate(plan.operations, 1):
         yield "\n".join(["", *_operation(number, operation, places), ""])
@@ -80,10 +80,7 @@ def _serve(targets: list[Target]) -> Iterator[str]:
     yield '#   SERVED="$(mktemp -d)"'
     for bucket in dict.fromkeys(target.bucket for target in targets):
         yield f'#   mkdir -p "$SERVED/{bucket}"'
-    yield (
-        f'#   RCLONE_AUTH_KEY="\\"${key},${secret}\\"" rclone serve s3 "$SERVED" '
-        f"--addr={_EMBEDDED_ADDRESS} --vfs-cache-mode=off"
-    )
+    yield f"#   {embedded.shell_command('SERVED', _EMBEDDED_ADDRESS)}"
 
 
 def _operation(number: int, operation: Operation, places: Places) -> Iterator[str]:

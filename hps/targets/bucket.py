@@ -134,6 +134,16 @@ class Link:
         """Print the content of one object; nothing is listed."""
         return command.print_file(self.remote, key)
 
+    def get_matching(self, pattern: str, into: Path) -> Invocation:
+        """Copy the objects that match, such as `/machine/*.jsonl`, to a folder: `why_not_got`."""
+        return self.call(*command.copy_matching(self.place(), str(into), pattern))
+
+    def why_not_got(self, name: str, ended: process.Exit, bounded: AnswerBound) -> Failure | None:
+        """Why the last `get_matching` of this name failed; None also where there is no object."""
+        if ended.ended == "exit" and ended.returncode in {0, command.NO_FOLDER}:
+            return None
+        return bounded.failure or self.why(name, ended)
+
     def get_listed(self) -> Invocation:
         """Print the content of the objects right in this folder."""
         return command.print_files(self.remote, self.key)

@@ -72,7 +72,6 @@ def _place(target: Target, folder: str, env: Mapping[str, str]) -> BucketPlace:
 # The end of the names of files that are not whole.
 PARTIAL = ".hps-partial"
 _PARTIAL_NAME = re.compile(rf"(\.[0-9a-f]{{8}})?{re.escape(PARTIAL)}$")
-_NO_FOLDER = 3
 _SHOWN_CHARACTERS = 200
 _FAILED = "Failed to copy: "
 # rclone's words for errors that another try can't mend: of a name, or of an object that is gone.
@@ -144,16 +143,24 @@ BY_CHECKSUM = "--checksum"
 
 
 def copy(
-    place: BucketPlace, arguments: Sequence[str], watch: Watch, *, compare: str = BY_TIME
+    place: BucketPlace,
+    ways: tuple[str, str],
+    watch: Watch,
+    *,
+    rules: Sequence[str] = (),
+    compare: str = BY_TIME,
 ) -> Copied:
-    """`rclone copy` with these arguments: a source, a destination, and filters.
+    """Copy files from the first of two ways, a local folder and one in the bucket, to the other.
 
+    `rules` are `+ PATTERN` or `- PATTERN`: the first that fits says whether a file is copied.
     `compare` is how files that are on both sides are found to be the same. `watch` is called with
     each progress. Raises `MachineError` where nothing moves any more, and where the server's list
     has no end.
     """
     certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
-    call = rclone.invocation(("copy", *arguments, compare, *_FLAGS, *certificate), place.remote)
+    filters = (f"--filter={rule}" for rule in rules)
+    arguments = ("copy", *ways, *filters, compare, *_FLAGS, *certificate)
+    call = rclone.invocation(arguments, place.remote)
     with process.Guard() as guard, temporary.folder("hps-copy-") as folder:
         log = folder / "log"
         log.touch()
@@ -257,7 +264,7 @@ class _Log:
             for_good=frozenset(self.for_good),
             checked=self.progress.checked,
             bytes=self.progress.bytes,
-            nothing_there=code == _NO_FOLDER,
+            nothing_there=code == rclone.NO_FOLDER,
             error="" if code == 0 or all_known else self.error or f"rclone ended with code {code}",
         )
 

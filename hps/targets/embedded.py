@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hps.model import SecretRef, Target
 from hps.process import process
-from hps.tools.rclone.command import child_env
+from hps.tools.rclone.command import NAME, SERVER_KEYS_ENV, child_env, serve_s3
 
 KEY_ID_ENV = "HPS_EMBEDDED_KEY_ID"
 SECRET_ENV = "HPS_EMBEDDED_SECRET"  # noqa: S105 - the name of a variable
@@ -34,9 +34,8 @@ def serve(
     """
     (folder / target.bucket).mkdir(parents=True, exist_ok=True)
     env = child_env(None, {})
-    # By the environment: everyone on the machine can read arguments.
-    env["RCLONE_AUTH_KEY"] = f'"{keys[KEY_ID_ENV]},{keys[SECRET_ENV]}"'
-    argv = (binary, "serve", "s3", str(folder), "--addr=127.0.0.1:0", "--vfs-cache-mode=off")
+    env[SERVER_KEYS_ENV] = f'"{keys[KEY_ID_ENV]},{keys[SECRET_ENV]}"'
+    argv = (binary, *serve_s3(str(folder), "127.0.0.1:0"))
     with process.serve(
         process.Command(argv=argv, env=env),
         log=folder.parent / "embedded.log",
@@ -51,6 +50,12 @@ def serve(
             secret_access_key=SecretRef(env=SECRET_ENV),
             force_path_style=True,
         )
+
+
+def shell_command(folder: str, address: str) -> str:
+    """The server as a line for a shell that has the keys; `folder` is the name of a variable."""
+    keys = f'"\\"${KEY_ID_ENV},${SECRET_ENV}\\""'
+    return " ".join((f"{SERVER_KEYS_ENV}={keys}", NAME, *serve_s3(f'"${folder}"', address)))
 
 
 def _address(log: str) -> str | None:

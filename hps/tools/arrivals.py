@@ -65,18 +65,3 @@ class ArrivalsByLine:
         """Under its partial name, and then, where it has just been renamed, under its own."""
         yield from path.parent.glob(self.partial.format(path.name))
         yield path
-
-
-@dataclass(frozen=True, slots=True)
-class NoArrivals:
-    """Fits `Arrivals` for a tool that says nothing of a file before all are there."""
-
-    grows: bool = field(default=False, init=False)
-
-    def new(self) -> Iterator[Arrival]:
-        """None ever."""
-        return iter(())
-
-    def places(self, path: Path) -> Iterator[Path]:
-        """At its own place, once the download is over."""
-        yield path

@@ -13,10 +13,10 @@ from hps.catalog.tools import TOOL_FACTS
 from hps.process import process
 from hps.run_folder import OwnFolder
 from hps.tools import TOOLS
-from hps.tools.arrivals import NoArrivals
 from hps.tools.base import Installed, Running
 from tests.builders import S3, make_running
 from tests.command import keys_of
+from tests.servers.for_tool import server_for
 from tests.servers.s3_server import S3Server
 
 _TOOLS = [name for name, facts in TOOL_FACTS.items() if "download_to_gpu" in facts.steps]
@@ -27,8 +27,13 @@ _NAMES = ("0.bin", "1/1.bin", "2/10.bin")
 @pytest.mark.parametrize("names", [_NAMES[1:2], _NAMES], ids=["one file", "folder"])
 @pytest.mark.parametrize("tool", _TOOLS)
 def test_whole_files_arrive_under_their_names(
-    tool: str, names: tuple[str, ...], streams: int, s3_server: S3Server, tmp_path: Path
+    tool: str,
+    names: tuple[str, ...],
+    streams: int,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
+    s3_server = server_for(tool, request)
     down = _running(names, streams, s3_server, tmp_path)
     _upload(tool, names, down, s3_server, tmp_path / "up")
     arrivals = TOOLS[tool].arrivals(down)
@@ -42,12 +47,6 @@ def test_whole_files_arrive_under_their_names(
     for name in names:
         (place,) = arrivals.places(Path(down.job.local) / name)
         assert place.read_bytes() == (tmp_path / "up" / name).read_bytes()
-
-
-def test_a_tool_that_says_nothing_has_no_arrivals(tmp_path: Path) -> None:
-    arrivals = NoArrivals()
-    assert (list(arrivals.new()), arrivals.grows) == ([], False)
-    assert list(arrivals.places(tmp_path / "0.bin")) == [tmp_path / "0.bin"]
 
 
 def _running(names: tuple[str, ...], streams: int, server: S3Server, folder: Path) -> Running:

@@ -29,8 +29,11 @@ HOW_TO_GET = (
     "HPS_RCLONE to its path"
 )
 _MAX_SINGLE_PUT_BYTES = 5 * 1024**3
-# rclone's exit code where it has moved all that it may.
+# rclone's exit codes where a folder is not there, and where it has moved all that it may.
+NO_FOLDER = 3
 TRANSFER_LIMIT = 8
+# `"KEY_ID,SECRET"` of a server: by environment, since everyone on a machine can read arguments.
+SERVER_KEYS_ENV = "RCLONE_AUTH_KEY"
 
 # One attempt, every byte moved, and a log that a program can read: a measured operation that
 # rclone silently repeats or skips is not the one that was planned. Most retries are made by the S3
@@ -137,6 +140,16 @@ def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
     """Begin a multipart upload that may move no byte: rclone aborts it, and ends with 8."""
     flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
     return _small(("copyto", local, remote.path(key)), (*flags, *LOG_FLAGS), remote)
+
+
+def copy_matching(source: str, folder: str, pattern: str) -> tuple[str, ...]:
+    """Arguments that copy what matches a pattern, such as `/a/*.jsonl`, to a local folder."""
+    return "copy", source, folder, f"--include={pattern}"
+
+
+def serve_s3(folder: str, address: str) -> tuple[str, ...]:
+    """Arguments of an S3 server whose buckets are the folders in `folder`."""
+    return "serve", "s3", folder, f"--addr={address}", "--vfs-cache-mode=off"
 
 
 def with_log(call: Invocation) -> Invocation:
