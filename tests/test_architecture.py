@@ -24,7 +24,7 @@ ORDER = (
     ("tools",),
     ("plan", "process", "spec"),
     ("catalog",),
-    ("errors", "log", "model", "redaction", "run_folder", "units"),
+    ("errors", "log", "model", "redaction", "run_folder", "runners", "units"),
 )
 LEAVES = {f"hps.{name}" for line in ORDER[-2:] for name in line}
 # Pure: no process, no network, no node. What each may know beyond the leaves.
@@ -98,7 +98,7 @@ SEARCHES_OF_SQL = re.compile(
 # Those that read what servers, rclone or git say, and make codes or values of it.
 READ_A_TOOLS_WORDS = {
     *("hps.catalog.failures", "hps.targets.copy", "hps.gpu.following", "hps.source.git"),
-    *("hps.tools.go", "hps.tools.s5cmd"),
+    *("hps.tools.go", "hps.tools.library", "hps.tools.s5cmd", "hps.runners.obstore_copy"),
     *(f"hps.tools.rclone.{name}" for name in ("log", "errors")),
 }
 MOST_LINES = 600

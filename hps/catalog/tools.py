@@ -7,15 +7,16 @@ concurrency is never more than the number of chunks. What differs between tools 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from hps.catalog.providers import MIB
-from hps.model import Direction, Knobs, Transfer
+from hps.model import Direction, Knobs, Provider, Transfer
 from hps.units import format_size
 
 _BOTH = frozenset({True, False})
-_TRANSFERS = frozenset({"upload", "download"})
+_ONLY_1 = frozenset({False})  # HTTP/1.1
+_TRANSFERS = frozenset({"upload", "download", "download_to_gpu"})
 
 
 def _rclone_rounds(size_bytes: int) -> int:
@@ -36,10 +37,15 @@ class ToolFacts:
     `first_alone`: it waits for a download's first range before it asks for the others.
     `chunk_unit_bytes`, `least_chunk_bytes`: a chunk is a multiple of one, and at least the other.
     `rounds`: the chunk size that it uses where a given one was asked for.
+    `least_part_bytes`: of a file uploaded in parts, each but the last is at least so long.
     `least_transfers`: so many of several files it moves at once, even if it is asked for fewer.
     `uploads_checksum`: the values that `checksum` may have for uploads.
     `compares_downloads`: it can compare a checksum of what it downloaded.
     `heads_after_upload`, `heads_before_download`: HEADs for each file, and for a single download.
+    `one_pool`: its files share one number of requests in flight, so that `transfers` and
+    `concurrency` can't both be above 1, and several files at once have one chunk each.
+    `http2`: the values that `http2` may have.
+    `not_with`: why it does not work with a provider.
     `walks_folders`: it lists folder by folder, with a HEAD for each object uploaded in parts.
     """
 
@@ -49,18 +55,22 @@ class ToolFacts:
     chunk_unit_bytes: int = 1
     least_chunk_bytes: int = 1
     rounds: Callable[[int], int] = int
+    least_part_bytes: int = 1
     least_transfers: int = 1
+    one_pool: bool = False
+    http2: frozenset[bool] = _BOTH
     uploads_checksum: frozenset[bool] = _BOTH
     compares_downloads: bool = False
     heads_after_upload: int = 0
     heads_before_download: int = 1
     walks_folders: bool = False
+    not_with: Mapping[Provider, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
     {
         "rclone": ToolFacts(
-            steps=_TRANSFERS | {"sync_up", "sync_down", "download_to_gpu"},
+            steps=_TRANSFERS | {"sync_up", "sync_down"},
             whole_at_one=True,
             rounds=_rclone_rounds,
             compares_downloads=True,
@@ -69,12 +79,34 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             walks_folders=True,
         ),
         "s5cmd": ToolFacts(
-            steps=_TRANSFERS | {"download_to_gpu"},
             first_alone=True,
             chunk_unit_bytes=MIB,
             least_chunk_bytes=5 * MIB,
             least_transfers=2,  # asked for one, it moves two (seen with 2.3.0)
             uploads_checksum=frozenset({True}),
+        ),
+        "boto3": ToolFacts(
+            first_alone=True,
+            least_part_bytes=5 * MIB,
+            one_pool=True,
+            http2=_ONLY_1,
+            heads_before_download=0,
+        ),
+        "obstore": ToolFacts(
+            one_pool=True,
+            not_with=MappingProxyType(
+                {"embedded": "obstore wants a range answered with 206, and that server says 200"}
+            ),
+        ),
+        "awscrt": ToolFacts(
+            first_alone=True,
+            least_part_bytes=5 * MIB,
+            one_pool=True,
+            http2=_ONLY_1,
+            heads_before_download=0,
+            not_with=MappingProxyType(
+                {"embedded": "awscrt can't read that server's answer to the start of an upload"}
+            ),
         ),
     }
 )
@@ -102,23 +134,59 @@ def effective(knobs: Knobs, requested: Transfer, direction: Direction) -> Transf
     )
 
 
-def why_not(knobs: Knobs, kind: str, requested: Transfer, direction: Direction) -> str:
-    """Why a cell's tool can't do what a step asks of it; empty where it can."""
-    tool, chunk_bytes = knobs.tool, requested.chunk_size_bytes
-    facts = TOOL_FACTS[tool]
+def why_not(
+    knobs: Knobs, kind: str, requested: Transfer, direction: Direction, provider: Provider
+) -> str:
+    """Why a cell's tool can't do what a step asks of it, with a provider; empty where it can."""
+    facts = TOOL_FACTS[knobs.tool]
     if kind not in facts.steps:
-        return f"{tool} has no '{kind}'"
+        return f"{knobs.tool} has no '{kind}'"
+    if provider in facts.not_with:
+        return facts.not_with[provider]
+    return (
+        _wrong_chunk(knobs, requested, direction)
+        or _wrong_at_once(knobs, effective(knobs, requested, direction), requested)
+        or _wrong_flags(knobs.tool, requested, direction)
+    )
+
+
+def _wrong_chunk(knobs: Knobs, requested: Transfer, direction: Direction) -> str:
+    facts, chunk_bytes = TOOL_FACTS[knobs.tool], requested.chunk_size_bytes
+    refused = f"and not of {format_size(chunk_bytes)}"
     if chunk_bytes % facts.chunk_unit_bytes:
         unit = format_size(facts.chunk_unit_bytes).removeprefix("1")
-        return f"{tool} takes chunks of whole {unit}, and not of {format_size(chunk_bytes)}"
+        return f"{knobs.tool} takes chunks of whole {unit}, {refused}"
     if chunk_bytes < facts.least_chunk_bytes:
         least = format_size(facts.least_chunk_bytes)
-        return f"{tool} takes chunks of at least {least}, and not of {format_size(chunk_bytes)}"
+        return f"{knobs.tool} takes chunks of at least {least}, {refused}"
+    in_parts = direction == "up" and count_chunks(knobs.size_bytes, chunk_bytes) > 1
+    if in_parts and chunk_bytes < facts.least_part_bytes:
+        least = format_size(facts.least_part_bytes)
+        return f"{knobs.tool} uploads parts of at least {least}, {refused}"
+    return ""
+
+
+def _wrong_at_once(knobs: Knobs, planned: Transfer, requested: Transfer) -> str:
+    facts, tool = TOOL_FACTS[knobs.tool], knobs.tool
     if knobs.files > 1 and requested.transfers < facts.least_transfers:
         return f"{tool} moves at least {facts.least_transfers} of several files at once"
+    if not facts.one_pool or planned.transfers == 1:
+        return ""
+    if planned.concurrency > 1:
+        both = f"{planned.transfers} x {planned.concurrency}"
+        return f"{tool} has one pool for all files: transfers x concurrency can't be {both}"
+    if count_chunks(knobs.size_bytes, planned.chunk_size_bytes) > 1:
+        return f"{tool} has one pool for all files: of several at once it moves several chunks each"
+    return ""
+
+
+def _wrong_flags(tool: str, requested: Transfer, direction: Direction) -> str:
+    facts = TOOL_FACTS[tool]
     if direction == "up" and requested.checksum not in facts.uploads_checksum:
         without = "with" if requested.checksum else "without"
         return f"{tool} can't upload {without} checksums"
+    if requested.http2 not in facts.http2:
+        return f"{tool} speaks {'no' if requested.http2 else 'nothing but'} HTTP/2"
     return ""
 
 

@@ -56,9 +56,10 @@ def moves_payload(step: Step) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """One step of one cell, before repetitions: what is asked, what it comes to, why it repeats.
+    """One step of one cell, before repetitions.
 
-    `why_not` says why the cell's tool can't do it, or what it builds on.
+    `needs` is the index of the step that it builds on. `same_as` is the cell whose step it would
+    repeat. `why_not` says why the cell's tool can't do it, or the step that it builds on.
     """
 
     index: int
@@ -72,7 +73,7 @@ class _Planned:
 
 @dataclass(frozen=True, slots=True)
 class _CellSteps:
-    """What one cell measures, and which of its steps only repeat another cell's."""
+    """The steps that one cell measures, and those `merged` into another cell's."""
 
     cell: Cell
     steps: tuple[_Planned, ...]
@@ -90,7 +91,7 @@ class _CellSteps:
         cls, spec: Spec, cell: Cell, first: dict[object, Cell], needs: tuple[int | None, ...]
     ) -> _CellSteps:
         planned = _ruled_out(
-            [_planned(index, step, cell, needs[index]) for index, step in enumerate(spec.steps)]
+            [_planned(spec, index, cell, needs[index]) for index in range(len(spec.steps))]
         )
         planned = _drop_unneeded([_find_same(item, cell, first) for item in planned])
         kept = tuple(item for item in planned if item.same_as is None)
@@ -120,18 +121,19 @@ class _CellSteps:
             )
 
 
-def _planned(index: int, step: Step, cell: Cell, needs: int | None) -> _Planned:
+def _planned(spec: Spec, index: int, cell: Cell, needs: int | None) -> _Planned:
+    step, provider = spec.steps[index], spec.targets[cell.knobs.target].provider
     if not moves_payload(step):
         return _Planned(index, step, None, None, needs)
     requested = requested_transfer(cell.knobs, step)
     direction = STEP_KINDS[step.kind].direction
     effective = tools.effective(cell.knobs, requested, direction)
-    why_not = tools.why_not(cell.knobs, step.kind, requested, direction)
+    why_not = tools.why_not(cell.knobs, step.kind, requested, direction, provider)
     return _Planned(index, step, requested, effective, needs, why_not=why_not)
 
 
 def _ruled_out(steps: list[_Planned]) -> list[_Planned]:
-    """Where a step can't be done, neither can those that build on it."""
+    """Add `why_not` to steps that build on one which can't be done."""
     found: list[_Planned] = []
     for item in steps:
         why_not = item.why_not or (found[item.needs].why_not if item.needs is not None else "")
@@ -151,7 +153,7 @@ def _needs(steps: tuple[Step, ...]) -> tuple[int | None, ...]:
 
 
 def _sameness(item: _Planned, cell: Cell) -> object:
-    """Two steps with equal keys do the same thing on the wire."""
+    """A key that is equal for two steps which do the same thing on the wire."""
     effective = item.effective
     whole = replace(
         cell.knobs,
@@ -171,7 +173,7 @@ def _find_same(item: _Planned, cell: Cell, first: Mapping[object, Cell]) -> _Pla
 
 
 def _drop_unneeded(steps: list[_Planned]) -> list[_Planned]:
-    """Keep a repeated transfer that a kept step builds on; drop steps that nothing is left for."""
+    """Keep a repeated transfer that a kept step builds on; merge steps that build on nothing kept."""
     kept = {item.index for item in steps if item.effective is not None and item.same_as is None}
     for item in reversed(steps):
         if item.index in kept and item.needs is not None:
@@ -181,7 +183,7 @@ def _drop_unneeded(steps: list[_Planned]) -> list[_Planned]:
 
 
 def _stand_in(item: _Planned, kept: set[int], steps: Mapping[int, _Planned]) -> Cell | None:
-    """The cell that stands for this step; None where the step is done."""
+    """The cell whose step replaces this one; None where this one is done."""
     if item.index in kept:
         return None
     if item.effective is not None:

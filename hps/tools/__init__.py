@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hps.tools.base import Tool
+from hps.tools.library import Library
 from hps.tools.rclone.tool import Rclone
 from hps.tools.s5cmd import S5cmd
 
-TOOLS: Mapping[str, Tool] = MappingProxyType({"rclone": Rclone(), "s5cmd": S5cmd()})
+TOOLS: Mapping[str, Tool] = MappingProxyType(
+    {
+        "rclone": Rclone(),
+        "s5cmd": S5cmd(),
+        "boto3": Library(name="boto3"),
+        "obstore": Library(name="obstore"),
+        "awscrt": Library(name="awscrt"),
+    }
+)

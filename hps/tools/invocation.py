@@ -12,8 +12,10 @@ import shlex
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
+import hps
 from hps.errors import HpsError
 from hps.model import SecretRef
 from hps.process import process
@@ -36,6 +38,7 @@ INHERITED = (
 )
 # By the last one the guard recognizes children that were not yet registered with it.
 _FIXED = {"TZ": "UTC", "LC_ALL": "C", "HPS_CHILD": "1"}
+_OWN_PLACE = str(Path(hps.__file__).parents[1])
 # Whole words for paths in a printed command that the reader's own shell fills in.
 _OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
 _FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
@@ -92,21 +95,31 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One call of a tool; `tool` is the name of its program."""
+    """One call of a tool; `tool` is its name.
+
+    With a `module`, the program is a Python that runs this module, found where `hps` itself is.
+    """
 
     tool: str
     args: tuple[str, ...]
     access: Access = field(default_factory=Access)
+    module: str = ""
 
     def command(self, program: str, secrets: Mapping[str, str]) -> process.Command:
         """What to start. Raises `HpsError` as `Access.environment` does."""
-        return process.Command(argv=(program, *self.args), env=self.access.environment(secrets))
+        env = self.access.environment(secrets)
+        if not self.module:
+            return process.Command(argv=(program, *self.args), env=env)
+        # -P: nothing is imported from the folder that it happens to run in.
+        argv = (program, "-P", "-m", self.module, *self.args)
+        return process.Command(argv=argv, env=env | {"PYTHONPATH": _OWN_PLACE})
 
     def shown(self) -> str:
         """One line for a POSIX shell, with secrets as `"$NAME"`."""
         env: dict[str, str | SecretRef] = {**self.access.env, **self.access.secret_env}
         assignments = [f"{name}={_shown_value(value)}" for name, value in env.items()]
-        return " ".join([*assignments, self.tool, *(_quoted(argument) for argument in self.args)])
+        program = f"python -m {self.module}" if self.module else self.tool
+        return " ".join([*assignments, program, *(_quoted(argument) for argument in self.args)])
 
 
 def bare_environment() -> dict[str, str]:

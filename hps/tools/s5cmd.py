@@ -15,19 +15,20 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from hps.catalog.failures import failure
-from hps.catalog.providers import MIB, address_of, region_of
-from hps.catalog.tools import count_chunks
-from hps.model import Applied, Failure, Observed, Operation, SecretRef, Target
+from hps.catalog.providers import MIB
+from hps.model import Failure, Target
 from hps.process import process
 from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
+from hps.tools.aws import access_to
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
+from hps.tools.evidence import Delivered
 from hps.tools.invocation import Access, Invocation, bare_environment
 
 OLDEST = (2, 3, 0)
@@ -49,7 +50,6 @@ _REFUSED = re.compile(
 _WITH_PAYLOAD = {"PutObject", "UploadPart", "GetObject"}
 _CAUSE = "caused by: "
 _REASON_LENGTH = 400
-_ENOUGH_SAMPLES = 5
 _TIMEOUT_S = 20.0
 
 
@@ -99,11 +99,11 @@ class S5cmd:
     def read(self, ran: Ran) -> Evidence:
         """By the trace on its standard output, and its connections."""
         trace = _read(ran.out)
-        applied, seen = _applied(trace, ran), _observed(trace, ran)
+        seen = _delivered(trace, ran)
         return Evidence(
-            effective=applied,
-            observed=seen,
-            wrong=_why_wrong(trace, ran.operation, applied, seen),
+            effective=seen.applied(),
+            observed=seen.observed(),
+            wrong=seen.explain_difference(self.name),
             retries=trace.repeated,
             repeated=_describe_repeats(trace, ran),
             crash=ran.clean(_crash(ran.log)),
@@ -165,26 +165,11 @@ def _ways(job: Job) -> tuple[str, str]:
 
 
 def _access(target: Target, *, http2: bool) -> Access:
-    """No file of settings, no service that knows keys, and HTTP/1.1 unless HTTP/2 is asked for."""
-    address = target.endpoint if target.provider == "aws" else address_of(target)
-    env = {
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_REGION": region_of(target) or "us-east-1",
-        **({"S3_ENDPOINT_URL": address} if address else {}),
-        **({"AWS_CA_BUNDLE": target.ca_cert} if target.ca_cert else {}),
-        **({} if http2 else {"GODEBUG": "http2client=0"}),
-    }
-    keys = {
-        "AWS_ACCESS_KEY_ID": target.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": target.secret_access_key,
-        "AWS_SESSION_TOKEN": target.session_token,
-    }
-    secret_env: dict[str, SecretRef] = {
-        name: reference for name, reference in keys.items() if reference is not None
-    }
-    return Access(target=target.name, env=env, secret_env=secret_env, ca_cert=target.ca_cert)
+    """HTTP/1.1 unless HTTP/2 is asked for; its address has a variable of its own."""
+    access = access_to(target, {} if http2 else {"GODEBUG": "http2client=0"})
+    own = {"AWS_ENDPOINT_URL": "S3_ENDPOINT_URL"}
+    env = {own.get(name, name): value for name, value in access.env.items()}
+    return replace(access, env=env)
 
 
 # --- the evidence --------------------------------------------------------------------------------
@@ -212,17 +197,6 @@ class _Trace:
     def repeated(self) -> int:
         """The number of requests that were sent again."""
         return sum(count - 1 for count in self.sent.values())
-
-    def chunk_size_bytes(self, size_bytes: int) -> int | None:
-        """The size of every chunk but each file's last; None where they differ or none was seen."""
-        files: dict[str, list[int]] = {}
-        for (address, _), size in self.chunks.items():
-            files.setdefault(address.partition("?")[0], []).append(size)
-        firsts = {size for sizes in files.values() for size in sorted(sizes)[1:] or sizes}
-        lasts = {min(sizes) for sizes in files.values() if len(sizes) > 1}
-        common = firsts.pop() if len(firsts) == 1 else None
-        fits = common is not None and lasts <= {size_bytes % common or common}
-        return common if fits else None
 
 
 def _read(path: Path) -> _Trace:
@@ -270,101 +244,24 @@ def _read_answer(trace: _Trace, call: str, text: str) -> None:
     trace._in_flight -= call in _WITH_PAYLOAD
 
 
-def _applied(trace: _Trace, ran: Ran) -> Applied | None:
-    """The knobs as s5cmd applied them; None where the trace shows no payload at all."""
-    operation = ran.operation
-    requested, planned = operation.requested, operation.effective
-    if requested is None or planned is None or not trace.chunks:
-        return None
-    streams = planned.concurrency * planned.transfers
-    # The trace lacks the ends of downloads: unless there is only one request, connections are used.
-    by_trace = operation.direction == "up" or len(trace.chunks) == 1
-    seen = trace.peak_in_flight if by_trace else ran.counter.most_at_once
-    chunk_bytes = _clipped(trace, operation).chunk_size_bytes(operation.cell.knobs.size_bytes)
-    return Applied(
-        chunk_size_bytes=chunk_bytes or max(trace.chunks.values()),
-        concurrency=planned.concurrency if seen == streams else None,
-        transfers=planned.transfers if seen == streams else None,
-        http2=requested.http2 and ran.offers_http2 is not False,
-        checksum=planned.checksum,
+def _delivered(trace: _Trace, ran: Ran) -> Delivered:
+    """The trace lacks the ends of downloads: of those, connections are counted."""
+    is_up = ran.operation.direction == "up"
+    return Delivered(
+        operation=ran.operation,
+        counter=ran.counter,
+        offers_http2=ran.offers_http2,
+        files_bytes=tuple(trace.copied_bytes),
+        chunks_bytes=_clipped(trace, ran.operation.cell.knobs.size_bytes),
+        peak_in_flight=trace.peak_in_flight,
+        shows_ends=is_up or len(trace.chunks) == 1,
     )
 
 
-def _clipped(trace: _Trace, operation: Operation) -> _Trace:
-    """The last range of a file is cut where the file ends."""
-    size_bytes = operation.cell.knobs.size_bytes
-    clipped = {}
-    for (address, asked), size in trace.chunks.items():
-        found = _RANGE.match(asked)
-        clipped[address, asked] = min(size, size_bytes - int(found[1])) if found else size
-    return _Trace(chunks=clipped)
-
-
-def _observed(trace: _Trace, ran: Ran) -> Observed:
-    """What was seen. How many downloads were in flight is known by the connections alone."""
-    knobs, is_up = ran.operation.cell.knobs, ran.operation.direction == "up"
-    most = trace.peak_in_flight if is_up else ran.counter.most_at_once
-    return Observed(
-        chunks=len(trace.chunks) or None,
-        chunk_size_bytes=_clipped(trace, ran.operation).chunk_size_bytes(knobs.size_bytes),
-        peak_in_flight=most or None,
-        connections=ran.counter.most_at_once,
-        connection_samples=ran.counter.samples,
-        bytes=sum(trace.copied_bytes) or None,
-    )
-
-
-def _why_wrong(
-    trace: _Trace, operation: Operation, applied: Applied | None, seen: Observed
-) -> Failure | None:
-    """Why what happened is not what was asked for; None where it is."""
-    if operation.effective is None:
-        return None
-    if applied is None:
-        return failure("not_as_declared", "s5cmd's trace shows no transfer")
-    checks = (
-        _wrong_amount(trace, operation),
-        _wrong_chunks(trace, operation, seen),
-        _wrong_streams(trace, operation, applied, seen),
-    )
-    reasons = "; ".join(reason for reason in checks if reason)
-    return failure("not_as_declared", reasons) if reasons else None
-
-
-def _wrong_amount(trace: _Trace, operation: Operation) -> str:
-    knobs = operation.cell.knobs
-    if len(trace.copied_bytes) != knobs.files:
-        return f"s5cmd copied {len(trace.copied_bytes)} of {knobs.files} files"
-    moved, expected = sum(trace.copied_bytes), knobs.size_bytes * knobs.files
-    return f"s5cmd moved {moved} of {expected} bytes" if moved != expected else ""
-
-
-def _wrong_chunks(trace: _Trace, operation: Operation, seen: Observed) -> str:
-    knobs, asked = operation.cell.knobs, operation.effective
-    if asked is None:
-        return ""
-    expected = knobs.files * count_chunks(knobs.size_bytes, asked.chunk_size_bytes)
-    if len(trace.chunks) != expected:
-        return f"{len(trace.chunks)} chunks, not {expected}"
-    if seen.chunk_size_bytes != asked.chunk_size_bytes:
-        return f"chunks of {seen.chunk_size_bytes} bytes, not of {asked.chunk_size_bytes}"
-    return ""
-
-
-def _wrong_streams(trace: _Trace, operation: Operation, applied: Applied, seen: Observed) -> str:
-    asked = operation.effective
-    if asked is None:
-        return ""
-    if asked.http2:
-        offered = "" if applied.http2 else "the endpoint offers only HTTP/1.1"
-        return f"HTTP/2 was asked for; {offered}" if offered else ""
-    streams = asked.concurrency * asked.transfers
-    if trace.peak_in_flight > streams:
-        return f"{trace.peak_in_flight} chunks at once, not {streams}"
-    shared = seen.connections == 1 and trace.peak_in_flight > 1
-    if shared and seen.connection_samples >= _ENOUGH_SAMPLES:
-        return f"one connection carried {trace.peak_in_flight} streams"
-    return ""
+def _clipped(trace: _Trace, size_bytes: int) -> tuple[int, ...]:
+    """The bytes of each chunk: the last range of a file ends where the file does."""
+    starts = ((_RANGE.match(asked), size) for (_, asked), size in trace.chunks.items())
+    return tuple(min(size, size_bytes - int(found[1])) if found else size for found, size in starts)
 
 
 # --- a download that runs -------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def test_s5cmd_downloads_range_after_range_and_compares_nothing() -> None:
 )
 def test_what_a_tool_cannot_do(tool: str, kind: str, asked: Transfer, reason: str) -> None:
     direction: Direction = "down" if kind == "download" else "up"
-    assert why_not(_knobs(40 * MIB, 1, tool), kind, asked, direction) == reason
+    assert why_not(_knobs(40 * MIB, 1, tool), kind, asked, direction, "other") == reason
 
 
 @pytest.mark.parametrize("kind", ["upload", "download"])
@@ -182,7 +182,7 @@ def test_s5cmd_moves_two_of_several_files_even_where_it_is_told_one(kind: str) -
     said = "s5cmd moves at least 2 of several files at once"
     for files, transfers, reason in ((3, 1, said), (3, 2, ""), (1, 1, "")):
         asked = make_transfer(transfers=transfers)
-        assert why_not(_knobs(40 * MIB, files, "s5cmd"), kind, asked, direction) == reason
+        assert why_not(_knobs(40 * MIB, files, "s5cmd"), kind, asked, direction, "other") == reason
 
 
 def _knobs(size_bytes: int, files: int, tool: str = "rclone") -> Knobs:

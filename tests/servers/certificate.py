@@ -28,7 +28,9 @@ def make_certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
         pytest.skip("openssl is not installed")
     made = Certificate(cert=folder / "cert.pem", key=folder / "key.pem")
     kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    # Rust's TLS refuses a server whose certificate is one of an authority.
     name = ["-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{host},DNS:localhost"]
+    name += ["-addext", "basicConstraints=critical,CA:FALSE"]
     place = ["-days", "2", "-keyout", str(made.key), "-out", str(made.cert)]
     subprocess.run(
         [openssl, "req", *kind, *name, *place], check=True, capture_output=True, timeout=30

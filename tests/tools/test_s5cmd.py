@@ -161,7 +161,7 @@ def test_parts_and_streams_are_read_from_the_trace(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "wrong"),
     [
-        ([], "s5cmd's trace shows no transfer"),
+        ([], "s5cmd's log shows no transfer"),
         ([_part(1, 12 * MIB), _OK, _done(12 * MIB)], "1 chunks, not 3"),
         (
             [*(_part(n, 4 * MIB) for n in (1, 2, 3)), _done(12 * MIB)],

@@ -18,6 +18,7 @@ from hps.model import Direction, Knobs, Transfer
 from hps.tools import TOOLS
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
+from tests.servers.for_tool import server_for
 from tests.servers.nginx_tls import TlsFront
 from tests.servers.proxy import Request, data_requests, peak_in_flight
 from tests.servers.s3_server import S3Server
@@ -30,9 +31,16 @@ api: hps/v1
 name: wire
 {targets}
 data: {{size: 65MiB}}
-matrix: {{tool: [{tool}], chunk_size: [{chunk_mib}MiB], concurrency: [{concurrency}]}}
+matrix:
+  tool: [{tool}]
+  chunk_size: [{chunk_mib}MiB]
+  concurrency: [{concurrency}]
+  checksum: [{checksum}]
 steps: [upload, download, verify, delete]
 """
+# What a tool's own reports don't show: there its connections are counted, and the proxy has all.
+_SILENT = {("obstore", "upload"), ("awscrt", "upload"), ("awscrt", "download")}
+_SHOWS_ENDS = {("boto3", "upload"), ("boto3", "download"), ("obstore", "download")}
 
 
 @pytest.mark.prove
@@ -45,7 +53,7 @@ def test_every_cell_is_on_the_wire_as_declared(
     scheme: str,
     chunk_mib: int,
     concurrency: int,
-    s3_server: S3Server,
+    request: pytest.FixtureRequest,
     proxy_for: ProxyFor,
     tls_front: Callable[..., TlsFront],
     tmp_path: Path,
@@ -57,6 +65,7 @@ def test_every_cell_is_on_the_wire_as_declared(
     )
     # Of a tool that waits for the first range there are fewer on the way down.
     gathered = min(up_streams, down_streams)
+    s3_server = server_for(tool, request)
     proxy = proxy_for(s3_server, min_data_s=0.3, gather=gathered)
     front = tls_front(proxy.endpoint, http2=True) if scheme == "https" else None
     spec = tmp_path / "wire.yaml"
@@ -65,14 +74,21 @@ def test_every_cell_is_on_the_wire_as_declared(
         if front
         else targets_yaml(proxy.endpoint, s3_server)
     )
-    text = _SPEC.format(targets=targets, tool=tool, chunk_mib=chunk_mib, concurrency=concurrency)
-    spec.write_text(text)
+    spec.write_text(
+        _SPEC.format(
+            targets=targets,
+            tool=tool,
+            chunk_mib=chunk_mib,
+            concurrency=concurrency,
+            checksum=_checksum(tool, scheme),
+        )
+    )
 
     ran = _run(spec, tmp_path, s3_server)
 
     assert ran.code == 0, ran.err
     results = {record["step"]: record for record in ran.results()}
-    assert results["verify"]["status"] == "ok"
+    assert results["verify"]["status"] == "ok", results["download"]["reason"]
     seen = [request for request in proxy.requests() if request.key.startswith("tests/data/")]
     up, down = data_requests(seen, "up"), data_requests(seen, "down")
 
@@ -91,12 +107,21 @@ def test_every_cell_is_on_the_wire_as_declared(
 @pytest.mark.parametrize("tool", [*TOOLS])
 @pytest.mark.parametrize("size_mib", [5, 4])
 def test_a_file_of_one_chunk_travels_whole(
-    size_mib: int, tool: str, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
+    size_mib: int,
+    tool: str,
+    request: pytest.FixtureRequest,
+    proxy_for: ProxyFor,
+    tmp_path: Path,
 ) -> None:
+    s3_server = server_for(tool, request)
     proxy = proxy_for(s3_server)
     spec = tmp_path / "wire.yaml"
     text = _SPEC.replace("65MiB", f"{size_mib}MiB").format(
-        targets=targets_yaml(proxy.endpoint, s3_server), tool=tool, chunk_mib=5, concurrency=4
+        targets=targets_yaml(proxy.endpoint, s3_server),
+        tool=tool,
+        chunk_mib=5,
+        concurrency=4,
+        checksum=_checksum(tool, "http"),
     )
     spec.write_text(text)
 
@@ -106,10 +131,13 @@ def test_a_file_of_one_chunk_travels_whole(
     seen = [request for request in proxy.requests() if request.key.startswith("tests/data/")]
     assert [request.kind for request in data_requests(seen, "up")] == ["put"]
     assert [request.body_bytes for request in data_requests(seen, "down")] == [size_mib * MIB]
-    assert [record["effective"]["concurrency"] for record in _moved(ran)] == [1, 1]
+    for record in _moved(ran):
+        claimed = record["effective"]["concurrency"]
+        # A short transfer that its log does not show may be over before its connections are seen.
+        assert claimed == 1 or (claimed is None and (tool, record["step"]) in _SILENT)
 
 
-@pytest.mark.parametrize("tool", [*TOOLS])
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if not TOOL_FACTS[tool].one_pool])
 def test_files_at_once_times_streams_of_each_are_in_flight(
     tool: str, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
@@ -139,14 +167,15 @@ steps: [upload, download, verify, delete]
         assert record["effective"]["transfers"] in {2, None}
 
 
-@pytest.mark.parametrize("tool", [*TOOLS])
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if True in TOOL_FACTS[tool].http2])
 def test_http_1_gives_each_stream_a_connection_and_http_2_folds_them(
     tool: str,
-    s3_server: S3Server,
+    request: pytest.FixtureRequest,
     tls_front: Callable[..., TlsFront],
     proxy_for: ProxyFor,
     tmp_path: Path,
 ) -> None:
+    s3_server = server_for(tool, request)
     front = tls_front(proxy_for(s3_server, min_data_s=0.3, gather=10).endpoint, http2=True)
     spec = tmp_path / "http.yaml"
     spec.write_text(
@@ -200,6 +229,11 @@ steps: [upload, delete]
     assert upload["throughput_mbps"] is None
 
 
+def _checksum(tool: str, scheme: str) -> str:
+    """Over TLS, Amazon's libraries send it after the body, which rclone's server does not take."""
+    return str(scheme == "http" or False not in TOOL_FACTS[tool].uploads_checksum).lower()
+
+
 def _run(spec: Path, output: Path, server: S3Server) -> Ran:
     arguments = (spec, "--no-check", "--output", output, "--format", "json")
     return hps("run", *arguments, env=keys_of(server))
@@ -209,17 +243,21 @@ def _agree(result: Record, seen: Sequence[Request], chunk_bytes: int, planned: i
     """The proxy's record, the result's `effective` and its `observed` say the same."""
     assert result["status"] == "ok", result["reason"]
     effective, observed = result["effective"], result["observed"]
-    assert effective["chunk_size_bytes"] == observed["chunk_size_bytes"] == chunk_bytes
-    assert observed["chunks"] == len(seen)
+    assert effective["chunk_size_bytes"] == chunk_bytes
+    how = (result["tool"], result["step"])
+    is_silent = how in _SILENT
+    assert observed["chunk_size_bytes"] == (None if is_silent else chunk_bytes)
+    assert observed["chunks"] == (None if is_silent else len(seen))
     if result["tool"] == "rclone":
         assert observed["peak_in_flight"] == observed["connections"] == planned
     else:
-        # It closes connections that idle, and its trace tells of no download's end: what was not
-        # seen at one look is not claimed.
+        # It closes connections that idle: what was not seen at one look is not claimed.
         assert 1 <= observed["connections"] <= planned
-        if result["step"] == "download":
-            assert observed["peak_in_flight"] == observed["connections"]
         assert 1 <= observed["peak_in_flight"] <= planned
+        if how in _SHOWS_ENDS:
+            assert observed["peak_in_flight"] == planned
+        elif is_silent or result["step"] == "download":
+            assert observed["peak_in_flight"] == observed["connections"]
     in_flight = observed["peak_in_flight"]
     assert effective["concurrency"] == (planned if in_flight == planned else None)
     assert observed["bytes"] == sum(request.body_bytes for request in seen) == SIZE_BYTES
@@ -241,9 +279,14 @@ def _ranges(requests: Sequence[Request]) -> list[tuple[int, int]]:
     return [
         (0, request.body_bytes - 1)
         if request.range is None
-        else (request.range[0], min(request.range[1] or 0, SIZE_BYTES - 1))
+        else (request.range[0], _end(request.range[1]))
         for request in requests
     ]
+
+
+def _end(last: int | None) -> int:
+    """A range without an end, or with one beyond the file's, ends with the file."""
+    return SIZE_BYTES - 1 if last is None else min(last, SIZE_BYTES - 1)
 
 
 def _expected_ranges(chunk_bytes: int) -> list[tuple[int, int]]:

@@ -1,0 +1,140 @@
+"""Declared against delivered: what a tool's log and its connections show, beside what was asked.
+
+For tools whose log has requests one by one; rclone's has more, and less: see its own module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hps.catalog.failures import failure
+from hps.catalog.tools import count_chunks
+from hps.model import Applied, Failure, Observed, Operation, Transfer
+from hps.process.sockets import ConnectionCounter
+
+_ENOUGH_SAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What one transfer's log and connections show. Sizes in bytes: of each file that is done, of
+    each chunk that moved.
+
+    `chunks_bytes` is None where the log has no chunks at all. As many as `peak_in_flight` were
+    surely in flight at once; unless `shows_ends`, there may have been more, and connections count.
+    `offers_http2` is None where the endpoint was not asked.
+    """
+
+    operation: Operation
+    counter: ConnectionCounter
+    offers_http2: bool | None
+    files_bytes: tuple[int, ...]
+    chunks_bytes: tuple[int, ...] | None
+    peak_in_flight: int = 0
+    shows_ends: bool = False
+
+    def applied(self) -> Applied | None:
+        """The knobs as they were applied; None where no payload was seen.
+
+        Concurrency is claimed only where as many were seen at once as were planned.
+        """
+        planned, requested = self.operation.effective, self.operation.requested
+        if planned is None or requested is None or self._is_empty:
+            return None
+        reached = self._most_in_flight == planned.concurrency * planned.transfers
+        largest = max(self.chunks_bytes or (planned.chunk_size_bytes,))
+        return Applied(
+            chunk_size_bytes=self._chunk_size_bytes or largest,
+            concurrency=planned.concurrency if reached else None,
+            transfers=planned.transfers if reached else None,
+            http2=requested.http2 and self.offers_http2 is not False,
+            checksum=planned.checksum,
+        )
+
+    def observed(self) -> Observed:
+        """What was seen."""
+        return Observed(
+            chunks=len(self.chunks_bytes or ()) or None,
+            chunk_size_bytes=self._chunk_size_bytes,
+            peak_in_flight=self._most_in_flight or None,
+            connections=self.counter.most_at_once,
+            connection_samples=self.counter.samples,
+            bytes=sum(self.files_bytes) or None,
+        )
+
+    def explain_difference(self, tool: str) -> Failure | None:
+        """Why what happened is not what was asked for; None where it is."""
+        if self.operation.effective is None:
+            return None
+        if self._is_empty:
+            return failure("not_as_declared", f"{tool}'s log shows no transfer")
+        checks = (
+            self._wrong_amount(tool),
+            self._wrong_chunks(self.operation.effective),
+            self._wrong_streams(self.operation.effective),
+        )
+        reasons = "; ".join(reason for reason in checks if reason)
+        return failure("not_as_declared", reasons) if reasons else None
+
+    @property
+    def _is_empty(self) -> bool:
+        return not (self.files_bytes if self.chunks_bytes is None else self.chunks_bytes)
+
+    @property
+    def _most_in_flight(self) -> int | None:
+        return self.peak_in_flight if self.shows_ends else self.counter.most_at_once
+
+    @property
+    def _chunk_size_bytes(self) -> int | None:
+        """The size of every chunk but each file's last; None where they differ or none was seen."""
+        knobs, found = self.operation.cell.knobs, self.chunks_bytes or ()
+        most = max(found, default=0)
+        if most == 0:
+            return None
+        whole, rest = divmod(knobs.size_bytes, most)
+        of_each = [*[most] * whole, *([rest] if rest else [])]
+        return most if sorted(of_each * knobs.files) == sorted(found) else None
+
+    def _wrong_amount(self, tool: str) -> str:
+        knobs, copied = self.operation.cell.knobs, self.files_bytes
+        if len(copied) != knobs.files:
+            return f"{tool} copied {len(copied)} of {knobs.files} files"
+        moved, expected = sum(copied), knobs.size_bytes * knobs.files
+        return f"{tool} moved {moved} of {expected} bytes" if moved != expected else ""
+
+    def _wrong_chunks(self, asked: Transfer) -> str:
+        knobs, found = self.operation.cell.knobs, self.chunks_bytes
+        if found is None:
+            return ""
+        expected = knobs.files * count_chunks(knobs.size_bytes, asked.chunk_size_bytes)
+        if len(found) != expected:
+            return f"{len(found)} chunks, not {expected}"
+        seen_bytes = self._chunk_size_bytes
+        if seen_bytes != asked.chunk_size_bytes:
+            return f"chunks of {seen_bytes} bytes, not of {asked.chunk_size_bytes}"
+        return ""
+
+    def _wrong_streams(self, asked: Transfer) -> str:
+        if asked.http2:
+            offered = self.offers_http2 is not False
+            return "" if offered else "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
+        streams, counter = asked.concurrency * asked.transfers, self.counter
+        if self.peak_in_flight > streams:
+            return f"{self.peak_in_flight} chunks at once, not {streams}"
+        # A server may close each connection with its answer, so that few are open at one look.
+        shared = counter.most_at_once == counter.ever_with_payload == 1 and self.peak_in_flight > 1
+        if shared and counter.samples >= _ENOUGH_SAMPLES:
+            return f"one connection carried {self.peak_in_flight} streams"
+        return ""
+
+
+def count_at_once(intervals: Iterable[tuple[float, float]]) -> int:
+    """The most intervals, each a begin and an end, that overlap in more than a point."""
+    intervals = tuple(intervals)
+    changes = sorted([(end, -1) for _, end in intervals] + [(begin, 1) for begin, _ in intervals])
+    most = now = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most

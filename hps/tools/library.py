@@ -1,0 +1,239 @@
+"""Python libraries as tools: each by a small program in `hps.runners`, in its own process.
+
+A runner reports each request with payload, as far as its library shows them; the rest is known by
+the connections. All keep one pool of requests for all files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hps.catalog.failures import failure
+from hps.model import Failure
+from hps.tools import go
+from hps.tools.arrivals import Arrival, ArrivalsByLine
+from hps.tools.aws import access_to, is_host_style
+from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
+from hps.tools.evidence import Delivered, count_at_once
+from hps.tools.invocation import Invocation
+
+HOW_TO_GET = "pip install 'hps[tools]'"
+_REASON_LENGTH = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """Fits `hps.tools.base.Tool`. `name` is that of the package, on PyPI and to be imported."""
+
+    name: str
+
+    def find(self, env: Mapping[str, str]) -> Installed | Missing:
+        """Whether this Python has it; its version is the package's."""
+        if find_spec(self.name) is None:
+            return Missing(why=f"this Python has no {self.name}", how_to_get=HOW_TO_GET)
+        return Installed(program=sys.executable, version=metadata.version(self.name))
+
+    def call(self, job: Job) -> Invocation:
+        """Its runner, told all that the job says."""
+        transfer, target = job.transfer, job.target
+        at_once = job.files > 1 and transfer.transfers > 1
+        flags = {
+            "folder": job.name is None,
+            "files-at-once": at_once,
+            "host-style": is_host_style(target),
+            "unsigned": target.access_key_id is None,
+            "checksum": transfer.checksum,
+            "http2": transfer.http2,
+        }
+        args = (
+            "up" if job.movement == "upload" else "down",
+            f"--bucket={target.bucket}",
+            f"--key={'/'.join(part for part in (target.folder, job.key) if part)}",
+            f"--path={job.path}",
+            f"--chunk-bytes={transfer.chunk_size_bytes}",
+            f"--streams={transfer.transfers if at_once else transfer.concurrency}",
+            *(f"--{name}" for name, is_set in flags.items() if is_set),
+        )
+        module = f"hps.runners.{self.name}_copy"
+        return Invocation(tool=self.name, args=args, access=access_to(target), module=module)
+
+    def arrivals(self, running: Running) -> ArrivalsByLine:
+        """By its reports, which name each file once it is complete."""
+        return ArrivalsByLine(
+            path=running.out,
+            read=partial(_arrival, folder=running.job.local),
+            partial="{}.*",
+            grows=False,
+        )
+
+    def read(self, ran: Ran) -> Evidence:
+        """By its runner's reports, and its connections."""
+        reports = _read(ran.out)
+        seen = _delivered(reports, ran)
+        return Evidence(
+            effective=seen.applied(),
+            observed=seen.observed(),
+            wrong=seen.explain_difference(self.name),
+            setup_s=_setup_s(reports, ran),
+            retries=reports.repeats,
+            repeated=_describe_repeats(reports.repeats),
+            proof="sockets" if seen.chunks_bytes is None else "log",
+        )
+
+    def explain(self, ran: Ran) -> Failure:
+        """By the error that its runner reported."""
+        complaint = _complaint(ran)
+        why = _explain(complaint)
+        detail = ran.clean(why.text)[:_REASON_LENGTH] or "it said nothing"
+        return why.with_text(f"{self.name} exit code {ran.ended.returncode}: {detail}")
+
+
+# --- what its runner reports ---------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Reports:
+    """`chunks` has the bytes of each request with payload, the last where one was repeated."""
+
+    files_bytes: list[int] = field(default_factory=list)
+    chunks: dict[str, int] = field(default_factory=dict)
+    intervals: list[tuple[float, float]] = field(default_factory=list)
+    repeats: int = 0
+
+
+def _read(path: Path) -> _Reports:
+    reports = _Reports()
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # a line that a kill cut off
+            if isinstance(entry, dict):
+                _read_entry(reports, entry)
+    return reports
+
+
+def _read_entry(reports: _Reports, entry: Mapping[str, Any]) -> None:
+    size_bytes = int(entry.get("bytes", 0))
+    if "file" in entry:
+        reports.files_bytes.append(size_bytes)
+        return
+    reports.repeats += int(entry.get("tries", 1)) - 1
+    if "sent_s" in entry:
+        reports.intervals.append((float(entry["sent_s"]), float(entry["ended_s"])))
+    if int(entry.get("status", 200)) >= 400:
+        return
+    what = str(entry.get("id", len(reports.chunks)))
+    reports.repeats += what in reports.chunks
+    reports.chunks[what] = size_bytes
+
+
+def _delivered(reports: _Reports, ran: Ran) -> Delivered:
+    return Delivered(
+        operation=ran.operation,
+        counter=ran.counter,
+        offers_http2=ran.offers_http2,
+        files_bytes=tuple(reports.files_bytes),
+        chunks_bytes=tuple(reports.chunks.values()) or None,
+        peak_in_flight=count_at_once(reports.intervals),
+        shows_ends=bool(reports.intervals),
+    )
+
+
+def _arrival(line: bytes, folder: str) -> Arrival | None:
+    name = json.loads(line).get("file")
+    return None if name is None else Arrival(name=str(name).removeprefix(f"{folder}/"))
+
+
+def _setup_s(reports: _Reports, ran: Ran) -> float | None:
+    """Until the first request with payload: by the clock, as both processes see it."""
+    if not reports.intervals:
+        return None
+    first_s = min(sent_s for sent_s, _ in reports.intervals) - ran.ended.started_at.timestamp()
+    return min(max(0.0, first_s), ran.ended.duration_s)
+
+
+def _describe_repeats(repeats: int) -> str:
+    if repeats <= 0:
+        return ""
+    return "; 1 request was repeated" if repeats == 1 else f"; {repeats} requests were repeated"
+
+
+# --- what went wrong -----------------------------------------------------------------------------
+
+# What the libraries say of the network, each in its own words: botocore's and Python's classes,
+# the enums of Amazon's C runtime, Rust's hyper and rustls.
+_NETWORK: go.Table = tuple(
+    (re.compile(pattern, re.DOTALL), code, words)
+    for pattern, code, words in (
+        (
+            r"ProxyConnectionError|PROXY_CONNECT|proxy",
+            "bad_proxy",
+            "the proxy does not let it through",
+        ),
+        (
+            r"gaierror.*|DNS_INVALID_NAME|dns error.*|failed to lookup address",
+            "name_unknown",
+            "the name could not be looked up (DNS)",
+        ),
+        (
+            r"ConnectionRefusedError.*|Connection refused|CONNECTION_REFUSED",
+            "refused",
+            "the endpoint refuses connections",
+        ),
+        (
+            r"CERTIFICATE_VERIFY_FAILED: (.*)|invalid peer certificate: (\w+)|NEGOTIATION_FAILURE",
+            "bad_certificate",
+            "the certificate is not accepted",
+        ),
+        (r"SSLError.*|TLS_ERROR.*", "tls", "TLS failed"),
+        (
+            r"IncompleteRead|ResponseStreamingError|ConnectionClosed|CONNECTION_CLOSED|SOCKET_CLOSED"
+            r"|ConnectionResetError|connection (?:reset|closed)|RemoteDisconnected",
+            "connection_lost",
+            "the connection was lost",
+        ),
+        (
+            r"TimeoutError|Timeout|TIMEOUT|timed? ?out|HAS_NOT_ENOUGH",
+            "timeout",
+            "no answer came",
+        ),
+        (r"No space left on device", "disk_full", "{0}"),
+    )
+)
+
+
+def _complaint(ran: Ran) -> Mapping[str, Any]:
+    """The last line of JSON on standard error; else its last line, as Python ends a traceback."""
+    last: Mapping[str, Any] = {}
+    for line in ran.log.read_text(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = {"message": line.strip()} if line.strip() else last
+        last = entry if isinstance(entry, dict) else last
+    return last
+
+
+def _explain(complaint: Mapping[str, Any]) -> Failure:
+    call, message = str(complaint.get("call", "")), str(complaint.get("message", ""))
+    status, error = int(complaint.get("status") or 0), str(complaint.get("error", ""))
+    if not status:
+        kinds = " ".join(map(str, complaint.get("kinds", ())))
+        text = f"{kinds} {error} {message}".strip()
+        return go.first(_NETWORK, text, at_start=False) or failure("tool_failed", text)
+    to = f" to {call}" if call else ""
+    more = f": {message}" if message not in {"", error} else ""
+    request = f" [request {complaint['request']}]" if complaint.get("request") else ""
+    why = go.refusal(call, status, error, message or error)
+    return why.with_text(f"the server answered {status} {error}{to}{more}{request}")
