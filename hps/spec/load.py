@@ -17,6 +17,8 @@ from hps.spec.checks import (
     check_machine,
     check_order,
     check_parts,
+    check_providers,
+    check_targets,
     check_thresholds,
     read_steps,
 )
@@ -29,7 +31,6 @@ from hps.spec.schema import Checked, check_schema
 from hps.spec.secret_values import SECRET_KEYS, mask_lines
 from hps.spec.source import SpecText, decode
 from hps.spec.sweep import Sweep, check_cells, fits, read_sweep
-from hps.spec.targets import check_providers, check_targets
 from hps.spec.yaml_tree import MapNode, Node, compose, problem_at, to_plain
 from hps.units import parse_rate_mbps, parse_size_bytes, parse_time_s
 
