@@ -24,13 +24,13 @@ def count_products(matrix: Matrix) -> int:
 def expand(matrix: Matrix, data: Data, target: str) -> tuple[Cell, ...]:
     """All cells, in the order in which they are written; the last axis varies fastest.
 
-    `target` is used by cells that name none. Repeats are kept.
+    `target` is that of cells that name none. A cell that occurs twice is there twice.
     """
     return tuple(make_cell(values, data, target) for values in _values(matrix))
 
 
 def make_cell(values: Values, data: Data, target: str) -> Cell:
-    """The cell with these values of axes, everything else as `data` and the defaults say."""
+    """The cell with these values of axes, and all other knobs from `data` and the defaults."""
     named = {knob: values[knob] for knob in KNOBS if knob in values}
     axes = {knob: canonical(knob, value) for knob, value in named.items()}
     base: dict[str, KnobValue] = {
@@ -45,12 +45,12 @@ def make_cell(values: Values, data: Data, target: str) -> Cell:
 
 
 def canonical(knob: str, value: KnobValue) -> str | int | bool:
-    """A knob's value as `cell` stores it: sizes as the shortest exact text."""
+    """A knob's value as `Cell.axes` has it: sizes as the shortest exact text."""
     return format_size(int(value)) if knob in SIZE_KNOBS else value
 
 
 def matches(values: Values, pattern: Values) -> bool:
-    """True where every value that the pattern names is that of the combination."""
+    """True where the combination `values` has every value that the pattern names."""
     return all(knob in values and _same(values[knob], pattern[knob]) for knob in pattern)
 
 
@@ -77,7 +77,10 @@ def _field(knob: str) -> str:
 
 
 def default_target(targets: tuple[str, ...], results_target: str) -> str | None:
-    """The target of cells that name none: the only one, or the only one not just for results."""
+    """The target of cells that name none: the only one, or the only one that is not for results.
+
+    None where several are left.
+    """
     others = [name for name in targets if name != results_target]
     if len(targets) == 1:
         return targets[0]

@@ -1,4 +1,4 @@
-"""Plan -> what it will take: bytes, requests by class, dollars, time. Pure.
+"""Plan -> the bytes, requests by class, dollars and time that it will take. Pure.
 
 Requests are counted as the tools make them for each step (seen on the wire, see
 `tests/wire/test_requests.py`). Class A: writes and lists; class B: reads; deletes are free
@@ -40,7 +40,7 @@ class Requests:
 class Estimate:
     """What a plan takes. `duration_s` is None where no bandwidth is declared or given.
 
-    `dollars` has what each provider asks for requests and downloads; None: it has no known prices.
+    `dollars` has the price of requests and downloads by provider; None where prices are unknown.
     """
 
     operations_by_step: Mapping[str, int]
@@ -72,7 +72,7 @@ def estimate(
         operations=len(plan.operations),
         up_bytes=up_bytes,
         down_bytes=down_bytes,
-        requests=sum((taken for _, taken in requested), Requests()),
+        requests=sum((made for _, made in requested), Requests()),
         upload_mbps=upload_mbps,
         download_mbps=download_mbps,
         duration_s=_duration_s(plan, up_bytes, down_bytes, upload_mbps, download_mbps),
@@ -81,16 +81,16 @@ def estimate(
 
 
 def payload_bytes(operation: Operation) -> int:
-    """The bytes of payload that an operation moves."""
+    """The bytes of payload that an operation moves; 0 for one that its tool can't do."""
     knobs, moves = operation.cell.knobs, operation.requested is not None and not operation.why_not
     return knobs.size_bytes * knobs.files if moves else 0
 
 
 def requests(operation: Operation, upload: Operation | None = None) -> Requests:
-    """The requests that one operation makes where nothing has to be repeated.
+    """The requests that one operation makes where none has to be repeated.
 
-    `upload` made the objects that are downloaded; None: with the chunk size of the download.
-    Raises `KeyError` for a kind of step that nothing is known of.
+    `upload` is the operation that made the objects of a download; None: one with the same chunk
+    size. Raises `KeyError` for a kind of step whose requests are unknown.
     """
     knobs, kind = operation.cell.knobs, operation.step.kind
     facts = tools.TOOL_FACTS[knobs.tool]
@@ -98,9 +98,9 @@ def requests(operation: Operation, upload: Operation | None = None) -> Requests:
         return Requests()
     as_folder = knobs.files > 1 or kind.startswith("sync")
     if operation.direction == "up":
-        # The trial's own folder is empty, so that its list is one page; copies don't look there.
-        looked = Requests(class_a=int(kind.startswith("sync")))
-        return looked + _times(knobs.files, _upload(operation))
+        # A sync lists the trial's own folder, which is empty: one page.
+        listing = Requests(class_a=int(kind.startswith("sync")))
+        return listing + _times(knobs.files, _upload(operation))
     if operation.direction == "down":
         in_parts = _in_parts(upload or operation)
         single = Requests(class_b=facts.heads_before_download)
@@ -125,42 +125,42 @@ def _all_requests(operations: Sequence[Operation]) -> list[tuple[Operation, Requ
 def _dollars(
     plan: Plan, requested: Iterable[tuple[Operation, Requests]]
 ) -> dict[str, float | None]:
-    """By provider: what its requests cost, and the payload that leaves it."""
+    """By provider the price of its requests and of the payload that leaves it."""
     total: dict[str, float | None] = {}
-    for operation, taken in requested:
+    for operation, made in requested:
         provider = plan.spec.targets[operation.cell.knobs.target].provider
         down_bytes = payload_bytes(operation) if operation.direction == "down" else 0
-        cost = prices.dollars(provider, taken.class_a, taken.class_b, down_bytes)
+        cost = prices.dollars(provider, made.class_a, made.class_b, down_bytes)
         before = total.get(provider, 0.0)
         total[provider] = None if cost is None or before is None else before + cost
     return total
 
 
 def _upload(operation: Operation) -> Requests:
-    """Create, parts and complete, or one PUT; then a look at what has arrived."""
-    chunks, looks = _chunks(operation), tools.TOOL_FACTS[operation.cell.knobs.tool]
-    return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=looks.heads_after_upload)
+    """One PUT, or a create, a request for each part and a complete; then the tool's HEADs."""
+    chunks, facts = _chunks(operation), tools.TOOL_FACTS[operation.cell.knobs.tool]
+    return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=facts.heads_after_upload)
 
 
 def _listing(knobs: Knobs) -> Requests:
-    """Everything under the folder, whatever the layout."""
+    """A list of everything under the folder, whatever the layout."""
     return Requests(class_a=_pages(knobs.files))
 
 
 def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
-    """A list of the folder and of each folder in it, and a look at each object that needs one.
+    """A list of the folder and of each folder in it, and a HEAD of each object uploaded in parts.
 
-    An object that came in parts does: its ETag is not its MD5. (The embedded server's is.) A tool
-    that doesn't walk lists everything at once.
+    The ETag of such an object is not its MD5. (It is with the embedded server.) A tool that doesn't
+    walk folders lists everything at once.
     """
     if not tools.TOOL_FACTS[knobs.tool].walks_folders:
         return _listing(knobs)
-    looks = knobs.files if in_parts else 0
+    heads = knobs.files if in_parts else 0
     if knobs.layout == "flat":
-        return _listing(knobs) + Requests(class_b=looks)
+        return _listing(knobs) + Requests(class_b=heads)
     folders = min(_NESTED_FOLDERS, knobs.files)
     files_each = -(-knobs.files // _NESTED_FOLDERS)
-    return Requests(class_a=1 + folders * _pages(files_each), class_b=looks)
+    return Requests(class_a=1 + folders * _pages(files_each), class_b=heads)
 
 
 def _in_parts(upload: Operation) -> bool:

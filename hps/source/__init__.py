@@ -7,9 +7,9 @@
 - `r2:folder/file.yaml`, `s3:folder/file.yaml`: below `FOLDER` in `BUCKET`, with the endpoint and
   the keys from the environment, see `hps.targets.well_known`
 
-Each is read once, within a time-out, and no more of it than 1 MiB and a byte is kept. What came
-over a network is marked as not trusted: it may fill in, and take its secrets from, no variables but
-those in `hps.spec.interpolate`.
+Each is read once, within a time-out, and at most 1 MiB and a byte of it. What came over a network
+is not trusted: it may fill in, and take its secrets from, only the variables that
+`hps.spec.interpolate` allows it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ _PAGE_STARTS = (b"<!doctype html", b"<html", b"<?xml")
 
 
 def read(text: str, env: Mapping[str, str]) -> SpecText:
-    """The experiment that `text` names; `env` says where the well-known buckets are.
+    """The experiment that `text` names; `env` has the addresses and keys of well-known buckets.
 
-    Its name is what may be printed and stored: without a query, and with a commit's whole id.
-    Raises `HpsError` saying what is wrong, where, and what to do about it; no text of it holds
-    credentials.
+    Its name may be printed and stored: it has no query, and the whole id of a commit.
+    Raises `HpsError`, whose texts hold no credentials.
     """
     address = parse(text)
     match address:

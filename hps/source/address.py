@@ -1,4 +1,7 @@
-"""What a person writes to name an experiment -> a path or an address, checked. No network."""
+"""The text that names an experiment -> a path or an address, checked. No network.
+
+The `name` of each is what may be printed and stored: it holds no password, signature or token.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ KINDS = (
     + " or ".join(f"{name}:file.yaml" for name in KNOWN)
 )
 _SCHEME = re.compile(r"(git\+[A-Za-z]*|[A-Za-z][A-Za-z0-9+.-]*(?=://)):?(?://)?")
-# `user:password@` without what belongs before it, or after a scheme with one slash.
+# `user:password@` at the beginning, or after a slash.
 _LOGIN = re.compile(r"(?:^|/)[^/\s:@]*:[^/\s@]+@")
 _TARGET = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):")
 _PRINTABLE = re.compile(r"[!-~]+")
-# No character of a refspec or of a range, and none that could begin an option.
+# Without the characters of refspecs and ranges, and with none first that begins an option.
 _REV = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]*")
 
 
@@ -34,7 +37,6 @@ class FilePath:
 
     @property
     def name(self) -> str:
-        """What may be printed and stored."""
         return self.path
 
 
@@ -46,13 +48,12 @@ class WebAddress:
 
     @property
     def name(self) -> str:
-        """What may be printed and stored: without query and fragment."""
         return urlsplit(self.url)._replace(query="", fragment="").geturl()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitAddress:
-    """A file at a revision of a repository; `quoted_path` as it was written, with `%20`."""
+    """A file at a revision of a repository. `quoted_path` has escapes such as `%20`."""
 
     repository: str
     rev: str
@@ -60,17 +61,14 @@ class GitAddress:
 
     @property
     def name(self) -> str:
-        """What may be printed and stored."""
         return self.pinned(self.rev)
 
     @property
     def path(self) -> str:
-        """The file's path in the repository."""
         return unquote(self.quoted_path)
 
     @property
     def is_local(self) -> bool:
-        """True for a repository of this machine."""
         return self.repository.startswith("file:")
 
     def pinned(self, commit: str) -> str:
@@ -87,7 +85,6 @@ class BucketAddress:
 
     @property
     def name(self) -> str:
-        """What may be printed and stored."""
         return f"{self.target}:{self.path}"
 
 
@@ -95,7 +92,7 @@ Address: TypeAlias = FilePath | WebAddress | GitAddress | BucketAddress
 
 
 def parse(text: str) -> Address:
-    """What `text` names. A file of that very name comes before anything else.
+    """The address that `text` is; a path where there is a file of that name.
 
     Raises `HpsError`, which quotes nothing that could be a password.
     """
@@ -112,7 +109,7 @@ def parse(text: str) -> Address:
 
 
 def shown(text: str) -> str:
-    """`text` as it may be printed and stored; of a refused address its scheme alone."""
+    """`text` as it may be printed and stored; only the scheme of an address that is refused."""
     try:
         return parse(text).name
     except HpsError:
@@ -138,7 +135,7 @@ def is_loopback(host: str) -> bool:
 
 
 def web_address(url: str) -> WebAddress:
-    """A checked web address. Raises `HpsError`."""
+    """A web address. Raises `HpsError` where it has no host, holds a password, or is plain http."""
     parts = _split(url)
     if not parts.hostname:
         raise HpsError("the address names no host", f"expected {KINDS}")
@@ -156,7 +153,7 @@ def _of_scheme(scheme: str, text: str) -> Address:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of an address that is safe to hand on."""
+    """The parts of an address without odd characters, user name and password."""
     if not _PRINTABLE.fullmatch(url):
         hint = "write other characters, and blanks, as %20 and the like"
         raise HpsError("the address has characters that no address has", hint)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hps.errors import HpsError
 from hps.model import Failure
-from hps.process.temporary import opened
+from hps.process.temporary import open_workplace
 from hps.source.address import BucketAddress
 from hps.spec.source import MAX_BYTES
 from hps.targets.bucket import SMALL_FILE_TIMEOUT_S, WellKnownBucket, find_well_known
@@ -16,7 +16,7 @@ def fetch(
     address: BucketAddress, env: Mapping[str, str], *, timeout_s: float = SMALL_FILE_TIMEOUT_S
 ) -> bytes:
     """The file's bytes, at most 1 MiB and one. Raises `HpsError`."""
-    with opened(f"reading {address.name}", timeout_s=timeout_s) as place:
+    with open_workplace(f"reading {address.name}", timeout_s=timeout_s) as place:
         bucket = find_well_known(address.target, env, place)
         found = bucket.get(address.path, most_bytes=MAX_BYTES + 1)
         if isinstance(found, Failure):

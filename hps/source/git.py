@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from hps.errors import HpsError, printable
 from hps.process.process import Command
-from hps.process.temporary import SHOWN_CHARACTERS, Output, Workplace, opened
+from hps.process.temporary import SHOWN_CHARACTERS, Output, Workplace, open_workplace
 from hps.source.address import GitAddress
 from hps.spec.source import MAX_BYTES
 from hps.tools.invocation import INHERITED
@@ -25,7 +25,7 @@ _REGULAR_FILES = {"100644", "100755"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Repository:
-    """An empty repository that files of `address` are fetched into."""
+    """A new repository, into which the revision of `address` is fetched."""
 
     address: GitAddress
     place: Workplace
@@ -40,11 +40,11 @@ class _Repository:
         return self.place.run(command, most_bytes=MAX_BYTES + 1)
 
     def ask(self, *arguments: str) -> bytes:
-        """The output of a command that has to succeed."""
-        said = self.run(*arguments)
-        if said.code != 0:
-            raise _failed(self.address, said)
-        return said.out
+        """The standard output of a command that has to succeed. Raises `HpsError` otherwise."""
+        output = self.run(*arguments)
+        if output.code != 0:
+            raise _failed(self.address, output)
+        return output.out
 
 
 def fetch(address: GitAddress, *, timeout_s: float = TIMEOUT_S) -> tuple[str, bytes]:
@@ -56,7 +56,7 @@ def fetch(address: GitAddress, *, timeout_s: float = TIMEOUT_S) -> tuple[str, by
     if binary is None:
         hint = "install git, or give the https:// address of the file"
         raise HpsError("there is no git on this machine", hint)
-    with opened(f"fetching {address.name}", timeout_s=timeout_s) as place:
+    with open_workplace(f"fetching {address.name}", timeout_s=timeout_s) as place:
         repository = _Repository(address=address, place=place, binary=binary)
         commit = _fetch_commit(repository)
         return commit, _read_file(repository, commit)
@@ -67,9 +67,9 @@ def _fetch_commit(repository: _Repository) -> str:
     repository.ask("init", "--quiet", "--bare", "--template=")
     repository.ask("remote", "add", "--", "origin", address.repository)
     options = ("--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules")
-    said = repository.run("fetch", *options, "--filter=blob:none", "--", "origin", address.rev)
-    if said.code != 0:
-        raise _failed(address, said)
+    output = repository.run("fetch", *options, "--filter=blob:none", "--", "origin", address.rev)
+    if output.code != 0:
+        raise _failed(address, output)
     resolved = repository.ask("rev-parse", "--verify", "--end-of-options", "FETCH_HEAD^{commit}")
     return resolved.decode("ascii").strip()
 
@@ -103,13 +103,13 @@ def _environment(address: GitAddress, home: str) -> Mapping[str, str]:
     }
 
 
-def _failed(address: GitAddress, said: Output) -> HpsError:
-    if "find remote ref" in said.err or "not our ref" in said.err:
+def _failed(address: GitAddress, output: Output) -> HpsError:
+    if "find remote ref" in output.err or "not our ref" in output.err:
         hint = "expected a branch, a tag or a whole commit id after '@'"
         return HpsError(f"{address.name}: there is no such revision", hint)
     hint = "check the address; is the repository public, and reachable from here?"
-    if "terminal prompts disabled" in said.err:
+    if "terminal prompts disabled" in output.err:
         hint = "it is private or missing: put the file in the bucket (r2:…, s3:…) or into the image"
-    first = next((line for line in said.err.splitlines() if "fatal: " in line), said.last_line)
+    first = next((line for line in output.err.splitlines() if "fatal: " in line), output.last_line)
     why = printable(first.partition("fatal: ")[2] or first, SHOWN_CHARACTERS)
     return HpsError(f"{address.name} cannot be fetched: {why}", hint)

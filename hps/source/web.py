@@ -1,4 +1,4 @@
-"""One file over https: within a time-out in all, a size, and a few redirects that stay on https."""
+"""One file over https, with bounds: total time, size, and few redirects, which stay on https."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEADERS = {"Accept": "text/plain, */*", "User-Agent": "hps"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """What a server said: of the body at most 1 MiB and a byte."""
+    """A server's answer, with at most 1 MiB and a byte of the body."""
 
     status: int
     reason: str
@@ -33,8 +33,8 @@ class _Answer:
     body: bytes
 
 
-class _AsItComes(urllib.request.HTTPErrorProcessor):
-    """Every answer is given back: redirects and errors are looked at here, not in the library."""
+class _Unprocessed(urllib.request.HTTPErrorProcessor):
+    """Returns every answer: this module treats redirects and errors, not the library."""
 
     def http_response(
         self, request: urllib.request.Request, response: HTTPResponse
@@ -53,7 +53,10 @@ def fetch(address: WebAddress, *, timeout_s: float = TIMEOUT_S) -> bytes:
 
 
 def _within(timeout_s: float, address: WebAddress, work: Callable[[], bytes]) -> bytes:
-    """A socket's own time-out starts again with every byte, and a name's look-up has none."""
+    """Do the work in a thread, and wait no longer than this for it.
+
+    A socket's own time-out starts again with every byte, and looking up a name has none.
+    """
     outcomes: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
 
     def attempt() -> None:
@@ -91,17 +94,17 @@ def _get(address: WebAddress, timeout_s: float) -> _Answer:
             return _read(response)
     except (OSError, HTTPException, UnicodeError) as error:
         failure = _no_answer(address, error)
-    # Raised out here it does not keep the library's frames, and a socket that is open in them:
-    # Python before 3.11.4 leaves that of a proxy that refuses to the garbage collector.
+    # Raised here, the error keeps neither the library's frames nor a socket that is open in them:
+    # where a proxy refuses, Python before 3.11.4 leaves its socket to the garbage collector.
     raise failure
 
 
 def _opener(address: WebAddress) -> urllib.request.OpenerDirector:
-    # What is on this machine is no business of a proxy.
+    # A server on this machine is never asked through a proxy.
     own = is_loopback(urlsplit(address.url).hostname or "")
     direct = (urllib.request.ProxyHandler({}),) if own else ()
     tls = urllib.request.HTTPSHandler(context=ssl.create_default_context())
-    return urllib.request.build_opener(_AsItComes, tls, *direct)
+    return urllib.request.build_opener(_Unprocessed, tls, *direct)
 
 
 def _read(response: HTTPResponse) -> _Answer:
@@ -138,17 +141,17 @@ def _body(address: WebAddress, answer: _Answer) -> bytes:
     hint = "check the address; does it open in a browser that is not signed in?"
     if answer.status in {401, 403, 407}:
         hint = "it is not public: put the file in the bucket (r2:…, s3:…) or into the image"
-    said = printable(f"{answer.status} {answer.reason}".strip(), SHOWN_CHARACTERS)
-    raise HpsError(f"{address.name} cannot be read: {said}", hint)
+    message = printable(f"{answer.status} {answer.reason}".strip(), SHOWN_CHARACTERS)
+    raise HpsError(f"{address.name} cannot be read: {message}", hint)
 
 
 def _no_answer(address: WebAddress, error: Exception) -> HpsError:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         hint = "SSL_CERT_FILE names the file of the certificates that are trusted"
-        said = cause.verify_message
-        return HpsError(f"{address.name}: the certificate is not trusted: {said}", hint)
-    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+        message = cause.verify_message
+        return HpsError(f"{address.name}: the certificate is not trusted: {message}", hint)
+    message = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
-    why = printable(said, SHOWN_CHARACTERS) or type(cause).__name__
+    why = printable(message, SHOWN_CHARACTERS) or type(cause).__name__
     return HpsError(f"{address.name} cannot be read: {why}", hint)
