@@ -97,9 +97,23 @@ SEARCHES_OF_SQL = re.compile(
 )
 # Those that read what servers, rclone or git say, and make codes or values of it.
 READ_A_TOOLS_WORDS = {
-    *("hps.catalog.failures", "hps.targets.copy", "hps.gpu.following", "hps.source.git"),
+    *("hps.catalog.failures", "hps.targets.copy", "hps.source.git"),
     *("hps.tools.go", "hps.tools.library", "hps.tools.s5cmd", "hps.runners.obstore_copy"),
     *(f"hps.tools.rclone.{name}" for name in ("log", "errors")),
+}
+# Who names rclone beside the tool itself, the dict of tools and their facts, and why.
+NAMING_RCLONE: Mapping[str, str] = {
+    "hps.targets": "the client of buckets is rclone, and its messages say so",
+    "hps.catalog.providers": "a provider is one row, and rclone's name for it stands there",
+    "hps.model": "the tool of a cell that names none",
+    "hps.cli.examine": "an event, by the name that people know",
+    "hps.node.facts": "HPS_RCLONE, among the variables that this program reads",
+    "hps.spec.checks": "messages about targets that the client of buckets can't use as written",
+    "hps.spec.formats": "a message about folders that the client of buckets can't use as written",
+    "hps.results.columns": "rclone_version, a column of stored results",
+    "hps.compare.grouping": "rclone_version, a column of stored results",
+    "hps.report.node_text": "rclone_version, a field of what a node is",
+    "hps.report.results_text": "rclone_version, a column of stored results",
 }
 MOST_LINES = 600
 MOST_LINES_OF_A_FUNCTION = 35
@@ -162,7 +176,14 @@ def _is_in(module: str, package: str) -> bool:
 
 def test_every_place_is_that_of_a_module() -> None:
     places = {f"hps.{name}" for line in ORDER for name in line}
-    named = {*places, *PURE, *REASONS_TO_BE_SMALL, *READ_A_TOOLS_WORDS, *NAMING_STEPS}
+    named = {
+        *places,
+        *PURE,
+        *REASONS_TO_BE_SMALL,
+        *READ_A_TOOLS_WORDS,
+        *NAMING_STEPS,
+        *NAMING_RCLONE,
+    }
     assert named <= set(_modules())
 
 
@@ -259,6 +280,41 @@ def test_what_deletes_in_a_bucket_is_built_in_one_place() -> None:
         and (word in DELETING or word.startswith("/operations/"))
     }
     assert found <= allowed
+
+
+def test_what_rclone_is_called_and_does_is_known_to_its_module() -> None:
+    """Another tool has to need no change outside of `hps.tools` and the facts of tools."""
+    known = ("hps.tools.rclone", "hps.catalog.tools")
+    naming = {
+        module
+        for module in _modules()
+        if module != "hps.tools" and not any(_is_in(module, place) for place in known)
+        if any("rclone" in text.lower() for text in _texts_of_code(module))
+    }
+    places = {
+        next((place for place in NAMING_RCLONE if _is_in(module, place)), module)
+        for module in naming
+    }
+    assert places == set(NAMING_RCLONE)
+
+
+def test_rclone_is_imported_by_tools_and_by_the_client_of_buckets_alone() -> None:
+    importers = {
+        module
+        for module in _modules()
+        if any(_is_in(name, "hps.tools.rclone") for name in _own_imports(module))
+    }
+    others = {name for name in importers if not _is_in(name, "hps.tools")}
+    assert others == {name for name in importers if _is_in(name, "hps.targets")}
+
+
+def _texts_of_code(module: str) -> Iterator[str]:
+    """Texts that are neither docstrings nor stand alone in another way."""
+    nodes = list(ast.walk(_tree(module)))
+    alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.value
 
 
 def _texts(module: str) -> set[str]:

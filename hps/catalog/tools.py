@@ -37,6 +37,7 @@ class ToolFacts:
     `first_alone`: it waits for a download's first range before it asks for the others.
     `chunk_unit_bytes`, `least_chunk_bytes`: a chunk is a multiple of one, and at least the other.
     `rounds`: the chunk size that it uses where a given one was asked for.
+    `exact`: which chunk sizes it does not round, in words.
     `least_part_bytes`: of a file uploaded in parts, each but the last is at least so long.
     `least_transfers`: so many of several files it moves at once, even if it is asked for fewer.
     `uploads_checksum`: the values that `checksum` may have for uploads.
@@ -55,6 +56,7 @@ class ToolFacts:
     chunk_unit_bytes: int = 1
     least_chunk_bytes: int = 1
     rounds: Callable[[int], int] = int
+    exact: str = "any size is exact"
     least_part_bytes: int = 1
     least_transfers: int = 1
     one_pool: bool = False
@@ -73,6 +75,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             steps=_TRANSFERS | {"sync_up", "sync_down"},
             whole_at_one=True,
             rounds=_rclone_rounds,
+            exact="whole MiB are exact, and eighths of a GiB from 1 GiB on",
             compares_downloads=True,
             heads_after_upload=1,
             heads_before_download=2,

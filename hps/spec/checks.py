@@ -193,7 +193,7 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
     if upload.parts > 1 and TOOL_FACTS[tool].rounds(upload.chunk_bytes) != upload.chunk_bytes:
         message = f"chunk_size {chunk} is a size that {tool} can't hold exactly"
         near = format_size(near_part(upload.chunk_bytes))
-        hint = f"whole MiB are exact, and eighths of a GiB from 1 GiB on; near it: {near}"
+        hint = f"{TOOL_FACTS[tool].exact}; near it: {near}"
         return problem_at(node.mark, message, rule="inexact-chunk-size", hint=hint)
     if upload.parts <= facts.max_parts:
         return None

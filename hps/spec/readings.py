@@ -86,7 +86,7 @@ def _candidates(key: str, wanted: str, found: Bare) -> Iterator[str]:
             prefix = "G" if number < _GIB_BELOW else "M"
         yield from size_readings(number, prefix)
         if key == "chunk_size" and not prefix:
-            # As rclone reads a number alone.
+            # As the flags of some tools read a number alone.
             yield f"{number:f}KiB"
 
 
