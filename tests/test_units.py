@@ -1,4 +1,4 @@
-"""Sizes, rates and times: what is read, what is written, and what a wrong one is told."""
+"""Sizes, rates and times: reading, writing, and the messages for wrong ones."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ _ALIGN = ("left", "left", "right", "right", "right", "right", "left")
 
 def without_secrets(cleaned: Cleaned, clean: Callable[[str], str]) -> Cleaned:
     """The same with `clean` applied to all texts of servers."""
-    left = (replace(one, failed=clean(one.failed)) for one in cleaned.leftovers)
+    leftovers = (replace(item, failed=clean(item.failed)) for item in cleaned.leftovers)
     unknown = {name: clean(why) for name, why in cleaned.unknown.items()}
-    return replace(cleaned, leftovers=tuple(left), unknown=unknown)
+    return replace(cleaned, leftovers=tuple(leftovers), unknown=unknown)
 
 
 def as_data(cleaned: Cleaned, experiment: str) -> dict[str, object]:
@@ -34,17 +34,17 @@ def as_data(cleaned: Cleaned, experiment: str) -> dict[str, object]:
         "experiment": experiment,
         "left": [
             {
-                "target": one.target,
-                "run_id": one.run_id,
-                "last_seen": utc_text(one.seen) if one.seen else None,
-                "objects": one.objects,
-                "size_bytes": one.size_bytes,
-                "uploads": one.uploads,
-                "kept": one.kept,
-                "removed": one.removed,
-                "failed": one.failed,
+                "target": item.target,
+                "run_id": item.run_id,
+                "last_seen": utc_text(item.seen) if item.seen else None,
+                "objects": item.objects,
+                "size_bytes": item.size_bytes,
+                "uploads": item.uploads,
+                "kept": item.kept,
+                "removed": item.removed,
+                "failed": item.failed,
             }
-            for one in cleaned.leftovers
+            for item in cleaned.leftovers
         ],
         "unknown": dict(cleaned.unknown),
         "embedded": list(cleaned.embedded),
@@ -58,7 +58,7 @@ def render(cleaned: Cleaned, experiment: str, command: str, now: datetime) -> st
         for name in cleaned.embedded
     ]
     if cleaned.leftovers:
-        rows = [_row(one, now) for one in cleaned.leftovers]
+        rows = [_row(item, now) for item in cleaned.leftovers]
         lines += [tabulate(rows, headers=_COLUMNS, disable_numparse=True, colalign=_ALIGN), ""]
         lines += _sums(cleaned, command)
     else:
@@ -68,36 +68,37 @@ def render(cleaned: Cleaned, experiment: str, command: str, now: datetime) -> st
     return "".join(f"{printable(part)}\n" for line in lines for part in line.split("\n"))
 
 
-def _row(one: Leftover, now: datetime) -> list[str]:
-    seen = f"{_age(one.seen, now)} ago" if one.seen else "unknown"
-    counts = (f"{one.objects:,}", format_size_rounded(one.size_bytes), f"{one.uploads:,}")
-    return [one.target, one.run_id, seen, *counts, printable(_state(one))]
+def _row(item: Leftover, now: datetime) -> list[str]:
+    seen = f"{_age(item.seen, now)} ago" if item.seen else "unknown"
+    counts = (f"{item.objects:,}", format_size_rounded(item.size_bytes), f"{item.uploads:,}")
+    return [item.target, item.run_id, seen, *counts, printable(_state(item))]
 
 
-def _state(one: Leftover) -> str:
-    if one.kept:
-        return f"kept: {one.kept}"
-    if one.failed:
-        return f"not removed: {one.failed}"
-    return "removed" if one.removed else ""
+def _state(item: Leftover) -> str:
+    if item.kept:
+        return f"kept: {item.kept}"
+    if item.failed:
+        return f"not removed: {item.failed}"
+    return "removed" if item.removed else ""
 
 
 def _sums(cleaned: Cleaned, command: str) -> list[str]:
-    waiting = [one for one in cleaned.leftovers if not (one.kept or one.removed or one.failed)]
-    removed = [one for one in cleaned.leftovers if one.removed]
+    waiting = [item for item in cleaned.leftovers if not (item.kept or item.removed or item.failed)]
+    removed = [item for item in cleaned.leftovers if item.removed]
     lines = [f"{_counted(removed)}: removed"] if removed else []
     if waiting:
         lines += [f"{_counted(waiting)} can be removed:", f"  {command}"]
-    if any(one.kept == PERHAPS_AT_WORK for one in cleaned.leftovers):
+    if any(item.kept == PERHAPS_AT_WORK for item in cleaned.leftovers):
         lines.append(_SOONER)
     return lines
 
 
-def _counted(left: list[Leftover]) -> str:
-    objects, uploads = sum(one.objects for one in left), sum(one.uploads for one in left)
-    size = format_size_rounded(sum(one.size_bytes for one in left))
+def _counted(leftovers: list[Leftover]) -> str:
+    objects = sum(item.objects for item in leftovers)
+    uploads = sum(item.uploads for item in leftovers)
+    size = format_size_rounded(sum(item.size_bytes for item in leftovers))
     parts = (f"{_number(objects, 'object')} ({size})", _number(uploads, "incomplete upload"))
-    return f"{' and '.join(parts)} of {_number(len({one.run_id for one in left}), 'run')}"
+    return f"{' and '.join(parts)} of {_number(len({item.run_id for item in leftovers}), 'run')}"
 
 
 def _number(count: int, noun: str) -> str:

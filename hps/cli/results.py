@@ -59,7 +59,7 @@ def print_skipped(skipped: Mapping[str, str]) -> None:
 
 
 def remark(text: str) -> None:
-    """A line for people, on standard error."""
+    """Print a line on standard error, with what a terminal would obey replaced."""
     from hps.errors import printable
 
     output.print_error(f"hps: {printable(text)}")

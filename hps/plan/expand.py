@@ -173,7 +173,7 @@ def _find_same(item: _Planned, cell: Cell, first: Mapping[object, Cell]) -> _Pla
 
 
 def _drop_unneeded(steps: list[_Planned]) -> list[_Planned]:
-    """Keep a repeated transfer that a kept step builds on; merge steps that build on nothing kept."""
+    """Keep a repeated transfer that a kept step builds on; merge what builds on merged steps."""
     kept = {item.index for item in steps if item.effective is not None and item.same_as is None}
     for item in reversed(steps):
         if item.index in kept and item.needs is not None:

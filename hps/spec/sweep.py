@@ -93,7 +93,7 @@ def read_axes(checked: Checked, problems: list[Problem]) -> tuple[PlacedAxis, ..
 
 
 def read_entries(checked: Checked, which: str) -> tuple[PlacedEntry, ...]:
-    """The good entries of `exclude` or `include`."""
+    """The entries of `exclude` or `include` that have no problem."""
     entries = checked.root.get("matrix")
     node = entries.get(which) if isinstance(entries, MapNode) else None
     found = []

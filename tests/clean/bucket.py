@@ -54,7 +54,7 @@ class Bucket:
                 client.upload_part(**place, UploadId=upload, PartNumber=1, Body=b"x" * 9)
 
     def objects(self) -> dict[str, tuple[str, int, datetime]]:
-        """Every object: the digest of what it holds, its size, and when it was put, by key."""
+        """By key of every object: the digest of its content, its size and its time."""
         with self._client() as client:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.server.bucket)
             found = [one for page in pages for one in page.get("Contents", ())]
@@ -95,7 +95,7 @@ class Bucket:
 
 
 def hostile_names(experiment: str, run_id: str) -> list[str]:
-    """Keys of other people's, below the folder of a target, that are easily taken for ours."""
+    """Keys of other people's objects below the folder of a target, which look much like ours."""
     trial = "0123456789ab"
     home, run = f"data/{experiment}", f"data/{experiment}/{run_id}"
     near = [

@@ -1,4 +1,4 @@
-"""Runs that are looked at, or killed, while they are at work."""
+"""Watching runs, and killing them while they are at work."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cleaning(site: Site) -> subprocess.Popen[bytes]:
 
 
 def killed_in_the_middle(site: Site) -> str:
-    """SIGKILL while an operation is under way. Returns the run's id once all is quiet."""
+    """Kill a run during an operation, and return its id once all its processes have ended."""
     with started(site) as running:
         wait_for(lambda: is_under_way(site), running)
         running.send_signal(signal.SIGKILL)
@@ -56,7 +56,7 @@ def killed_in_the_middle(site: Site) -> str:
 
 
 def _is_quiet(site: Site) -> bool:
-    """True where nothing comes any more: a server may complete an upload that has been given up."""
+    """True once the bucket changes no more: a server may complete an upload that was given up."""
     before = site.bucket.names(), site.bucket.begun()
     time.sleep(0.5)
     return before == (site.bucket.names(), site.bucket.begun())

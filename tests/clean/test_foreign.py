@@ -1,4 +1,4 @@
-"""What other people have in the bucket is as it was, whatever it is called and whatever happens."""
+"""Objects of other people in the bucket stay as they were, whatever their names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SYNC = "[sync_up, list, sync_down, verify]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Served:
-    """A server, and where it keeps objects as files, if it does."""
+    """A server, and the folder in which it keeps objects as files, if it does."""
 
     server: S3Server
     disk: Path | None

@@ -1,4 +1,4 @@
-"""What is known of runs on this machine, and when nothing is."""
+"""What locks and files say of runs on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MACHINE = "machine-1"
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
-    """Of a run that was killed here."""
+    """The lock of a run that was killed here."""
     place = tmp_path / MACHINE / ".lock"
     place.parent.mkdir()
     place.write_text(json.dumps({"pid": 1, "run_id": RUN}))
@@ -45,7 +45,7 @@ def test_where_somebody_holds_a_lock_nothing_is_known_to_have_ended(
 def test_a_lock_that_is_removed_as_it_is_taken_keeps_nobody_out(
     lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its holder ends at that very moment, and the next run makes a new one."""
+    """The owner of the lock removes it at that very moment, and the next run makes a new lock."""
     take = candidates._lock
 
     def late(descriptor: int) -> bool:
@@ -64,8 +64,8 @@ def test_a_machine_without_runs_gets_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_a_run_that_is_taken_up_before_its_turn_has_come_is_kept(tmp_path: Path) -> None:
-    """It was found to have ended; others were removed first, which takes its time."""
+def test_a_run_that_is_resumed_before_it_is_removed_is_kept(tmp_path: Path) -> None:
+    """The run had ended when it was judged, and is resumed while others are being removed."""
     work = cleaning._Cleaning(
         spec=cast(Any, None),
         env={},

@@ -1,4 +1,4 @@
-"""Servers that name what was not asked for, or say that something is done which is not."""
+"""Servers that list what was not asked for, or report a removal that did not happen."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _uploads(*entries: str) -> Respond:
 
 
 def _everybodys_uploads(bucket: Bucket) -> Respond:
-    """As a server answers that knows nothing of prefixes."""
+    """The answer of a server that ignores prefixes."""
     return _uploads(
         *(
             f"<Upload><Key>{key}</Key><UploadId>{upload}</UploadId>"

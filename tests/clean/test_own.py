@@ -1,4 +1,4 @@
-"""Only a folder of a run's own can be named to what deletes."""
+"""Code that deletes takes no folder but one of a run's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands over stored results cost the others nothing: what they need is loaded when asked for."""
+"""What only commands over stored results need is not imported by the other commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine on which no temporary file can be made: what needs none works, the rest says so."""
+"""A machine on which no temporary file can be made: commands that need one say so."""
 
 from __future__ import annotations
 

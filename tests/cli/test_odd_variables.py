@@ -1,4 +1,4 @@
-"""A variable whose value nobody meant as it is: every command that would use it ends before it."""
+"""A variable whose value is surely a mistake: every command that would use it ends first."""
 
 from __future__ import annotations
 

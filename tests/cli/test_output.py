@@ -1,4 +1,4 @@
-"""Answers on a terminal: of foreign text nothing is obeyed, and what gets lost is told."""
+"""Answers on a terminal: control characters of foreign text are escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full: a lost answer is told, and nothing else breaks."""
+"""Standard streams that are closed or full: a lost answer is reported, and nothing else breaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cells a matrix comes to, and in which order."""
+"""The cells that a matrix makes, and their order."""
 
 from __future__ import annotations
 

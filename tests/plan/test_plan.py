@@ -35,7 +35,7 @@ print(json.dumps([operation.operation_id for operation in expand(SWEEP).operatio
 
 
 def test_ids_are_those_of_results_that_are_stored_already() -> None:
-    """A change here means that no stored result fits its plan any more: runs start anew."""
+    """If ids change, no stored result belongs to its plan any more, and no run can be resumed."""
     operations = expand(make_spec(axis("concurrency", 2, 4))).operations
     assert [operation.operation_id for operation in operations] == [
         "1b7fedaef206",

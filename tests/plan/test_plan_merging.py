@@ -1,4 +1,4 @@
-"""What would be the same on the wire is measured once, and the plan says so."""
+"""Steps that would do the same on the wire are measured once, and the plan says so."""
 
 from __future__ import annotations
 

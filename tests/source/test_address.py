@@ -1,4 +1,4 @@
-"""What names an experiment: each kind is told apart, and what is refused is not shown."""
+"""Addresses of experiments: each kind is recognised, and a refused one is not shown."""
 
 from __future__ import annotations
 
