@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from hps.catalog.steps import STEP_KINDS
+from hps.model import Direction
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -50,6 +53,11 @@ class NeverBegan:
     runs: int
     nodes: int
     text: str
+
+
+def direction_of(step: str) -> Direction:
+    """Which way a step moves data; `none` for steps that this version does not know."""
+    return STEP_KINDS[step].direction if step in STEP_KINDS else "none"
 
 
 def summed(found: Iterable[Reason]) -> tuple[Reason, ...]:

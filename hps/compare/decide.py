@@ -226,12 +226,17 @@ def _gain(field: Field, best: int, other: int) -> str:
 def _inconclusive(field: Field) -> Decision:
     """Names the pair with the fastest cell that takes most to be decided."""
     best, *others = field.places
-    open_ = [other for other in others if _is_open(field.over(best, other), field.bound)]
+    against = {other: field.over(best, other) for other in others}
+    undecided = [
+        other
+        for other, pair in against.items()
+        if pair.verdict != "faster" and not _is_enough(pair, field.bound)
+    ]
     # So that all of them are decided with the power that was asked for, each needs more.
-    power = 1 - (1 - field.tested.rule.power) / len(open_)
-    needs = {other: field.tested.needed(best, other, power) for other in open_}
-    hardest = max(open_, key=lambda other: _most(needs[other]))
-    pair, needed = field.over(best, hardest), needs[hardest]
+    power = 1 - (1 - field.tested.rule.power) / len(undecided)
+    needs = {other: field.tested.needed(best, other, power) for other in undecided}
+    hardest = max(undecided, key=lambda other: _more_units(needs[other]))
+    pair, needed = against[hardest], needs[hardest]
     return Decision(
         kind="inconclusive",
         text=_what_would_decide(field, best, hardest, pair, needed),
@@ -240,11 +245,7 @@ def _inconclusive(field: Field) -> Decision:
     )
 
 
-def _is_open(pair: Pair, bound: float) -> bool:
-    return pair.verdict != "faster" and not _is_enough(pair, bound)
-
-
-def _most(needed: Needed) -> float:
+def _more_units(needed: Needed) -> float:
     return inf if needed.more_units is None else needed.more_units
 
 

@@ -8,9 +8,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from hps.catalog.steps import STEP_KINDS
 from hps.compare import grouping, words
-from hps.compare.comparison import FleetNode, NeverBegan, Provenance
+from hps.compare.comparison import FleetNode, NeverBegan, Provenance, direction_of
 from hps.compare.grouping import Kind
 from hps.compare.selection import Asked
 from hps.results.database import texts
@@ -84,7 +83,7 @@ def prepare(connection: Connection, asked: Asked, kinds: Sequence[Kind]) -> None
         connection,
         "steps",
         ("kind UBIGINT", "step VARCHAR", "direction VARCHAR"),
-        [(kind.number, kind.step, _direction(kind.step)) for kind in kinds],
+        [(kind.number, kind.step, direction_of(kind.step)) for kind in kinds],
     )
 
 
@@ -150,10 +149,6 @@ def thresholds(connection: Connection) -> dict[str, tuple[str, ...]]:
         " WHERE status IS NULL GROUP BY experiment ORDER BY experiment"
     ).fetchall()
     return {experiment: tuple(declared) for experiment, declared in rows if declared}
-
-
-def _direction(step: str) -> str:
-    return STEP_KINDS[step].direction if step in STEP_KINDS else "none"
 
 
 def _checks(text: str) -> tuple[Mapping[str, object], ...]:

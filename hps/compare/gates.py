@@ -1,4 +1,4 @@
-"""Gates judged: does what was found meet what is asked? No data never passes. Pure.
+"""Gates judged on findings: pass, fail, or too little data, which never passes. Pure.
 
 A gate holds where it holds in every cell that it is about; `--where` leaves cells out.
 """
@@ -23,7 +23,7 @@ GIVEN = "--gate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatedCell:
-    """One cell held against a gate. `value` is in the unit of the gate's bound; None: unknown."""
+    """One cell judged by a gate. `value` is in the unit of the gate's bound; None: unknown."""
 
     title: str
     stratum: str
@@ -35,7 +35,7 @@ class GatedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """What came of a gate. `metric` is None where the gate can't be read.
+    """A gate and its outcome. `metric` is None where the gate can't be read.
 
     `where` has every cell that it is about, the worst first. `source` is the experiment that
     declares it, or `--gate`.
@@ -58,7 +58,7 @@ def judge_all(given: Sequence[Gate], findings: Findings) -> tuple[GateResult, ..
 
 
 def judge(gate: Gate, findings: Findings, experiment: str = "") -> GateResult:
-    """One gate held against everything that it is about; with `experiment`, only its own cells.
+    """One gate applied to every cell that it is about; with `experiment`, to that one's alone.
 
     Without any such cell the outcome is `no data`.
     """
@@ -123,19 +123,18 @@ def _is_of(experiment: str, key: Key) -> bool:
 
 def _place(gate: Gate, comparison: Comparison, cell: CellSummary) -> GatedCell:
     value = _VALUES[gate.metric, gate.stat](cell)
-    known = value is not None and not math.isnan(value)
+    outcome: Outcome = "no data"
+    if value is not None and not math.isnan(value):
+        outcome = "pass" if gate.meets(value) else "fail"
+    known = outcome != "no data"
     return GatedCell(
         title=comparison.title,
         stratum=comparison.stratum,
         key=cell.key,
         value=value if known else None,
-        outcome=_outcome(gate, value) if known and value is not None else "no data",
+        outcome=outcome,
         reason="" if known else _why_unknown(gate, cell),
     )
-
-
-def _outcome(gate: Gate, value: float) -> Outcome:
-    return "pass" if gate.meets(value) else "fail"
 
 
 def _why_unknown(gate: Gate, cell: CellSummary) -> str:

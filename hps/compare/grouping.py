@@ -45,65 +45,66 @@ def _or_unknown(column: str) -> str:
     return f"coalesce({column}, {text(UNKNOWN)})"
 
 
-_SQL: Mapping[str, str] = MappingProxyType(
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """The SQL of a name's value; NULL only where the result's line lacks it.
+
+    `sought` is what conditions look at, where that is another value. `of_run` is true of what is
+    known of a run alone, so that nodes without results can be chosen by it.
+    """
+
+    sql: str
+    sought: str = ""
+    of_run: bool = False
+
+
+_NAMES: Mapping[str, _Name] = MappingProxyType(
     {
-        "target": _or_unknown("r.target"),
-        "tool": (
+        "target": _Name(_or_unknown("r.target")),
+        "tool": _Name(
             f"CASE WHEN {_MEANT_FOR_TOOL} THEN coalesce(json_extract_string(r.cell, '$.tool'),"
             f" {text(_DEFAULT_TOOL)}) ELSE r.tool END"
         ),
-        "size": "r.file_size_bytes",
-        "files": "r.files",
-        "content": "r.content",
-        "layout": "r.layout",
-        "chunk_size": "r.chunk_size_bytes",
-        "concurrency": "r.concurrency",
-        "transfers": "r.transfers",
-        "http2": "r.http2",
-        "checksum": "r.checksum",
-        "experiment": "r.experiment",
-        "spec": f"r.spec_sha256[:{_DIGITS}]",
-        "commit": _or_unknown(f"f.spec_commit[:{_DIGITS}]"),
-        "date": "strftime(f.started_at, '%Y-%m-%d')",
-        "run": "r.run_id",
-        "node": "r.machine_id",
-        "tool_version": (
+        "size": _Name("r.file_size_bytes"),
+        "chunk_size": _Name("r.chunk_size_bytes"),
+        **{
+            name: _Name(f"r.{name}")
+            for name in (
+                *("files", "content", "layout", "concurrency", "transfers", "http2", "checksum"),
+                "step",
+            )
+        },
+        "experiment": _Name("r.experiment", of_run=True),
+        "spec": _Name(f"r.spec_sha256[:{_DIGITS}]", "r.spec_sha256", of_run=True),
+        "commit": _Name(
+            _or_unknown(f"f.spec_commit[:{_DIGITS}]"), "coalesce(f.spec_commit, '')", of_run=True
+        ),
+        "date": _Name("strftime(f.started_at, '%Y-%m-%d')", of_run=True),
+        "run": _Name("r.run_id", of_run=True),
+        "node": _Name("r.machine_id", of_run=True),
+        "tool_version": _Name(
             f"CASE WHEN {_MEANT_FOR_TOOL} THEN {_or_unknown('f.rclone_version')}"
             " ELSE coalesce(r.tool_version, '') END"
         ),
-        "country": _or_unknown("f.country"),
-        "gpu": _or_unknown("f.gpu"),
-        "rtt": _classes("rtt", "f.rtt_s"),
-        "bandwidth": _classes("bandwidth", "f.probe_download_mbps"),
-        "proxied": _or_unknown("f.proxied::VARCHAR"),
-        "step": "r.step",
-        "accepted": "coalesce(f.accepted, true)",
-        "disturbed": "coalesce(r.disturbed, false)",
-        "reason_code": "coalesce(r.reason_code, '')",
-        "reason_owner": "coalesce(r.reason_owner, '')",
+        "country": _Name(_or_unknown("f.country"), of_run=True),
+        "gpu": _Name(_or_unknown("f.gpu"), of_run=True),
+        "rtt": _Name(_classes("rtt", "f.rtt_s"), "f.rtt_s", of_run=True),
+        "bandwidth": _Name(
+            _classes("bandwidth", "f.probe_download_mbps"), "f.probe_download_mbps", of_run=True
+        ),
+        "proxied": _Name(_or_unknown("f.proxied::VARCHAR"), of_run=True),
+        "accepted": _Name("coalesce(f.accepted, true)", of_run=True),
+        "disturbed": _Name("coalesce(r.disturbed, false)"),
+        "reason_code": _Name("coalesce(r.reason_code, '')"),
+        "reason_owner": _Name("coalesce(r.reason_owner, '')"),
     }
 )
-# Names whose conditions look at more, or at something else, than cells are named by.
-_SOUGHT: Mapping[str, str] = MappingProxyType(
-    {
-        "spec": "r.spec_sha256",
-        "commit": "coalesce(f.spec_commit, '')",
-        "rtt": "f.rtt_s",
-        "bandwidth": "f.probe_download_mbps",
-    }
-)
-# What is known of a run alone, so that nodes without results can be chosen by it.
-OF_RUNS = frozenset(
-    {
-        *("experiment", "spec", "commit", "date", "run", "node"),
-        *("country", "gpu", "rtt", "bandwidth", "proxied", "accepted"),
-    }
-)
+OF_RUNS = frozenset(name for name, known in _NAMES.items() if known.of_run)
 
 
 def sql(name: str) -> str:
     """The SQL of the value that a result has of a name; NULL only where its line lacks it."""
-    return _SQL[name]
+    return _NAMES[name].sql
 
 
 def meets(condition: Condition) -> str:
@@ -111,8 +112,8 @@ def meets(condition: Condition) -> str:
     literals = [_literal(value) for value in condition.values]
     prefix = WHERE[condition.name] == "prefix"
     classes = condition.name in CLASSES and isinstance(condition.values[0], str)
-    expression = _SQL[condition.name] if classes else _SOUGHT.get(condition.name)
-    expression = expression or _SQL[condition.name]
+    known = _NAMES[condition.name]
+    expression = known.sql if classes else known.sought or known.sql
     if condition.op not in {"=", "!="}:
         return f"coalesce({expression} {condition.op} {literals[0]}, false)"
     equal = [

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hps.catalog import tools
-from hps.catalog.steps import STEP_KINDS
 from hps.compare import drafts as titles
 from hps.compare import grouping, words
-from hps.compare.comparison import Floats, Key, Panel, PanelCell, Unit, nodes_of
+from hps.compare.comparison import Floats, Key, Panel, PanelCell, Unit, direction_of, nodes_of
 from hps.compare.drafts import Draft, DraftCell, drafts
 from hps.compare.grouping import Kind, TargetPlace
 from hps.compare.names import UNKNOWN
@@ -51,7 +50,7 @@ def requests_of(step: str, values: Values) -> Requests:
     None at all for steps that move nothing over the network, or for steps and tools that this
     version doesn't know.
     """
-    direction = STEP_KINDS[step].direction if step in STEP_KINDS else "none"
+    direction = direction_of(step)
     known = values["tool"] in tools.TOOL_FACTS and _all_known(values)
     if direction == "none" or not known:
         return Requests()
@@ -242,13 +241,12 @@ class _Numbers:
 
     def panel(self, draft: Draft, title: str, places: Sequence[TargetPlace]) -> Panel:
         units = np.unique(self.measured.unit)
-        step = STEP_KINDS.get(draft.step)
         place = TargetPlace() if draft.place is None else places[draft.place]
         return Panel(
             title=title,
             shared=_shared(draft, place),
             step=draft.step,
-            direction=step.direction if step else "none",
+            direction=direction_of(draft.step),
             unit=self.unit,
             units=tuple(self.names[number] for number in units.tolist()),
             cells=tuple(

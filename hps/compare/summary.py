@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from hps.catalog.steps import STEP_KINDS
+from hps.compare.comparison import direction_of
 from hps.compare.words import step_name
 
 Record = Mapping[str, object]
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def moves_payload(self) -> bool:
-        return STEP_KINDS[self.step].direction != "none" if self.step in STEP_KINDS else False
+        return direction_of(self.step) != "none"
 
 
 def summarize(records: Iterable[Record]) -> tuple[Row, ...]:

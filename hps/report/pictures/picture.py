@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from hps.catalog.steps import STEP_KINDS
-from hps.compare.comparison import Findings
+from hps.compare.comparison import Findings, direction_of
 
 # -------------------------------------------------------------------------------------------------
 # The colours of the pictures: those of Okabe and Ito, which people see apart whatever their eyes.
@@ -58,8 +57,7 @@ def of_steps(steps: Sequence[str], paint: Paint) -> list[str]:
     free = list(paint.series)
     colours = []
     for step in steps:
-        kind = STEP_KINDS.get(step)
-        wanted = {"up": paint.blue, "down": paint.red}.get(kind.direction if kind else "none")
+        wanted = {"up": paint.blue, "down": paint.red}.get(direction_of(step))
         colour = wanted if wanted in free else next(iter(free), paint.muted)
         colours.append(str(colour))
         if colour in free:
