@@ -143,11 +143,13 @@ class Order:
 class Step:
     """A kind of step and its settings: knobs by name in base units, and `timeout_s`, `duration_s`.
 
-    `settings` never holds a key that the kind of step does not know.
+    `settings` never holds a key that the kind of step does not know. `added`: the plan has put it
+    in, and not the experiment.
     """
 
     kind: str
     settings: Mapping[str, KnobValue | float] = field(default_factory=lambda: MappingProxyType({}))
+    added: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,7 @@ class ResultsPlace:
 class Spec:
     """One experiment, checked. `text` is the file as written, before any `${…}` was filled in.
 
-    `thresholds` are gates as `hps.spec.gates` reads them, for whoever compares the results.
+    `thresholds` are gates as `hps.spec.gates` reads them, for the comparison of results.
     """
 
     api: str
@@ -215,7 +217,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """How bytes move on the wire: what a cell asks for, or what that comes to.
+    """How bytes move on the wire: as a cell requests it, or as its tool will do it.
 
     `concurrency` is chunks of one file in flight, `transfers` files in flight.
     """
@@ -361,7 +363,7 @@ class Reading:
     """`value` in the unit that its name gives; None: unknown, and `reason` says why.
 
     A failed measurement is never a number: no 0, no huge value, no bound in its place. Code and
-    owner are those of `hps.catalog.failures`, empty where nothing tells them.
+    owner are those of `hps.catalog.failures`, empty where they are unknown.
     """
 
     value: float | str | None
@@ -382,7 +384,7 @@ def known(value: float | str) -> Reading:
 
 
 def unknown(reason: str) -> Reading:
-    """A reading that failed, or was never taken."""
+    """A reading that failed, or was not attempted."""
     return Reading(value=None, reason=reason)
 
 

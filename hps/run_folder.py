@@ -2,7 +2,7 @@
 
 What a run makes lies at `<target's folder>/data/<experiment>/<run_id>/<trial_id>/…`, and that of
 its probe at `…/<run_id>/probe/…`. The run's id is in no other run's names, so that what stands
-below it is this program's; beside it may be anybody's.
+below it is this program's. Objects beside it may belong to anybody.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What can go wrong, whose fault each is, and what to do: failures as values that programs test.
 
 A failure's text is for people, and nothing may be decided by its words: programs ask for `code`
-and `owner`. Only what belongs to a node, or to the way from it to a target, may be held against
+and `owner`. Only a failure of the node, or of the way from it to a target, may count against
 the node; a mistake in the file, the account, its keys or its rights is the same everywhere.
 """
 

@@ -1,4 +1,4 @@
-"""What is known of each storage provider: its hosts and limits, and what rclone makes of it."""
+"""Facts about each storage provider: its hosts, its limits, and how rclone treats it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ NOT_AS_WRITTEN = re.compile("[\u201b\u2400-\u2421]")
 class ProviderFacts:
     """Limits of multipart uploads, and what a target on this provider must or may declare.
 
-    `endpoint` says whether a target must name one; `address` is where it is reached where it names
-    none, with `{region}` in it or not, and `region` is used where neither the target nor the host
-    of its endpoint (`region_in_host`) names one. `host` is the form of the provider's hosts, empty
-    for what anybody may run. `path_style` is what rclone does where the target does not say:
-    "never" means that it also ignores what the target says. `settings` are further ones of rclone's
-    that this provider needs.
+    `endpoint`: whether a target names one.
+    `address`: the endpoint of a target without one, perhaps with `{region}`.
+    `host`: a pattern for the provider's hosts; empty for software that anybody may run.
+    `region_in_host`: a pattern whose group is the region in the host of an endpoint.
+    `region`: that of a target where neither it nor its host names one.
+    `path_style`: "never" where rclone always writes the bucket into the host name, whatever
+    `force_path_style` says.
+    `settings`: more of rclone's settings, which this provider needs.
+    `equal_parts`: all parts of an upload but the last have one size.
     """
 
     title: str

@@ -40,6 +40,7 @@ SETTING_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 
 _TRANSFER = ("chunk_size", "concurrency", "transfers", "http2", "checksum", "timeout")
+_DOWNLOAD = (*_TRANSFER, "verify")
 
 _KINDS = (
     StepKind(
@@ -52,7 +53,7 @@ _KINDS = (
     StepKind(
         name="download",
         direction="down",
-        settings=_TRANSFER,
+        settings=_DOWNLOAD,
         needs=UPLOADS,
         summary="Download the files to a place of their own.",
     ),
@@ -66,7 +67,7 @@ _KINDS = (
     StepKind(
         name="sync_down",
         direction="down",
-        settings=_TRANSFER,
+        settings=_DOWNLOAD,
         needs=UPLOADS,
         summary="Bring a local folder in line with the one in the bucket.",
     ),

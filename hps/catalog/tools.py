@@ -1,4 +1,4 @@
-"""What each tool can be asked for, and what a declared transfer comes to on the wire with it.
+"""What each tool can be asked for, and what it makes of a requested transfer.
 
 Pure arithmetic, the same for plan and check. Shared by all: a file of one chunk travels whole, and
 concurrency is never more than the number of chunks. What differs between tools is in `ToolFacts`.
@@ -121,7 +121,7 @@ def count_chunks(size_bytes: int, chunk_size_bytes: int) -> int:
 
 
 def effective(knobs: Knobs, requested: Transfer, direction: Direction) -> Transfer:
-    """What `requested` comes to for the files of a cell, by the rules of its tool."""
+    """The transfer that a cell's tool makes of `requested`, for the files of the cell."""
     facts = TOOL_FACTS[knobs.tool]
     chunks = count_chunks(knobs.size_bytes, requested.chunk_size_bytes)
     together = chunks - 1 if facts.first_alone and direction == "down" else chunks
@@ -194,7 +194,7 @@ def _wrong_flags(tool: str, requested: Transfer, direction: Direction) -> str:
 
 
 def explain(knobs: Knobs, requested: Transfer, other: Transfer, direction: Direction) -> str:
-    """Why `requested` comes to the same as `other`: the knobs that differ, and what became of them.
+    """Why `requested` has the same effect as `other`: for each knob that differs, a reason.
 
     Empty where they do not differ.
     """

@@ -23,7 +23,7 @@ from hps.units import (
 MAX_SIZE_BYTES = 1024 * 1024**4
 MAX_RATE_MBPS = 10_000_000
 MAX_TIME_S = 30 * 24 * 3600
-# More digits than the parser of units takes.
+# More digits than the parser of units reads.
 _LONG = re.compile(r"\s*[0-9]{19}")
 # Zero without a unit, or with half of one.
 _NOTHING = re.compile(r"\s*0+(\.0+)?\s*[kKMGT]?\s*")

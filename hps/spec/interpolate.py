@@ -192,7 +192,7 @@ def _refuse_secret_name(name: str) -> Refusal:
 # `$${` stands for a literal `${`. An empty variable counts as unset for `:-` and `:?`, as in sh.
 
 MAX_FILLED_CHARACTERS = 1024**2
-# Of one value; more would say nothing new.
+# The most that are reported of one value.
 _MAX_FAULTS = 20
 _OPENING = re.compile(r"\$?\$\{")
 _REFERENCE = re.compile(
