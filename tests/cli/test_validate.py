@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hps.catalog.steps import STEP_KINDS
 from hps.cli import validate
 from hps.errors import HpsError
 from tests.command import REPOSITORY, Ran, hps
@@ -142,3 +143,22 @@ def test_without_any_that_is_said() -> None:
     ran = hps("validate", env={"EXPERIMENT": ""})
     assert (ran.code, ran.out) == (2, "")
     assert "hps validate experiments/quickstart.yaml" in ran.err
+
+
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_each_step_that_comes_before_an_upload_is_an_error_on_its_line(
+    command: str, tmp_path: Path
+) -> None:
+    needing = [kind.name for kind in STEP_KINDS.values() if kind.needs]
+    first = ["verify", "load"]  # which downloads that are no good themselves would do for
+    kinds = [*first, *(name for name in needing if name not in first), "upload"]
+    lines = "".join(f"  - {kind}\n" for kind in kinds)
+    (tmp_path / "early.yaml").write_text(_GOOD.replace(" [upload]\n", f"\n{lines}"))
+
+    ran = hps(command, "early.yaml", cwd=tmp_path)
+
+    assert ran.code == 2
+    at_line = _GOOD.count("\n") + 1
+    for number, kind in enumerate(kinds[:-1]):
+        early = f"early.yaml:{at_line + number}:5: error: '{kind}' comes before what it needs"
+        assert early in ran.out + ran.err
