@@ -12,7 +12,7 @@ import pytest
 
 from hps.catalog.prices import PRICES
 from hps.compare.comparison import Findings, Needed, NeverBegan, Reason
-from hps.report import page, page_provenance
+from hps.report import page
 from tests.report.fleet import make_findings, nothing
 from tests.report.hostile import CHANGE, PAYLOAD
 
@@ -211,7 +211,7 @@ def test_changes_against_a_baseline_are_listed(findings: Findings) -> None:
 
 
 def test_who_was_left_out_is_said(findings: Findings) -> None:
-    omitted = page_provenance.omitted(findings)
+    omitted = page.omitted(findings)
     assert omitted.sentences[0].startswith("14 nodes rejected: 14 download too slow")
     assert "Upload: 20 failed of 10,752 results, without a rate." in omitted.sentences
     assert len(omitted.nodes) == 14
@@ -234,13 +234,13 @@ def test_results_that_are_not_ok_are_said_by_reason(findings: Findings) -> None:
     known = Reason(code="throttled", owner="target", count=20)
     first = replace(upload.cells[0], reasons=(known,))
     changed = replace(upload, cells=(first, *upload.cells[1:]))
-    omitted = page_provenance.omitted(replace(findings, comparisons=(changed, *others)))
+    omitted = page.omitted(replace(findings, comparisons=(changed, *others)))
     said = "Upload: 20 failed of 10,752 results, without a rate. By reason: 20 throttled (target)."
     assert said in omitted.sentences
 
 
 def test_where_the_numbers_come_from_is_said(findings: Findings) -> None:
-    facts = {fact.name: fact.values for fact in page_provenance.facts(findings)}
+    facts = {fact.name: fact.values for fact in page.facts(findings)}
     known = findings.provenance
     assert facts["experiments"] == known.experiments
     assert facts["specs"] == known.specs
@@ -254,7 +254,7 @@ def test_prices_are_those_of_the_provider_with_their_date(findings: Findings) ->
         replace(one, shared={**one.shared, "provider": "cloudflare"})
         for one in findings.comparisons
     ]
-    facts = page_provenance.facts(replace(findings, comparisons=tuple(priced)))
+    facts = page.facts(replace(findings, comparisons=tuple(priced)))
     (prices,) = [fact.values for fact in facts if fact.name == "prices"]
     title = PRICES["cloudflare"]
     assert title is not None
