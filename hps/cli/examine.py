@@ -25,7 +25,7 @@ from hps.process.stop import SignalStop, on_signals
 from hps.redaction import Scrubber
 from hps.run import admission, run
 from hps.run.admission import check_targets
-from hps.run.session import opened
+from hps.run.session import open_tools
 from hps.targets import bucket
 
 
@@ -60,7 +60,7 @@ def _facts_alone(env: Mapping[str, str]) -> Examined:
 
 def _against(spec: Spec, env: Mapping[str, str], stop: SignalStop) -> Examined:
     identity = run.identify(spec, env, datetime.now(UTC))
-    with opened(spec, env) as tools:
+    with open_tools(spec, env) as tools:
         facts = admission.collect_facts(env, tools)
         decision = admission.decide(spec, identity, facts, tools, stop, log.events().info)
     if decision.failure is not None and not stop.is_set():
@@ -105,7 +105,7 @@ def check_here(
     """
     scrubber = configure_log(spec, env, log_style)
     run_id = run.identify(spec, env, datetime.now(UTC)).run_id
-    with on_signals() as stop, opened(spec, env) as tools:
+    with on_signals() as stop, open_tools(spec, env) as tools:
         waiting = Waiting(most_s=wait_s, sleep=stop.wait, event=log.events().warning)
         found = check_targets(expand(spec), run_id, tools, stop, waiting, embedded=True)
         code = stop.exit_code if stop.is_set() else _code(found.checked)

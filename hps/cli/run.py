@@ -99,8 +99,8 @@ class Ended:
             remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
         if outcome.not_stored and not isinstance(outcome, run.NotBegun):
             remarks.append(f"the bucket lacks results: {outcome.not_stored}")
-        if isinstance(outcome, run.Outcome) and outcome.left_behind:
-            first, more = outcome.left_behind[0], len(outcome.left_behind) - 1
+        if isinstance(outcome, run.Outcome) and outcome.leftovers:
+            first, more = outcome.leftovers[0], len(outcome.leftovers) - 1
             what = f"{first}; and {more} more" if more else first
             remarks.append(f"some may be left behind, and `hps clean` lists it: {what}")
         return [self.scrubber.text(remark) for remark in remarks]

@@ -120,7 +120,7 @@ class Workplace:
 
 
 @contextlib.contextmanager
-def opened(what: str, *, timeout_s: float) -> Iterator[Workplace]:
+def open_workplace(what: str, *, timeout_s: float) -> Iterator[Workplace]:
     """A folder that is gone afterwards, even if this process is killed."""
     with process.Guard() as guard, folder() as place:
         guard.send("remove", str(place))

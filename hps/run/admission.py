@@ -1,4 +1,4 @@
-"""The decision before the first trial: is this machine good enough?
+"""The decision before the first trial: are the targets usable, and is this node accepted?
 
 facts -> round trips, bandwidth -> verdict -> the line that a run begins with, or is resumed with
 """
@@ -57,7 +57,7 @@ Event = Callable[..., object]
 class Probed:
     """What was measured of the way to the target. `rtt` is that to its endpoint.
 
-    `proxy` is the host of the proxy in the way; None: there is none.
+    `proxy` is the host of the proxy on the way; None where there is none.
     """
 
     settings: ProbeSettings
@@ -68,7 +68,7 @@ class Probed:
     proxy: str | None
 
     def as_data(self) -> dict[str, object]:
-        """As it is stored: null where unknown, with the reason."""
+        """The JSON that is stored: null where unknown, with the reason."""
         return {
             "method": self.settings.method,
             "target": self.target,
@@ -86,10 +86,10 @@ class Probed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Whether the experiment runs here, and on what grounds.
+    """Whether the experiment runs here, and why.
 
-    `failure` is what keeps it from running that no node can help: it is not held against this one.
-    `away` is why a target can't be reached from here.
+    `failure` is why it can't run on any node, so that it is no reason to reject this one. `away` is
+    why a target can't be reached from here.
     """
 
     probed: Probed
@@ -99,17 +99,15 @@ class Admission:
 
     @property
     def rejected(self) -> bool:
-        """True where this node is turned down."""
         wanted = self.verdict.accepted or self.verdict.action == "continue"
         return self.failure is None and not wanted
 
     @property
     def runs(self) -> bool:
-        """True where the experiment is to run here."""
         return self.failure is None and not self.rejected
 
     def as_data(self) -> dict[str, object]:
-        """Its part of the run line."""
+        """The probe and the verdict, as fields of the run line."""
         data: dict[str, object] = {
             "probe": self.probed.as_data(),
             "verdict": asdict(self.verdict),
@@ -119,7 +117,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A node and its way to the target that is probed."""
+    """A node, and its link to the target that is probed."""
 
     facts: NodeFacts
     target: Target
@@ -128,7 +126,7 @@ class Candidate:
 
 
 def admit(session: Session, this: ThisRun, store: Callable[[Record], None]) -> Admission:
-    """Look at the node, judge it, and store the line that a run begins with, or is resumed with."""
+    """Judge the node, and store the line that a run begins with, or is resumed with."""
     spec, started_at, before = session.plan.spec, session.started_at, this.before
     facts = collect_facts(session.env, session.tools, measure_disk=not session.stop.is_set())
     decision = _decide_here(session, this.identity, facts)
@@ -142,15 +140,15 @@ def admit(session: Session, this: ThisRun, store: Callable[[Record], None]) -> A
         store(run_record(this.identity, session.plan, started_at=started_at, facts=known))
         session.listener.event("run_started", **names)
         return decision
-    left = sum(task.recorded for task in this.tasks)
-    store(resume_record(this.identity, started_at=started_at, remaining=left, facts=known))
+    remaining = sum(task.recorded for task in this.tasks)
+    store(resume_record(this.identity, started_at=started_at, remaining=remaining, facts=known))
     operations = len(session.plan.operations)
-    session.listener.event("run_resumed", **names, left=left, of=operations)
+    session.listener.event("run_resumed", **names, left=remaining, of=operations)
     return decision
 
 
 def _decide_here(session: Session, identity: RunIdentity, facts: NodeFacts) -> Admission:
-    """Of a node that can't reach a target there is nothing to measure."""
+    """Decide; nothing is measured of a node that can't reach a target."""
     spec, tools, why = session.plan.spec, session.tools, session.preflight.failure
     stop, event = session.stop, session.listener.event
     if why is None:
@@ -160,7 +158,6 @@ def _decide_here(session: Session, identity: RunIdentity, facts: NodeFacts) -> A
 
 
 def collect_facts(env: Mapping[str, str], tools: Tools, *, measure_disk: bool = True) -> NodeFacts:
-    """What this machine is."""
     return node_facts.collect(
         env, tools.scratch, tools.version, measure_disk=measure_disk, look_for_gpu=True
     )
@@ -183,7 +180,7 @@ def decide(
 
 
 def can_reject(rules: NodeRules, why: Failure) -> bool:
-    """True where another node may do better, and the experiment says that it wants one."""
+    """True where another node may do better, and the experiment's rules ask for one."""
     has_rules = rules.on_reject != "continue" and bool(judge(rules, Readings()).checks)
     return why.may_reject and has_rules
 
@@ -214,7 +211,7 @@ def _decide(rules: NodeRules, candidate: Candidate) -> Admission:
         download_mbps=probed.rates.download.mbps,
         rtt_s=_rtt_reading(probed.rtt),
     )
-    verdict, why = judge(rules, readings), _of_no_node(candidate.target, probed.rates)
+    verdict, why = judge(rules, readings), _why_on_no_node(candidate.target, probed.rates)
     if verdict.checks and why is None:
         candidate.event(
             "node_judged",
@@ -252,8 +249,8 @@ def _reject(rules: NodeRules, candidate: Candidate, why: Failure) -> Admission:
     return Admission(probed=probed, verdict=verdict, away=why)
 
 
-def _of_no_node(target: Target, rates: Rates) -> Failure | None:
-    """Why nothing was measured, where that is neither the node's fault nor that of its way."""
+def _why_on_no_node(target: Target, rates: Rates) -> Failure | None:
+    """Why nothing was measured, where that would be so on any node; else None."""
     for reading in (rates.download.mbps, rates.upload.mbps):
         if reading.reason_code:
             text = f"target '{target.name}': {reading.reason}"
@@ -283,9 +280,9 @@ def _proxy_to(probed: Target) -> str | None:
 def _round_trips(
     rules: NodeRules, candidate: Candidate, proxy: str | None
 ) -> tuple[Rtt | Unknown, Mapping[str, Rtt | Unknown]]:
-    """To the endpoint and the other hosts, before the bandwidth probe fills the link.
+    """Measure to the endpoint and the other hosts, before the bandwidth probe fills the link.
 
-    Behind a proxy only the way to the proxy could be timed, or its answer to CONNECT, which waits
+    Behind a proxy only a connect to the proxy could be timed, or its answer to CONNECT, which waits
     for its own look-up and connection: neither is a round trip to the target.
     """
     hosts = rules.probe.rtt_hosts
@@ -315,7 +312,7 @@ def _rates(rules: NodeRules, candidate: Candidate) -> Rates:
 
 
 def _points(points: tuple[RatePoint, ...]) -> list[list[float]]:
-    """Seconds since the first look, and bytes since then."""
+    """Seconds and bytes since the first point."""
     if not points:
         return []
     first = points[0]
@@ -344,7 +341,7 @@ def _rtt_reading(rtt: Rtt | Unknown) -> Reading:
 # -------------------------------------------------------------------------------------------------
 # Before anything is measured: can every target of the plan be used, and if not, whose fault is it?
 #
-# targets of the plan -> each checked -> what the run makes of it: go on, mend it, another node
+# targets of the plan -> each checked -> what follows: the run begins, a mistake, another node
 
 
 def used_targets(plan: Plan) -> tuple[str, ...]:
@@ -353,12 +350,12 @@ def used_targets(plan: Plan) -> tuple[str, ...]:
     return tuple(name for name in plan.spec.targets if name in names)
 
 
-def _probed(spec: Spec) -> tuple[str, ...]:
-    """The target that bandwidth is measured to, where it is asked for."""
+def _probed_target(spec: Spec) -> tuple[str, ...]:
+    """The target that bandwidth is measured to, if any."""
     rules = spec.node
     asked = rules.min_upload_mbps is not None or rules.min_download_mbps is not None
-    ours = asked and rules.probe.method == "target"
-    return (rules.probe.target or spec.results.target,) if ours else ()
+    by_target = asked and rules.probe.method == "target"
+    return (rules.probe.target or spec.results.target,) if by_target else ()
 
 
 def check_targets(
@@ -372,28 +369,28 @@ def check_targets(
 ) -> Preflight:
     """Check each target that the plan uses, the one that is probed, and that of the results.
 
-    `embedded` targets are this program's own: checked only where somebody wants to see it.
+    Embedded targets, which this program itself starts, are checked only with `embedded`.
     """
     used = used_targets(plan)
-    names = dict.fromkeys((*used, *_probed(plan.spec), plan.spec.results.target))
+    names = dict.fromkeys((*used, *_probed_target(plan.spec), plan.spec.results.target))
     folder = run_folder(plan.spec.name, run_id).key
     links = {
         name: (tools.link(name, f"{folder}/{CHECK}{number}", stop), tools.targets[name])
         for number, name in enumerate(names)
         if embedded or plan.spec.targets[name].provider != "embedded"
     }
-    checked = check_all(links, multipart=_in_parts(plan), patient=used, waiting=waiting)
+    checked = check_all(links, multipart=_multipart_targets(plan), patient=used, waiting=waiting)
     return preflight_of(checked, used, plan.spec.results.target)
 
 
 def preflight_of(checked: tuple[TargetCheck, ...], used: Sequence[str], results: str) -> Preflight:
-    """What to make of the checks: a mistake anywhere comes first, then what is away.
+    """What follows from the checks: a mistake anywhere comes first, then a target that is away.
 
     Of a target that no data moves to, only a mistake keeps a run from beginning: what a probe that
-    fails is worth is for the experiment's rules to say.
+    fails means is for the experiment's rules.
     """
-    wrong = [(one.target, one.failure) for one in checked if one.failure is not None]
-    in_order = sorted(wrong, key=lambda one: not one[1].is_of_the_experiment)
+    wrong = [(check.target, check.failure) for check in checked if check.failure is not None]
+    in_order = sorted(wrong, key=lambda pair: not pair[1].is_of_the_experiment)
     for name, why in in_order:
         if name in used or why.is_of_the_experiment:
             named = replace(why, text=f"target '{name}': {why.text}")
@@ -402,8 +399,8 @@ def preflight_of(checked: tuple[TargetCheck, ...], used: Sequence[str], results:
     return Preflight(checked=checked, away=away)
 
 
-def _in_parts(plan: Plan) -> frozenset[str]:
-    """The targets that uploads in parts go to."""
+def _multipart_targets(plan: Plan) -> frozenset[str]:
+    """The targets of multipart uploads."""
     return frozenset(
         operation.cell.knobs.target
         for operation in plan.operations

@@ -1,11 +1,11 @@
-"""The loop of a run: prepare, do each operation, store its result, clean up.
+"""The loop of a run.
 
     for each operation: perform, store; after each trial: clean up
 
-What a failed operation leaves for others to do is decided here: the steps that depend on it are
-`skipped`, and the rest of the sweep goes on. A download whose bytes a later `verify` finds to be
-others is stored again, as `failed`: of two results of an operation the last one counts. What the
-last trial leaves in a bucket is removed by the caller, who first sends the results.
+After a failed operation the steps that depend on it are `skipped`, and the rest of the sweep
+continues. A download whose bytes a later `verify` finds to be wrong is stored again, as `failed`:
+of two results of an operation the last counts. What the last trial leaves in a bucket is removed by
+the caller, who first sends the results.
 """
 
 from __future__ import annotations
@@ -42,32 +42,30 @@ _DOUBTFUL: frozenset[Status] = frozenset({"failed", "invalid", "timeout"})
 
 @dataclass(slots=True)
 class Tally:
-    """How many operations ended how, and whether something may be left of them in a bucket.
+    """How many operations ended in each status, and whether a bucket may still have their objects.
 
-    `given_up` is the mistake of the experiment for which the rest was left; `ruled_out` counts what
-    the plan had said that the tool can't do.
+    `given_up` is the mistake of the experiment for which the rest was not tried; `ruled_out` counts
+    the operations that the tool can't do, by the plan.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     ruled_out: int = 0
-    left_behind: bool = False
+    has_leftovers: bool = False
     given_up: Failure | None = None
 
     def add(self, status: str) -> None:
-        """Count one more."""
         self.counts[status] = self.counts.get(status, 0) + 1
 
     def add_result(self, measurement: Measurement) -> None:
-        """Count one more by its status."""
         self.add(measurement.status)
         why = measurement.failure
         self.ruled_out += why is not None and why.code == "unsupported"
 
     @property
     def all_ok(self) -> bool:
-        """True where nothing failed; nothing at all is no success either.
+        """True where some operation succeeded, and none failed.
 
-        What the plan said that a tool can't do is no failure.
+        An operation that the tool can't do, by the plan, is no failure.
         """
         failed = sum(self.counts.values()) - self.counts.get("ok", 0) - self.ruled_out
         return failed == 0 and self.counts.get("ok", 0) > 0
@@ -75,10 +73,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the caller wants to hear of: each result as it is stored, and each start.
+    """The caller's functions: to store each result, and for each start and event.
 
-    After `most_equal_failures` in a row with one mistake of the experiment the rest is left; with
-    0 it never is.
+    After `most_equal_failures` in a row with the same mistake of the experiment the rest is not
+    tried; 0: always tried.
     """
 
     store: Callable[[Record], None]
@@ -88,7 +86,7 @@ class Hooks:
 
 
 def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
-    """Do every task, in order, until all is done or the run is stopped. Raises `MachineError`."""
+    """Do the tasks in order, until all are done or the run is stopped. Raises `MachineError`."""
     tally = Tally()
     trial = _Trial(context=context, event=hooks.event, scratch=context.scratch.stat())
     equal = _EqualFailures(most=hooks.most_equal_failures)
@@ -106,21 +104,21 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
             continue
         hooks.started(operation)
         measurement = trial.perform(operation)
-        for disproved, was, now in trial.disproved(operation, measurement):
+        for disproved, was, now in trial.find_disproved(operation, measurement):
             # First: a run that is killed in between verifies once more.
             tally.counts[was] -= 1
             tally.add(now.status)
             hooks.store(result_record(identity, disproved, now))
         tally.add_result(measurement)
         hooks.store(result_record(identity, operation, measurement))
-        trial.recorded(operation, measurement)
+        trial.keep(operation, measurement)
         tally.given_up = equal.give_up(measurement)
-    tally.left_behind = trial.left_behind
+    tally.has_leftovers = trial.has_leftovers
     return tally
 
 
 def context_of(session: Session, identity: RunIdentity) -> StepContext:
-    """What the steps of this run are given; the data to upload is made for it."""
+    """The context of this run's steps; makes the data to upload."""
     tools, operations = session.tools, session.plan.operations
     folder, event = tools.scratch / "payload", session.listener.event
     return StepContext(
@@ -145,10 +143,10 @@ def context_of(session: Session, identity: RunIdentity) -> StepContext:
 
 @dataclass(slots=True, kw_only=True)
 class _EqualFailures:
-    """Operations in a row that failed with one mistake: what comes after would fail the same way.
+    """Counts operations in a row that failed with the same mistake: others would fail likewise.
 
-    What was not tried, or has nothing to do with a target, tells nothing. What a server refuses of
-    one request, such as parts that are too small, is that of a cell, and others may do.
+    Operations that were not tried, or use no target, don't count. A request that a server refuses
+    for what is in it, such as parts that are too small, is the fault of a cell: others may succeed.
     """
 
     most: int
@@ -156,7 +154,7 @@ class _EqualFailures:
     code: str = ""
 
     def give_up(self, measurement: Measurement) -> Failure | None:
-        """Why the rest is not to be tried, once there were enough."""
+        """Count; returns why the rest is not to be tried, once there were enough."""
         why = measurement.failure
         if measurement.status == "skipped" or measurement.command is None:
             return None
@@ -172,7 +170,7 @@ class _EqualFailures:
 
 
 def _record_not_tried(task: Task, tally: Tally, identity: RunIdentity, hooks: Hooks) -> None:
-    """Store that an operation was not tried. Whoever resumes the run does it."""
+    """Store that an operation was not tried: it is done where the run is resumed."""
     if task.recorded and tally.given_up is not None:
         measurement = Measurement(
             status="skipped",
@@ -192,31 +190,31 @@ def _report_prepared(operation: Operation, ended: Measurement, hooks: Hooks) -> 
 
 @dataclass(slots=True)
 class _Trial:
-    """The trial that is under way: how its steps ended, and what it has to remove again."""
+    """The current trial: how its steps ended, and what has to be removed after it."""
 
     context: StepContext
     event: Callable[..., object]
     scratch: os.stat_result
     _last: Operation | None = None
     _ended: dict[str, tuple[str, Status, Failure | None]] = field(default_factory=dict)
-    _recorded: dict[str, tuple[Operation, Measurement]] = field(default_factory=dict)
+    _kept: dict[str, tuple[Operation, Measurement]] = field(default_factory=dict)
     _uploaded: bool = False
     _incomplete: bool = False
     _failed: bool = False
 
     @property
-    def left_behind(self) -> bool:
-        """True where something of this trial, or of one before, may be left in a bucket."""
+    def has_leftovers(self) -> bool:
+        """True where a bucket may still have objects of this trial, or of one before."""
         return self._uploaded or self._incomplete or self._failed
 
     def enter(self, operation: Operation) -> None:
-        """Leave the last trial behind where this operation belongs to another."""
+        """Clean up after the last trial, where this operation belongs to another."""
         if self._last is not None and self._last.trial_id != operation.trial_id:
             self.clean_up()
         self._last = operation
 
     def perform(self, operation: Operation) -> Measurement:
-        """Do one step, unless one that it builds on was not done."""
+        """Do a step, unless one that it builds on was not done. Raises `MachineError`."""
         measurement = self._blocked_by(operation) or self._try(operation)
         self._check_scratch()
         measurement = _with_full_disk(measurement, self.context.scratch)
@@ -226,7 +224,7 @@ class _Trial:
         return measurement
 
     def _check_scratch(self) -> None:
-        """Without it a step fails for no reason of the tool's. Raises `MachineError`."""
+        """Raises `MachineError` where the folder is gone: the step failed for that reason."""
         scratch = self.context.scratch
         if not (scratch.is_dir() and os.path.samestat(scratch.stat(), self.scratch)):
             raise MachineError(
@@ -234,28 +232,28 @@ class _Trial:
                 "start it again, and it goes on; TMPDIR names a folder that nobody cleans",
             )
 
-    def recorded(self, operation: Operation, measurement: Measurement) -> None:
-        """This result is stored; `disproved` may come back to it."""
-        self._recorded[operation.operation_id] = operation, measurement
+    def keep(self, operation: Operation, measurement: Measurement) -> None:
+        """Keep a stored result for `find_disproved`."""
+        self._kept[operation.operation_id] = operation, measurement
 
-    def disproved(
+    def find_disproved(
         self, verify: Operation, measurement: Measurement
     ) -> Iterator[tuple[Operation, Status, Measurement]]:
-        """The download that brought what was verified, where that was wrong.
+        """The download whose bytes `verify` found to be wrong, if it did.
 
-        With the status that it had, and what it is now.
+        Yields its operation, the status that it had, and its new measurement.
         """
-        looked = measurement.duration_s is not None  # what the machine refused tells nothing
+        looked = measurement.duration_s is not None  # what the machine refused proves nothing
         if verify.step.kind != "verify" or measurement.status != "failed" or not looked:
             return
-        download, done = self._recorded.get(verify.depends_on[0], (verify, measurement))
+        download, done = self._kept.get(verify.depends_on[0], (verify, measurement))
         if done.status in {"ok", "invalid"}:
             text = f"its bytes are wrong: {measurement.failure.text if measurement.failure else ''}"
             why = failure("corrupted", text)
             yield download, done.status, replace(done, status="failed", failure=why)
 
     def _try(self, operation: Operation) -> Measurement:
-        """Do it; what the machine refuses (a full disk, say) fails this operation, not the run."""
+        """Do a step; an error of the machine (a full disk) fails this operation, not the run."""
         started_at, before = utc_text(datetime.now(UTC)), starvation.read_counters()
         try:
             done = STEPS[operation.step.kind](operation, self.context)
@@ -269,16 +267,16 @@ class _Trial:
         return Measurement(status=status, failure=why, started_at=started_at)
 
     def clean_up(self) -> None:
-        """Remove what this trial left in the scratch folder and in the bucket."""
+        """Remove this trial's files from the scratch folder, and its objects from the bucket."""
         operation, self._last = self._last, None
         self._ended.clear()
-        self._recorded.clear()
+        self._kept.clear()
         if operation is None:
             return
         shutil.rmtree(self.context.local(operation), ignore_errors=True)
         if self._uploaded or self._incomplete:
             self._remove(operation)
-        # What a server was told late it may yet do: at the end of the run it is looked once more.
+        # A server may still complete a late request: the run looks once more at its end.
         self._failed |= self._incomplete
         self._uploaded = self._incomplete = False
 
@@ -294,7 +292,7 @@ class _Trial:
         return Measurement(status="skipped", failure=why_not, started_at=at)
 
     def _ruled_out(self, operation: Operation) -> Failure | None:
-        """What the plan, or this machine, lacks the tool for."""
+        """Why the tool can't do this, by the plan, or is not on this machine; else None."""
         if operation.why_not:
             return failure("unsupported", operation.why_not)
         found = self.context.tools.get(operation.cell.knobs.tool)
@@ -312,7 +310,7 @@ class _Trial:
             self._uploaded = False
 
     def _remove(self, operation: Operation) -> None:
-        """Only ever below the trial's own folder."""
+        """Remove what is below the trial's own folder."""
         context = self.context
         link = Link(
             target=context.places.target(operation),
@@ -333,7 +331,7 @@ class _Trial:
 
 
 def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
-    """On a full disk a tool can't even write down why it failed."""
+    """The measurement; `disk_full` is its failure where the disk has no space for a log."""
     if measurement.status not in _DOUBTFUL or shutil.disk_usage(scratch).free >= _FULL_BYTES:
         return measurement
     before = f"{measurement.failure.text}; " if measurement.failure else ""
@@ -342,13 +340,13 @@ def _with_full_disk(measurement: Measurement, scratch: Path) -> Measurement:
 
 
 def _of_error(error: HpsError) -> Failure:
-    """A step that could not even be begun: by this machine, or as the experiment wants it."""
+    """The failure of a step that could not begin: the machine's, or the experiment's."""
     code = next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), "bad_experiment")
     return failure(code, error.message, hint=error.hint)
 
 
 def _because_of(kind: str, status: Status, why: Failure | None) -> Failure:
-    """Of a step whose earlier one was not done: the fault is that one's."""
+    """The failure of a step that builds on one that was not done, with that one's owner."""
     text = f"its {kind} {_ENDED[status]}"
     return replace(why, text=text, hint="") if why else failure("stopped", text)
 

@@ -1,6 +1,6 @@
-"""A run that never began, stored where a fleet's results are: who got no experiment, and why.
+"""The record of a run that never began, for its experiment could not be read or was refused.
 
-Written to `<folder>/results/failed/<machine_id>/<run_id>.jsonl` in the bucket of `r2:`, whose
+It is stored as `<folder>/results/failed/<machine_id>/<run_id>.jsonl` in the bucket of `r2:`, whose
 variables nodes have even where they have nothing else.
 """
 
@@ -17,7 +17,7 @@ from hps import __version__
 from hps.catalog.failures import KINDS
 from hps.errors import HpsError
 from hps.node import facts as node_facts
-from hps.process.temporary import Workplace, opened
+from hps.process.temporary import Workplace, open_workplace
 from hps.redaction import Scrubber, secrets_in
 from hps.results.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
 from hps.spec.source import SpecText
@@ -26,15 +26,16 @@ from hps.targets import bucket, well_known
 TARGET = "r2"
 UNKNOWN_EXPERIMENT = "unknown"
 _REASON_CHARACTERS = 4000
-# The file could not be understood: a line that looks like its name has to do.
+# Where the file can't be read as YAML, a line that looks like its name is used.
 _NAME = re.compile(rb"^name:[ \t]*([a-z0-9][a-z0-9._-]{0,62})[ \t]*\r?(?:#.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRun:
-    """What is known of it. `source` is where the experiment was to come from.
+    """What is known of the run. `source` is where the experiment was to come from.
 
-    `code` is empty where it did not come: whether the address or the way was wrong is not known.
+    `code` is empty where it did not arrive: whether the address or the network is at fault is
+    unknown.
     """
 
     experiment: str
@@ -46,14 +47,14 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """Where the record is; or why it could not be stored."""
+    """Where the record is stored; or why it could not be."""
 
     place: str = ""
     error: str = ""
 
 
 def describe(source: SpecText | None, name: str, reason: str) -> FailedRun:
-    """What is known of a run whose experiment, called `name`, was refused, or not even read."""
+    """A run whose experiment, from `name`, was refused, or could not be read (`source` None)."""
     content = source.content if source is not None else b""
     named = _NAME.search(content)
     return FailedRun(
@@ -66,12 +67,12 @@ def describe(source: SpecText | None, name: str, reason: str) -> FailedRun:
 
 
 def is_wanted(env: Mapping[str, str]) -> bool:
-    """True where the environment says which bucket results go to."""
+    """True where the environment names the bucket for results."""
     return not well_known.missing(TARGET, env)
 
 
 def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
-    """Store the record; what goes wrong with that is a value, for something else failed first."""
+    """Store the record. Never raises: an error is a value, for something else failed before."""
     scrubber = Scrubber(dict(secrets_in(env)))
     clean = replace(
         failed,
@@ -79,14 +80,14 @@ def store(failed: FailedRun, env: Mapping[str, str]) -> Stored:
         reason=scrubber.text(failed.reason)[:_REASON_CHARACTERS],
     )
     try:
-        with opened("storing the failure", timeout_s=bucket.SMALL_FILE_TIMEOUT_S) as place:
+        with open_workplace("storing the failure", timeout_s=bucket.SMALL_FILE_TIMEOUT_S) as place:
             return _store(clean, env, place)
     except (HpsError, OSError) as error:
         return Stored(error=scrubber.text(str(error)))
 
 
 def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Stored:
-    reached = bucket.find_well_known(TARGET, env, place)
+    target = bucket.find_well_known(TARGET, env, place)
     facts = node_facts.collect(
         env,
         place.folder,
@@ -98,14 +99,14 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
     path = place.folder / f"{record['run_id']}.jsonl"
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     key = f"results/failed/{facts.machine_id}/{path.name}"
-    wrong = reached.put(path, key)
+    wrong = target.put(path, key)
     if wrong is not None:
         return Stored(error=wrong.reason)
-    return Stored(place=reached.name(key))
+    return Stored(place=target.name(key))
 
 
 def _record(failed: FailedRun, facts: node_facts.NodeFacts, now: datetime) -> Record:
-    """A run line without a plan. File and overrides are left out: they may hold a secret."""
+    """A run line without a plan, and without file and overrides, which may contain a secret."""
     identity = RunIdentity(
         run_id=new_run_id(now),
         machine_id=facts.machine_id,

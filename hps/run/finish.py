@@ -1,8 +1,8 @@
-"""Runs that ended before everything of theirs was in order: in the bucket, and out of it.
+"""Finishes runs: all of their results are in the bucket, and none of their data.
 
-An empty file beside a journal marks such a run. It is made before the run has anything to lose, and
-removed once journal, CSV and table have reached the bucket and nothing of the run's data is left in
-any. However a run ends, whichever run comes next in the same folder makes up for it.
+An empty file beside a journal marks a run that is not finished. It is made before the run writes
+anything, and removed once journal, CSV and table have reached the bucket and no bucket has data of
+the run any more. However a run ends, the next run in the same folder finishes it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def mark_unfinished(journal: Path) -> None:
 
 
 def mark_finished(journal: Path) -> None:
-    """Everything of this run is in order. Raises `NotStoredError`."""
+    """Remove the mark of a run. Raises `NotStoredError`."""
     try:
         journal.with_suffix(SUFFIX).unlink(missing_ok=True)
     except OSError as error:
@@ -48,7 +48,7 @@ def mark_finished(journal: Path) -> None:
 
 
 def find_unfinished(folder: Path) -> list[Path]:
-    """The journals of the runs in a folder that are marked, oldest first; some may be missing."""
+    """The journals of the marked runs in a folder, oldest first; some may not exist."""
     marks = sorted(folder.glob(f"*{SUFFIX}"))
     return [
         mark.with_suffix(".jsonl")
@@ -62,9 +62,9 @@ def publish_earlier(
 ) -> dict[str, str]:
     """Finish earlier runs of this machine. Returns why the bucket lacks results, by the run's id.
 
-    `unread` says why the bucket's journals could not be read, and is empty where they were; None:
-    it is looked again what the bucket has, for that may be more than is here. That results can't be
-    sent is no reason not to do this run.
+    `unread` is why the bucket's journals could not be read, and is empty where they were; None:
+    they are read again, for the bucket may have more than is here. Never raises where results can't
+    be sent, for this run can begin all the same.
     """
     if not journals:
         return {}
@@ -79,7 +79,7 @@ def publish_earlier(
 
 
 def _finish(session: Session, journals: Sequence[Path]) -> dict[str, str]:
-    """After one that can't be sent the others are not tried."""
+    """Finish the runs; after one that can't be sent the others are not tried."""
     lacking: dict[str, str] = {}
     wrong = ""
     with recorder.bucket_copy(session, session.home.name) as bucket:
@@ -94,13 +94,13 @@ def _finish(session: Session, journals: Sequence[Path]) -> dict[str, str]:
 
 
 def _send(session: Session, journal: Path, bucket: BucketCopy) -> str:
-    """Returns why the bucket lacks results of this run, or nothing."""
+    """Send a run's results. Returns why the bucket lacks any, or nothing."""
     if session.stop.is_set():
         return "the run was stopped before they were sent"
     if not journal.is_file():
         return ""
     with Journal(journal):
-        pass  # a line that was cut off is taken away, and a journal without any
+        pass  # opening removes a line that was cut off, and a journal without lines
     ours = resume.read(journal)
     theirs = resume.read(session.fetched / journal.parent.name / journal.name)
     event = session.listener.event
@@ -118,7 +118,7 @@ def _send(session: Session, journal: Path, bucket: BucketCopy) -> str:
 
 
 def _report_elsewhere(session: Session, journal: Path) -> None:
-    """Where a run may have left something out of reach: targets that are named no more."""
+    """Report the targets of a run that the experiment no longer has: they can't be cleaned here."""
     read = resume.read(journal)
     then = read.run.get("targets") if read is not None else None
     now = {_place(asdict(target)) for target in session.plan.spec.targets.values()}
@@ -131,10 +131,10 @@ def _report_elsewhere(session: Session, journal: Path) -> None:
 
 
 def remove_leftovers(session: Session, run_id: str, stop: process.Stop) -> bool:
-    """Remove what a run left in its own folder of each target. True: nothing is left."""
+    """Remove what a run left in its own folder of each target. True where nothing remains."""
     spec, operations = session.plan.spec, session.plan.operations
     names = {operation.cell.knobs.target for operation in operations}
-    # The last one is checked before a run, also where no operation uses it.
+    # The results' target is checked before a run, also where no operation uses it.
     names |= {spec.node.probe.target or "", spec.results.target} - {""}
     most_files = max((operation.cell.knobs.files for operation in operations), default=1)
     folder = run_folder(spec.name, run_id)

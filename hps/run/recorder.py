@@ -1,4 +1,4 @@
-"""Where each record of a run goes: the journal, the bucket, and whoever watches."""
+"""Stores each record of a run: in the journal, and in the bucket; and reports it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hps.targets.sender import BucketCopy
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Each record: without secrets, to the journal, then now and then to the bucket."""
+    """Writes each record, without secrets, to the journal, and now and then sends that."""
 
     journal: Journal
     bucket: BucketCopy
@@ -26,7 +26,7 @@ class Recorder:
     listener: Listener
 
     def append(self, record: Record) -> None:
-        """Store one record. Raises `NotStoredError`."""
+        """Write a record to the disk, then report it. Raises `NotStoredError`."""
         clean = self.scrubber.record(record)
         with self.bucket.paused():
             self.keep()
@@ -35,23 +35,23 @@ class Recorder:
         self.bucket.send_now_and_then(self.journal.path)
 
     def keep(self) -> None:
-        """See that the journal is where it belongs. Raises `NotStoredError`."""
+        """Restore the journal where somebody has removed it. Raises `NotStoredError`."""
         with self.bucket.paused():
-            put_back = self.journal.keep()
-        if put_back:
+            restored = self.journal.keep()
+        if restored:
             self.listener.event("journal_put_back", path=str(self.journal.path))
 
 
 @contextlib.contextmanager
 def bucket_copy(session: Session, machine_folder: str) -> Iterator[BucketCopy]:
-    """What sends files to a machine's folder in the bucket, for the length of a `with` block."""
+    """A sender of files to a machine's folder in the bucket, for the length of a `with` block."""
     tools, event = session.tools, session.listener.event
     target = tools.targets[session.results_target]
     with sender.serve(
         target, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
-    ) as running:
+    ) as daemon:
         yield BucketCopy(
-            daemon=running,
+            daemon=daemon,
             folder=f"{session.bucket_folder}/{machine_folder}",
             report=lambda name, reason: event(name, reason=reason),
             stop=session.stop,
@@ -68,7 +68,8 @@ def publish(
 ) -> str:
     """Send the journal; write the CSV and the table beside it, and send those too.
 
-    Returns why the bucket lacks any, or nothing. `most_s`: for the journal, then for the others.
+    Returns why the bucket lacks any, or nothing. `most_s` is the time for the journal, and again
+    for the others; None: each try has its own time-out.
     """
     not_stored = bucket.send_all([journal], wait=stop.wait, most_s=most_s)
     paths = []

@@ -1,4 +1,4 @@
-"""One run, from its first to its last breath."""
+"""One run: lock, check targets, resume, admit, execute, publish, clean up."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from hps.run import admission, execute, finish, recorder, resume
 from hps.run.admission import check_targets
 from hps.run.recorder import Recorder
 from hps.run.resume import ResumeRequest, ThisRun
-from hps.run.session import Listener, RememberingListener, Session, Tools, opened
+from hps.run.session import Listener, RememberingListener, Session, Tools, open_tools
 from hps.tools import TOOLS
 
-# That a run did not begin is worth no longer wait.
+# For the record of a run that did not begin.
 _SEND_MOST_S = 10.0
-# After a signal: what is left in buckets is removed for so long.
+# After a signal, for removing what remains in buckets.
 _CLEAN_UP_S = 10.0
 _AWAY_MOST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a run is carried out. `env` is where secrets and `HPS_RCLONE` are looked up.
+    """How a run is done. Secrets and `HPS_RCLONE` are looked up in `env`.
 
-    `resume` is what is wanted of earlier runs. Targets are not checked first where `check` is
-    False; one that can't be reached is tried for `wait_s`. After so many operations in a row that
-    fail with one mistake of the experiment the rest is left; 0: never.
+    `resume` is what is to be done of earlier runs. Targets are not checked first where `check` is
+    False; one that can't be reached is tried for `wait_s`. After `most_equal_failures` operations
+    in a row that fail with the same mistake of the experiment the rest is not tried; 0: it is.
     """
 
     output: Path
@@ -52,9 +52,9 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to. `not_stored` says why the bucket lacks results; empty: it has them.
+    """The outcome of a run. `not_stored` is why the bucket lacks results; empty: it has them.
 
-    `left_behind` names what of this run may still be in a bucket, and why.
+    `leftovers` names what of this run may still be in a bucket, and why.
     """
 
     identity: RunIdentity
@@ -62,14 +62,14 @@ class Outcome:
     tally: execute.Tally
     not_stored: str
     decision: admission.Admission
-    left_behind: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """There was nothing to do: on this machine the run `run_id` has done it all.
+    """There was nothing to do, for the run `run_id` of this machine has done it all.
 
-    `not_stored` is that of `Outcome`.
+    `not_stored`: as in `Outcome`.
     """
 
     run_id: str
@@ -78,9 +78,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotBegun:
-    """Nothing was measured, since a target of the plan can't be used, and no other node can help.
+    """Nothing was measured, for a target of the plan can't be used, and no other node would help.
 
-    `not_stored` says why the bucket lacks the record of it; empty: it has it.
+    `not_stored` is why the bucket lacks the record of this; empty: it has it.
     """
 
     identity: RunIdentity
@@ -93,7 +93,7 @@ def run(
 ) -> Outcome | Finished | NotBegun:
     """Carry out a plan on this machine, or what an earlier run has not done of it.
 
-    Raises `HpsError` where it can't begin or another process is at work on the same run,
+    Raises `HpsError` where it can't begin or another process works on the same run,
     `NotStoredError` where the journal can't be written, and `MachineError`.
     """
     resume.check_request(options.resume)
@@ -109,17 +109,17 @@ def run(
             return Finished(run_id=this.identity.run_id, not_stored=_join("", lacking))
         with _record(session, this) as recording:
             decision = _admit(session, this, recording)
-            tally = execute.Tally(left_behind=decision.runs)
+            tally = execute.Tally(has_leftovers=decision.runs)
             try:
                 if decision.runs and not stop.is_set():
                     tally = _execute(session, this, recording, options)
             finally:
-                # Also where the disk is full or a bug ends the run: what is done is sent.
+                # Also where a full disk or a bug ends the run: the results so far are sent.
                 not_stored = _publish(session, recording, alone=not decision.runs)
                 is_clean = _clean_up(session, this, tally)
             if is_clean and not not_stored:
                 finish.mark_finished(this.journal)
-        left_behind = tuple(session.listener.left_behind)
+        leftovers = tuple(session.listener.leftovers)
         lacking = lacking if not_stored else _publish_again(session, lacking)
     return Outcome(
         identity=this.identity,
@@ -127,16 +127,16 @@ def run(
         tally=tally,
         not_stored=_join(not_stored, lacking),
         decision=decision,
-        left_behind=left_behind,
+        leftovers=leftovers,
     )
 
 
 # -------------------------------------------------------------------------------------------------
-# Its parts, in their order.
+# The parts of a run, in their order.
 
 
 def identify(spec: Spec, env: Mapping[str, str], now: datetime) -> RunIdentity:
-    """A new run of an experiment on this machine."""
+    """The identity of a new run of an experiment on this machine."""
     return RunIdentity(
         run_id=new_run_id(now),
         machine_id=machine_id(env),
@@ -152,11 +152,11 @@ def _lock(
     listener: Listener,
     stack: contextlib.ExitStack,
 ) -> Session:
-    """Open what a run has around it, and lock the folder of this machine's results."""
+    """Open the tools of a run, and lock the folder of this machine's results."""
     started_at = datetime.now(UTC)
     identity = identify(plan.spec, options.env, started_at)
     home = options.output / identity.experiment / identity.machine_id
-    tools = stack.enter_context(opened(plan.spec, options.env))
+    tools = stack.enter_context(open_tools(plan.spec, options.env))
     return Session(
         plan=plan,
         env=options.env,
@@ -173,7 +173,7 @@ def _lock(
 
 @contextlib.contextmanager
 def _locked(folder: Path, tools: Tools) -> Iterator[RunLock]:
-    """The lock on a folder; what was killed in it has ended on this machine, too."""
+    """The lock on a folder, for a `with` block; processes of a run killed there are ended."""
     with RunLock(folder) as lock:
         orphans.end(str(lock.before.get("scratch", "")), (tools.binary, *TOOLS))
         kept = ("run_id", "operation_id", "operation_started_at", "if_interrupted")
@@ -183,7 +183,7 @@ def _locked(folder: Path, tools: Tools) -> Iterator[RunLock]:
 
 
 def _check_targets(session: Session, options: Options) -> Session:
-    """Try the targets, unless that was not wanted; the next run removes what is left of it."""
+    """Check the targets, unless the options say not to; the next run removes what remains."""
     stop, event = session.stop, session.listener.event
     if options.check and not stop.is_set():
         journal = session.home / f"{session.identity.run_id}.jsonl"
@@ -191,13 +191,13 @@ def _check_targets(session: Session, options: Options) -> Session:
         waiting = Waiting(most_s=options.wait_s, sleep=stop.wait, event=event)
         found = check_targets(session.plan, journal.stem, session.tools, stop, waiting)
         session = replace(session, preflight=found)
-        if not found.left:
+        if not found.has_leftovers:
             finish.mark_finished(journal)
-    for one in session.preflight.checked:
-        if one.leftover:
+    for check in session.preflight.checked:
+        if check.leftover:
             late = "the check was not given the time"
-            why = late if one.failure is None else one.failure.reason
-            event("clean_up_failed", what="check", key=one.leftover, reason=why)
+            why = late if check.failure is None else check.failure.reason
+            event("clean_up_failed", what="check", key=check.leftover, reason=why)
     away = session.preflight.away
     if away is not None:
         kept = "results are kept here, and sent later"
@@ -207,7 +207,7 @@ def _check_targets(session: Session, options: Options) -> Session:
 
 
 def _record_not_begun(session: Session, why: Failure) -> NotBegun:
-    """Store that nothing was begun, here and where the bucket lets us."""
+    """Store that the run did not begin, here and, where that is possible, in the bucket."""
     resume.record_interrupted(session)
     identity, tools, spec = session.identity, session.tools, session.plan.spec
     if session.stop.is_set():
@@ -223,7 +223,7 @@ def _record_not_begun(session: Session, why: Failure) -> NotBegun:
     if not not_stored:
         with recorder.bucket_copy(session, session.home.name) as bucket:
             not_stored = bucket.send_all([path], wait=session.stop.wait, most_s=_SEND_MOST_S)
-    if not (not_stored or session.preflight.left):
+    if not (not_stored or session.preflight.has_leftovers):
         finish.mark_finished(path)
     return NotBegun(identity=identity, failure=why, not_stored=not_stored)
 
@@ -231,7 +231,8 @@ def _record_not_begun(session: Session, why: Failure) -> NotBegun:
 def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> ThisRun:
     """Find out which run this is, and lock its folder.
 
-    What another run was ended in is stored now: the lock, which has it, will be written anew.
+    The operation in which another run was ended is stored now: its record is in the lock, which
+    will be overwritten.
     """
     this = resume.find_run(session, options.resume)
     resume.record_interrupted(session, this.journal)
@@ -245,26 +246,26 @@ def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> 
 def _publish_earlier(session: Session, this: ThisRun, options: Options) -> Mapping[str, str]:
     """Finish earlier runs of this machine. Returns why the bucket lacks results, by their ids.
 
-    One that another process has resumed, in another folder, is left to that.
+    A run that another process has resumed, in another folder, is not touched.
     """
     if session.preflight.failure is not None:
-        return {}  # from here a target is away: another start finishes them
+        return {}  # a target can't be reached from here: another start finishes them
     journals = [
         journal
         for journal in finish.find_unfinished(session.home)
         if not ((this.tasks and journal == this.journal) or alive.is_alive(journal.stem))
     ]
-    # Of a run that was named, only its own journal has been read.
+    # Where a run is named, only its own journal has been read.
     known = this.unread or not options.resume.run_id
     return finish.publish_earlier(session, journals, this.unread if known else None)
 
 
 @contextlib.contextmanager
 def _record(session: Session, this: ThisRun) -> Iterator[Recorder]:
-    """Open the journal, and what sends it: for what is done until the end of a `with` block.
+    """Open the journal and its sender, for the length of a `with` block.
 
-    First comes what an earlier start of the run was ended in, and only then the lock, which has it,
-    is written anew.
+    The operation in which an earlier start of the run was ended is stored first: its record is in
+    the lock, which is then overwritten.
     """
     with alive.announced(this.identity.run_id):
         finish.mark_unfinished(this.journal)
@@ -288,7 +289,7 @@ def _write_lock(session: Session, this: ThisRun, **fields: object) -> None:
 
 
 def _admit(session: Session, this: ThisRun, recording: Recorder) -> admission.Admission:
-    """Judge the node. What the run left in the buckets when it was ended is removed first."""
+    """Judge the node, after removing what an earlier start of the run left in the buckets."""
     if this.before is not None and session.preflight.failure is None:
         finish.remove_leftovers(session, this.identity.run_id, session.stop)
     return admission.admit(session, this, recording.append)
@@ -297,7 +298,6 @@ def _admit(session: Session, this: ThisRun, recording: Recorder) -> admission.Ad
 def _execute(
     session: Session, this: ThisRun, recording: Recorder, options: Options
 ) -> execute.Tally:
-    """Do the operations."""
     listener = session.listener
 
     def started(operation: Operation) -> None:
@@ -323,14 +323,14 @@ def _execute(
 
 
 def _publish(session: Session, recording: Recorder, *, alone: bool) -> str:
-    """Returns why the bucket lacks results, or nothing. `alone`: there is just a run line."""
+    """Send the results. Returns why the bucket lacks any. `alone`: there is just a run line."""
     recording.keep()
-    with contextlib.suppress(OSError):  # if it was removed: what sends results needs it
+    with contextlib.suppress(OSError):  # the sender needs it, should somebody have removed it
         session.tools.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     path, bucket, stop = recording.journal.path, recording.bucket, session.stop
     if alone:
-        # The first try was just made; this one is sure to wait for the answer.
-        # Where no target could be reached, that was tried for long enough.
+        # It may have been sent just now; this waits for the answer. Where no target could be
+        # reached, that was tried for long enough.
         most_s = None if session.preflight.failure is None else _AWAY_MOST_S
         return bucket.send_all([path], wait=stop.wait, most_s=most_s)
     return recorder.publish(path, bucket, session.render, stop)
@@ -338,7 +338,7 @@ def _publish(session: Session, recording: Recorder, *, alone: bool) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CleanUpEnd:
-    """A stop of its own for what is done after a signal, for a moment."""
+    """The stop of the clean-up: it is set some seconds after the run's own."""
 
     stop: SignalStop
 
@@ -347,19 +347,20 @@ class _CleanUpEnd:
 
 
 def _clean_up(session: Session, this: ThisRun, tally: execute.Tally) -> bool:
-    """Remove what may be left in buckets: after the results are sent, for those are dearer."""
-    left_behind = session.listener.left_behind
+    """Remove what may remain in buckets, after the results, which matter more, are sent."""
+    leftovers = session.listener.leftovers
     if session.preflight.failure is not None:
-        return not session.preflight.left  # the next run looks: from here the target is away
-    if not (tally.left_behind or left_behind):
+        # A target can't be reached from here: the next run looks.
+        return not session.preflight.has_leftovers
+    if not (tally.has_leftovers or leftovers):
         return True
-    left_behind.clear()  # it is tried once more, and that includes all of it
+    leftovers.clear()  # all of them are tried once more
     end = _CleanUpEnd(stop=session.stop)
     return finish.remove_leftovers(session, this.identity.run_id, end)
 
 
 def _publish_again(session: Session, lacking: Mapping[str, str]) -> Mapping[str, str]:
-    """The results of earlier runs that could not be sent before this one."""
+    """Send the results of earlier runs that could not be sent before this run."""
     if session.stop.is_set():
         return lacking
     journals = [session.home / f"{run_id}.jsonl" for run_id in lacking]
@@ -367,6 +368,6 @@ def _publish_again(session: Session, lacking: Mapping[str, str]) -> Mapping[str,
 
 
 def _join(not_stored: str, lacking: Mapping[str, str]) -> str:
-    """What the bucket lacks of this run, and which earlier ones."""
+    """Why the bucket lacks results of this run, and of which earlier runs."""
     earlier = [f"of run {run_id}: {why}" for run_id, why in lacking.items()]
     return "; ".join([*([not_stored] if not_stored else []), *earlier])

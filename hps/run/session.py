@@ -25,7 +25,7 @@ from hps.tools import TOOLS
 from hps.tools.base import Installed, Missing
 
 # -------------------------------------------------------------------------------------------------
-# What an experiment has around it: the tool, the secrets, the scratch folder, embedded servers.
+# The tools of an experiment, its secrets, the scratch folder, and embedded servers.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Tools:
     scrubber: Scrubber = field(repr=False)
 
     def link(self, name: str, key: str, stop: process.Stop) -> Link:
-        """The way to a folder in the target of this name."""
+        """The link to a folder in the target of this name."""
         return Link(
             target=self.targets[name],
             key=key,
@@ -59,8 +59,8 @@ class Tools:
 
 
 @contextlib.contextmanager
-def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
-    """The surroundings of an experiment for the length of a `with` block. Raises `HpsError`."""
+def open_tools(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
+    """What an experiment needs, for the length of a `with` block. Raises `HpsError`."""
     client = bucket.find_client(env)
     binary = client.program
     keys = embedded.new_keys()
@@ -88,7 +88,7 @@ def opened(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
 def _installed(
     spec: Spec, env: Mapping[str, str], client: Installed
 ) -> dict[str, Installed | Missing]:
-    """Each tool that some cell may name, and always the client."""
+    """Each tool that a cell may name, and always the client."""
     axes = spec.matrix.axes
     rows = [dict(zip(axis.knobs, row, strict=True)) for axis in axes for row in axis.rows]
     named = {row["tool"] for row in (*rows, *spec.matrix.include) if "tool" in row}
@@ -97,7 +97,7 @@ def _installed(
 
 
 def scrubber_of(spec: Spec, secrets: Mapping[str, str], env: Mapping[str, str]) -> Scrubber:
-    """What keeps secrets out of what a run writes, and leaves that by which it is found."""
+    """Takes secrets out of what a run writes, but not the names by which it is found."""
     identities = {spec.name, machine_id(env)}
     for target in spec.targets.values():
         identities |= {target.name, target.bucket, target.folder, target.region or ""}
@@ -139,20 +139,20 @@ def _secrets(
 
 
 # -------------------------------------------------------------------------------------------------
-# One start of a run, and who watches it.
+# A start of a run, and who watches it.
 
 
 class Listener(Protocol):
     """Who watches a run: the events, and each operation as it starts and ends."""
 
     def event(self, name: str, **fields: object) -> None:
-        """Something happened that a person or a log wants to know of."""
+        """Something happened that a person or a log is to know."""
 
     def started(self, operation: Operation) -> None:
-        """This operation starts now."""
+        """An operation starts now."""
 
     def stored(self, record: Record) -> None:
-        """This result is on disk."""
+        """A record is on disk."""
 
 
 @dataclass(slots=True)
@@ -160,11 +160,11 @@ class RememberingListener:
     """A listener that remembers what could not be removed from a bucket, and why."""
 
     listener: Listener
-    left_behind: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
 
     def event(self, name: str, **fields: object) -> None:
         if name == "clean_up_failed":
-            self.left_behind.append(f"{fields['key']} ({fields['what']}): {fields['reason']}")
+            self.leftovers.append(f"{fields['key']} ({fields['what']}): {fields['reason']}")
         self.listener.event(name, **fields)
 
     def started(self, operation: Operation) -> None:
@@ -176,9 +176,9 @@ class RememberingListener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """What the checks came to. `away` says why the results' own target can't be used for now.
+    """What follows from the checks. `away` is why the results' own target can't be used for now.
 
-    `failure`, of the target `target`, is what keeps the run from beginning; None: nothing does.
+    `failure`, of the target `target`, is why the run can't begin; None where it can.
     """
 
     checked: tuple[TargetCheck, ...] = ()
@@ -187,13 +187,13 @@ class Preflight:
     away: Failure | None = None
 
     @property
-    def left(self) -> bool:
+    def has_leftovers(self) -> bool:
         """True where something that was written to a target could not be deleted again."""
-        return any(one.leftover for one in self.checked)
+        return any(check.leftover for check in self.checked)
 
     def why_unusable(self, target: str) -> str:
-        """Why a target can't be used, as far as it was checked; empty: nothing is against it."""
-        found = (one.failure for one in self.checked if one.target == target)
+        """Why a target can't be used; empty where it can, or was not checked."""
+        found = (check.failure for check in self.checked if check.target == target)
         return next((why.reason for why in found if why is not None), "")
 
 
@@ -202,11 +202,11 @@ NOT_CHECKED = Preflight()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One start of `hps run`.
+    """A start of `hps run`.
 
     `identity` is that of a new run, `home` the folder where such a run's journal belongs, and
-    `lock` is held on that folder. `env` is what node facts are looked up in; `render` makes the
-    files beside a journal. A failure in `preflight` turns the node down.
+    `lock` is the lock on that folder. Facts of the node are looked up in `env`; `render` makes the
+    files beside a journal. A failure in `preflight` rejects the node.
     """
 
     plan: Plan
@@ -223,16 +223,15 @@ class Session:
 
     @property
     def results_target(self) -> str:
-        """The name of the target that has the results."""
         return self.plan.spec.results.target
 
     @property
     def bucket_folder(self) -> str:
-        """Where the experiment's results belong in the bucket: a folder for each machine."""
+        """The experiment's results in the bucket, with a folder for each machine."""
         spec = self.plan.spec
         return "/".join(part for part in (spec.results.folder, spec.name) if part)
 
     @property
     def fetched(self) -> Path:
-        """Where the journals are that the bucket has, by machine."""
+        """The local folder for journals from the bucket, with a folder for each machine."""
         return self.tools.scratch / "fetched"

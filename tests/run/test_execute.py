@@ -180,17 +180,17 @@ def test_a_bug_is_not_taken_for_a_result(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("first", "left_behind"),
+    ("first", "has_leftovers"),
     [("ok", False), ("failed", True), ("timeout", True), ("interrupted", True)],
 )
 def test_what_an_upload_that_broke_off_left_is_looked_for_again_at_the_end(
-    first: Status, left_behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: Status, has_leftovers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its trial removed all that was there; what a server was told late it may do after that."""
     ends: Iterator[Status] = itertools.chain([first], itertools.repeat("ok"))
     _, tally = _swept(tmp_path, monkeypatch, ("upload", "delete"), ends, repetitions=2)
 
-    assert tally.left_behind is left_behind
+    assert tally.has_leftovers is has_leftovers
 
 
 def test_a_later_upload_that_was_deleted_does_not_stand_for_one_that_broke_off(
@@ -200,7 +200,7 @@ def test_a_later_upload_that_was_deleted_does_not_stand_for_one_that_broke_off(
     records, tally = _swept(tmp_path, monkeypatch, ("upload", "upload", "delete"), ends)
 
     assert [record["status"] for record in records] == ["timeout", "ok", "ok"]
-    assert tally.left_behind
+    assert tally.has_leftovers
 
 
 @pytest.mark.parametrize(

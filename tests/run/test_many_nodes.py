@@ -30,7 +30,7 @@ from hps.results import journal
 from hps.results.record import Record, RunIdentity
 from hps.run import recorder as recording
 from hps.run.run import identify
-from hps.run.session import opened
+from hps.run.session import open_tools
 from hps.targets import sender
 from hps.targets.sender import BucketCopy
 from tests.command import REPOSITORY
@@ -142,7 +142,11 @@ class _Simulated:
 
     def store_all(self, spec: Spec, env: Mapping[str, str], nodes: Sequence[RunIdentity]) -> None:
         """Every node, several at once, each of those through a daemon of its own."""
-        with opened(spec, env) as tools, ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as pool:
+        with (
+            open_tools(spec, env) as tools,
+            ExitStack() as stack,
+            ThreadPoolExecutor(_AT_ONCE) as pool,
+        ):
             places = [tools.scratch / str(number) for number in range(_AT_ONCE)]
             for place in places:
                 place.mkdir()
