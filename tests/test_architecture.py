@@ -36,7 +36,7 @@ PURE: Mapping[str, set[str]] = {
         *("hps.plan.estimate", "hps.results.database", "hps.results.tables", "hps.spec.gates"),
     },
     # The check of targets is shown, not made.
-    "hps.report": {"hps.compare", "hps.plan.estimate", "hps.spec.gates", "hps.node.probe.check"},
+    "hps.report": {"hps.compare", "hps.plan.estimate", "hps.plan.fairness", "hps.spec.gates", "hps.node.probe.check"},
 }
 MOST_AT_THE_TOP = 10
 LONGEST_CHAIN = 14
@@ -52,6 +52,7 @@ REASONS_TO_BE_SMALL: Mapping[str, str] = {
     "hps.report.as_text": "one format, one file",
     "hps.report.check_text": "one answer, one file",
     "hps.node.probe.speedtest": "one way to probe, one file",
+    "hps.plan.fairness": "what is to be known of the tools in a plan, apart from how it is shown",
     "hps.process.orphans": "the guard is a script with the standard library alone",
     "hps.targets.http2": "a question to a server, for which nothing else is needed",
 }

@@ -40,7 +40,7 @@ SETTING_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 
 _TRANSFER = ("chunk_size", "concurrency", "transfers", "http2", "checksum", "timeout")
-_DOWNLOAD = (*_TRANSFER, "verify")
+_DOWNLOAD = (*_TRANSFER[:-1], "verify", "timeout")
 
 _KINDS = (
     StepKind(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import takewhile
 from typing import Any
 
 from hps.catalog import tools
-from hps.catalog.steps import STEP_KINDS
+from hps.catalog.steps import DOWNLOADS, STEP_KINDS
 from hps.model import STEP_KNOBS, Cell, Knobs, Merged, Operation, Plan, Spec, Step, Transfer
 from hps.plan.cells import default_target
 from hps.plan.cells import expand as expand_cells
@@ -29,6 +30,7 @@ def expand(spec: Spec) -> Plan:
     """The plan of an experiment: the same for the same spec, everywhere and always."""
     target = default_target(tuple(spec.targets), spec.results.target)
     cells = expand_cells(spec.matrix, spec.data, target or spec.results.target)
+    spec = replace(spec, steps=_with_verification(spec.steps, cells))
     trials = _CellSteps.of_all(spec, cells)
     operations = tuple(
         operation
@@ -49,6 +51,32 @@ def requested_transfer(knobs: Knobs, step: Step) -> Transfer:
 def moves_payload(step: Step) -> bool:
     """True for the steps whose transfer settings come from the cell."""
     return STEP_KINDS[step.kind].direction != "none"
+
+
+def uncompared(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """The tools of some cells that compare nothing of what they download, in order."""
+    names = dict.fromkeys(cell.knobs.tool for cell in cells)
+    return tuple(name for name in names if not tools.TOOL_FACTS[name].compares_downloads)
+
+
+def _with_verification(steps: tuple[Step, ...], cells: tuple[Cell, ...]) -> tuple[Step, ...]:
+    """A `verify` after each download that has none, where its setting, or a tool, wants one.
+
+    For all cells alike, so that tools stay comparable.
+    """
+    wanted, found = bool(uncompared(cells)), list[Step]()
+    for index, step in enumerate(steps):
+        found.append(step)
+        if step.kind not in DOWNLOADS or not step.settings.get("verify", wanted):
+            continue
+        if "verify" not in _until_next_download(steps[index + 1 :]):
+            found.append(Step(kind="verify", added=True))
+    return tuple(found)
+
+
+def _until_next_download(steps: tuple[Step, ...]) -> list[str]:
+    kinds = (step.kind for step in steps)
+    return list(takewhile(lambda kind: kind not in DOWNLOADS, kinds))
 
 
 # --- what each cell measures ---------------------------------------------------------------------

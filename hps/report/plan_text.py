@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from tabulate import tabulate
 
 from hps.catalog.prices import PRICES
-from hps.catalog.steps import STEP_KINDS
+from hps.compare.comparison import direction_of
 from hps.model import Merged, NodeRules, Operation, Plan
+from hps.plan import fairness
 from hps.plan.estimate import Estimate
 from hps.report.table import cell_name
 from hps.report.values import dollars_text
 from hps.units import format_rate, format_size_rounded, format_time
 
 _MOST_LINES = 12
+_WIDTH = 80
 # Operations that are put into words at once.
 _PART = 1000
 
@@ -42,6 +45,7 @@ def render(plan: Plan, estimate: Estimate) -> str:
         [
             title,
             tabulate(known, tablefmt="plain"),
+            *_unequal(fairness.explain(plan)),
             *_skipped(plan.operations),
             *_merged(plan.merged),
         ]
@@ -65,6 +69,7 @@ def _head(plan: Plan, estimate: Estimate) -> dict[str, object]:
         "spec_sha256": plan.spec.sha256,
         "estimate": asdict(estimate),
         "cells": [dict(cell.axes) for cell in plan.cells],
+        "unequal": list(fairness.explain(plan)),
         "merged": [
             {
                 "cell": dict(entry.cell),
@@ -143,6 +148,11 @@ def _probe(rules: NodeRules) -> str:
     return f"up to {format_time(rules.probe.duration_s)} each way at the node's full rate, first"
 
 
+def _unequal(sentences: Iterable[str]) -> list[str]:
+    lines = [textwrap.fill(f"{text}.", _WIDTH, subsequent_indent="  ") for text in sentences]
+    return ["\n".join(lines)] if lines else []
+
+
 def _skipped(operations: Iterable[Operation]) -> list[str]:
     """What a tool can't do as a cell asks, once for all repetitions."""
     lines = dict.fromkeys(
@@ -157,7 +167,7 @@ def _merged(merged: Sequence[Merged]) -> list[str]:
     lines = [
         f"{entry.step} {cell_name(entry.cell)} = {cell_name(entry.same_as)}: {entry.reason}"
         for entry in merged
-        if STEP_KINDS[entry.step].direction != "none"
+        if direction_of(entry.step) != "none"
     ]
     return _listed("Not measured twice, since it would be the same on the wire:", lines)
 

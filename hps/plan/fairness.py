@@ -1,0 +1,73 @@
+"""Where the tools of one plan do not do the same for the same settings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from hps.catalog.tools import TOOL_FACTS, count_chunks
+from hps.model import Operation, Plan
+from hps.plan.expand import uncompared
+
+
+def explain(plan: Plan) -> tuple[str, ...]:
+    """What is to be known before tools are compared; empty for a plan with one tool, as a rule."""
+    return (*_verification(plan), *_checksums(plan), *_single_streams(plan))
+
+
+def _verification(plan: Plan) -> Iterator[str]:
+    names, steps = uncompared(plan.cells), plan.spec.steps
+    if not names:
+        return
+    who = f"{_listed(names)} {'compares' if len(names) == 1 else 'compare'} nothing of a download"
+    if any(step.added for step in steps):
+        yield f"Added: verify after each download, since {who} (verify: false leaves it out)"
+    if any(step.settings.get("verify") is False for step in steps):
+        yield f"Not verified: {who}"
+
+
+def _checksums(plan: Plan) -> Iterator[str]:
+    """A whole file's checksum takes time, before the first part and after the last."""
+    comparing = _tools(
+        operation
+        for operation in _downloads(plan)
+        if operation.effective is not None and operation.effective.checksum
+    )
+    others = uncompared(plan.cells)
+    if comparing and others:
+        yield (
+            f"Not the same: {_listed(comparing)} checks what it downloads, {_listed(others)} not; "
+            "their fair partner is checksum: false"
+        )
+
+
+def _single_streams(plan: Plan) -> Iterator[str]:
+    single = [operation for operation in _downloads(plan) if _is_single_stream(operation)]
+    whole = [one for one in single if TOOL_FACTS[one.cell.knobs.tool].whole_at_one]
+    ranges = [one for one in single if not TOOL_FACTS[one.cell.knobs.tool].whole_at_one]
+    if whole and ranges:
+        yield (
+            f"Not the same at concurrency 1: {_listed(_tools(whole))} downloads a file by one GET, "
+            f"{_listed(_tools(ranges))} range after range"
+        )
+
+
+def _is_single_stream(operation: Operation) -> bool:
+    asked, planned = operation.requested, operation.effective
+    if asked is None or planned is None or planned.concurrency > 1:
+        return False
+    return count_chunks(operation.cell.knobs.size_bytes, asked.chunk_size_bytes) > 1
+
+
+def _downloads(plan: Plan) -> Iterator[Operation]:
+    for operation in plan.operations:
+        if operation.direction == "down" and not operation.why_not:
+            yield operation
+
+
+def _tools(operations: Iterable[Operation]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(operation.cell.knobs.tool for operation in operations))
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
