@@ -1,4 +1,4 @@
-"""How long work of our own may go on: asked between two pieces of it."""
+"""A time limit, and a stop, for work in this process: checked between two pieces of the work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hps.units import format_time
 
 
 class LimitError(Exception):
-    """Work has to end before it is done, with this status."""
+    """The work was ended by its limit; `status` and `failure` are those of the operation."""
 
     def __init__(self, status: Status, why: Failure) -> None:
         super().__init__(why.text)
@@ -23,14 +23,14 @@ class LimitError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A time-out that runs from `start_s` (monotonic), and the run's own stop."""
+    """A time-out from `start_s` on, by `time.monotonic`, and the run's stop."""
 
     stop: Stop
     start_s: float = 0.0
     timeout_s: float = math.inf
 
     def check(self) -> None:
-        """Raises `LimitError` where the work has to end now."""
+        """Raise `LimitError` once the run is stopped, or the time is over."""
         if self.stop.is_set():
             raise LimitError("interrupted", failure("stopped", "the run was stopped"))
         if time.monotonic() >= self.start_s + self.timeout_s:

@@ -1,4 +1,4 @@
-"""Payloads: the files that are moved, made once per shape before anything is timed."""
+"""Makes payloads, the files that are moved: once per shape, before anything is timed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hps.units import format_size_rounded, format_time
 
 _FILES_PER_CALL = 500
 _BLOCK_BYTES = 4 * 1024**2
-# Far slower than any disk that could be worth measuring from.
+# Far slower than any disk of use for measurements.
 _SLOWEST_BYTES_PER_S = 5e6
 _HINT = "make room there, name a folder on another disk in TMPDIR, or make 'data' smaller"
 
@@ -26,9 +26,9 @@ _HINT = "make room there, name a folder on another disk in TMPDIR, or make 'data
 def make(
     shape: Shape, parent: Path, binary: str, guard: process.Guard, limit: Limit | None = None
 ) -> Payload:
-    """Write a payload in a folder of its own under `parent`.
+    """Write a payload in a folder of its own under `parent`, and hash it.
 
-    Raises `MachineError` where it can't, and `LimitError` where it has to end before it is done.
+    Raises `MachineError` where that is not possible, and `LimitError` as `limit` does.
     """
     folder = parent / shape.folder_name
     paths = [folder / name for name in shape.names]
@@ -53,9 +53,9 @@ def make_all(
     stop: process.Stop,
     event: Callable[..., object],
 ) -> dict[Shape, Payload]:
-    """Every payload that operations move; fewer where the run is stopped.
+    """Make every payload that operations move; fewer where the run is stopped.
 
-    Raises `MachineError` where it can't, and before the first one where all are too much.
+    Raises `MachineError` where that is not possible: where they don't fit, before any is made.
     """
     moving = [operation for operation in operations if operation.requested is not None]
     shapes = tuple(dict.fromkeys(shape_of(operation.cell.knobs) for operation in moving))
@@ -101,14 +101,14 @@ def _make_files(
     if ended.ended == "timeout":
         raise _failed(f"it took longer than {format_time(timeout_s)}", shape, parent)
     if ended.returncode != 0 or any(path.stat().st_size != shape.size_bytes for path in paths):
-        said = log.read_text(errors="replace").strip().splitlines()[-1:]
-        why = said[0] if said else f"{call.tool} ended with code {ended.returncode}"
+        lines = log.read_text(errors="replace").strip().splitlines()
+        why = lines[-1] if lines else f"{call.tool} ended with code {ended.returncode}"
         raise _failed(why, shape, parent)
 
 
 def _check_room(shapes: Sequence[Shape], moving: Iterable[Operation], parent: Path) -> None:
-    """All payloads have to fit at once, and with them the largest of those that come down again."""
-    down = (shape_of(one.cell.knobs) for one in moving if one.direction == "down")
+    """Raises `MachineError` unless all payloads fit, with the largest of those downloaded again."""
+    down = (shape_of(each.cell.knobs) for each in moving if each.direction == "down")
     copied = max(down, key=lambda shape: shape.size_bytes * shape.files, default=None)
     lacking = _lacking((*shapes, *((copied,) if copied else ())), parent)
     if lacking:
@@ -116,18 +116,18 @@ def _check_room(shapes: Sequence[Shape], moving: Iterable[Operation], parent: Pa
 
 
 def _failed(why: str, shape: Shape, parent: Path) -> MachineError:
-    """On a full disk a tool can't even write down why it failed: then the disk is asked."""
+    """The error; on a full disk, where a tool can't write its log, with what the disk lacks."""
     why = _lacking((shape,), parent) or why
     return MachineError(f"cannot make the payload in {parent}: {why}", _HINT)
 
 
 def _lacking(shapes: Sequence[Shape], parent: Path) -> str:
-    """What the disk lacks for files of these shapes, with those that are there; or nothing."""
+    """What the disk lacks for files of these shapes, counting those already there; or nothing."""
     disk = os.statvfs(next(place for place in (parent, *parent.parents) if place.exists()))
     folders = {parent / shape.folder_name for shape in shapes}
     there = [path.stat() for folder in folders for path in folder.rglob("*.bin")]
     needed_bytes = sum(shape.on_disk_bytes(disk.f_frsize) for shape in shapes)
-    room_bytes = disk.f_bavail * disk.f_frsize + sum(512 * one.st_blocks for one in there)
+    room_bytes = disk.f_bavail * disk.f_frsize + sum(512 * stat.st_blocks for stat in there)
     if needed_bytes > room_bytes or not disk.f_bavail:
         sizes = format_size_rounded(needed_bytes), format_size_rounded(room_bytes)
         return f"too little space on the disk: {sizes[0]} needed, {sizes[1]} free"

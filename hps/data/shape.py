@@ -1,4 +1,4 @@
-"""What a payload is: its shape, and the files that were made of it."""
+"""Payloads: their shape, and the files that were made in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NESTED_FOLDERS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What makes two payloads the same."""
+    """The properties by which two payloads are the same."""
 
     size_bytes: int
     files: int
@@ -31,11 +31,11 @@ class Shape:
 
     @property
     def folder_name(self) -> str:
-        """Unique among shapes, and readable."""
+        """The name of the payload's folder, unique among shapes."""
         return f"{self.content}-{self.files}x{self.size_bytes}-{self.layout}"
 
     def on_disk_bytes(self, block_bytes: int) -> int:
-        """What the files take on a disk, where each begins a new block."""
+        """The space of the files on a disk, where each file begins a new block."""
         return self.files * -(-self.size_bytes // block_bytes) * block_bytes
 
 
@@ -49,7 +49,7 @@ class Payload:
 
     @property
     def single_file(self) -> Path:
-        """The file of a payload that has just one."""
+        """The path of the payload's first file, for a payload that has just one."""
         return self.folder / self.shape.names[0]
 
 

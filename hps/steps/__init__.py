@@ -1,6 +1,6 @@
-"""One module per kind of step. A new kind is a module that fits `Perform`, listed here.
+"""The kinds of steps. A new kind is a module with a function that fits `Perform`, listed here.
 
-A kind that runs a tool also has its command line in `CALLS`.
+A kind that runs a tool also has the function for its command line in `CALLS`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every step is given: where things are, and what it may use."""
+"""The context of every step: where data is, and the tools and secrets of the run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ T = TypeVar("T")
 
 
 class RunStop(process.Stop, Protocol):
-    """Set once everything should come to an end."""
+    """A stop that can be waited for."""
 
     def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds; True once it is set."""
+        """Wait up to `timeout` seconds; True once the stop is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where data is, in the bucket and on disk: all that a command line depends on.
+    """Where data is, in the bucket and on disk: everything that a command line depends on.
 
-    Paths are text, since a printed command has `$WORK` in them.
+    Paths are text, since in a printed command they begin with `$WORK`.
     """
 
     targets: Mapping[str, Target]
@@ -38,15 +38,14 @@ class Places:
     local_root: str
 
     def target(self, operation: Operation) -> Target:
-        """The target that the operation's cell names."""
         return self.targets[operation.cell.knobs.target]
 
     def key(self, operation: Operation) -> str:
-        """The folder of the trial's objects: no other trial or run ever uses it."""
+        """The folder of the trial's objects, which no other trial or run ever uses."""
         return f"{self.data_folder}/{operation.trial_id}"
 
     def own(self, operation: Operation) -> OwnFolder:
-        """The same, for what removes something there."""
+        """`key`, as the permission to delete what is there."""
         return OwnFolder(self.key(operation))
 
     def payload(self, operation: Operation) -> str:
@@ -65,10 +64,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """The surroundings of a run. `secrets` maps environment names to values and is never shown.
+    """What a run gives to its steps. `secrets` maps environment names to values, never shown.
 
-    `tools` has each tool that the plan names, and that of the bucket's client, whose program is
-    `binary`.
+    `tools` has each tool that the plan names, and the bucket's client, whose program is `binary`.
+    `offers_http2` is by target, `payloads` by shape.
     """
 
     binary: str
@@ -102,7 +101,11 @@ class StepContext:
 
 
 class Perform(Protocol):
-    """A kind of step: do the operation, and say what was seen. Never raises for a failed one."""
+    """A kind of step: do the operation, and return what was measured.
+
+    A failed operation is a measurement too. `OSError`, `HpsError` and `LimitError` may be raised:
+    `hps.run.execute` makes measurements of them.
+    """
 
     def __call__(self, operation: Operation, context: StepContext) -> Measurement: ...
 

@@ -1,8 +1,8 @@
-"""load: the trial's local files to the memory of the GPU, or of the CPU where there is no GPU.
+"""load: copy the trial's local files to the memory of the GPU, or of the CPU where there is no GPU.
 
-The files are those that the trial downloaded, else those that it uploaded. The time runs from the
-first read to the last byte on the device; making the device and its buffers ready comes before,
-comparing what lies there with what was made comes after.
+The files are those that the trial downloaded, else those that it uploaded. The time is from the
+first read to the last byte on the device; preparing the device and its buffers comes before, and
+comparing the memory with the payload comes after.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hps.steps.context import StepContext, needed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Load:
-    """What one operation loads, and how."""
+    """The files that an operation loads, and how."""
 
     folder: Path
     names: tuple[str, ...]
@@ -58,7 +58,7 @@ class _Load:
             yield self.folder / name, memory[start : start + self.size_bytes]
 
     def figures(self, opened: Device, setup_s: float, duration_s: float) -> Mapping[str, object]:
-        """What is stored beside the times."""
+        """The fields that are stored beside the times."""
         return {
             **opened.facts(),
             "device_setup_s": round(setup_s, 6),

@@ -1,6 +1,6 @@
-"""The steps that ask a bucket for a trial's objects: list them, and delete them.
+"""The steps `list` and `delete`, on a trial's objects in the bucket.
 
-They move no payload, so that they are done by the bucket's client, whichever tool made the objects.
+They move no payload, so they are done by the bucket's client, whichever tool made the objects.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from hps.tools.invocation import Invocation
 
 
 def list_call(operation: Operation, places: Places) -> Invocation:
-    """One name a line."""
+    """The command that prints the names of the trial's objects, one a line."""
     return bucket.list_call(places.target(operation), places.own(operation))
 
 
 def list_objects(operation: Operation, context: StepContext) -> Measurement:
-    """Name every object of the trial; a list that is not complete fails the operation."""
+    """List the trial's objects; the operation fails where the list is not complete."""
     measurement = _measure(list_call(operation, context.places), operation, context)
     if measurement.status != "ok":
         return measurement
@@ -35,14 +35,14 @@ def list_objects(operation: Operation, context: StepContext) -> Measurement:
 
 
 def delete_call(operation: Operation, places: Places) -> Invocation:
-    """On the trial's own folder."""
+    """The command that deletes the objects in the trial's own folder."""
     return bucket.delete_call(places.target(operation), places.own(operation))
 
 
 def delete(operation: Operation, context: StepContext) -> Measurement:
-    """Remove the objects of the trial, and nothing else.
+    """Delete the trial's objects, and nothing else.
 
-    Objects that the server didn't list are still there, and fail it.
+    The operation fails where the server did not list all, for the others are still there.
     """
     measurement = _measure(delete_call(operation, context.places), operation, context)
     if measurement.status != "ok":
@@ -55,7 +55,7 @@ def delete(operation: Operation, context: StepContext) -> Measurement:
 
 
 def _measure(call: Invocation, operation: Operation, context: StepContext) -> Measurement:
-    """Only its time and its end count."""
+    """Run a call that moves no payload: its time and how it ended are the measurement."""
     ended = run_call(call, operation, context)
     done = judge(call, ended, ConnectionCounter(), operation, context)
     return replace(done, setup_s=None)

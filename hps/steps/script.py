@@ -1,6 +1,6 @@
 """A plan as a shell script: each operation's exact command, to be pasted and tried by hand.
 
-Secrets stand there as `"$NAME"`, and the run's own places as `$RUN_ID` and `$WORK`.
+Secrets are written as `"$NAME"`, and the run's own places as `$RUN_ID` and `$WORK`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _EMBEDDED_ADDRESS = "127.0.0.1:8333"
 
 
 def render(plan: Plan, program_folder: str = "") -> str:
-    """The whole script: see `parts`."""
+    """The whole script, see `parts`."""
     return "".join(parts(plan, program_folder)).removesuffix("\n")
 
 
 def parts(plan: Plan, program_folder: str = "") -> Iterator[str]:
-    """The preparations, then each operation, for there may be many.
+    """Yield the preparations, then each operation, for there may be many.
 
-    `program_folder` is put on the script's PATH: where the right program of the client is.
+    `program_folder`, with the client's program, is put on the script's PATH.
     """
     targets = {name: _by_hand(target) for name, target in plan.spec.targets.items()}
     places = Places(
@@ -44,7 +44,7 @@ def parts(plan: Plan, program_folder: str = "") -> Iterator[str]:
 
 
 def _by_hand(target: Target) -> Target:
-    """The embedded target as somebody would start it by hand."""
+    """The target; an embedded one with the address and keys of a server started by hand."""
     if target.provider != "embedded":
         return target
     return replace(
@@ -58,7 +58,7 @@ def _by_hand(target: Target) -> Target:
 
 def _preparations(plan: Plan, places: Places) -> Iterator[str]:
     yield f"# {plan.spec.name}: {len(plan.operations)} operations"
-    # Not in a place that is known: in /tmp somebody else might be there before.
+    # No fixed folder: in /tmp somebody else may have made it before.
     yield 'WORK="$(mktemp -d)" || exit'
     yield "export WORK RUN_ID=by-hand"
     embedded_ones = [t for t in plan.spec.targets.values() if t.provider == "embedded"]
@@ -68,7 +68,8 @@ def _preparations(plan: Plan, places: Places) -> Iterator[str]:
     for shape, operation in shapes.items():
         folder = places.payload(operation)
         folders = sorted({f"{folder}/{name}".rpartition("/")[0] for name in shape.names})
-        yield f"mkdir -p {' '.join(_double(path) for path in folders)}"
+        quoted = " ".join(f'"{path}"' for path in folders)
+        yield f"mkdir -p {quoted}"
         paths = tuple(f"{folder}/{name}" for name in shape.names)
         zeros = shape.content == "zeros"
         yield make_files(paths, shape.size_bytes, zeros=zeros).shown()
@@ -93,7 +94,3 @@ def _operation(number: int, operation: Operation, places: Places) -> Iterator[st
         yield call(operation, places).shown()
     else:
         yield f"#   {operation.step.kind} is done by hps itself"
-
-
-def _double(path: str) -> str:
-    return f'"{path}"'

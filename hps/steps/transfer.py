@@ -1,4 +1,4 @@
-"""What the steps that move a payload share: run the cell's tool, then read what it really did."""
+"""The steps that move a payload: run the cell's tool, then read what it really did."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hps.tools.invocation import Invocation
 
 
 def upload(operation: Operation, context: StepContext) -> Measurement:
-    """The payload's file, or all its files, to the trial's folder in the bucket."""
+    """Copy the payload's files to the trial's folder in the bucket."""
     return measure(upload_call(operation, context.places), operation, context)
 
 
 def download(operation: Operation, context: StepContext) -> Measurement:
-    """What the trial uploaded, back to a folder of the trial's own."""
+    """Copy what the trial uploaded to a local folder of the trial's own."""
     context.local(operation).mkdir(parents=True, exist_ok=True)
     return measure(download_call(operation, context.places), operation, context)
 
@@ -31,7 +31,7 @@ def sync_up(operation: Operation, context: StepContext) -> Measurement:
 
 
 def sync_down(operation: Operation, context: StepContext) -> Measurement:
-    """Make a folder of the trial's own equal to the trial's folder in the bucket."""
+    """Make a local folder of the trial's own equal to the trial's folder in the bucket."""
     context.local(operation).mkdir(parents=True, exist_ok=True)
     return measure(sync_down_call(operation, context.places), operation, context)
 
@@ -95,7 +95,7 @@ def judge(
     operation: Operation,
     context: StepContext,
 ) -> Measurement:
-    """What one transfer that has ended came to, by its log and its connections."""
+    """The measurement of a transfer that has ended, by its log and its connections."""
     tool, installed = TOOLS[call.tool], _installed(call.tool, context)
     ran = Ran(
         operation=operation,

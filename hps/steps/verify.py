@@ -1,4 +1,4 @@
-"""verify: are the bytes that came back those that were made? SHA-256, file by file."""
+"""verify: compare the SHA-256 of each downloaded file with that of the payload."""
 
 from __future__ import annotations
 
