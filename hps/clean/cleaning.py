@@ -16,7 +16,7 @@ from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, MachineError
 from hps.model import Spec, Target
 from hps.node.facts import machine_id
 from hps.results import lock
-from hps.run.session import Tools, opened
+from hps.run.session import Tools, open_tools
 from hps.run_folder import experiment_folder, run_folder
 from hps.steps.context import RunStop
 from hps.targets import cleanup
@@ -73,7 +73,7 @@ class Cleaned:
 
     @property
     def code(self) -> int:
-        wrong = self.unknown or any(one.failed for one in self.leftovers)
+        wrong = self.unknown or any(item.failed for item in self.leftovers)
         return EXIT_OPERATION_FAILED if wrong else EXIT_OK
 
 
@@ -89,18 +89,18 @@ def clean(
 
     `output` is where runs on this machine keep results. Raises `HpsError` where it can't begin.
     """
-    embedded = tuple(name for name, one in spec.targets.items() if one.provider == "embedded")
+    embedded = tuple(name for name, target in spec.targets.items() if target.provider == "embedded")
     names = _distinct(spec.targets)
     if not names:
         return Cleaned(leftovers=(), unknown={}, places={}, embedded=embedded)
-    real = {name: one for name, one in spec.targets.items() if name not in embedded}
-    with opened(replace(spec, targets=real), env) as tools:
+    real = {name: target for name, target in spec.targets.items() if name not in embedded}
+    with open_tools(replace(spec, targets=real), env) as tools:
         cleaning = _Cleaning(
             spec=spec, env=env, output=output, request=request, tools=tools, stop=stop
         )
-        left, unknown = cleaning.clean(names, event)
+        leftovers, unknown = cleaning.clean(names, event)
         places = {name: name_of(tools.targets[name]) for name in names}
-    return Cleaned(leftovers=tuple(left), unknown=unknown, places=places, embedded=embedded)
+    return Cleaned(leftovers=tuple(leftovers), unknown=unknown, places=places, embedded=embedded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,25 +114,25 @@ class _Cleaning:
 
     def clean(self, names: list[str], event: Event) -> tuple[list[Leftover], dict[str, str]]:
         """List, judge and remove; return what was found, and by target why it is unknown."""
-        left: list[Leftover] = []
+        leftovers: list[Leftover] = []
         unknown: dict[str, str] = {}
         for name in names:
             event("looking", target=name)
             found_here, wrong = self._look(name)
-            left += found_here
+            leftovers += found_here
             unknown |= {name: wrong} if wrong else {}
-        if not left:
-            return left, unknown
+        if not leftovers:
+            return leftovers, unknown
         with candidates.locked(self.output / self.spec.name, machine_id(self.env)) as known:
             try:
-                judged = self._judged(left, known)
+                judged = self._judged(leftovers, known)
             except MachineError as error:
                 why = "whether it is at work can't be known"
                 unknown["results"] = error.message
-                return [replace(one, kept=why) for one in left], unknown
+                return [replace(item, kept=why) for item in leftovers], unknown
             if not self.request.remove:
                 return judged, unknown
-            removed = [self._removed(one, event) for one in judged]
+            removed = [self._removed(item, event) for item in judged]
         return self._checked(removed), unknown
 
     def _look(self, name: str) -> tuple[list[Leftover], str]:
@@ -142,55 +142,55 @@ class _Cleaning:
             found = candidates.find(link, self.stop)
         except MachineError as error:
             return [], error.message
-        left = [
+        leftovers = [
             _leftover(name, run_id, has)
             for run_id, has in sorted(found.runs.items())
             if self.request.run_id in {"", run_id}
         ]
-        return left, found.unknown
+        return leftovers, found.unknown
 
-    def _judged(self, left: list[Leftover], known: Here) -> list[Leftover]:
+    def _judged(self, leftovers: list[Leftover], known: Here) -> list[Leftover]:
         """Add the last sign of life of each run, and why it is kept."""
         newest: dict[str, datetime | None] = {}
-        for one in left:  # a run may have something in several targets
-            newest[one.run_id] = candidates.latest((newest.get(one.run_id), one.seen))
+        for item in leftovers:  # a run may have something in several targets
+            newest[item.run_id] = candidates.latest((newest.get(item.run_id), item.seen))
         place, tools = self.spec.results, self.tools
         signs = candidates.signs(newest, known, place, self.spec.name, tools, self.stop)
         judged = []
-        for one in left:
-            seen = signs.last(one.run_id, newest[one.run_id])
-            kept = signs.why_kept(one.run_id, seen, self.request.older_than_s)
-            judged.append(replace(one, seen=seen, kept=kept))
+        for item in leftovers:
+            seen = signs.last(item.run_id, newest[item.run_id])
+            kept = signs.why_kept(item.run_id, seen, self.request.older_than_s)
+            judged.append(replace(item, seen=seen, kept=kept))
         return judged
 
-    def _removed(self, one: Leftover, event: Event) -> Leftover:
+    def _removed(self, item: Leftover, event: Event) -> Leftover:
         """Remove it unless it is kept, and add whether that succeeded."""
-        if one.kept or self.stop.is_set():
-            return one
-        if lock.is_alive(one.run_id):  # it was resumed meanwhile
-            return replace(one, kept=candidates.AT_WORK)
-        event("removing", target=one.target, run_id=one.run_id, objects=one.objects)
-        folder = run_folder(self.spec.name, one.run_id)
-        link = self.tools.link(one.target, folder.key, self.stop)
+        if item.kept or self.stop.is_set():
+            return item
+        if lock.is_alive(item.run_id):  # it was resumed meanwhile
+            return replace(item, kept=candidates.AT_WORK)
+        event("removing", target=item.target, run_id=item.run_id, objects=item.objects)
+        folder = run_folder(self.spec.name, item.run_id)
+        link = self.tools.link(item.target, folder.key, self.stop)
         wrongs = [
             remove(link, folder, timeout_s=_REMOVE_TIMEOUT_S, stop=self.stop)
             for remove in (cleanup.abort_uploads, cleanup.delete_objects)
         ]
         failed = next((wrong.reason for wrong in wrongs if wrong), "")
-        return replace(one, removed=not failed, failed=failed)
+        return replace(item, removed=not failed, failed=failed)
 
-    def _checked(self, left: list[Leftover]) -> list[Leftover]:
+    def _checked(self, leftovers: list[Leftover]) -> list[Leftover]:
         """List once more, and mark as failed what was removed and is still there."""
         still: dict[tuple[str, str], str] = {}
-        for name in dict.fromkeys(one.target for one in left if one.removed):
+        for name in dict.fromkeys(item.target for item in leftovers if item.removed):
             now, wrong = self._look(name)
-            still |= {(name, one.run_id): _STILL_THERE for one in now}
-            still |= {(name, one.run_id): wrong for one in left if wrong}
+            still |= {(name, item.run_id): _STILL_THERE for item in now}
+            still |= {(name, item.run_id): wrong for item in leftovers if wrong}
         return [
-            replace(one, removed=False, failed=still[one.target, one.run_id])
-            if one.removed and (one.target, one.run_id) in still
-            else one
-            for one in left
+            replace(item, removed=False, failed=still[item.target, item.run_id])
+            if item.removed and (item.target, item.run_id) in still
+            else item
+            for item in leftovers
         ]
 
 
