@@ -1,4 +1,4 @@
-"""Stored results and a question -> what was found. The one way from files to comparisons."""
+"""Stored results and a question -> findings: the only way from files to comparisons."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class _Baseline:
 
 
 def find(inputs: Sequence[Path], question: Question) -> Findings:
-    """What the results that `inputs` (files and folders) hold answer to the question.
+    """The answer to a question from the results in `inputs`, files and folders.
 
     Raises `HpsError` for a question that can't be read, and `NoDataError` where there is nothing to
     answer it with.

@@ -32,15 +32,16 @@ from hps.units import parse_size_bytes
 # -------------------------------------------------------------------------------------------------
 # The answer of one panel: the cell to use, or what it would take to know. Pure.
 #
-# A winner is faster than every other cell, by what matters. Else, of the cells that are shown to be
-# no slower than the best by what matters, the one that asks for least is enough. Else nobody knows.
+# A winner is `faster` than every other cell, by `verdicts.judge`. Else, of the cells that are
+# shown not to be slower than the best by `min_effect`, the one with the least `demand` suffices.
+# Else the panel is inconclusive.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """The cells of a panel that have values, and how they compare.
 
-    Cells are spoken of by their places in `summaries`, which are those in `tested`.
+    Arguments and results that are integers are places of cells in `summaries`, as in `tested`.
     """
 
     summaries: Sequence[CellSummary]
@@ -281,7 +282,7 @@ def _number(value: str | int | bool) -> float:
 # -------------------------------------------------------------------------------------------------
 # A panel, compared.
 
-# With more cells than that, only the pairs that a person asks about are kept.
+# With more cells than that, only pairs with the best cell and of neighbours are kept.
 MOST_CELLS_WITH_ALL_PAIRS = 40
 
 

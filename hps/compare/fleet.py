@@ -1,4 +1,4 @@
-"""The nodes and runs behind a comparison: who took part, and where the numbers come from."""
+"""The nodes and runs behind a comparison, its provenance, and remarks on both."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _utc(moment: datetime | None) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a reader of a comparison has to know of the results behind it, in a line each.
+# Sentences about the results behind a comparison.
 
 _VERSIONS = """
 SELECT n.experiment, count(DISTINCT n.spec_sha256) AS versions FROM runs n JOIN facts f
@@ -188,7 +188,7 @@ _WITHOUT_RUN_LINE = (
 
 
 def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) -> tuple[str, ...]:
-    """What a reader has to know of results that were taken together, a sentence each.
+    """Sentences on what differs between results that are compared as if they were alike.
 
     Needs the table `counted` and `fleet.prepare`.
     """

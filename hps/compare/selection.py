@@ -1,4 +1,4 @@
-"""What is asked of stored results, and the reading of it: names, values, units. Pure."""
+"""A question on stored results, checked and parsed: names, values, units. Pure."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ Baseline = CellBaseline | RowsBaseline | PathBaseline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A question that has been read: every name is known, every value in base units."""
+    """A checked question: every name is known, every value in base units."""
 
     experiments: tuple[str, ...]
     by: tuple[str, ...]
@@ -119,7 +119,7 @@ class Asked:
 
 
 def read(question: Question) -> Asked:
-    """The question with names checked and values read. Raises `HpsError`, which names the flag."""
+    """The question with names checked and values parsed. Raises `HpsError`, naming the flag."""
     by = _names("--by", question.by, tuple(BY))
     if not by:
         raise HpsError("--by: names nothing", f"expected some of {', '.join(BY)}")

@@ -1,4 +1,4 @@
-"""Intervals that hold the truth at least as often as they say, and quantiles. Pure.
+"""Intervals that cover the true value at least at their level, quantiles, sample sizes. Pure.
 
 All of them are at the level `1 - rule.alpha`, and the same input gives the same answer.
 """
@@ -116,7 +116,7 @@ def _outer_tail(n: int, m: int, alpha: float) -> float:
 
 
 # -------------------------------------------------------------------------------------------------
-# How many units a test needs: to succeed at all, and to find a difference that is there. Pure.
+# How many units a test needs: to be able to succeed, and to find a difference that exists. Pure.
 
 Test = Literal["Wilcoxon", "Mann-Whitney"]
 # Of Wilcoxon's and Mann-Whitney's tests against Student's, and of the median against the mean,
@@ -125,7 +125,7 @@ _EFFICIENCY = 3 / pi
 _EFFICIENCY_OF_MEDIAN = 2 / pi
 # Two samples of as many have more orders than there could be comparisons.
 _MANY = 100
-# More units than this are no answer.
+# Beyond as many units `Needed.more_units` is None.
 _MOST_UNITS = 1_000_000
 
 
@@ -247,8 +247,8 @@ def _more_repetitions(
     """How many more repetitions bring the spread of units' log ratios down to what is tolerable.
 
     Its square is that of the units' true log ratios, which no repetition changes, and twice (once
-    for each cell) that of a median of so many repetitions within a unit. What is left of `spread`,
-    an upper bound, for the first is what decides: taken from a lucky pilot it is zero too often.
+    for each cell) that of a median of so many repetitions within a unit. The first is estimated
+    as the rest of `spread`, an upper bound: from the spread of a lucky pilot it is 0 too often.
     """
     if not within:
         return None

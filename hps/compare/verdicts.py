@@ -26,8 +26,8 @@ from hps.compare.pairs import INCOMPARABLE, PairTest, Way, not_comparable, same_
 
 # Values, over pairs and units, beyond which only the pairs that are kept are tested: seconds.
 _MOST_VALUES = 100_000_000
-# The effect that a sample is planned for is at least so many times the least that matters: to be
-# told from that one, an effect just above it would take very many units.
+# Samples are planned for an effect of at least so many times `min_effect`: very many units would be
+# needed to show that an effect just above `min_effect` is above it.
 _PLANNED_FOR = 2
 
 
@@ -61,9 +61,9 @@ class Tested:
         return [pair for pair, way in self.ways.items() if way in INCOMPARABLE]
 
     def needed(self, a: int, b: int, power: float) -> Needed:
-        """What would find the effect that was measured, or twice the least that matters.
+        """What it takes to find the measured effect, or twice `min_effect` if that is more.
 
-        The larger of the two counts. `power` is the chance to find it.
+        `power` is the chance to find it.
         """
         test = self.tests[min(a, b), max(a, b)]
         paired = (min(a, b), max(a, b)) not in self.ways
@@ -83,7 +83,7 @@ class Tested:
         )
 
     def judged(self, a: int, b: int) -> Pair:
-        """The pair that was tested in this order, with its verdict."""
+        """The pair that was tested in this order, with its verdict; where open, with `needed`."""
         test = self.tests[a, b]
         verdict = judge(test, self.rule)
         is_open = verdict == "inconclusive" and test.comparable

@@ -15,9 +15,9 @@ _WIDTH = 78
 
 def render(checked: Sequence[TargetCheck]) -> str:
     """A line for each target and a column for each call; below, what is wrong and what to do."""
-    rows = [[one.target, *_outcomes(one), _clock(one)] for one in checked]
+    rows = [[check.target, *_outcomes(check), _clock(check)] for check in checked]
     table = tabulate(rows, headers=["target", *CALLS, "clock"], disable_numparse=True)
-    wrong = "\n".join(line for one in checked for line in _wrong(one))
+    wrong = "\n".join(line for check in checked for line in _wrong(check))
     return f"{table}\n\n{wrong or 'all is well'}\n"
 
 
@@ -25,11 +25,11 @@ def as_data(checked: Sequence[TargetCheck]) -> list[dict[str, object]]:
     """The same for JSON, with an object for each target; times in seconds."""
     return [
         {
-            "target": one.target,
-            "ok": one.failure is None,
-            "clock_offset_s": one.clock_offset_s,
-            "left": one.leftover,
-            "whole": one.whole,
+            "target": check.target,
+            "ok": check.failure is None,
+            "clock_offset_s": check.clock_offset_s,
+            "left": check.leftover,
+            "whole": check.whole,
             "calls": [
                 {
                     "name": call.name,
@@ -40,32 +40,32 @@ def as_data(checked: Sequence[TargetCheck]) -> list[dict[str, object]]:
                     "reason_owner": call.failure.owner if call.failure else "",
                     "right": missing_right(call.failure) if call.failure else "",
                 }
-                for call in one.calls
+                for call in check.calls
             ],
         }
-        for one in checked
+        for check in checked
     ]
 
 
-def _outcomes(one: TargetCheck) -> Iterator[str]:
-    tried = {call.name: "ok" if call.failure is None else "failed" for call in one.calls}
+def _outcomes(check: TargetCheck) -> Iterator[str]:
+    tried = {call.name: "ok" if call.failure is None else "failed" for call in check.calls}
     yield from (tried.get(name, "-") for name in CALLS)
 
 
-def _clock(one: TargetCheck) -> str:
-    return "?" if one.clock_offset_s is None else f"{one.clock_offset_s:+.0f} s"
+def _clock(check: TargetCheck) -> str:
+    return "?" if check.clock_offset_s is None else f"{check.clock_offset_s:+.0f} s"
 
 
-def _wrong(one: TargetCheck) -> Iterator[str]:
-    for call in one.calls:
+def _wrong(check: TargetCheck) -> Iterator[str]:
+    for call in check.calls:
         if call.failure is not None:
             yield from wrap(
-                f"! {one.target}, {call.name}: {call.failure.reason}",
+                f"! {check.target}, {call.name}: {call.failure.reason}",
                 _WIDTH,
                 subsequent_indent="  ",
                 break_long_words=False,
             )
-    if not one.whole:
-        yield f"! {one.target}: it answers slowly, and not all was tried in the time for it"
-    if one.leftover:
-        yield f"! {one.target}: what was written may still be at {one.leftover}"
+    if not check.whole:
+        yield f"! {check.target}: it answers slowly, and not all was tried in the time for it"
+    if check.leftover:
+        yield f"! {check.target}: what was written may still be at {check.leftover}"

@@ -153,7 +153,7 @@ def gates(results: Sequence[GateResult]) -> Table:
 
 
 def worst(result: GateResult) -> str:
-    """The worst cell in a gate's eyes, with its value; empty where there is none."""
+    """The cell that does worst by the gate, with its value; empty where it is about none."""
     return _place(result.metric, result.where[0]) if result.where else ""
 
 

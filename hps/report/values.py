@@ -1,4 +1,4 @@
-"""Numbers for people: three digits that say something, and nothing where nothing is known."""
+"""Numbers and cells as texts for people; what is None is an empty text."""
 
 from __future__ import annotations
 
