@@ -111,8 +111,8 @@ class S5cmd:
 
     def explain(self, ran: Ran) -> Failure:
         """By the first error on its standard error."""
-        said = ran.clean(next(iter(_errors(ran.log)), ""))
-        why = _explained(said, _read(ran.out).refused_call)
+        message = ran.clean(next(iter(_errors(ran.log)), ""))
+        why = _explained(message, _read(ran.out).refused_call)
         detail = why.text[:_REASON_LENGTH] or "it said nothing"
         return why.with_text(f"s5cmd exit code {ran.ended.returncode}: {detail}")
 
@@ -302,14 +302,14 @@ def _errors(path: Path) -> Iterable[str]:
             entry = json.loads(line)
         except ValueError:
             entry = {"error": line.decode(errors="replace").strip()}
-        said = str(entry.get("error", "")) if isinstance(entry, dict) else ""
-        if said:
-            yield said
+        message = str(entry.get("error", "")) if isinstance(entry, dict) else ""
+        if message:
+            yield message
 
 
-def _explained(said: str, call: str) -> Failure:
+def _explained(text: str, call: str) -> Failure:
     """The last cause, of errors one inside the other."""
-    cause = said.rpartition(_CAUSE)[2]
+    cause = text.rpartition(_CAUSE)[2]
     found = _REFUSED.search(cause)
     if found is None:
         return go.network(cause) or go.machine(cause) or failure("tool_failed", cause)

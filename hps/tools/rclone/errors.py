@@ -96,9 +96,9 @@ _LONGEST = 4000
 _CLOCK = "or this machine's clock is wrong"
 
 
-def explain(said: str) -> Failure:
+def explain(message: str) -> Failure:
     """The failure of a message, without Go's and rclone's wrappings; `tool_failed` if unknown."""
-    text = "".join(c if c.isprintable() else " " for c in said[:_LONGEST])
+    text = "".join(c if c.isprintable() else " " for c in message[:_LONGEST])
     text = " ".join(text.split())
     while found := _BEFORE.match(text):
         text = text[found.end() :]
@@ -122,9 +122,9 @@ def _of_s3(text: str) -> Failure | None:
         return None
     what, status, rest = found["what"], int(found["status"] or 0), found["rest"]
     unread = "deserializ" in rest  # an answer came, and it is not the network that is at fault
-    told = None if unread else go.network(_SENDING.sub("", rest))
-    if told:
-        return replace(told, text=f"{what}: {told.text}", call=what)
+    on_the_way = None if unread else go.network(_SENDING.sub("", rest))
+    if on_the_way:
+        return replace(on_the_way, text=f"{what}: {on_the_way.text}", call=what)
     if not status:
         return failure("tool_failed", f"{what}: {rest}", call=what)
     api = _API.match(rest)
@@ -177,8 +177,8 @@ def repeated(retries: int, trouble: str) -> str:
     """Words to add where requests were repeated: how many, and why the last one; else empty."""
     if retries <= 0:
         return ""
-    said = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"
-    return f"{said}, since {explain(trouble).text[:_REASON_LENGTH]}" if trouble else said
+    words = f"; {retries} requests were repeated" if retries > 1 else "; 1 request was repeated"
+    return f"{words}, since {explain(trouble).text[:_REASON_LENGTH]}" if trouble else words
 
 
 def last_failure(path: Path) -> Failure | None:
@@ -204,5 +204,5 @@ def _first_error(lines: Iterable[str]) -> Failure | None:
 
 def bare(line: str) -> str:
     """A line of a plain log without its time."""
-    _, operation, said = line.partition("operation error ")
-    return operation + said if operation else line.rsplit(" : ", maxsplit=1)[-1]
+    _, operation, rest = line.partition("operation error ")
+    return operation + rest if operation else line.rsplit(" : ", maxsplit=1)[-1]

@@ -80,8 +80,8 @@ class Rclone:
     def explain(self, ran: Ran) -> Failure:
         """By its exit code and its last error."""
         log = rclone_log.read(ran.log)
-        said = ran.clean(_last_words(log, ran.log, ran.operation))
-        return errors.of_exit_code(ran.ended.returncode, said, ran.clean(log.behind))
+        message = ran.clean(_last_words(log, ran.log, ran.operation))
+        return errors.of_exit_code(ran.ended.returncode, message, ran.clean(log.behind))
 
 
 def find(env: Mapping[str, str]) -> Installed:
