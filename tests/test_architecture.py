@@ -65,6 +65,7 @@ IN_ONE_PLACE: Mapping[str, set[str]] = {
     "click": {
         *(f"hps.cli.{name}" for name in ("main", "options", "validate")),
         *(f"hps.cli.{name}" for name in ("check", "clean", "compare", "report", "results")),
+        "hps.cli.tools",
     },
     "duckdb": {"hps.results.database"},
     "altair": set(),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # Modules of this package, each with a command of its own name, that `hps run` does not need.
-_LOADED_LATER = ("check", "results", "compare", "report", "clean")
+_LOADED_LATER = ("check", "tools", "results", "compare", "report", "clean")
 _EXPERIMENT = "EXPERIMENT"
 _OTHERS_WRITE = 0o022
 _RATE = options.Quantity("rate", parse_rate_mbps)
@@ -56,9 +56,10 @@ def cli() -> None:
     """Measure with which settings data moves best between a node and object storage.
 
     An experiment is a YAML file. `validate` finds its mistakes, `plan` says what it will do
-    and take, `run` does it and stores what really happened. `results` brings together what many
-    nodes have stored, `compare` and `report` say which settings are best, and how sure that is.
-    `clean` removes what interrupted runs left in a bucket.
+    and take, `run` does it and stores what really happened. `tools` says which programs can move
+    the bytes. `results` brings together what many nodes have stored, `compare` and `report` say
+    which settings are best, and how sure that is. `clean` removes what interrupted runs left in a
+    bucket.
 
     \b
     FILE, or the variable EXPERIMENT, is one of:

