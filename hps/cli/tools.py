@@ -15,12 +15,13 @@ import click
 
 from hps.cli import options
 from hps.cli.output import answer, print_error
-from hps.errors import HpsError, MissingProgramError
+from hps.errors import HpsError
 
 if TYPE_CHECKING:
     from hps.report.tools_text import ToolHere
 
 _TIMEOUT_S = 600.0
+_MOST_BYTES = 64 * 1024
 # What pip needs beside what every child has: its settings and its Python's, and no keys of buckets.
 _OF_PIP = ("PIP_", "PYTHON", "XDG_")
 _ALSO_OF_PIP = ("LD_LIBRARY_PATH", "REQUESTS_CA_BUNDLE", "VIRTUAL_ENV")
@@ -160,26 +161,20 @@ def _require_pip(packages: Sequence[str]) -> None:
 
 
 def _run_pip(packages: Sequence[str]) -> None:
-    """Raises `HpsError` with what pip said where it fails, or is not done in time."""
-    from hps.process import process
+    """Raises `HpsError` where it fails, after printing what it said, or is not done in time."""
+    from hps.process import process, temporary
 
     # -P: nothing is imported from the folder that it happens to run in. Packages are not built
     # here: that would run what they bring, and take a compiler.
     flags = ("--disable-pip-version-check", "--no-input", "--only-binary=:all:")
     argv = (sys.executable, "-P", "-m", "pip", "install", *flags, *packages)
     command = process.Command(argv=argv, env=_environment(os.environ))
-    try:
-        code, out, err = process.capture(command, timeout_s=_TIMEOUT_S)
-    except MissingProgramError:
-        raise
-    except HpsError:
-        raise HpsError(
-            f"pip was not done within {_TIMEOUT_S:g} s",
-            "can PyPI, or the index that pip is set to, be reached from here?",
-        ) from None
-    if code != 0:
-        print_error(f"{out}{err}")
-        raise HpsError(f"pip could not install {', '.join(packages)}", "what it said is above")
+    what = f"pip install {' '.join(packages)}"
+    with temporary.open_workplace(what, timeout_s=_TIMEOUT_S) as place:
+        done = place.run(command, most_bytes=_MOST_BYTES)
+    if done.code != 0:
+        print_error(done.out.decode(errors="replace") + done.err)
+        raise HpsError(f"{what} ended with {done.code}", "what it said is above")
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -117,10 +117,19 @@ def _in_a_word(values: frozenset[bool]) -> str:
     return "always" if True in values else "never"
 
 
-def _missing(tool: ToolHere) -> list[str]:
-    text = f"! {tool.name}: {tool.why}; {', or: '.join(_ways_to_get(tool))}"
+def _missing(tool: ToolHere) -> Iterator[str]:
+    yield from _wrapped(f"! {tool.name}: {tool.why}", "")
+    yield from _wrapped(", or: ".join(_ways_to_get(tool)), "  ")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
     return wrap(
-        text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
