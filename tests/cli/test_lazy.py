@@ -13,7 +13,8 @@ _HEAVY = {"duckdb", "scipy", "numpy", "altair", "vl_convert", "jinja2", "structl
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["results", "--help"], ["results", "query", "-h"]]
+    "arguments",
+    [["--help"], ["tools", "--help"], ["results", "--help"], ["results", "query", "-h"]],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     program = (
