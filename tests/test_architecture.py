@@ -36,7 +36,13 @@ PURE: Mapping[str, set[str]] = {
         *("hps.plan.estimate", "hps.results.database", "hps.results.tables", "hps.spec.gates"),
     },
     # The check of targets is shown, not made.
-    "hps.report": {"hps.compare", "hps.plan.estimate", "hps.plan.fairness", "hps.spec.gates", "hps.node.probe.check"},
+    "hps.report": {
+        "hps.compare",
+        "hps.plan.estimate",
+        "hps.plan.fairness",
+        "hps.spec.gates",
+        "hps.node.probe.check",
+    },
 }
 MOST_AT_THE_TOP = 10
 LONGEST_CHAIN = 14
@@ -100,7 +106,8 @@ SEARCHES_OF_SQL = re.compile(
 # Those that read what servers, rclone or git say, and make codes or values of it.
 READ_A_TOOLS_WORDS = {
     *("hps.catalog.failures", "hps.targets.copy", "hps.source.git"),
-    *("hps.tools.go", "hps.tools.library", "hps.tools.s5cmd", "hps.runners.obstore_copy"),
+    *(f"hps.tools.{name}" for name in ("awscli", "go", "library", "s5cmd")),
+    "hps.runners.obstore_copy",
     *(f"hps.tools.rclone.{name}" for name in ("log", "errors")),
 }
 # Who names rclone beside the tool itself, the dict of tools and their facts, and why.
