@@ -174,12 +174,9 @@ class SocketBytes:
             socket.acked_bytes + socket.received_bytes >= at_least_bytes for socket in self._open
         )
 
-    def count_ever(self, *, at_least_bytes: int) -> int:
-        """How many sockets have moved so much, those closed since included."""
-        return sum(
-            socket.acked_bytes + socket.received_bytes >= at_least_bytes
-            for socket in self._seen.values()
-        )
+    def most_of_one_bytes(self) -> int:
+        """What the busiest socket has moved, both ways together; 0 where there was none."""
+        return max((one.acked_bytes + one.received_bytes for one in self._seen.values()), default=0)
 
     def sent_bytes(self) -> int | Unknown:
         """Look, and return the bytes that the other side acknowledged so far."""
@@ -266,7 +263,7 @@ class ConnectionCounter:
     interval_s: float = SHORTEST_S
     samples: int = 0
     most_with_payload: int = 0
-    ever_with_payload: int = 0
+    most_of_one_bytes: int = 0
     _spent_s: float = 0.0
     _since_s: float | None = None
     _sockets: SocketBytes | None = field(default=None, repr=False)
@@ -296,7 +293,7 @@ class ConnectionCounter:
         if isinstance(moved, Unknown):
             self._sample_slowly(pid)
             return
-        self.ever_with_payload = self._sockets.count_ever(at_least_bytes=PAYLOAD_BYTES)
+        self.most_of_one_bytes = self._sockets.most_of_one_bytes()
         self._count(moved.open_sockets, self._sockets.count_open(at_least_bytes=PAYLOAD_BYTES))
 
     def _sample_slowly(self, pid: int) -> None:

@@ -108,11 +108,11 @@ def _watch(client: Any) -> None:
 
     def before_send(request: Any, event_name: str, **_: Any) -> None:
         if event_name.rpartition(".")[2] in _WITH_PAYLOAD:
-            line = under_way.__dict__.setdefault("line", {"sent_s": time.time(), "tries": 0})
-            line["tries"] += 1
-            line["id"] = (
-                f"{urlsplit(request.url).path} {_part(request.url)}{_header(request, 'Range')}"
-            )
+            now_s = time.time()
+            line = under_way.__dict__.setdefault("line", {"first_sent_s": now_s, "tries": 0})
+            line |= {"sent_s": now_s, "tries": line["tries"] + 1}
+            part = _part(request.url) or _header(request, "Range")
+            line["id"] = f"{urlsplit(request.url).path} {part}"
             line["bytes"] = int(_header(request, "Content-Length") or 0)
 
     def after_call(model: Any, http_response: Any, parsed: dict[str, Any], **_: Any) -> None:

@@ -13,7 +13,8 @@ from hps.catalog.tools import count_chunks
 from hps.model import Applied, Failure, Observed, Operation, Transfer
 from hps.process.sockets import ConnectionCounter
 
-_ENOUGH_SAMPLES = 5
+# So much of the payload on one connection is all of it; some may be moved after the last look.
+_ALL = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,8 @@ class Delivered:
 
     `chunks_bytes` is None where the log has no chunks at all. As many as `peak_in_flight` were
     surely in flight at once; unless `shows_ends`, there may have been more, and connections count.
-    `offers_http2` is None where the endpoint was not asked.
+    `offers_http2` is None where the endpoint was not asked. `repeats` is how many requests were
+    sent again.
     """
 
     operation: Operation
@@ -33,6 +35,7 @@ class Delivered:
     chunks_bytes: tuple[int, ...] | None
     peak_in_flight: int = 0
     shows_ends: bool = False
+    repeats: int = 0
 
     def applied(self) -> Applied | None:
         """The knobs as they were applied; None where no payload was seen.
@@ -122,9 +125,11 @@ class Delivered:
         streams, counter = asked.concurrency * asked.transfers, self.counter
         if self.peak_in_flight > streams:
             return f"{self.peak_in_flight} chunks at once, not {streams}"
-        # A server may close each connection with its answer, so that few are open at one look.
-        shared = counter.most_at_once == counter.ever_with_payload == 1 and self.peak_in_flight > 1
-        if shared and counter.samples >= _ENOUGH_SAMPLES:
+        # Of several connections each carries a part, whether all of them were seen or not. Where a
+        # request is sent again, one may carry all that got through.
+        knobs = self.operation.cell.knobs
+        is_all = counter.most_of_one_bytes >= _ALL * knobs.size_bytes * knobs.files
+        if self.peak_in_flight > 1 and is_all and not self.repeats:
             return f"one connection carried {self.peak_in_flight} streams"
         return ""
 

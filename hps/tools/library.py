@@ -7,6 +7,7 @@ the connections. All keep one pool of requests for all files.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ class Library:
         """By the error that its runner reported."""
         complaint = _complaint(ran)
         why = _explain(complaint)
-        detail = ran.clean(why.text)[:_REASON_LENGTH] or "it said nothing"
+        detail = " ".join(ran.clean(why.text).split())[:_REASON_LENGTH] or "it said nothing"
         return why.with_text(f"{self.name} exit code {ran.ended.returncode}: {detail}")
 
 
@@ -102,11 +103,15 @@ class Library:
 
 @dataclass(slots=True)
 class _Reports:
-    """`chunks` has the bytes of each request with payload, the last where one was repeated."""
+    """`chunks` has the bytes of each request with payload, the last where one was repeated.
+
+    `intervals` are their begins and ends, without waiting before a repetition.
+    """
 
     files_bytes: list[int] = field(default_factory=list)
     chunks: dict[str, int] = field(default_factory=dict)
     intervals: list[tuple[float, float]] = field(default_factory=list)
+    first_sent_s: float = math.inf
     repeats: int = 0
 
 
@@ -130,7 +135,9 @@ def _read_entry(reports: _Reports, entry: Mapping[str, Any]) -> None:
         return
     reports.repeats += int(entry.get("tries", 1)) - 1
     if "sent_s" in entry:
-        reports.intervals.append((float(entry["sent_s"]), float(entry["ended_s"])))
+        sent_s, ended_s = float(entry["sent_s"]), float(entry["ended_s"])
+        reports.intervals.append((sent_s, ended_s))
+        reports.first_sent_s = min(reports.first_sent_s, entry.get("first_sent_s", sent_s))
     if int(entry.get("status", 200)) >= 400:
         return
     what = str(entry.get("id", len(reports.chunks)))
@@ -147,6 +154,7 @@ def _delivered(reports: _Reports, ran: Ran) -> Delivered:
         chunks_bytes=tuple(reports.chunks.values()) or None,
         peak_in_flight=count_at_once(reports.intervals),
         shows_ends=bool(reports.intervals),
+        repeats=reports.repeats,
     )
 
 
@@ -159,7 +167,7 @@ def _setup_s(reports: _Reports, ran: Ran) -> float | None:
     """Until the first request with payload: by the clock, as both processes see it."""
     if not reports.intervals:
         return None
-    first_s = min(sent_s for sent_s, _ in reports.intervals) - ran.ended.started_at.timestamp()
+    first_s = reports.first_sent_s - ran.ended.started_at.timestamp()
     return min(max(0.0, first_s), ran.ended.duration_s)
 
 
@@ -177,7 +185,7 @@ _NETWORK: go.Table = tuple(
     (re.compile(pattern, re.DOTALL), code, words)
     for pattern, code, words in (
         (
-            r"ProxyConnectionError|PROXY_CONNECT|proxy",
+            r"ProxyError|ProxyConnectionError|PROXY_CONNECT|tunnel error",
             "bad_proxy",
             "the proxy does not let it through",
         ),
@@ -192,19 +200,24 @@ _NETWORK: go.Table = tuple(
             "the endpoint refuses connections",
         ),
         (
-            r"CERTIFICATE_VERIFY_FAILED: (.*)|invalid peer certificate: (\w+)|NEGOTIATION_FAILURE",
+            r"CERTIFICATE_VERIFY_FAILED|InvalidCertificate|NEGOTIATION_FAILURE",
             "bad_certificate",
             "the certificate is not accepted",
         ),
+        (
+            r"WRONG_VERSION_NUMBER|InvalidContentType",
+            "bad_endpoint",
+            "the port speaks no TLS, so not HTTPS",
+        ),
         (r"SSLError.*|TLS_ERROR.*", "tls", "TLS failed"),
         (
-            r"IncompleteRead|ResponseStreamingError|ConnectionClosed|CONNECTION_CLOSED|SOCKET_CLOSED"
-            r"|ConnectionResetError|connection (?:reset|closed)|RemoteDisconnected",
+            r"IncompleteMessage|IncompleteRead|ResponseStreamingError|ConnectionClosed|CONNECTION_CLOSED|SOCKET_CLOSED"
+            r"|ConnectionReset|connection (?:reset|closed)|RemoteDisconnected",
             "connection_lost",
             "the connection was lost",
         ),
         (
-            r"TimeoutError|Timeout|TIMEOUT|timed? ?out|HAS_NOT_ENOUGH",
+            r"TimeoutError|Timeout|TIMEOUT|timed out|TimedOut",
             "timeout",
             "no answer came",
         ),

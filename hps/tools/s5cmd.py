@@ -255,6 +255,7 @@ def _delivered(trace: _Trace, ran: Ran) -> Delivered:
         chunks_bytes=_clipped(trace, ran.operation.cell.knobs.size_bytes),
         peak_in_flight=trace.peak_in_flight,
         shows_ends=is_up or len(trace.chunks) == 1,
+        repeats=trace.repeated,
     )
 
 
