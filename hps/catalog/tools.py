@@ -45,6 +45,7 @@ class ToolFacts:
     `heads_after_upload`, `heads_before_download`: HEADs for each file, and for a single download.
     `one_pool`: its files share one number of requests in flight, so that `transfers` and
     `concurrency` can't both be above 1, and several files at once have one chunk each.
+    `one_by_one`: of several files, of several chunks each, it can move one after the other.
     `http2`: the values that `http2` may have.
     `not_with`: why it does not work with a provider.
     `walks_folders`: it lists folder by folder, with a HEAD for each object uploaded in parts.
@@ -60,6 +61,7 @@ class ToolFacts:
     least_part_bytes: int = 1
     least_transfers: int = 1
     one_pool: bool = False
+    one_by_one: bool = True
     http2: frozenset[bool] = _BOTH
     uploads_checksum: frozenset[bool] = _BOTH
     compares_downloads: bool = False
@@ -110,6 +112,13 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             not_with=MappingProxyType(
                 {"embedded": "awscrt can't read that server's answer to the start of an upload"}
             ),
+        ),
+        "aws": ToolFacts(
+            first_alone=True,  # 2.9.19 does not wait, so that there may be one more
+            least_part_bytes=5 * MIB,
+            one_pool=True,
+            one_by_one=False,
+            http2=_ONLY_1,
         ),
     }
 )
@@ -173,12 +182,15 @@ def _wrong_at_once(knobs: Knobs, planned: Transfer, requested: Transfer) -> str:
     facts, tool = TOOL_FACTS[knobs.tool], knobs.tool
     if knobs.files > 1 and requested.transfers < facts.least_transfers:
         return f"{tool} moves at least {facts.least_transfers} of several files at once"
+    in_chunks = count_chunks(knobs.size_bytes, planned.chunk_size_bytes) > 1
+    if in_chunks and knobs.files > 1 and planned.transfers == 1 and not facts.one_by_one:
+        return f"{tool} can't move one file after the other: it moves chunks of each in turn"
     if not facts.one_pool or planned.transfers == 1:
         return ""
     if planned.concurrency > 1:
         both = f"{planned.transfers} x {planned.concurrency}"
         return f"{tool} has one pool for all files: transfers x concurrency can't be {both}"
-    if count_chunks(knobs.size_bytes, planned.chunk_size_bytes) > 1:
+    if in_chunks:
         return f"{tool} has one pool for all files: of several at once it moves several chunks each"
     return ""
 

@@ -75,6 +75,7 @@ def _mac() -> str | None:
 # The variables that this program reads, but for secrets. Not every HPS_ name: for a service that is
 # called `hps` Kubernetes sets HPS_PORT, HPS_SERVICE_HOST and more in each container.
 OWN_NAMES = (
+    "HPS_AWS",
     "HPS_CACHE",
     "HPS_COUNTRY",
     "HPS_LOG",

@@ -165,6 +165,8 @@ def _told(facts: ToolFacts) -> _Lines:
         yield "streams", "one pool for all files: transfers and concurrency can't both be above 1"
     else:
         yield "streams", "concurrency of each file, transfers for files at once"
+    if not facts.one_by_one:
+        yield "several files", "of one chunk each: others would move in turn, chunk by chunk"
     if facts.least_transfers > 1:
         yield "files at once", f"of several, at least {facts.least_transfers}"
     yield "http2", _or(facts.http2)

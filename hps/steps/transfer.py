@@ -125,7 +125,7 @@ def judge(
         retries=seen.retries,
         tool=tool.name,
         tool_version=installed.version,
-        command=call.shown(),
+        command=call.shown(str(context.scratch)),
     )
 
 
@@ -140,8 +140,10 @@ def run_call(
 
     Raises `MissingProgramError` where the tool isn't on this machine.
     """
+    program = _installed(call.tool, context).program
+    call.write_files(context.scratch)
     return process.run(
-        call.command(_installed(call.tool, context).program, context.secrets),
+        call.command(program, context.secrets, context.scratch),
         timeout_s=needed(operation.timeout_s),
         guard_process=context.guard,
         stdout=context.out,

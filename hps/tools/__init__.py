@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hps.tools.awscli import AwsCli
 from hps.tools.base import Tool
 from hps.tools.library import Library
 from hps.tools.rclone.tool import Rclone
@@ -21,6 +22,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "boto3": Library(name="boto3"),
         "obstore": Library(name="obstore"),
         "awscrt": Library(name="awscrt"),
+        "aws": AwsCli(),
     }
 )
 
@@ -31,5 +33,6 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "boto3": "boto3==1.44.5",
         "obstore": "obstore==0.12.1",
         "awscrt": "awscrt==0.38.1",
+        "aws": "awscli==1.46.3",
     }
 )

@@ -1,7 +1,7 @@
 """One call of a tool: what to start, with which environment, and how it is shown to people.
 
-Settings reach a tool by its arguments and by environment variables, never by a file; secrets by
-the environment alone.
+Settings reach a tool by its arguments and by environment variables. What a tool takes from a file
+alone is written to one of this call's own. Secrets reach it by the environment alone.
 """
 
 from __future__ import annotations
@@ -98,33 +98,60 @@ class Invocation:
     """One call of a tool; `tool` is its name.
 
     With a `module`, the program is a Python that runs this module, found where `hps` itself is.
+    `files` has what the program reads from files, without secrets: the text of each by the variable
+    that names its path, which is the file's name, too.
     """
 
     tool: str
     args: tuple[str, ...]
     access: Access = field(default_factory=Access)
     module: str = ""
+    files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def command(self, program: str, secrets: Mapping[str, str]) -> process.Command:
-        """What to start. Raises `HpsError` as `Access.environment` does."""
+    def write_files(self, folder: Path) -> None:
+        """Write its files, for this user alone; those of an earlier call are replaced."""
+        for name, text in self.files.items():
+            path = folder / name
+            path.unlink(missing_ok=True)
+            with open(path, "x", opener=_private) as stream:
+                stream.write(text)
+
+    def command(
+        self, program: str, secrets: Mapping[str, str], folder: Path | None = None
+    ) -> process.Command:
+        """What to start; its files are in `folder`. Raises `HpsError` as `Access.environment`."""
         env = self.access.environment(secrets)
+        if self.files and folder is None:
+            raise ValueError(f"{self.tool} reads {', '.join(self.files)}: where?")
+        env |= {name: f"{folder}/{name}" for name in self.files}
         if not self.module:
             return process.Command(argv=(program, *self.args), env=env)
         # -P: nothing is imported from the folder that it happens to run in.
         argv = (program, "-P", "-m", self.module, *self.args)
         return process.Command(argv=argv, env=env | {"PYTHONPATH": _OWN_PLACE})
 
-    def shown(self) -> str:
-        """One line for a POSIX shell, with secrets as `"$NAME"`."""
+    def shown(self, folder: str = "$WORK") -> str:
+        """One line for a POSIX shell, with secrets as `"$NAME"`; its files are made in `folder`."""
         env: dict[str, str | SecretRef] = {**self.access.env, **self.access.secret_env}
-        assignments = [f"{name}={_shown_value(value)}" for name, value in env.items()]
+        assigned = {name: _shown_value(value) for name, value in env.items()}
+        assigned |= {name: _quoted(f"{folder}/{name}") for name in self.files}
+        assignments = [f"{name}={value}" for name, value in assigned.items()]
         program = f"python -m {self.module}" if self.module else self.tool
-        return " ".join([*assignments, program, *(_quoted(argument) for argument in self.args)])
+        call = " ".join([*assignments, program, *(_quoted(argument) for argument in self.args)])
+        made = (
+            f"printf '%s\\n' {' '.join(map(shlex.quote, text.splitlines()))} >{assigned[name]}"
+            for name, text in self.files.items()
+        )
+        return " && ".join([*made, call])
 
 
 def bare_environment() -> dict[str, str]:
     """What every child has: `INHERITED`, and what makes its output the same everywhere."""
     return {name: os.environ[name] for name in INHERITED if name in os.environ} | _FIXED
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _shown_value(value: str | SecretRef) -> str:

@@ -168,6 +168,12 @@ def test_s5cmd_downloads_range_after_range_and_compares_nothing() -> None:
             *("s5cmd", "upload", make_transfer(checksum=False)),
             "s5cmd can't upload without checksums",
         ),
+        (
+            *("aws", "upload", make_transfer(chunk_size_bytes=MIB)),
+            "aws uploads parts of at least 5MiB, and not of 1MiB",
+        ),
+        ("aws", "download", make_transfer(chunk_size_bytes=MIB), ""),
+        ("aws", "download", make_transfer(http2=True), "aws speaks no HTTP/2"),
         ("rclone", "sync_up", make_transfer(chunk_size_bytes=7, checksum=False), ""),
     ],
 )
@@ -183,6 +189,29 @@ def test_s5cmd_moves_two_of_several_files_even_where_it_is_told_one(kind: str) -
     for files, transfers, reason in ((3, 1, said), (3, 2, ""), (1, 1, "")):
         asked = make_transfer(transfers=transfers)
         assert why_not(_knobs(40 * MIB, files, "s5cmd"), kind, asked, direction, "other") == reason
+
+
+_IN_TURN = "aws can't move one file after the other: it moves chunks of each in turn"
+_POOL = "aws has one pool for all files: "
+
+
+@pytest.mark.parametrize(
+    ("size_mib", "files", "transfers", "concurrency", "reason"),
+    [
+        (40, 1, 1, 4, ""),
+        (40, 3, 1, 4, _IN_TURN),
+        (40, 3, 1, 1, _IN_TURN),
+        (10, 3, 1, 4, ""),
+        (10, 3, 2, 4, ""),
+        (40, 3, 2, 4, f"{_POOL}transfers x concurrency can't be 2 x 4"),
+        (40, 3, 2, 1, f"{_POOL}of several at once it moves several chunks each"),
+    ],
+)
+def test_aws_moves_several_files_only_of_one_chunk_each(
+    size_mib: int, files: int, transfers: int, concurrency: int, reason: str
+) -> None:
+    asked = make_transfer(transfers=transfers, concurrency=concurrency)
+    assert why_not(_knobs(size_mib * MIB, files, "aws"), "upload", asked, "up", "other") == reason
 
 
 def _knobs(size_bytes: int, files: int, tool: str = "rclone") -> Knobs:

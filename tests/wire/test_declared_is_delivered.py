@@ -39,7 +39,10 @@ matrix:
 steps: [upload, download, verify, delete]
 """
 # What a tool's own reports don't show: there its connections are counted, and the proxy has all.
-_SILENT = {("obstore", "upload"), ("awscrt", "upload"), ("awscrt", "download")}
+_SILENT = {
+    ("obstore", "upload"),
+    *((tool, step) for tool in ("awscrt", "aws") for step in ("upload", "download")),
+}
 _SHOWS_ENDS = {("boto3", "upload"), ("boto3", "download"), ("obstore", "download")}
 
 

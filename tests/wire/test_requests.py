@@ -40,6 +40,7 @@ COPY = ("upload", "list", "download", "delete")
 SYNC = ("sync_up", "list", "sync_down", "delete")
 PARTS: Knobs = {"size": 10 * MIB, "chunk_size": 5 * MIB, "concurrency": 2}
 S5CMD: Knobs = {**PARTS, "tool": "s5cmd"}
+AWS: Knobs = {**PARTS, "tool": "aws"}
 WHOLE: Knobs = {"size": MIB, "chunk_size": 5 * MIB}
 WHOLE_UPLOAD = step("upload", chunk_size_bytes=64 * MIB)
 
@@ -140,6 +141,14 @@ def _bench(
             {**S5CMD, "size": 1, "files": 12, "layout": "nested"},
             steps(*COPY),
             id="s5cmd, ten folders",
+        ),
+        pytest.param({**AWS, "chunk_size": 10 * MIB}, steps(*COPY), id="aws, one chunk"),
+        pytest.param(AWS, steps(*COPY), id="aws, parts"),
+        pytest.param({**AWS, "concurrency": 1}, steps(*COPY), id="aws, one stream"),
+        pytest.param(
+            {**WHOLE, "tool": "aws", "files": 12, "layout": "nested"},
+            steps(*COPY),
+            id="aws, ten folders",
         ),
         pytest.param(
             {**WHOLE, "files": 12, "layout": "nested"}, steps(*SYNC), id="sync of ten folders"
