@@ -22,6 +22,9 @@ _STEPS = tuple(STEP_KINDS)
 # What really ran, as far as it differs from what is usual: `("concurrency", 2)`.
 _Variant = tuple[tuple[str, Value], ...]
 PLACE = "place"
+# What a tool may have of its own: its versions are not those of others, and some can't be told to
+# leave checksums out, or to make them.
+_OF_TOOLS = ("tool_version", "checksum")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +75,37 @@ class Draft:
 
 def drafts(kinds: Sequence[Kind], by: Sequence[str], strata: Sequence[str]) -> tuple[Draft, ...]:
     """The drafts over all nodes, in order of steps and values, each followed by its strata's."""
-    groups: dict[tuple[object, ...], list[Kind]] = {}
+    of_tools, groups = _of_tools(kinds, by), dict[tuple[object, ...], list[Kind]]()
     for kind in sorted(kinds, key=lambda kind: kind.number):
-        groups.setdefault(_apart_key(kind, by), []).append(kind)
+        groups.setdefault(_apart_key(kind, (*by, *of_tools)), []).append(kind)
     whole = [
-        _draft(members, variant, by)
+        replace(draft, apart={**draft.apart, **of_tools})
         for group in groups.values()
         for variant, members in _variants(group, by).items()
+        for draft in (_draft(members, variant, by),)
     ]
     whole.sort(key=_order)
     return tuple(part for draft in whole for part in (draft, *_strata(draft, by, strata)))
+
+
+def _of_tools(kinds: Sequence[Kind], by: Sequence[str]) -> dict[str, Value]:
+    """What each tool has of its own, in words: that keeps no tools apart which are to be compared.
+
+    A tool with several values is compared with each of them separately, as anything else is.
+    """
+    found: dict[str, Value] = {}
+    for name in (name for name in _OF_TOOLS if "tool" in by and name not in by):
+        tools: dict[Value, set[str]] = {}
+        for kind in kinds:
+            if kind.values[name] not in {UNKNOWN, ""}:
+                tools.setdefault(kind.values[name], set()).add(str(kind.values["tool"]))
+        several = [tool for names in tools.values() for tool in names]
+        if len(tools) > 1 and len(several) == len(set(several)):
+            ordered = sorted(tools.items(), key=lambda entry: sort_key(name, entry[0]))
+            found[name] = ", ".join(
+                f"{value_text(value)} ({listed(sorted(names))})" for value, names in ordered
+            )
+    return found
 
 
 def _apart_key(kind: Kind, by: Sequence[str]) -> tuple[object, ...]:
@@ -316,6 +340,10 @@ def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[TargetPlace]) 
                 f"{_several(name, len(values))}: {listed(map(value_text, ordered), _MOST_LISTED)};"
                 f" compared separately; add {name} to --by to compare them"
             )
+    if "tool" not in draft.apart:
+        for name in _OF_TOOLS:
+            if "(" in str(draft.apart.get(name, "")):
+                yield f"{word(name)} goes with the tool: {draft.apart[name]}"
     if _is_name_of_several_places(alike):
         leads_to = listed(
             sorted({_place_text(other.place, places) for other in alike}), _MOST_LISTED

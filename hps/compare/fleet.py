@@ -8,6 +8,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from hps.catalog.steps import DOWNLOADS
+from hps.catalog.tools import TOOL_FACTS
 from hps.compare import grouping, words
 from hps.compare.comparison import FleetNode, NeverBegan, Provenance, direction_of
 from hps.compare.grouping import Kind
@@ -182,6 +184,19 @@ SELECT coalesce(proxied, false) AS proxied, count(DISTINCT node_no) FROM facts
 WHERE run_no IN (SELECT run_no FROM counted) GROUP BY ALL
 """
 _DISTURBED = "SELECT count(*) FILTER (disturbed), count(*) FROM counted WHERE ok AND NOT filled"
+_UNCOMPARED = texts(name for name, facts in TOOL_FACTS.items() if not facts.compares_downloads)
+_UNVERIFIED = f"""
+SELECT r.tool, count(*) FROM results r JOIN facts f
+  ON f.run_id = r.run_id AND f.machine_id = r.machine_id
+WHERE f.run_no IN (SELECT run_no FROM counted) AND NOT r.warmup AND r.status = 'ok'
+  AND list_contains({texts(DOWNLOADS)}, r.step) AND list_contains({_UNCOMPARED}, r.tool)
+  AND NOT EXISTS (
+    SELECT 1 FROM results v WHERE v.run_id = r.run_id AND v.machine_id = r.machine_id
+      AND v.trial_id = r.trial_id AND v.step = 'verify' AND v.step_index > r.step_index
+      AND v.status = 'ok'
+  )
+GROUP BY 1 ORDER BY 1
+"""
 _WITHOUT_RUN_LINE = (
     "SELECT count(*) FROM facts WHERE NOT has_run_line AND run_no IN (SELECT run_no FROM counted)"
 )
@@ -197,6 +212,7 @@ def remarks(connection: Connection, asked: Asked, nodes: Sequence[FleetNode]) ->
         *_continued(connection, nodes),
         *_proxied(connection, asked),
         *_without_run_line(connection),
+        *_unverified(connection),
         *_disturbed(connection),
     )
 
@@ -291,6 +307,14 @@ def _without_run_line(connection: Connection) -> Iterator[str]:
                 f"{words.plural(count, 'run')} without a first line: what"
                 f" {'it' if count == 1 else 'they'} ran on is unknown"
             )
+
+
+def _unverified(connection: Connection) -> Iterator[str]:
+    for tool, count in connection.execute(_UNVERIFIED).fetchall():
+        yield (
+            f"{words.plural(count, 'download')} by {tool} not verified: {tool} compares nothing of"
+            " what it downloads, and no verify step did"
+        )
 
 
 def _disturbed(connection: Connection) -> Iterator[str]:

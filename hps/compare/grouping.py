@@ -30,6 +30,7 @@ _DEFAULT_TOOL = str(Knobs(target="", size_bytes=0).tool)
 TRANSFERS = tuple(name for name, kind in STEP_KINDS.items() if kind.direction != "none")
 # A result that never came to a command, or to a version, is one of the tool that it was meant for.
 _MEANT_FOR_TOOL = f"list_contains({texts(TRANSFERS)}, r.step) AND coalesce(r.tool_version, '') = ''"
+_TOOL = f"coalesce(json_extract_string(r.cell, '$.tool'), {text(_DEFAULT_TOOL)})"
 
 
 def _classes(name: str, column: str) -> str:
@@ -61,10 +62,7 @@ class _Name:
 _NAMES: Mapping[str, _Name] = MappingProxyType(
     {
         "target": _Name(_or_unknown("r.target")),
-        "tool": _Name(
-            f"CASE WHEN {_MEANT_FOR_TOOL} THEN coalesce(json_extract_string(r.cell, '$.tool'),"
-            f" {text(_DEFAULT_TOOL)}) ELSE r.tool END"
-        ),
+        "tool": _Name(f"CASE WHEN {_MEANT_FOR_TOOL} THEN {_TOOL} ELSE r.tool END"),
         "size": _Name("r.file_size_bytes"),
         "chunk_size": _Name("r.chunk_size_bytes"),
         **{
@@ -83,8 +81,9 @@ _NAMES: Mapping[str, _Name] = MappingProxyType(
         "run": _Name("r.run_id", of_run=True),
         "node": _Name("r.machine_id", of_run=True),
         "tool_version": _Name(
-            f"CASE WHEN {_MEANT_FOR_TOOL} THEN {_or_unknown('f.rclone_version')}"
-            " ELSE coalesce(r.tool_version, '') END"
+            f"CASE WHEN NOT ({_MEANT_FOR_TOOL}) THEN coalesce(r.tool_version, '')"
+            f" WHEN {_TOOL} = {text(_DEFAULT_TOOL)} THEN {_or_unknown('f.rclone_version')}"
+            f" ELSE {text(UNKNOWN)} END"
         ),
         "country": _Name(_or_unknown("f.country"), of_run=True),
         "gpu": _Name(_or_unknown("f.gpu"), of_run=True),
