@@ -133,6 +133,8 @@ _MACHINE: Table = tuple(
 _CRASHES = (b"panic: ", b"fatal error: ", b"runtime: out of memory", b"unexpected fault address")
 _OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '(?:[^/']*/){1,2}([\w-]+)/s3/")
 _NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
+# Amazon's libraries send a checksum after a body over HTTPS, and then no length before it.
+_NO_TRAILER = "this server takes no checksum after the body: set checksum: false"
 _REFUSALS = {status.phrase.lower() for status in http.HTTPStatus if status >= 400}
 # With these an S3 server sends more than the status, unless the request was a HEAD.
 _NEVER_BARE = {400, 403, 404, 405}
@@ -153,6 +155,8 @@ def refusal(call: str, status: int, error: str, message: str) -> Failure:
     code = failures.meaning(status, error, message, is_s3=not (bare and status in _NEVER_BARE))
     if code == "bad_endpoint":
         return failure(code, "", hint=_NO_S3, call=call)
+    if error == "MissingContentLength":
+        return failure(code, "", hint=_NO_TRAILER, call=call)
     region = _OTHER_REGION.search(message)
     right = failures.right(call) if code == "no_permission" else ""
     hint_of = f"give the key the right {right}" if right else None

@@ -20,6 +20,7 @@ from tests.servers.s3_server import S3Server
 
 pytestmark = pytest.mark.prove
 _OTHERS = [name for name in TOOLS if name != "rclone"]
+_TRAILING = [name for name in _OTHERS if name in {"boto3", "aws"}]
 _SPEC = """\
 api: hps/v1
 name: tools
@@ -136,3 +137,16 @@ def test_a_server_without_tls_where_tls_was_asked_for(
     assert upload["status"] == "failed"
     known = {"bad_endpoint", "connection_lost", "tls"}
     assert upload["reason_code"] in known, upload["reason"]
+
+
+@pytest.mark.parametrize("tool", _TRAILING)
+def test_a_server_that_takes_no_checksum_after_a_body(
+    tool: str, s3_server: S3Server, tls_front: Callable[..., TlsFront], tmp_path: Path
+) -> None:
+    """Without TLS the same tools send it in a head, which every server takes."""
+    front = tls_front(s3_server.endpoint)
+    upload = _run(tool, front.endpoint, s3_server, tmp_path, front.ca_cert)["upload"]
+    assert (upload["status"], upload["reason_code"]) == ("failed", "bad_request")
+    assert upload["reason"].endswith(
+        "(this server takes no checksum after the body: set checksum: false)"
+    )
