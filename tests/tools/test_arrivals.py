@@ -74,9 +74,11 @@ def _upload(
 def _run(tool: str, running: Running, server: S3Server) -> None:
     found = TOOLS[tool].find(os.environ)
     assert isinstance(found, Installed)
+    call, scratch = TOOLS[tool].call(running.job), running.out.parent
+    call.write_files(scratch)
     with process.Guard() as guard:
         ended = process.run(
-            TOOLS[tool].call(running.job).command(found.program, keys_of(server)),
+            call.command(found.program, keys_of(server), scratch),
             timeout_s=60,
             guard_process=guard,
             stdout=running.out,
