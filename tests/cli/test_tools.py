@@ -206,6 +206,12 @@ def test_json_of_one_that_is_missing_has_the_same_keys() -> None:
     assert tool["how_to_get"]
 
 
+def test_of_aws_it_says_that_several_files_have_one_chunk_each() -> None:
+    said = "several files   of one chunk each: others would move in turn, chunk by chunk"
+    assert said in _answer("aws")
+    assert "several files" not in _answer("boto3")
+
+
 def test_the_format_may_stand_before_the_name() -> None:
     assert json.loads(_answer("--format", "json", "boto3")) == _data("boto3")
 
