@@ -110,6 +110,7 @@ def copy(tmp_path: Path) -> _Copy:
     return _Copy(tmp_path)
 
 
+@pytest.mark.prove
 def test_a_new_picture_is_in_the_list_and_on_the_page(copy: _Copy) -> None:
     gallery = "hps/report/pictures/gallery.py"
     copy.write("hps/report/pictures/bare.py", _PICTURE)

@@ -81,6 +81,7 @@ def _others(site: Site, inside: str, run_id: str, served: _Served) -> Iterator[N
     assert left == set()
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("written", "inside", "steps"),
     [
@@ -105,6 +106,7 @@ def test_a_whole_run_touches_nothing_of_others(
     }
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("written", "inside"), [("/a b/*", "a b/*/"), ("w./y ", "w./y /")])
 def test_cleaning_up_touches_nothing_of_others(
     written: str, inside: str, served: _Served, tmp_path: Path
@@ -136,6 +138,7 @@ def test_an_upload_that_cannot_be_told_from_another_stays(served: _Served, tmp_p
     assert [key for key in site.bucket.begun() if site.name in key] == names[:2]
 
 
+@pytest.mark.prove
 def test_a_killed_run_goes_on_and_touches_nothing_of_others(
     served: _Served, tmp_path: Path
 ) -> None:
@@ -160,6 +163,7 @@ def _run(site: Site) -> int:
     return site.run().code
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("command", [_clean, _run])
 @pytest.mark.parametrize(
     "written",

@@ -141,6 +141,7 @@ def test_a_mistake_is_stored_where_the_results_target_takes_it(
     assert not list((tmp_path / "out").rglob("*.open"))
 
 
+@pytest.mark.prove
 def test_a_results_target_of_its_own_that_is_away_only_warns(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_results_target_of_its_own_that_is_away_only_warns(
     assert list((tmp_path / "out").rglob("*.open"))
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("seconds", "whole"), [(0.3, True), (2.0, False)])
 def test_a_target_that_answers_slowly_is_not_at_fault(
     seconds: float, whole: bool, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path

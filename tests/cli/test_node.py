@@ -43,6 +43,7 @@ def test_as_json_it_is_what_a_run_stores() -> None:
     assert found["node"]["disk"]["write_mb_per_s"]["value"] > 0
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("bound", "code", "outcome"), [(1, 0, "pass"), (10**6, 3, "fail")])
 def test_with_an_experiment_it_probes_and_judges(
     bound: int, code: int, outcome: str, s3_server: S3Server, tmp_path: Path

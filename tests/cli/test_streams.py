@@ -55,6 +55,7 @@ def _redirected(command: str, redirection: str, folder: Path) -> Ran:
     return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("command", [*_COMMANDS, *_SLOW])
 def test_an_answer_that_is_lost_is_no_success(folder: Path, command: str) -> None:
     places = {">&-": "standard output is closed"}
@@ -67,6 +68,7 @@ def test_an_answer_that_is_lost_is_no_success(folder: Path, command: str) -> Non
         assert told == [f"hps: the answer could not be printed: {why}"]
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_without_the_other_streams_the_answer_is_the_same(folder: Path, command: str) -> None:
     for redirection in ("<&- 2>&-", *([f"2>{_FULL}"] if _FULL.exists() else [])):

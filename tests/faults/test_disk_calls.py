@@ -57,6 +57,7 @@ _CASES = [
 ]
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("call", "number", "first"), _CASES)
 def test_a_call_that_a_disk_refuses(call: str, number: int, first: int, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(_SPEC)

@@ -26,6 +26,7 @@ from tests.servers.faults import (
 from tests.servers.http_head import RequestHead
 from tests.servers.s3_server import S3Server
 
+pytestmark = pytest.mark.prove
 ALL_OK = ("ok", "ok", "ok", "ok")
 NO_UPLOAD = ("failed", "skipped", "skipped", "skipped")
 NO_DOWNLOAD = ("ok", "failed", "skipped", "ok")

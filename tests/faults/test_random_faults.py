@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from tests.command import Record
 from tests.conftest import ProxyFor
 from tests.faults.trials import MIB, SIZE, sweep, trial_of
@@ -58,6 +60,7 @@ class _Dice:
         return struck
 
 
+@pytest.mark.prove
 def test_every_number_of_a_sweep_with_random_faults_is_right(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ class _Running:
         return [path.read_text() for path in (self.folder / "out").rglob("*.jsonl")]
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("name", "action"),
     [

@@ -43,6 +43,7 @@ def _at(*calls: str) -> Callable[[RequestHead], bool]:
     return lambda head: call_of(head) in calls
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("step", ["upload", "sync_up"])
 @pytest.mark.parametrize(
     ("answer", "says", "code"),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from tests.command import hps, keys_of, target_text
 from tests.servers.certificate import make_certificate
 from tests.servers.nginx_tls import TlsFront
@@ -58,6 +60,7 @@ def _shake_hands(listener: socket.socket, tls: ssl.SSLContext) -> None:
                 client.recv(1)
 
 
+@pytest.mark.prove
 def test_what_is_said_of_an_endpoint_that_cannot_be_used(
     s3_server: S3Server, tls_front: Callable[..., TlsFront], tmp_path: Path
 ) -> None:

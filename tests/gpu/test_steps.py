@@ -86,6 +86,7 @@ steps:
         _on_the_device(record)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("tool", "concurrency", "files"),
     [("rclone", 1, 1), ("rclone", 4, 1), ("s5cmd", 1, 1), ("s5cmd", 4, 1), ("s5cmd", 4, 4)],
@@ -130,6 +131,7 @@ steps: [upload, download, download_to_gpu, delete]
     _on_the_device(to_gpu)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("files", "layout"), [(1, "nested"), (12, "nested"), (30, "flat")])
 def test_every_shape_of_payload_reaches_the_device(files: int, layout: str, tmp_path: Path) -> None:
     ran = _run(
@@ -147,6 +149,7 @@ steps: [{{upload: {{chunk_size: 5MiB}}}}, load, download_to_gpu, delete]
     assert {record["loaded_bytes"] for record in _of(ran, "load")} == {files * 300 * 1024}
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_other_bytes_than_were_uploaded_fail_the_step(
     concurrency: int, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
@@ -174,6 +177,7 @@ steps: [{{upload: {{chunk_size: 5MiB}}}}, download, load, download_to_gpu, delet
     assert _of(ran, "download")[0]["status"] == "ok"  # rclone was told not to look
 
 
+@pytest.mark.prove
 def test_what_the_log_tells_too_late_is_copied_in_the_end(rclone_path: str, tmp_path: Path) -> None:
     late = tmp_path / "rclone"
     late.write_text(_LATE_LOG.format(rclone=rclone_path, log=tmp_path / "late.log"))
@@ -194,6 +198,7 @@ steps: [{upload: {chunk_size: 5MiB}}, download_to_gpu, delete]
     _on_the_device(_of(ran, "download_to_gpu")[0])
 
 
+@pytest.mark.prove
 def test_a_download_that_takes_too_long_is_a_time_out(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def _is_data(head: RequestHead) -> bool:
     return "/data/" in f"{head.path}/{head.query.get('prefix', '')}"
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     "phase",
     [
@@ -153,6 +154,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_run_whatever_that_is(
     site.check_sent()
 
 
+@pytest.mark.prove
 def test_a_target_that_hangs_does_not_hold_up_the_end(
     server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:

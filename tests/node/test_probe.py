@@ -47,6 +47,7 @@ def _link(server: S3Server, scratch: Path, guard: process.Guard, folder: str) ->
     )
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("which", ["s3_server", "moto_server"])
 def test_both_ways_of_a_fast_link_are_known_and_nothing_stays(
     which: str, request: pytest.FixtureRequest, tmp_path: Path

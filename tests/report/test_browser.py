@@ -16,6 +16,7 @@ from tests.report.looking import Looking
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.prove
 TABLE = "#cells"
 
 

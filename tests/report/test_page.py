@@ -68,6 +68,7 @@ def test_the_page_says_its_language_and_fits_a_phone(page_path: Path) -> None:
     assert {"header", "nav", "main"} <= {tag for tag, _ in elements}
 
 
+@pytest.mark.prove
 def test_a_fleet_of_ten_thousand_nodes_has_a_small_page() -> None:
     findings = make_findings(10_000, rejected=3_000)
     text = _rendered(findings)
@@ -76,6 +77,7 @@ def test_a_fleet_of_ten_thousand_nodes_has_a_small_page() -> None:
     assert "2,800 more are not shown" in text
 
 
+@pytest.mark.prove
 def test_thousands_of_cells_have_a_small_page_too() -> None:
     findings = make_findings(50)
     cells = tuple(

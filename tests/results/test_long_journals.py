@@ -70,6 +70,7 @@ def test_a_run_is_taken_up_with_little_of_its_journal_in_memory(long: Path) -> N
     assert _peak_bytes(lambda: resume.read(long)) < long.stat().st_size / 2
 
 
+@pytest.mark.prove
 def test_tables_take_little_more_than_their_own_text(long: Path) -> None:
     text_bytes = len(run._render(long)[".csv"])
 

@@ -79,6 +79,7 @@ def _spec(bucket: Bucket, name: str = "fleet", below: str = "results") -> Path:
     return path
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("where", ["bucket", "other_bucket"])
 def test_only_what_is_new_is_fetched(where: str, request: pytest.FixtureRequest) -> None:
     bucket: Bucket = request.getfixturevalue(where)
@@ -239,6 +240,7 @@ def test_a_file_that_cannot_be_fetched_is_named_and_fetched_the_next_time(
     assert _cached(bucket) == bucket.files()
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )

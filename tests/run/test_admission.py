@@ -78,6 +78,7 @@ def _wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.prove
 def test_a_slow_link_is_measured_and_rejected_and_the_bucket_has_the_record(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_nothing_is_measured_that_nobody_asks_for(s3_server: S3Server, tmp_path:
     assert run["probe"]["rtt"]["reason"] == "not measured"
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("how", ["--check", "--no-check"])
 def test_wrong_keys_reject_no_node(
@@ -172,6 +174,7 @@ def test_an_output_that_cannot_be_written_is_found_before_the_probe(
     assert "probe_started" not in ran.err
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("on_unknown", "code"), [("reject", 3), ("accept", 0)])
 def test_what_an_unknown_does_is_declared(
     on_unknown: str, code: int, s3_server: S3Server, tmp_path: Path
@@ -218,6 +221,7 @@ def test_continue_runs_and_marks_the_run(s3_server: S3Server, tmp_path: Path) ->
     assert [record["status"] for record in ran.results()] == ["ok", "ok"]
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_during_the_probe_leaves_nothing_behind(
     kill: signal.Signals, s3_server: S3Server, tmp_path: Path

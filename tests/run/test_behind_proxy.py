@@ -37,6 +37,7 @@ def _run(
     return hps("run", spec, "--output", folder / "out", "--format", "json", env=env)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("on_unknown", "code"), [("accept", 0), ("reject", 3)])
 def test_the_round_trip_behind_a_proxy_is_unknown_and_the_experiment_says_what_follows(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path, on_unknown: str, code: int

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.command import Ran, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Respond, Rule, Stall
@@ -127,6 +129,7 @@ def test_a_retried_part_is_counted_and_the_result_stands(
     assert [record["retries"] for record in ran.results() if record["step"] == "upload"] == [1, 0]
 
 
+@pytest.mark.prove
 def test_results_that_cannot_be_sent_are_kept_and_end_in_exit_code_6(
     s3_server: S3Server, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def _odd_lines(result: dict[str, Any]) -> list[str]:
     return [json.dumps(without), *(json.dumps(result | one) for one in odd), "[" * 100_000]
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("more", [(), ("--fresh",), ("--rerun", "all")])
 @pytest.mark.parametrize("place", ["bucket", "disk"])
 def test_odd_lines_are_named_and_passed_over(
@@ -70,6 +71,7 @@ def test_odd_lines_are_named_and_passed_over(
         assert journal.stem in again.err
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("text", [b"[" * 4096, b'{"if_interrupted": {"run_id": 1}}', b"\xff" * 99])
 def test_a_lock_may_hold_anything(s3_server: S3Server, tmp_path: Path, text: bytes) -> None:
     home = tmp_path / "out" / "lines" / _MACHINE

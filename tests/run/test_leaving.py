@@ -39,6 +39,7 @@ def _data(requests: Sequence[Request]) -> set[str]:
     return {request.key for request in requests if "/data/" in request.key}
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("code", "silent"), [(204, False), (500, False), (403, False), (204, True)]
 )
@@ -118,6 +119,7 @@ def test_a_service_that_takes_no_cost_does_not_stop_the_run(
     assert node.service.cost == 0
 
 
+@pytest.mark.prove
 def test_a_machine_that_has_finished_does_not_measure_again_unless_told_to(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:

@@ -197,6 +197,7 @@ def _check(bucket: Bucket, kept: Mapping[str, bytes]) -> None:
     assert Counter(row["ok"] for row in rows) == {_OPERATIONS: len(journals)}
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("server", "count"), [("s3_server", 1000), ("moto_server", 200)])
 def test_a_thousand_nodes_store_at_the_same_time(
     server: str, count: int, tmp_path: Path, request: pytest.FixtureRequest
@@ -219,6 +220,7 @@ def test_a_thousand_nodes_store_at_the_same_time(
     _check(bucket, kept)
 
 
+@pytest.mark.prove
 def test_real_nodes_store_at_the_same_time(s3_server: S3Server, tmp_path: Path) -> None:
     """Some have no machine id, and one host name: two containers of one image, say."""
     bucket = bucket_of(s3_server, tmp_path)

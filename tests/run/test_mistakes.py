@@ -87,6 +87,7 @@ def _on_node(folder: Path, proxy: RecordingProxy, server: S3Server) -> _Left:
     return _Left(ran=ran, reallocated=asked, journals=tuple(folder.rglob("*.jsonl")))
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("mistake", _AT_ONCE, ids=_name)
 def test_a_mistake_ends_the_run_before_a_byte_moves(
     mistake: Mistake, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
@@ -105,6 +106,7 @@ def test_a_mistake_ends_the_run_before_a_byte_moves(
     assert sum(r.body_bytes for r in requests if r.direction == "up") < 1024**2
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("mistake", _LATER, ids=_name)
 def test_a_mistake_that_only_a_run_meets_is_not_held_against_the_node(
     mistake: Mistake, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
@@ -119,6 +121,7 @@ def test_a_mistake_that_only_a_run_meets_is_not_held_against_the_node(
     assert mistake.says in left.ran.err
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("mistake", ELSEWHERE, ids=_name)
 def test_what_another_node_may_not_meet_rejects_this_one(
     mistake: Mistake, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
@@ -144,6 +147,7 @@ def test_a_port_that_refuses_this_node_alone_rejects_it(
     assert ("refused", "target") in left.failures()
 
 
+@pytest.mark.prove
 def test_a_server_that_never_answers_rejects_the_node(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
@@ -203,6 +207,7 @@ def test_a_target_that_is_away_for_a_moment_is_waited_for(
     assert ran.code == 0, ran.err
 
 
+@pytest.mark.prove
 def test_a_policy_that_hides_missing_keys_is_enough(
     s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ steps: [upload, download, verify, delete]
 """
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("provider", ["aws", "minio", "other"])
 def test_single_objects_and_results_arrive_over_plain_http(
     moto_server: S3Server, tmp_path: Path, provider: str

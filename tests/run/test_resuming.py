@@ -187,6 +187,7 @@ def test_after_a_kill_the_same_run_goes_on(results: int, site: _Site) -> None:
     assert not (site.output / site.name / "machine-1" / ".lock").exists()
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("machine", "lost"),
     [("machine-1", ".jsonl .csv .txt"), ("", ".jsonl .csv .txt"), ("machine-1", ".csv .txt")],
@@ -274,6 +275,7 @@ def test_a_run_that_goes_on_under_another_machine_is_not_shared(site: _Site) -> 
     assert "at work on this machine" in said[0].err
 
 
+@pytest.mark.prove
 def test_a_run_at_work_with_another_folder_is_not_taken_up_from_the_bucket(site: _Site) -> None:
     """Two runs of one experiment under one machine's name: the second begins one of its own."""
     said: list[Ran] = []
@@ -304,6 +306,7 @@ def test_what_was_finished_is_left_alone(site: _Site) -> None:
     assert len(site.lines()) == 1 + _OPERATIONS
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("machine", ["machine-1", ""])
 def test_a_wiped_disk_is_made_up_for_by_the_bucket(machine: str, site: _Site) -> None:
     """Once the journal there is old enough: before, somebody else may be at work on that run."""
@@ -322,6 +325,7 @@ def test_a_wiped_disk_is_made_up_for_by_the_bucket(machine: str, site: _Site) ->
     _check_all_done(site)
 
 
+@pytest.mark.prove
 def test_a_run_that_only_the_bucket_knows_may_be_at_work_elsewhere(site: _Site) -> None:
     """A second container with the same machine id: neither may send over what the other has."""
     site.killed(lambda: site.has(1)() and bool(site.sent_journals()))
@@ -421,6 +425,7 @@ def test_a_torn_last_line_is_cut_off_and_that_operation_runs_again(site: _Site) 
     _check_all_done(site)
 
 
+@pytest.mark.prove
 def test_another_machine_takes_a_run_up_by_its_id(site: _Site) -> None:
     site.killed(site.has(4))
     (journal,) = site.journals()
@@ -434,6 +439,7 @@ def test_another_machine_takes_a_run_up_by_its_id(site: _Site) -> None:
     assert {r["machine_id"] for r in site.results()} == {"machine-1", "machine-2"}
 
 
+@pytest.mark.prove
 def test_a_changed_experiment_begins_anew_and_says_why(site: _Site) -> None:
     site.killed(site.has(2))
     site.write(size="7MiB")
@@ -454,6 +460,7 @@ def test_fresh_begins_anew(site: _Site) -> None:
     assert len(site.journals()) == 2
 
 
+@pytest.mark.prove
 def test_what_a_run_was_ended_in_is_stored_though_it_never_goes_on(site: _Site) -> None:
     site.killed(_in_an_operation(site))
     (journal,) = site.journals()
@@ -491,6 +498,7 @@ def _in_an_operation(site: _Site) -> Callable[[], bool]:
     return within
 
 
+@pytest.mark.prove
 def test_what_is_to_be_done_again_is_and_the_last_result_counts(site: _Site) -> None:
     assert site.run().code == 0
     (journal,) = site.journals()
@@ -541,6 +549,7 @@ def test_two_runs_do_not_share_a_folder(site: _Site) -> None:
     assert site.journals()[0].stem in said[0].err
 
 
+@pytest.mark.prove
 def test_what_a_run_killed_in_its_probe_left_is_removed_by_the_next(site: _Site) -> None:
     rules = "node: {min_upload: 1Mbps, on_unknown: accept, probe: {target: s3, seconds: 20}}"
     site.spec.write_text(f"{site.spec.read_text()}{rules}\n")

@@ -73,6 +73,7 @@ def test_a_good_run_shows_the_secret_nowhere(s3_server: S3Server, tmp_path: Path
     assert s3_server.access_key_id.encode() not in _files(tmp_path)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("how", "code"), [("--check", 2), ("--no-check", 6)])
 def test_a_failing_run_does_not_show_it_either(
     how: str, code: int, s3_server: S3Server, tmp_path: Path

@@ -71,6 +71,7 @@ def test_the_printed_commands_run_when_they_are_pasted(s3_server: S3Server, tmp_
     assert made.read_bytes() == came_back.read_bytes()
 
 
+@pytest.mark.prove
 def test_the_published_benchmark_runs_unchanged_with_its_own_variables(
     s3_server: S3Server, tmp_path: Path
 ) -> None:

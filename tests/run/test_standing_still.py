@@ -119,6 +119,7 @@ def _upload_while(
     return result
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("hold", "what", "code"),
     [

@@ -38,6 +38,7 @@ def _busy() -> Iterator[None]:
             hog.wait()
 
 
+@pytest.mark.prove
 @pytest.mark.skipif(
     not Path("/proc/pressure/cpu").exists(), reason="this kernel doesn't tell of pressure"
 )

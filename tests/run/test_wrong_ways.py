@@ -113,6 +113,7 @@ def test_a_server_that_sends_on_to_https(
     _assert_not_held_against_the_node(tmp_path, proxy, target, {}, "bad_endpoint", says)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("address", "proxy_address"),
     [

@@ -127,6 +127,7 @@ def _journal(seen: Seen) -> str:
     return text
 
 
+@pytest.mark.prove
 def test_a_server_that_repeats_what_it_hears(stage: Stage) -> None:
     seen = stage.run(stage.spec(stage.echo.endpoint), raw_logs=False)
     assert seen.code == 1
@@ -138,6 +139,7 @@ def test_a_server_that_repeats_what_it_hears(stage: Stage) -> None:
         stage.check(told)
 
 
+@pytest.mark.prove
 def test_nobody_listens(stage: Stage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -256,6 +258,7 @@ def test_a_platform_that_fails(stage: Stage) -> None:
     assert [path.name for path in (stage.folder / "out" / "secrets").iterdir()] == ["_.._x"]
 
 
+@pytest.mark.prove
 def test_a_proxy_with_a_password(stage: Stage) -> None:
     proxy = stage.planted.env["HTTP_PROXY"]
     spec = stage.spec("http://s3.example.invalid", timeout="5s")

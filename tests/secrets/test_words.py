@@ -72,6 +72,7 @@ _AROUND = {
 }
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     "words", [("2026", "kind"), ("rclone", "trial"), ("failed", "status"), ("run_id", "cell")]
 )

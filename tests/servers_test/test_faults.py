@@ -151,6 +151,7 @@ def test_the_first_rule_that_is_left_decides() -> None:
 RETRY = re.compile(r"^retrying request S3/(\w+), attempt 2$")
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("match", "operation"),
     [

@@ -23,6 +23,7 @@ DOWNLOAD = (
 )
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("http2", "flags", "protocol", "expected"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ProxyFor
 from tests.servers.proxy import (
     RecordingProxy,
@@ -51,6 +53,7 @@ def _assert_twenty_parts(requests: tuple[Request, ...]) -> None:
     assert {request.status for request in requests} == {200}
 
 
+@pytest.mark.prove
 def test_the_published_flags_send_four_parts_at_once_and_get_one_whole_object(
     any_server: S3Server, proxy_for: ProxyFor, payload_200mib: Path, tmp_path: Path
 ) -> None:
@@ -66,6 +69,7 @@ def test_the_published_flags_send_four_parts_at_once_and_get_one_whole_object(
     assert place.read_bytes() == payload_200mib.read_bytes()
 
 
+@pytest.mark.prove
 def test_explicit_flags_move_ten_chunks_at_once_both_ways(
     any_server: S3Server, proxy_for: ProxyFor, payload_200mib: Path, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def _outage(action: Action) -> Rule:
     return Rule(match=lambda _: True, action=action, times=None)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     "action",
     [

@@ -16,7 +16,7 @@ from hps.tools import TOOLS
 from hps.tools.base import Installed, Running
 from tests.builders import S3, make_running
 from tests.command import keys_of
-from tests.servers.for_tool import server_for
+from tests.servers.for_tool import server_for, tool_params
 from tests.servers.s3_server import S3Server
 
 _TOOLS = [name for name, facts in TOOL_FACTS.items() if "download_to_gpu" in facts.steps]
@@ -25,7 +25,7 @@ _NAMES = ("0.bin", "1/1.bin", "2/10.bin")
 
 @pytest.mark.parametrize("streams", [1, 2])
 @pytest.mark.parametrize("names", [_NAMES[1:2], _NAMES], ids=["one file", "folder"])
-@pytest.mark.parametrize("tool", _TOOLS)
+@pytest.mark.parametrize("tool", tool_params(_TOOLS))
 def test_whole_files_arrive_under_their_names(
     tool: str,
     names: tuple[str, ...],

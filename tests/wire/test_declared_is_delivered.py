@@ -18,7 +18,7 @@ from hps.model import Direction, Knobs, Transfer
 from hps.tools import TOOLS
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
-from tests.servers.for_tool import server_for
+from tests.servers.for_tool import server_for, tool_params
 from tests.servers.nginx_tls import TlsFront
 from tests.servers.proxy import Request, data_requests, peak_in_flight
 from tests.servers.s3_server import S3Server
@@ -50,7 +50,7 @@ _SHOWS_ENDS = {("boto3", "upload"), ("boto3", "download"), ("obstore", "download
 @pytest.mark.parametrize("concurrency", [1, 4, 10])
 @pytest.mark.parametrize("chunk_mib", [5, 10, 25])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("tool", [*TOOLS])
+@pytest.mark.parametrize("tool", tool_params(TOOLS))
 def test_every_cell_is_on_the_wire_as_declared(
     tool: str,
     scheme: str,
@@ -107,7 +107,7 @@ def test_every_cell_is_on_the_wire_as_declared(
     _agree(results["download"], down, SIZE_BYTES if whole else chunk_bytes, down_streams)
 
 
-@pytest.mark.parametrize("tool", [*TOOLS])
+@pytest.mark.parametrize("tool", tool_params(TOOLS))
 @pytest.mark.parametrize("size_mib", [5, 4])
 def test_a_file_of_one_chunk_travels_whole(
     size_mib: int,
@@ -140,7 +140,7 @@ def test_a_file_of_one_chunk_travels_whole(
         assert claimed == 1 or (claimed is None and (tool, record["step"]) in _SILENT)
 
 
-@pytest.mark.parametrize("tool", [tool for tool in TOOLS if not TOOL_FACTS[tool].one_pool])
+@pytest.mark.parametrize("tool", tool_params(n for n in TOOLS if not TOOL_FACTS[n].one_pool))
 def test_files_at_once_times_streams_of_each_are_in_flight(
     tool: str, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path
 ) -> None:
@@ -170,7 +170,7 @@ steps: [upload, download, verify, delete]
         assert record["effective"]["transfers"] in {2, None}
 
 
-@pytest.mark.parametrize("tool", [tool for tool in TOOLS if True in TOOL_FACTS[tool].http2])
+@pytest.mark.parametrize("tool", tool_params(n for n in TOOLS if True in TOOL_FACTS[n].http2))
 def test_http_1_gives_each_stream_a_connection_and_http_2_folds_them(
     tool: str,
     request: pytest.FixtureRequest,

@@ -59,6 +59,7 @@ def _upload(
     return result, peak_in_flight(data_requests(seen, "up"))
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("flag", "size", "files", "reason"),
     [
@@ -82,6 +83,7 @@ def test_fewer_at_once_than_asked_for_is_no_number(
     assert result["reason"] == reason
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(("size", "files"), [("80MiB", 1), ("1MiB", 12)])
 def test_as_many_as_asked_for_are_proved_by_what_was_seen(
     size: str, files: int, s3_server: S3Server, proxy_for: ProxyFor, tmp_path: Path

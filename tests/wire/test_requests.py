@@ -115,6 +115,7 @@ def _bench(
         yield Bench(plan=plan, context=context, proxy=proxy)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("knobs", "kinds"),
     [
