@@ -124,6 +124,23 @@ NAMING_RCLONE: Mapping[str, str] = {
     "hps.report.node_text": "rclone_version, a field of what a node is",
     "hps.report.results_text": "rclone_version, a column of stored results",
 }
+# Names of functions and classes have a word of the field, or of `hps/__init__.py`, in their place.
+UNUSUAL = {
+    *("settle", "settled", "tell", "tells", "told", "untold", "hold", "holds", "held", "wish"),
+    *(
+        "say",
+        "says",
+        "said",
+        "heard",
+        "unheard",
+        "left",
+        "one",
+        "besides",
+        "take",
+        "taken",
+        "going",
+    ),
+}
 MOST_LINES = 600
 MOST_LINES_OF_A_FUNCTION = 35
 # What only some machines have, or takes seconds to import.
@@ -473,6 +490,27 @@ def test_no_two_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(module)
     assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
+def test_names_say_what_is_done_in_the_usual_words() -> None:
+    """`hps/__init__.py` has the verbs. `put` is what HTTP and S3 call it."""
+    wrong = {
+        f"{module}: {node.name}"
+        for module in _modules()
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        if not UNUSUAL.isdisjoint(_words(node.name))
+    }
+    assert wrong == set()
+
+
+def _words(name: str) -> set[str]:
+    return set(re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower().split("_"))
+
+
+@pytest.mark.parametrize("name", ["tell", "_told", "LeftOver", "settle_down", "is_held"])
+def test_an_unusual_name_is_seen(name: str) -> None:
+    assert UNUSUAL & _words(name)
 
 
 def _functions(module: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -89,7 +89,7 @@ def _show(name: str, style: str) -> None:
     from hps.report import tools_text
 
     tool = _look(name)
-    answer(_json(tools_text.as_data(tool)) if style == "json" else tools_text.render_one(tool))
+    answer(_json(tools_text.as_data(tool)) if style == "json" else tools_text.render_tool(tool))
 
 
 def _answer_all(found: Sequence[ToolHere], style: str) -> None:

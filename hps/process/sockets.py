@@ -174,7 +174,7 @@ class SocketBytes:
             socket.acked_bytes + socket.received_bytes >= at_least_bytes for socket in self._open
         )
 
-    def most_of_one_bytes(self) -> int:
+    def busiest_bytes(self) -> int:
         """What the busiest socket has moved, both ways together; 0 where there was none."""
         return max((one.acked_bytes + one.received_bytes for one in self._seen.values()), default=0)
 
@@ -263,7 +263,7 @@ class ConnectionCounter:
     interval_s: float = SHORTEST_S
     samples: int = 0
     most_with_payload: int = 0
-    most_of_one_bytes: int = 0
+    busiest_bytes: int = 0
     _spent_s: float = 0.0
     _since_s: float | None = None
     _sockets: SocketBytes | None = field(default=None, repr=False)
@@ -293,7 +293,7 @@ class ConnectionCounter:
         if isinstance(moved, Unknown):
             self._sample_slowly(pid)
             return
-        self.most_of_one_bytes = self._sockets.most_of_one_bytes()
+        self.busiest_bytes = self._sockets.busiest_bytes()
         self._count(moved.open_sockets, self._sockets.count_open(at_least_bytes=PAYLOAD_BYTES))
 
     def _sample_slowly(self, pid: int) -> None:

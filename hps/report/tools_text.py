@@ -51,9 +51,9 @@ def render(tools: Sequence[ToolHere]) -> str:
     return "\n\n".join([*parts, "\n".join(missing)] if missing else parts) + "\n"
 
 
-def render_one(tool: ToolHere) -> str:
+def render_tool(tool: ToolHere) -> str:
     """All that is known of one tool."""
-    rows = (*_here(tool), *_told(tool.facts), *_does(tool.facts), *_limits(tool))
+    rows = (*_here(tool), *_settings(tool.facts), *_does(tool.facts), *_limits(tool))
     return "".join(f"{line}\n" for title, text in rows for line in _lines(title, text))
 
 
@@ -158,7 +158,7 @@ def _here(tool: ToolHere) -> _Lines:
     yield "steps", ", ".join(kind for kind in STEP_KINDS if kind in tool.facts.steps)
 
 
-def _told(facts: ToolFacts) -> _Lines:
+def _settings(facts: ToolFacts) -> _Lines:
     exact = f"; {facts.exact}" if _rounds(facts) else ""
     yield "chunk sizes", _chunk_sizes(facts, parts="; in uploads") + exact
     if facts.one_pool:

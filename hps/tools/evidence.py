@@ -128,7 +128,7 @@ class Delivered:
         # Of several connections each carries a part, whether all of them were seen or not. Where a
         # request is sent again, one may carry all that got through.
         knobs = self.operation.cell.knobs
-        is_all = counter.most_of_one_bytes >= _ALL * knobs.size_bytes * knobs.files
+        is_all = counter.busiest_bytes >= _ALL * knobs.size_bytes * knobs.files
         if self.peak_in_flight > 1 and is_all and not self.repeats:
             return f"one connection carried {self.peak_in_flight} streams"
         return ""

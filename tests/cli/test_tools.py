@@ -166,7 +166,7 @@ def test_a_tool_that_has_facts_needs_no_words_of_its_own() -> None:
     new = ToolHere(name="new", facts=facts, why="there is none", how_to_get="make one")
     line = tools_text.render([new]).splitlines()[2]
     assert " ".join(line.split()) == "new not here whole KiB, up from 8MiB one pool always never"
-    told = _titles(tools_text.render_one(new))
+    told = _titles(tools_text.render_tool(new))
     assert told["version"] == "not here: there is none"
     assert told["chunk sizes"] == "whole KiB; in uploads from 8MiB"
     assert (told["http2"], told["checksum"]) == ("only true", "only false, in uploads")

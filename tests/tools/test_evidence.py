@@ -10,7 +10,7 @@ from hps.process.sockets import ConnectionCounter
 from hps.tools.evidence import Delivered, count_at_once
 from tests.builders import MIB, make_operation
 
-_COUNTER = ConnectionCounter(samples=9, most_with_payload=2, most_of_one_bytes=7 * MIB)
+_COUNTER = ConnectionCounter(samples=9, most_with_payload=2, busiest_bytes=7 * MIB)
 # 12 MiB in parts of 5 MiB, two at once.
 _OPERATION = make_operation(
     "upload", tool="boto3", size=12 * MIB, chunk_size=5 * MIB, concurrency=2
@@ -91,7 +91,7 @@ def test_what_differs_is_invalid(changes: dict[str, object], wrong: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("most_of_one_bytes", "peak", "repeats", "shared"),
+    ("busiest_bytes", "peak", "repeats", "shared"),
     [
         (12 * MIB, 2, 0, True),
         (11 * MIB, 2, 0, True),
@@ -101,10 +101,10 @@ def test_what_differs_is_invalid(changes: dict[str, object], wrong: str) -> None
     ],
 )
 def test_one_connection_with_all_the_bytes_carried_all_streams(
-    most_of_one_bytes: int, peak: int, repeats: int, shared: bool
+    busiest_bytes: int, peak: int, repeats: int, shared: bool
 ) -> None:
     """Few looks at short connections may see but one of them; then it has a part of the bytes."""
-    counter = ConnectionCounter(samples=9, most_with_payload=1, most_of_one_bytes=most_of_one_bytes)
+    counter = ConnectionCounter(samples=9, most_with_payload=1, busiest_bytes=busiest_bytes)
     seen = replace(_GOOD, counter=counter, peak_in_flight=peak, repeats=repeats)
     why = seen.explain_difference("boto3")
     assert (why is not None) == shared
@@ -115,7 +115,7 @@ def test_http_2_is_one_connection_and_has_to_be_offered() -> None:
     asked = make_operation(
         "upload", tool="obstore", size=12 * MIB, chunk_size=5 * MIB, concurrency=2, http2=True
     )
-    counter = ConnectionCounter(samples=9, most_with_payload=1, most_of_one_bytes=12 * MIB)
+    counter = ConnectionCounter(samples=9, most_with_payload=1, busiest_bytes=12 * MIB)
     for offers, wrong in ((True, None), (None, None), (False, "HTTP/2 was asked for")):
         why = replace(_GOOD, operation=asked, counter=counter, offers_http2=offers)
         failed = why.explain_difference("obstore")
