@@ -5,8 +5,11 @@ For tools whose log has requests one by one; rclone's has more, and less: see it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from hps.catalog.failures import failure
 from hps.catalog.tools import count_chunks
@@ -143,3 +146,18 @@ def count_at_once(intervals: Iterable[tuple[float, float]]) -> int:
         now += change
         most = max(most, now)
     return most
+
+
+def entries(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The lines of a file that are JSON objects; a kill may have cut off the last."""
+    with path.open("rb") as lines:
+        yield from (entry for line in lines if (entry := entry_of(line)) is not None)
+
+
+def entry_of(line: bytes) -> Mapping[str, Any] | None:
+    """A line as the JSON object that it is; None for any other."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None

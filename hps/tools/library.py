@@ -6,7 +6,6 @@ the connections. All keep one pool of requests for all files.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -24,7 +23,7 @@ from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
 from hps.tools.aws import access_to, is_host_style
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
-from hps.tools.evidence import Delivered, count_at_once
+from hps.tools.evidence import Delivered, count_at_once, entries, entry_of
 from hps.tools.invocation import Invocation
 
 HOW_TO_GET = "pip install 'hps[tools]'"
@@ -94,7 +93,7 @@ class Library:
         """By the error that its runner reported."""
         complaint = _complaint(ran)
         why = _explain(complaint)
-        detail = " ".join(ran.clean(why.text).split())[:_REASON_LENGTH] or "it said nothing"
+        detail = " ".join(ran.clean(why.text).split())[:_REASON_LENGTH] or "it printed nothing"
         return why.with_text(f"{self.name} exit code {ran.ended.returncode}: {detail}")
 
 
@@ -117,14 +116,8 @@ class _Reports:
 
 def _read(path: Path) -> _Reports:
     reports = _Reports()
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # a line that a kill cut off
-            if isinstance(entry, dict):
-                _read_entry(reports, entry)
+    for entry in entries(path):
+        _read_entry(reports, entry)
     return reports
 
 
@@ -159,7 +152,7 @@ def _delivered(reports: _Reports, ran: Ran) -> Delivered:
 
 
 def _arrival(line: bytes, folder: str) -> Arrival | None:
-    name = json.loads(line).get("file")
+    name = (entry_of(line) or {}).get("file")
     return None if name is None else Arrival(name=str(name).removeprefix(f"{folder}/"))
 
 
@@ -222,20 +215,17 @@ _NETWORK: go.Table = tuple(
             "no answer came",
         ),
         (r"No space left on device", "disk_full", "{0}"),
+        (r"MemoryError|Cannot allocate memory", "out_of_memory", "there was no memory left"),
     )
 )
 
 
 def _complaint(ran: Ran) -> Mapping[str, Any]:
-    """The last line of JSON on standard error; else its last line, as Python ends a traceback."""
-    last: Mapping[str, Any] = {}
-    for line in ran.log.read_text(errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = {"message": line.strip()} if line.strip() else last
-        last = entry if isinstance(entry, dict) else last
-    return last
+    """The last error that was reported; else the last line, as Python ends a traceback."""
+    reported = [*entries(ran.log)][-1:]
+    lines = ran.log.read_text(errors="replace").split("\n")
+    message = next(filter(None, map(str.strip, reversed(lines))), "")
+    return reported[0] if reported else {"message": message}
 
 
 def _explain(complaint: Mapping[str, Any]) -> Failure:

@@ -10,7 +10,6 @@ https://github.com/peak/s5cmd
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -28,7 +27,7 @@ from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
 from hps.tools.aws import access_to
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
-from hps.tools.evidence import Delivered
+from hps.tools.evidence import Delivered, entries, entry_of
 from hps.tools.invocation import Access, Invocation, bare_environment
 
 OLDEST = (2, 3, 0)
@@ -201,14 +200,8 @@ class _Trace:
 
 def _read(path: Path) -> _Trace:
     trace = _Trace()
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # a line that a kill cut off
-            if isinstance(entry, dict):
-                _read_entry(trace, entry)
+    for entry in entries(path):
+        _read_entry(trace, entry)
     return trace
 
 
@@ -272,7 +265,7 @@ def _arrival(line: bytes, folder: str) -> Arrival | None:
     """The file that a line says is complete. Most lines are of the trace, and are not read."""
     if b'"success":true' not in line:
         return None
-    path = str(json.loads(line).get("destination", ""))
+    path = str((entry_of(line) or {}).get("destination", ""))
     return Arrival(name=path.removeprefix(f"{folder}/"))
 
 
@@ -299,13 +292,10 @@ def _crash(path: Path) -> str:
 def _errors(path: Path) -> Iterable[str]:
     """s5cmd's errors: a JSON object a line, or the bare line where it is no JSON."""
     for line in _lines(path):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = {"error": line.decode(errors="replace").strip()}
-        message = str(entry.get("error", "")) if isinstance(entry, dict) else ""
+        entry = entry_of(line)
+        message = line.decode(errors="replace").strip() if entry is None else entry.get("error", "")
         if message:
-            yield message
+            yield str(message)
 
 
 def _explained(text: str, call: str) -> Failure:
