@@ -347,7 +347,7 @@ class Measurement:
     setup_s: float | None = None
     effective: Applied | None = None
     observed: Observed = field(default_factory=Observed)
-    retries: int = 0
+    retries: int | None = 0
     tool: str = "hps"
     tool_version: str = ""
     command: str | None = None

@@ -129,7 +129,7 @@ def _answer(argv: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory(prefix="hps-tools-") as home:
         command = process.Command(argv=argv, env=plain_environment(Path(home)))
         try:
-            code, out, _ = process.capture(command, timeout_s=_ANSWER_TIMEOUT_S)
+            code, out = process.capture(command, timeout_s=_ANSWER_TIMEOUT_S)
         except HpsError:
             return ""
     return out.strip() if code == 0 else ""

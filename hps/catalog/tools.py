@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from hps.catalog.providers import MIB
-from hps.model import Direction, Knobs, Provider, Transfer
+from hps.model import Direction, Knobs, Provider, Target, Transfer
 from hps.units import format_size
 
 _BOTH = frozenset({True, False})
@@ -47,6 +47,7 @@ class ToolFacts:
     `concurrency` can't both be above 1, and several files at once have one chunk each.
     `one_by_one`: of several files, of several chunks each, it can move one after the other.
     `http2`: the values that `http2` may have.
+    `not_in_folders`: the characters that a target's folder of several files may not have.
     `not_with`: why it does not work with a provider.
     `walks_folders`: it lists folder by folder, with a HEAD for each object uploaded in parts.
     """
@@ -68,6 +69,7 @@ class ToolFacts:
     heads_after_upload: int = 0
     heads_before_download: int = 1
     walks_folders: bool = False
+    not_in_folders: str = ""
     not_with: Mapping[Provider, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -89,6 +91,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             least_chunk_bytes=5 * MIB,
             least_transfers=2,  # asked for one, it moves two (seen with 2.3.0)
             uploads_checksum=frozenset({True}),
+            not_in_folders="*?",
         ),
         "boto3": ToolFacts(
             first_alone=True,
@@ -147,14 +150,17 @@ def effective(knobs: Knobs, requested: Transfer, direction: Direction) -> Transf
 
 
 def why_not(
-    knobs: Knobs, kind: str, requested: Transfer, direction: Direction, provider: Provider
+    knobs: Knobs, kind: str, requested: Transfer, direction: Direction, target: Target
 ) -> str:
-    """Why a cell's tool can't do what a step asks of it, with a provider; empty where it can."""
+    """Why a cell's tool can't do what a step asks of it, at a target; empty where it can."""
     facts = TOOL_FACTS[knobs.tool]
     if kind not in facts.steps:
         return f"{knobs.tool} has no '{kind}'"
-    if provider in facts.not_with:
-        return facts.not_with[provider]
+    if target.provider in facts.not_with:
+        return facts.not_with[target.provider]
+    odd = next((char for char in facts.not_in_folders if char in target.folder), "")
+    if odd and knobs.files > 1:
+        return f"{knobs.tool} takes the {odd} in the folder of '{target.name}' for a pattern"
     return (
         _wrong_chunk(knobs, requested, direction)
         or _wrong_at_once(knobs, effective(knobs, requested, direction), requested)
@@ -172,6 +178,8 @@ def _wrong_chunk(knobs: Knobs, requested: Transfer, direction: Direction) -> str
         least = format_size(facts.least_chunk_bytes)
         return f"{knobs.tool} takes chunks of at least {least}, {refused}"
     in_parts = direction == "up" and count_chunks(knobs.size_bytes, chunk_bytes) > 1
+    if in_parts and facts.rounds(chunk_bytes) != chunk_bytes:
+        return f"{knobs.tool} can't hold a chunk of {format_size(chunk_bytes)} exactly"
     if in_parts and chunk_bytes < facts.least_part_bytes:
         least = format_size(facts.least_part_bytes)
         return f"{knobs.tool} uploads parts of at least {least}, {refused}"

@@ -150,13 +150,13 @@ class _CellSteps:
 
 
 def _planned(spec: Spec, index: int, cell: Cell, needs: int | None) -> _Planned:
-    step, provider = spec.steps[index], spec.targets[cell.knobs.target].provider
+    step, target = spec.steps[index], spec.targets[cell.knobs.target]
     if not moves_payload(step):
         return _Planned(index, step, None, None, needs)
     requested = requested_transfer(cell.knobs, step)
     direction = STEP_KINDS[step.kind].direction
     effective = tools.effective(cell.knobs, requested, direction)
-    why_not = tools.why_not(cell.knobs, step.kind, requested, direction, provider)
+    why_not = tools.why_not(cell.knobs, step.kind, requested, direction, target)
     return _Planned(index, step, requested, effective, needs, why_not=why_not)
 
 

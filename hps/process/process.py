@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.process import guard
@@ -131,12 +131,16 @@ class Standstill:
 
 # -------------------------------------------------------------------------------------------------
 
+_MOST_ANSWER_BYTES = 1 << 16
+# Far more than the log of a million files, and far less than a disk.
+MOST_OUTPUT_BYTES = 1 << 30
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
 _STOP_INTERVAL_S = 0.25
 # What the guard's Python needs of the environment: where its own library is.
 _OF_PYTHON = ("LD_LIBRARY_PATH",)
-Ended = Literal["exit", "timeout", "stopped"]
+# `flooded`: the process wrote more than a log can have.
+Ended = Literal["exit", "timeout", "stopped", "flooded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +263,7 @@ def run(
             guard_process.send("watch", process.pid)
             # From before its start, for this process may be stopped just then.
             standstill = Standstill(process.pid, before=before)
-            ended = _wait(process, standstill, start_s + timeout_s, stop, sampler)
+            ended = _wait(process, standstill, start_s + timeout_s, stop, sampler, (out, err))
             duration_s = time.monotonic() - start_s
         finally:
             end_group(process)
@@ -298,25 +302,40 @@ def serve(
             guard_process.forget(process.pid)
 
 
-def capture(command: Command, *, timeout_s: float) -> tuple[int, str, str]:
-    """Run a short command: exit code, standard output, standard error (both as text).
+def capture(command: Command, *, timeout_s: float) -> tuple[int, str]:
+    """Run a short command: its exit code, and its standard output as text.
 
-    Raises `HpsError` where it can't be started or takes longer than `timeout_s`.
+    Raises `HpsError` where it can't be started, takes longer than `timeout_s`, or writes more than
+    64 KiB: then it is not the program that it was taken for.
     """
-    process = _spawn(command, subprocess.PIPE, subprocess.PIPE)
+    process = _spawn(command, subprocess.PIPE, subprocess.DEVNULL)
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    deadline_s = time.monotonic() + timeout_s
     try:
-        out, err = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise HpsError(
-            f"{Path(command.argv[0]).name} {command.argv[1]} gave no answer in {timeout_s:g} s",
-            "is the endpoint reachable from here?",
-        ) from error
+        out = _read_answer(process.stdout, deadline_s)
+        code = process.wait(timeout=max(0.0, deadline_s - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired) as error:
+        shown = f"{Path(command.argv[0]).name} {command.argv[1]}"
+        raise HpsError(f"{shown} gave no answer in {timeout_s:g} s", command.argv[0]) from error
     finally:
         end_group(process)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+        process.stdout.close()
+    return code, out.decode(errors="replace")
+
+
+def _read_answer(stream: IO[bytes], deadline_s: float) -> bytes:
+    """All that is written to a pipe. Raises `TimeoutError`, and `HpsError` where it is too much."""
+    answer = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while len(answer) <= _MOST_ANSWER_BYTES:
+            if not selector.select(max(0.0, deadline_s - time.monotonic())):
+                raise TimeoutError
+            data = os.read(stream.fileno(), _MOST_ANSWER_BYTES)
+            if not data:
+                return bytes(answer)
+            answer += data
+    raise HpsError("a program that was asked for its version writes without end")
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -370,6 +389,7 @@ def _wait(
     deadline_s: float,
     stop: Stop | None,
     sampler: Sampler | None,
+    outputs: tuple[int, int],
 ) -> Ended:
     sample_at_s = math.inf if sampler is None else time.monotonic() + sampler.interval_s
     with exit_waiter(process) as wait:
@@ -380,6 +400,8 @@ def _wait(
                 return "stopped"
             if now_s >= deadline_s:
                 return "timeout"
+            if any(os.fstat(output).st_size > MOST_OUTPUT_BYTES for output in outputs):
+                return "flooded"
             if sampler is not None and now_s >= sample_at_s:
                 sampler.sample(process.pid)
                 sample_at_s = time.monotonic() + sampler.interval_s

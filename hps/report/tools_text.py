@@ -162,7 +162,8 @@ def _settings(facts: ToolFacts) -> _Lines:
     exact = f"; {facts.exact}" if _rounds(facts) else ""
     yield "chunk sizes", _chunk_sizes(facts, parts="; in uploads") + exact
     if facts.one_pool:
-        yield "streams", "one pool for all files: transfers and concurrency can't both be above 1"
+        pool = "transfers above 1 need concurrency 1, and files of one chunk"
+        yield "streams", f"one pool for all files: {pool}"
     else:
         yield "streams", "concurrency of each file, transfers for files at once"
     if not facts.one_by_one:

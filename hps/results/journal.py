@@ -175,7 +175,8 @@ _OF_ALL: _Fits = {
 }
 _OF_A_RESULT: _Fits = {
     **dict.fromkeys(("operation_id", "step", "reason"), _text),
-    **dict.fromkeys(("step_index", "repetition", "retries"), _count),
+    **dict.fromkeys(("step_index", "repetition"), _count),
+    "retries": lambda value: value is None or _count(value),
     "warmup": lambda value: isinstance(value, bool),
     "status": lambda value: value in get_args(Status),
     "cell": _cell,

@@ -247,7 +247,8 @@ class _Trial:
         if verify.step.kind != "verify" or measurement.status != "failed" or not looked:
             return
         download, done = self._kept.get(verify.depends_on[0], (verify, measurement))
-        if done.status in {"ok", "invalid"}:
+        moved = done.status == "invalid" and done.effective is not None
+        if done.status == "ok" or moved:
             text = f"its bytes are wrong: {measurement.failure.text if measurement.failure else ''}"
             why = failure("corrupted", text)
             yield download, done.status, replace(done, status="failed", failure=why)

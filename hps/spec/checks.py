@@ -190,7 +190,10 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
         hint = f"a part of an upload is {format_size(least)} to {format_size(most)}"
         return problem_at(node.mark, message, rule="part-size", hint=hint)
     tool = upload.point.cell.knobs.tool
-    if upload.parts > 1 and TOOL_FACTS[tool].rounds(upload.chunk_bytes) != upload.chunk_bytes:
+    inexact = TOOL_FACTS[tool].rounds(upload.chunk_bytes) != upload.chunk_bytes
+    # Beside a tool that can hold it, the cell is skipped.
+    tools = {point.cell.knobs.tool for point in sweep.points(("tool",))}
+    if upload.parts > 1 and inexact and tools == {tool}:
         message = f"chunk_size {chunk} is a size that {tool} can't hold exactly"
         near = format_size(near_part(upload.chunk_bytes))
         hint = f"{TOOL_FACTS[tool].exact}; near it: {near}"

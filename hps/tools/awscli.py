@@ -23,13 +23,12 @@ from pathlib import Path
 
 from hps.catalog.failures import failure
 from hps.model import Failure, Transfer
-from hps.process import process
 from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
 from hps.tools.aws import access_to, is_host_style
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
 from hps.tools.evidence import Delivered
-from hps.tools.invocation import Access, Invocation, bare_environment
+from hps.tools.invocation import Access, Invocation, ask
 
 # Of each version, the oldest that was tried.
 OLDEST: Mapping[int, tuple[int, int, int]] = {1: (1, 45, 11), 2: (2, 9, 19)}
@@ -39,7 +38,6 @@ HOW_TO_GET = (
 )
 _VERSION = re.compile(r"aws-cli/(\d+)\.(\d+)\.(\d+)\b")
 _SHELL = re.compile(rb"#![^\n]*[/ ](?:ba|da|k|z)?sh(?: [^\n]*)?\n")
-_TIMEOUT_S = 30.0
 _RETRIES = 2
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
@@ -111,6 +109,7 @@ class AwsCli:
             effective=seen.applied(),
             observed=seen.observed(),
             wrong=seen.explain_difference(self.name),
+            retries=None,
             proof="sockets",
         )
 
@@ -140,10 +139,8 @@ def _why_no_program(program: str) -> str:
 
 
 def _ask_version(program: str) -> Installed | Missing:
-    command = process.Command(argv=(program, "--version"), env=bare_environment())
-    code, out, _ = process.capture(command, timeout_s=_TIMEOUT_S)
-    found = _VERSION.match(out)
-    if code != 0 or found is None:
+    found = _VERSION.match(ask(program, "--version"))
+    if found is None:
         return Missing(why=f"{program} does not answer like the AWS CLI", how_to_get=HOW_TO_GET)
     version = tuple(map(int, found.groups()))
     text = ".".join(found.groups())

@@ -111,7 +111,7 @@ class Evidence:
     observed: Observed = field(default_factory=Observed)
     wrong: Failure | None = None
     setup_s: float | None = None
-    retries: int = 0
+    retries: int | None = 0
     repeated: str = ""
     crash: str = ""
     silent_s: float = 0.0

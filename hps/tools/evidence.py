@@ -18,6 +18,7 @@ from hps.process.sockets import ConnectionCounter
 
 # So much of the payload on one connection is all of it; some may be moved after the last look.
 _ALL = 0.9
+_ENOUGH_SAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,8 @@ class Delivered:
         # request is sent again, one may carry all that got through.
         knobs = self.operation.cell.knobs
         is_all = counter.busiest_bytes >= _ALL * knobs.size_bytes * knobs.files
-        if self.peak_in_flight > 1 and is_all and not self.repeats:
+        seen_well = counter.most_at_once == 1 and counter.samples >= _ENOUGH_SAMPLES
+        if self.peak_in_flight > 1 and seen_well and is_all and not self.repeats:
             return f"one connection carried {self.peak_in_flight} streams"
         return ""
 

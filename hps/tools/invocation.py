@@ -163,3 +163,16 @@ def _quoted(argument: str) -> str:
     if _OWN_NAME.search(argument) and _SHELL_SAFE.fullmatch(argument):
         return '"' + _FOREIGN_DOLLAR.sub(r"\\$", argument) + '"'
     return shlex.quote(argument)
+
+
+def ask(program: str, argument: str, *, timeout_s: float = 20.0) -> str:
+    """A program's answer to one argument, `--version` as a rule.
+
+    Empty where it fails, gives none in time, or one without end: then it is another program.
+    """
+    command = process.Command(argv=(program, argument), env=bare_environment())
+    try:
+        code, answer = process.capture(command, timeout_s=timeout_s)
+    except HpsError:
+        return ""
+    return answer if code == 0 else ""

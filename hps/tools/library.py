@@ -84,7 +84,7 @@ class Library:
             observed=seen.observed(),
             wrong=seen.explain_difference(self.name),
             setup_s=_setup_s(reports, ran),
-            retries=reports.repeats,
+            retries=reports.repeats if reports.shows_tries else None,
             repeated=_describe_repeats(reports.repeats),
             proof="sockets" if seen.chunks_bytes is None else "log",
         )
@@ -104,7 +104,8 @@ class Library:
 class _Reports:
     """`chunks` has the bytes of each request with payload, the last where one was repeated.
 
-    `intervals` are their begins and ends, without waiting before a repetition.
+    `intervals` are their begins and ends, without waiting before a repetition. Without
+    `shows_tries` its library repeats requests in silence.
     """
 
     files_bytes: list[int] = field(default_factory=list)
@@ -112,6 +113,7 @@ class _Reports:
     intervals: list[tuple[float, float]] = field(default_factory=list)
     first_sent_s: float = math.inf
     repeats: int = 0
+    shows_tries: bool = False
 
 
 def _read(path: Path) -> _Reports:
@@ -126,6 +128,7 @@ def _read_entry(reports: _Reports, entry: Mapping[str, Any]) -> None:
     if "file" in entry:
         reports.files_bytes.append(size_bytes)
         return
+    reports.shows_tries |= "tries" in entry
     reports.repeats += int(entry.get("tries", 1)) - 1
     if "sent_s" in entry:
         sent_s, ended_s = float(entry["sent_s"]), float(entry["ended_s"])

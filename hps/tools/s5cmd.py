@@ -22,13 +22,12 @@ from pathlib import Path
 from hps.catalog.failures import failure
 from hps.catalog.providers import MIB
 from hps.model import Failure, Target
-from hps.process import process
 from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
 from hps.tools.aws import access_to
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
 from hps.tools.evidence import Delivered, entries, entry_of
-from hps.tools.invocation import Access, Invocation, bare_environment
+from hps.tools.invocation import Access, Invocation, ask
 
 OLDEST = (2, 3, 0)
 HOW_TO_GET = (
@@ -49,7 +48,6 @@ _REFUSED = re.compile(
 _WITH_PAYLOAD = {"PutObject", "UploadPart", "GetObject"}
 _CAUSE = "caused by: "
 _REASON_LENGTH = 400
-_TIMEOUT_S = 20.0
 
 
 class S5cmd:
@@ -137,10 +135,8 @@ def _why_no_program(program: str) -> str:
 
 
 def _ask_version(program: str) -> Installed | Missing:
-    command = process.Command(argv=(program, "version"), env=bare_environment())
-    code, out, _ = process.capture(command, timeout_s=_TIMEOUT_S)
-    found = _VERSION.match(out)
-    if code != 0 or found is None:
+    found = _VERSION.match(ask(program, "version"))
+    if found is None:
         return Missing(why=f"{program} does not answer like s5cmd", how_to_get=HOW_TO_GET)
     version = ".".join(found.groups())
     if tuple(map(int, found.groups())) < OLDEST:

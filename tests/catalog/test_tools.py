@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hps.catalog.tools import TOOL_FACTS, count_chunks, effective, explain, why_not
 from hps.model import Direction, Knobs, Transfer
-from tests.builders import MIB, make_transfer
+from tests.builders import MIB, S3, make_transfer
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_s5cmd_downloads_range_after_range_and_compares_nothing() -> None:
 )
 def test_what_a_tool_cannot_do(tool: str, kind: str, asked: Transfer, reason: str) -> None:
     direction: Direction = "down" if kind == "download" else "up"
-    assert why_not(_knobs(40 * MIB, 1, tool), kind, asked, direction, "other") == reason
+    assert why_not(_knobs(40 * MIB, 1, tool), kind, asked, direction, S3) == reason
 
 
 @pytest.mark.parametrize("kind", ["upload", "download"])
@@ -188,7 +190,7 @@ def test_s5cmd_moves_two_of_several_files_even_where_it_is_told_one(kind: str) -
     said = "s5cmd moves at least 2 of several files at once"
     for files, transfers, reason in ((3, 1, said), (3, 2, ""), (1, 1, "")):
         asked = make_transfer(transfers=transfers)
-        assert why_not(_knobs(40 * MIB, files, "s5cmd"), kind, asked, direction, "other") == reason
+        assert why_not(_knobs(40 * MIB, files, "s5cmd"), kind, asked, direction, S3) == reason
 
 
 _IN_TURN = "aws can't move one file after the other: it moves chunks of each in turn"
@@ -211,7 +213,30 @@ def test_aws_moves_several_files_only_of_one_chunk_each(
     size_mib: int, files: int, transfers: int, concurrency: int, reason: str
 ) -> None:
     asked = make_transfer(transfers=transfers, concurrency=concurrency)
-    assert why_not(_knobs(size_mib * MIB, files, "aws"), "upload", asked, "up", "other") == reason
+    assert why_not(_knobs(size_mib * MIB, files, "aws"), "upload", asked, "up", S3) == reason
+
+
+@pytest.mark.parametrize(
+    ("folder", "files", "reason"),
+    [
+        ("a*b", 2, "s5cmd takes the * in the folder of 's3' for a pattern"),
+        ("q?v=1", 2, "s5cmd takes the ? in the folder of 's3' for a pattern"),
+        ("a*b", 1, ""),
+        ("a[b]", 2, ""),
+    ],
+)
+def test_a_folder_that_looks_like_a_pattern(folder: str, files: int, reason: str) -> None:
+    target, asked = replace(S3, folder=folder), make_transfer(transfers=2)
+    assert why_not(_knobs(MIB, files, "s5cmd"), "upload", asked, "up", target) == reason
+
+
+def test_a_chunk_that_rclone_would_round_is_skipped_beside_tools_that_take_it() -> None:
+    asked = make_transfer(chunk_size_bytes=5 * MIB + 1)
+    said = f"rclone can't hold a chunk of {5 * MIB + 1}B exactly"
+    assert why_not(_knobs(40 * MIB, 1), "upload", asked, "up", S3) == said
+    assert why_not(_knobs(40 * MIB, 1), "download", asked, "down", S3) == ""
+    assert why_not(_knobs(5 * MIB, 1), "upload", asked, "up", S3) == ""
+    assert why_not(_knobs(40 * MIB, 1, "boto3"), "upload", asked, "up", S3) == ""
 
 
 def _knobs(size_bytes: int, files: int, tool: str = "rclone") -> Knobs:

@@ -71,7 +71,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(
         ("upload", "download", "verify", "delete"), "ok"
     ), results
     busy = results["upload" if way == "up" else "download"]
-    assert busy["retries"] == (1 if tool in {"s5cmd", "boto3"} else 0), "only some say so"
+    assert busy["retries"] == (1 if tool in {"s5cmd", "boto3"} else None), "only some say so"
 
 
 def test_a_flipped_bit_in_a_download_is_found_by_the_verify_that_is_added(

@@ -222,8 +222,13 @@ def test_a_program_that_cannot_be_started_is_named(argv: tuple[str, ...], guard:
     assert caught.value.hint == "is it installed and executable?"
 
 
-def test_capture_gives_both_outputs() -> None:
-    assert process.capture(_sh("echo a; echo b >&2; exit 3"), timeout_s=30) == (3, "a\n", "b\n")
+def test_capture_gives_the_answer_and_the_code() -> None:
+    assert process.capture(_sh("echo a; echo b >&2; exit 3"), timeout_s=30) == (3, "a\n")
+
+
+def test_capture_reads_no_more_than_an_answer() -> None:
+    with pytest.raises(HpsError, match="writes without end"):
+        process.capture(_sh("exec yes"), timeout_s=30)
 
 
 def test_capture_has_a_time_out() -> None:
@@ -383,3 +388,12 @@ def test_who_stands_still_while_a_program_is_started_is_late(script: str) -> Non
         ended = process.run(command, timeout_s=SOON_S, guard_process=guard)
     assert ended.late_s > 0.3
     assert ended.duration_s > ended.late_s
+
+
+def test_a_program_that_floods_its_output_is_ended(
+    guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "MOST_OUTPUT_BYTES", 1 << 20)
+    ended = process.run(_sh("exec yes"), timeout_s=60, guard_process=guard, stdout=tmp_path / "out")
+    assert ended.ended == "flooded"
+    assert ended.duration_s < 60

@@ -100,7 +100,8 @@ def _ran(folder: Path, out: str, err: str = "", code: int = 0) -> Ran:
 def _request(number: int, size: int, sent_s: float, ended_s: float, **more: object) -> str:
     began_s = _BEGAN.timestamp()
     times = {"sent_s": began_s + sent_s, "ended_s": began_s + ended_s}
-    return json.dumps({"id": f"/b/k {number}", "bytes": size, **times, **more}) + "\n"
+    line = {"id": f"/b/k {number}", "bytes": size, "tries": 1, **times, **more}
+    return json.dumps(line) + "\n"
 
 
 _FILE = json.dumps({"file": "/tmp/0.bin", "bytes": 12 * MIB}) + "\n"
@@ -151,6 +152,7 @@ def test_a_range_that_came_twice_is_one_chunk(tmp_path: Path) -> None:
 def test_without_requests_connections_are_the_proof(tmp_path: Path) -> None:
     seen = TOOLS["awscrt"].read(_ran(tmp_path, _FILE))
     assert (seen.wrong, seen.proof, seen.setup_s) == (None, "sockets", None)
+    assert seen.retries is None, "it repeats requests in silence"
     assert seen.observed.peak_in_flight == seen.observed.connections == 2
 
 

@@ -264,7 +264,7 @@ def _agree(result: Record, seen: Sequence[Request], chunk_bytes: int, planned: i
     in_flight = observed["peak_in_flight"]
     assert effective["concurrency"] == (planned if in_flight == planned else None)
     assert observed["bytes"] == sum(request.body_bytes for request in seen) == SIZE_BYTES
-    assert result["retries"] == 0
+    assert result["retries"] == (0 if result["tool"] in {"rclone", "s5cmd", "boto3"} else None)
 
 
 def _planned(tool: str, way: Direction, chunk_bytes: int, concurrency: int) -> Transfer:

@@ -235,7 +235,7 @@ def find_binary(env: Mapping[str, str]) -> str:
 def read_version(binary: str) -> str:
     """The version of a binary, `1.75.2`. Raises `HpsError` where it is too old or isn't rclone."""
     command = process.Command(argv=(binary, "version"), env=child_env(None, {}))
-    code, out, _ = process.capture(command, timeout_s=20)
+    code, out = process.capture(command, timeout_s=20)
     match = re.match(r"rclone v(\d+)\.(\d+)\.?(\d*)", out)
     if code != 0 or match is None:
         raise HpsError(f"{binary} does not answer like rclone", HOW_TO_GET)
