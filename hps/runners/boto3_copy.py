@@ -89,17 +89,24 @@ def _keys(client: Any, task: CopyTask) -> Iterator[str]:
 
 
 class _Body:
-    """An answer's body; reports its request once it has been read to the end."""
+    """An answer's body; reports its request once it has been read to its end, or is cut off."""
 
     def __init__(self, body: Any, line: dict[str, object]) -> None:
         self._body, self._line = body, line
 
     def read(self, size: int | None = None) -> bytes:
-        data = bytes(self._body.read(size))
+        try:
+            data = bytes(self._body.read(size))
+        except Exception:  # its library asks for the same range again
+            self._report()
+            raise
         self._line["bytes"] = int(str(self._line.get("bytes", 0))) + len(data)
         if not data:
-            report(**self._line | {"ended_s": time.time()})
+            self._report()
         return data
+
+    def _report(self) -> None:
+        report(**self._line | {"ended_s": time.time()})
 
 
 def _watch(client: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hps.tools import TOOLS
 from tests.command import Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
-from tests.servers.faults import Action, Flip, Reset, Rule, slow_down
+from tests.servers.faults import Action, Flip, Reset, Rule, Truncate, slow_down
 from tests.servers.for_tool import server_for
 from tests.servers.http_head import RequestHead
 from tests.servers.nginx_tls import TlsFront
@@ -72,6 +72,16 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(
     ), results
     busy = results["upload" if way == "up" else "download"]
     assert busy["retries"] == (1 if tool in {"s5cmd", "boto3"} else None), "only some say so"
+
+
+def test_a_download_that_is_cut_off_goes_on_and_says_so(
+    tool: str, server: S3Server, proxy_for: ProxyFor, tmp_path: Path
+) -> None:
+    cut = Rule(match=_first("down"), action=Truncate(after_bytes=1000, reset=True))
+    results = _run(tool, proxy_for(server, rules=(cut,)).endpoint, server, tmp_path)
+
+    assert results["verify"]["status"] == "ok", results["download"]["reason"]
+    assert results["download"]["retries"] == (1 if tool in {"s5cmd", "boto3"} else None)
 
 
 def test_a_flipped_bit_in_a_download_is_found_by_the_verify_that_is_added(
