@@ -151,9 +151,11 @@ def check_parts(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -
     Each chunk size is reported once, with the largest file.
     """
     worst: dict[tuple[ScalarNode | None, int], tuple[int, Problem]] = {}
+    # A chunk that one of several tools can't hold makes its cell skipped, and is no mistake.
+    one_tool = len({point.cell.knobs.tool for point in sweep.points(("tool",))}) == 1
     for upload in uploads(sweep, steps, _KNOBS):
         facts = _facts(checked, upload.point.cell.knobs.target)
-        problem = _fault(sweep, upload, facts) if facts is not None else None
+        problem = _fault(sweep, upload, facts, one_tool=one_tool) if facts is not None else None
         if problem is None:
             continue
         key = (_node(sweep, upload), upload.chunk_bytes)
@@ -177,7 +179,7 @@ def _node(sweep: Sweep, upload: Upload) -> ScalarNode | None:
     return upload.chunk_node or sweep.place("size", size, upload.point.entry)
 
 
-def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None:
+def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts, *, one_tool: bool) -> Problem | None:
     node = _node(sweep, upload)
     if node is None:
         return None
@@ -191,9 +193,7 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts) -> Problem | None
         return problem_at(node.mark, message, rule="part-size", hint=hint)
     tool = upload.point.cell.knobs.tool
     inexact = TOOL_FACTS[tool].rounds(upload.chunk_bytes) != upload.chunk_bytes
-    # Beside a tool that can hold it, the cell is skipped.
-    tools = {point.cell.knobs.tool for point in sweep.points(("tool",))}
-    if upload.parts > 1 and inexact and tools == {tool}:
+    if upload.parts > 1 and inexact and one_tool:
         message = f"chunk_size {chunk} is a size that {tool} can't hold exactly"
         near = format_size(near_part(upload.chunk_bytes))
         hint = f"{TOOL_FACTS[tool].exact}; near it: {near}"

@@ -207,8 +207,9 @@ _NETWORK: go.Table = tuple(
         ),
         (r"SSLError.*|TLS_ERROR.*", "tls", "TLS failed"),
         (
-            r"IncompleteMessage|IncompleteRead|ResponseStreamingError|ConnectionClosed|CONNECTION_CLOSED|SOCKET_CLOSED"
-            r"|ConnectionReset|connection (?:reset|closed)|RemoteDisconnected",
+            r"IncompleteMessage|IncompleteRead|ResponseStreamingError|ConnectionClosed"
+            r"|CONNECTION_CLOSED|SOCKET_CLOSED|ConnectionReset|connection (?:reset|closed)"
+            r"|RemoteDisconnected",
             "connection_lost",
             "the connection was lost",
         ),

@@ -408,7 +408,8 @@ def test_several_files_of_one_chunk_are_moved(
     ways: tuple[Literal["up", "down"], ...] = ("up", "down")
     for way in ways:
         moved = data_requests(seen, way)
-        assert (len(moved), peak_in_flight(moved)) == (4, transfers)
+        # On a busy machine a request may be sent again.
+        assert (len({request.key for request in moved}), peak_in_flight(moved)) == (4, transfers)
     assert results["upload"]["tool_version"] == "1.46.3"
     assert "AWS_CONFIG_FILE" in results["upload"]["command"]
     assert list(tmp_path.rglob("AWS_CONFIG_FILE")) == []
