@@ -132,8 +132,6 @@ class Standstill:
 # -------------------------------------------------------------------------------------------------
 
 _MOST_ANSWER_BYTES = 1 << 16
-# Far more than the log of a million files, and far less than a disk.
-MOST_OUTPUT_BYTES = 1 << 30
 TERMINATE_GRACE_S = 3.0
 KILL_GRACE_S = 5.0
 _STOP_INTERVAL_S = 0.25
@@ -250,10 +248,12 @@ def run(
     stderr: Path | None = None,
     stop: Stop | None = None,
     sampler: Sampler | None = None,
+    most_output_bytes: float = math.inf,
 ) -> Exit:
     """Run to the end, or stop the whole group at the time-out or when `stop` is set.
 
     Output goes to the files given, else nowhere: reading a pipe would cost the measured process.
+    One that writes more than `most_output_bytes` is stopped, too.
     Raises `HpsError` where it can't be started or a file can't be written.
     """
     with _output(stdout) as out, _output(stderr) as err:
@@ -263,7 +263,8 @@ def run(
             guard_process.send("watch", process.pid)
             # From before its start, for this process may be stopped just then.
             standstill = Standstill(process.pid, before=before)
-            ended = _wait(process, standstill, start_s + timeout_s, stop, sampler, (out, err))
+            flood = _Flood((out, err), most_output_bytes)
+            ended = _wait(process, standstill, start_s + timeout_s, stop, sampler, flood)
             duration_s = time.monotonic() - start_s
         finally:
             end_group(process)
@@ -383,13 +384,24 @@ def _output(path: Path | None) -> Iterator[int]:
         yield stream.fileno()
 
 
+@dataclass(frozen=True, slots=True)
+class _Flood:
+    """The outputs of a process, each with the most that it may hold."""
+
+    outputs: tuple[int, int]
+    most_bytes: float
+
+    def is_there(self) -> bool:
+        return any(os.fstat(output).st_size > self.most_bytes for output in self.outputs)
+
+
 def _wait(
     process: subprocess.Popen[bytes],
     standstill: Standstill,
     deadline_s: float,
     stop: Stop | None,
     sampler: Sampler | None,
-    outputs: tuple[int, int],
+    flood: _Flood,
 ) -> Ended:
     sample_at_s = math.inf if sampler is None else time.monotonic() + sampler.interval_s
     with exit_waiter(process) as wait:
@@ -400,7 +412,7 @@ def _wait(
                 return "stopped"
             if now_s >= deadline_s:
                 return "timeout"
-            if any(os.fstat(output).st_size > MOST_OUTPUT_BYTES for output in outputs):
+            if flood.is_there():
                 return "flooded"
             if sampler is not None and now_s >= sample_at_s:
                 sampler.sample(process.pid)

@@ -106,7 +106,7 @@ class _Body:
         return data
 
     def _report(self) -> None:
-        report(**self._line | {"ended_s": time.time()})
+        report(**self._line | {"ended_s": time.monotonic()})
 
 
 def _watch(client: Any) -> None:
@@ -115,9 +115,8 @@ def _watch(client: Any) -> None:
 
     def before_send(request: Any, event_name: str, **_: Any) -> None:
         if event_name.rpartition(".")[2] in _WITH_PAYLOAD:
-            now_s = time.time()
-            line = under_way.__dict__.setdefault("line", {"first_sent_s": now_s, "tries": 0})
-            line |= {"sent_s": now_s, "tries": line["tries"] + 1}
+            line = under_way.__dict__.setdefault("line", {"sent_at": time.time(), "tries": 0})
+            line |= {"sent_s": time.monotonic(), "tries": line["tries"] + 1}
             part = _part(request.url) or _header(request, "Range")
             line["id"] = f"{urlsplit(request.url).path} {part}"
             line["bytes"] = int(_header(request, "Content-Length") or 0)
@@ -130,7 +129,7 @@ def _watch(client: Any) -> None:
         if "Body" in parsed:
             parsed["Body"] = _Body(parsed["Body"], line | {"bytes": 0})
         else:
-            report(**line | {"ended_s": time.time()})
+            report(**line | {"ended_s": time.monotonic()})
 
     client.meta.events.register("before-send.s3", before_send)
     client.meta.events.register("after-call.s3", after_call)

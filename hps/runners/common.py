@@ -1,7 +1,9 @@
 """What the runners share: their arguments, the files that are meant, and what they report.
 
 A report is a line of JSON on standard output: one for each request with payload once it is over,
-where the library shows them, and one for each file. What went wrong is one on standard error.
+where the library shows them, and one for each file. `sent_s` and `ended_s` are of a clock that
+nobody sets, `sent_at` is the time of day at which it was sent first. What went wrong is one on
+standard error.
 """
 
 from __future__ import annotations

@@ -95,11 +95,12 @@ def _download(store: S3Store, task: CopyTask, key: str, path: Path, streams: int
     with path.open("wb") as out:
 
         def copy(start: int) -> None:
-            sent_s, length = time.time(), min(task.chunk_bytes, size_bytes - start)
+            sent_at, sent_s = time.time(), time.monotonic()
+            length = min(task.chunk_bytes, size_bytes - start)
             data = obstore.get_range(store, key, start=start, length=length)
-            ended_s = time.time()
+            times = {"sent_at": sent_at, "sent_s": sent_s, "ended_s": time.monotonic()}
             os.pwrite(out.fileno(), data, start)
-            report(id=f"{key} {start}", bytes=length, sent_s=sent_s, ended_s=ended_s)
+            report(id=f"{key} {start}", bytes=length, **times)
 
         _do_all(copy, range(0, size_bytes, task.chunk_bytes), at_once=streams)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hps.catalog.tools import count_chunks
 from hps.errors import MissingProgramError
 from hps.model import Measurement, Operation
 from hps.process import process
@@ -10,8 +11,12 @@ from hps.redaction import Scrubber
 from hps.results.record import utc_text
 from hps.steps.context import Places, StepContext, needed
 from hps.tools import TOOLS, exits
-from hps.tools.base import Installed, Job, Missing, Movement, Ran, Tool
+from hps.tools.base import Evidence, Installed, Job, Missing, Movement, Ran, Tool
 from hps.tools.invocation import Invocation
+
+# What a tool may write: in all, and for each request with payload.
+_OUTPUT_BYTES = 64 << 20
+_OUTPUT_OF_A_CHUNK_BYTES = 16 << 10
 
 
 def upload(operation: Operation, context: StepContext) -> Measurement:
@@ -107,7 +112,8 @@ def judge(
         # Reasons are cut to a length: half a secret would not be known for one any more.
         clean=Scrubber(context.secrets).text,
     )
-    seen = tool.read(ran)
+    # What a flood holds is no log, and reading it could take longer than the transfer.
+    seen = Evidence() if ended.ended == "flooded" else tool.read(ran)
     starved = context.kernel_kills.more()
     status, why = exits.judge(
         tool.name, ended, operation, seen, lambda: tool.explain(ran), starved=starved
@@ -150,7 +156,15 @@ def run_call(
         stderr=context.log,
         stop=context.stop,
         sampler=sampler,
+        most_output_bytes=_most_output_bytes(operation),
     )
+
+
+def _most_output_bytes(operation: Operation) -> int:
+    """Far more than any tool writes of so many requests; s5cmd's trace has 3 KB of each."""
+    knobs, asked = operation.cell.knobs, operation.requested
+    chunks = count_chunks(knobs.size_bytes, asked.chunk_size_bytes) if asked else 1
+    return _OUTPUT_BYTES + knobs.files * chunks * _OUTPUT_OF_A_CHUNK_BYTES
 
 
 def _installed(tool: str, context: StepContext) -> Installed:

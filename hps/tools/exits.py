@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hps.catalog.failures import failure
 from hps.model import Failure, Operation, Status
 from hps.process import cgroup
-from hps.process.process import MOST_OUTPUT_BYTES, Exit
+from hps.process.process import Exit
 from hps.tools.base import Evidence
 from hps.units import format_size, format_size_rounded, format_time
 
@@ -74,8 +74,9 @@ def judge(
         limit = f"stopped after its time-out of {format_time(operation.timeout_s or 0)}"
         return "timeout", stood or failure("timeout", limit + evidence.repeated)
     if ended.ended == "flooded":
-        most = format_size(MOST_OUTPUT_BYTES)
-        return "failed", failure("tool_failed", f"{tool} wrote more than {most} of output")
+        return "failed", failure(
+            "tool_failed", f"{tool} wrote far more than a log has, and was ended"
+        )
     if ended.ended == "stopped":
         return "interrupted", failure("stopped", "the run was stopped")
     if ended.returncode == 0:

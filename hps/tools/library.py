@@ -111,7 +111,7 @@ class _Reports:
     files_bytes: list[int] = field(default_factory=list)
     chunks: dict[str, int] = field(default_factory=dict)
     intervals: list[tuple[float, float]] = field(default_factory=list)
-    first_sent_s: float = math.inf
+    first_sent_at: float = math.inf
     repeats: int = 0
     shows_tries: bool = False
 
@@ -133,7 +133,7 @@ def _read_entry(reports: _Reports, entry: Mapping[str, Any]) -> None:
     if "sent_s" in entry:
         sent_s, ended_s = float(entry["sent_s"]), float(entry["ended_s"])
         reports.intervals.append((sent_s, ended_s))
-        reports.first_sent_s = min(reports.first_sent_s, entry.get("first_sent_s", sent_s))
+        reports.first_sent_at = min(reports.first_sent_at, float(entry["sent_at"]))
     if int(entry.get("status", 200)) >= 400:
         return
     what = str(entry.get("id", len(reports.chunks)))
@@ -160,10 +160,10 @@ def _arrival(line: bytes, folder: str) -> Arrival | None:
 
 
 def _setup_s(reports: _Reports, ran: Ran) -> float | None:
-    """Until the first request with payload: by the clock, as both processes see it."""
+    """Until the first request with payload, by the time of day: both processes see that alone."""
     if not reports.intervals:
         return None
-    first_s = reports.first_sent_s - ran.ended.started_at.timestamp()
+    first_s = reports.first_sent_at - ran.ended.started_at.timestamp()
     return min(max(0.0, first_s), ran.ended.duration_s)
 
 

@@ -390,10 +390,13 @@ def test_who_stands_still_while_a_program_is_started_is_late(script: str) -> Non
     assert ended.duration_s > ended.late_s
 
 
-def test_a_program_that_floods_its_output_is_ended(
-    guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "MOST_OUTPUT_BYTES", 1 << 20)
-    ended = process.run(_sh("exec yes"), timeout_s=60, guard_process=guard, stdout=tmp_path / "out")
+def test_a_program_that_floods_its_output_is_ended(guard: Guard, tmp_path: Path) -> None:
+    ended = process.run(
+        _sh("exec yes"),
+        timeout_s=60,
+        guard_process=guard,
+        stdout=tmp_path / "out",
+        most_output_bytes=1 << 20,
+    )
     assert ended.ended == "flooded"
     assert ended.duration_s < 60
