@@ -336,8 +336,9 @@ class Observed:
 class Measurement:
     """What was observed while an operation ran. `failure` says why the status is not `ok`.
 
-    `tool` is what did it: a transfer tool, or this program itself. `disturbed` has the figures of
-    `hps.node.starvation` where the machine was short of CPU.
+    `tool` is what did it: a transfer tool, or this program itself. `cpu_s` and `peak_memory_bytes`
+    are what its process used, None where there was none or it was not seen. `disturbed` has the
+    figures of `hps.node.starvation` where the machine was short of CPU.
     """
 
     status: Status
@@ -345,6 +346,8 @@ class Measurement:
     started_at: str = ""
     duration_s: float = 0.0
     setup_s: float | None = None
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
     effective: Applied | None = None
     observed: Observed = field(default_factory=Observed)
     retries: int | None = 0

@@ -60,6 +60,7 @@ REASONS_TO_BE_SMALL: Mapping[str, str] = {
     "hps.node.probe.speedtest": "one way to probe, one file",
     "hps.plan.fairness": "what is to be known of the tools in a plan, apart from how it is shown",
     "hps.process.orphans": "the guard is a script with the standard library alone",
+    "hps.process.usage": "what the kernel counts of a process, apart from how it is waited for",
     "hps.targets.http2": "a question to a server, for which nothing else is needed",
 }
 # Who may import what is used in few places.

@@ -24,6 +24,7 @@ from typing import IO, Literal, Protocol
 
 from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
 from hps.process import guard
+from hps.process.usage import Usage
 
 # -------------------------------------------------------------------------------------------------
 # Waiting for the end of a process, through its pidfd.
@@ -43,7 +44,10 @@ class Child(Protocol):
 
 @contextlib.contextmanager
 def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
-    """A function that waits up to so many seconds; True once the process has ended."""
+    """A function that waits up to so many seconds; True once the process has ended.
+
+    It is not waited for yet, so that what it used can still be read.
+    """
     try:
         descriptor = os.pidfd_open(process.pid)
     except (AttributeError, OSError):
@@ -60,8 +64,9 @@ def exit_waiter(process: Child) -> Iterator[Callable[[float], bool]]:
 
 def _has_ended(process: Child, selector: selectors.BaseSelector, seconds: float) -> bool:
     selector.select(seconds)
-    # Polled in any case: after a stop (SIGSTOP) `select` returns nothing, whatever has ended.
-    return process.poll() is not None
+    # Asked in any case: after a stop (SIGSTOP) `select` returns nothing, whatever has ended.
+    ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return ended is not None
 
 
 def _ended_within(process: Child, seconds: float) -> bool:
@@ -154,7 +159,8 @@ class Exit:
     """How a process ended. `duration_s` runs from before its start to its end.
 
     `late_s` is for how long hps stood still meanwhile: if the end came then, it was seen late by
-    that. `stopped_s` is for how long the process itself was seen stopped.
+    that. `stopped_s` is for how long the process itself was seen stopped. `cpu_s` and
+    `peak_memory_bytes` are what it used, see `Usage`.
     """
 
     returncode: int
@@ -163,6 +169,8 @@ class Exit:
     duration_s: float
     late_s: float = 0.0
     stopped_s: float = 0.0
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
 
 
 class Stop(Protocol):
@@ -264,8 +272,10 @@ def run(
             # From before its start, for this process may be stopped just then.
             standstill = Standstill(process.pid, before=before)
             flood = _Flood((out, err), most_output_bytes)
-            ended = _wait(process, standstill, start_s + timeout_s, stop, sampler, flood)
+            usage = Usage(process.pid)
+            ended = _wait(process, standstill, usage, start_s + timeout_s, stop, sampler, flood)
             duration_s = time.monotonic() - start_s
+            usage.end()
         finally:
             end_group(process)
             guard_process.forget(process.pid)
@@ -276,6 +286,8 @@ def run(
         duration_s=duration_s,
         late_s=standstill.late_s,
         stopped_s=standstill.stopped_s,
+        cpu_s=usage.cpu_s,
+        peak_memory_bytes=usage.peak_memory_bytes,
     )
 
 
@@ -398,6 +410,7 @@ class _Flood:
 def _wait(
     process: subprocess.Popen[bytes],
     standstill: Standstill,
+    usage: Usage,
     deadline_s: float,
     stop: Stop | None,
     sampler: Sampler | None,
@@ -407,6 +420,7 @@ def _wait(
     with exit_waiter(process) as wait:
         while not wait(rest_s := _rest_s(deadline_s, sample_at_s)):
             standstill.add(rest_s)
+            usage.look()
             now_s = time.monotonic()
             if stop is not None and stop.is_set():
                 return "stopped"

@@ -20,7 +20,7 @@ from hps.results.columns import TABLES
 from hps.results.database import text
 from hps.results.index import Tell
 from hps.results.query import check_names, of_experiments
-from hps.targets.copy import BY_CHECKSUM, BucketPlace, Copied, Watch, copy
+from hps.targets.copy import BucketPlace, Copied, Watch, fetch, send
 
 if TYPE_CHECKING:
     from hps.results.database import Connection
@@ -57,18 +57,18 @@ def compact(
     read, and `NotStoredError` where it can't be written to.
     """
     with temporary.folder("hps-compact-") as scratch:
-        before, after = scratch / "before", scratch / "after"
+        compacted, before, after = place.inside(FOLDER), scratch / "before", scratch / "after"
         for folder in (before, after):
             folder.mkdir()
-        _fetch(place, before, watch)
+        _fetch(compacted, before, watch)
         with tables.opened([*inputs, before], tell) as opened:
-            _check_all_read(place, before, opened.skipped)
+            _check_all_read(compacted, before, opened.skipped)
             check_names(opened, experiments)
             wanted = f"({of_experiments(experiments)}) AND {_IS_COMPACTED}"
             left_out = _count(opened.connection, "runs", f"({_IS_COMPACTED}) IS NOT TRUE")
             counts = {table: _count(opened.connection, table, wanted) for table in TABLES}
             files = _write(opened.connection, wanted, after)
-        sent = _send(place, after, watch)
+        sent = _send(compacted, after, watch)
     return Compacted(
         files=files,
         sent=len(sent.new) + len(sent.replaced),
@@ -79,12 +79,11 @@ def compact(
 
 
 def _fetch(place: BucketPlace, into: Path, watch: Watch) -> None:
-    source = place.remote.path(place.folder, FOLDER)
-    copied = copy(place, (f"{source}/", str(into)), watch, rules=("+ *.parquet", "- **"))
+    copied = fetch(place, into, watch, rules=("+ *.parquet", "- **"))
     why = _first_failure(copied)
     if why and not copied.nothing_there:
         hint = "what stands there has to be read before it is replaced"
-        raise MachineError(f"{source} cannot be read: {why}", hint)
+        raise MachineError(f"{place.name} cannot be read: {why}", hint)
 
 
 def _check_all_read(place: BucketPlace, before: Path, skipped: Mapping[str, str]) -> None:
@@ -92,7 +91,7 @@ def _check_all_read(place: BucketPlace, before: Path, skipped: Mapping[str, str]
     root = f"{before.resolve()}/"
     for path, why in skipped.items():
         if path.startswith(root):
-            name = f"{place.remote.path(place.folder, FOLDER)}/{path.removeprefix(root)}"
+            name = f"{place.name}/{path.removeprefix(root)}"
             hint = "look at it, and remove it if nobody needs it"
             raise MachineError(f"{name} is none of the files that belong there: {why}", hint)
 
@@ -130,11 +129,10 @@ def _selected(connection: Connection, table: str) -> str:
 
 
 def _send(place: BucketPlace, folder: Path, watch: Watch) -> Copied:
-    destination = place.remote.path(place.folder, FOLDER)
-    copied = copy(place, (str(folder), destination), watch, compare=BY_CHECKSUM)
+    copied = send(place, folder, watch)
     if why := _first_failure(copied):
         hint = f"may the keys in {', '.join(place.secrets)} write there?"
-        raise NotStoredError(f"{destination} cannot be written to: {why}", hint)
+        raise NotStoredError(f"{place.name} cannot be written to: {why}", hint)
     return copied
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hps.errors import HpsError, MachineError
 from hps.process import temporary
-from hps.targets.copy import PARTIAL, BucketPlace, Copied, Watch, copy
+from hps.targets.copy import PARTIAL, BucketPlace, Copied, Watch, fetch
 
 _LOCK = ".hps-pull.lock"
 _ATTEMPTS = 3
@@ -46,9 +46,7 @@ def pull(place: BucketPlace, cache: Path, experiments: Sequence[str], watch: Wat
         _remove_partial(cache)
         state = _State(cache)
         for _ in range(_ATTEMPTS):
-            # With the slash, an object of the folder's very name is not taken for it.
-            ways = f"{place.name}/", str(cache.absolute())
-            copied = copy(place, ways, watch, rules=rules)
+            copied = fetch(place, cache, watch, rules=rules)
             _check(place, copied)
             state.add(copied)
             if not state.missing:

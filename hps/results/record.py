@@ -138,6 +138,8 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "started_at": measurement.started_at,
         "duration_s": round(measurement.duration_s, 6),
         "setup_s": _rounded(measurement.setup_s),
+        "cpu_s": _rounded(measurement.cpu_s),
+        "peak_memory_bytes": measurement.peak_memory_bytes,
         "throughput_mbps": throughput_mbps(size_bytes, measurement) if moves else None,
         "requested": requested_fields(knobs, operation.requested),
         "effective": asdict(measurement.effective) if measurement.effective else None,

@@ -35,14 +35,6 @@ __all__ = ["AnswerBound", "Link", "Listed", "delete_call", "find_client", "list_
 
 # The name of the client's tool.
 CLIENT = command.NAME
-_FLAGS = (
-    "--disable-http2",  # all transfers would share one connection
-    "--retries=1",
-    "--low-level-retries=3",
-    "--contimeout=10s",
-    "--use-json-log",
-    "--log-level=ERROR",  # so that anything in the log is a failure
-)
 
 
 def list_call(target: Target, folder: OwnFolder) -> Invocation:
@@ -136,7 +128,7 @@ class Link:
 
     def get_matching(self, pattern: str, into: Path) -> Invocation:
         """Copy the objects that match, such as `/machine/*.jsonl`, to a folder: `why_not_got`."""
-        return self.call(*command.copy_matching(self.place(), str(into), pattern))
+        return command.copy_matching(self.remote, self.key, str(into), pattern)
 
     def why_not_got(self, name: str, ended: process.Exit, bounded: AnswerBound) -> Failure | None:
         """Why the last `get_matching` of this name failed; None also where there is no object."""
@@ -200,17 +192,15 @@ class Link:
         answered = ended.ended == "exit" and ended.returncode == 0
         return answered and listed.is_object(self.scratch / f"{name}.out")
 
-    def place(self, *parts: str) -> str:
-        """A folder below the key, for the arguments of `call`.
+    def put_whole(self, local: Path, folder: str, *, at_once: int = 1) -> Invocation:
+        """Upload a file, or what the names in a folder link to, by one PUT each."""
+        key = f"{self.key}/{folder}"
+        return command.upload_whole(self.remote, str(local), key, at_once=at_once)
 
-        With the slash at its end rclone does not ask first whether it is a file.
-        """
-        return f"{self.remote.path(self.key, *parts)}/"
-
-    def call(self, *args: str) -> Invocation:
-        """Any call of the client, with the flags that all calls share and a log in JSON."""
-        trust = (f"--ca-cert={self.remote.ca_cert}",) if self.remote.ca_cert else ()
-        return command.invocation((*args, *_FLAGS, *trust), self.remote)
+    def read_again(self, folder: str, *, times: int, at_once: int) -> Invocation:
+        """Read the objects of a folder so many times, each by one GET, and keep nothing of it."""
+        key = f"{self.key}/{folder}"
+        return command.read_again(self.remote, key, times=times, at_once=at_once)
 
 
 def find_client(env: Mapping[str, str]) -> Installed:

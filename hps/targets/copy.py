@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ class BucketPlace:
     def name(self) -> str:
         """The name that may be printed: `r2:bucket/folder/results`."""
         return self.remote.path(self.folder)
+
+    def inside(self, folder: str) -> BucketPlace:
+        """A folder of this folder."""
+        return replace(self, folder="/".join(part for part in (self.folder, folder) if part))
 
 
 def well_known_place(name: str, folder: str | None, env: Mapping[str, str]) -> BucketPlace:
@@ -138,29 +142,30 @@ Watch = Callable[[Progress], None]
 
 
 # Compare by size and time. The server's times come with the names, and may be rounded to seconds.
-BY_TIME = "--modify-window=2s"
-BY_CHECKSUM = "--checksum"
+_BY_TIME = "--modify-window=2s"
+_BY_CHECKSUM = "--checksum"
 
 
-def copy(
-    place: BucketPlace,
-    ways: tuple[str, str],
-    watch: Watch,
-    *,
-    rules: Sequence[str] = (),
-    compare: str = BY_TIME,
-) -> Copied:
-    """Copy files from the first of two ways, a local folder and one in the bucket, to the other.
+def fetch(place: BucketPlace, into: Path, watch: Watch, *, rules: Sequence[str]) -> Copied:
+    """Copy files that are new, or have another size or time, from the bucket to a local folder.
 
     `rules` are `+ PATTERN` or `- PATTERN`: the first that fits says whether a file is copied.
-    `compare` is how files that are on both sides are found to be the same. `watch` is called with
-    each progress. Raises `MachineError` where nothing moves any more, and where the server's list
-    has no end.
+    `watch` is called with each progress. Raises `MachineError` where nothing moves any more, and
+    where the server's list has no end.
     """
-    certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
     filters = (f"--filter={rule}" for rule in rules)
-    arguments = ("copy", *ways, *filters, compare, *_FLAGS, *certificate)
-    call = rclone.invocation(arguments, place.remote)
+    # With the slash, an object of the folder's very name is not taken for it.
+    return _copy(place, (f"{place.name}/", str(into.absolute()), *filters, _BY_TIME), watch)
+
+
+def send(place: BucketPlace, folder: Path, watch: Watch) -> Copied:
+    """Copy files that are new, or have another content, to the bucket. Raises as `fetch`."""
+    return _copy(place, (str(folder), place.name, _BY_CHECKSUM), watch)
+
+
+def _copy(place: BucketPlace, arguments: tuple[str, ...], watch: Watch) -> Copied:
+    certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
+    call = rclone.invocation(("copy", *arguments, *_FLAGS, *certificate), place.remote)
     with process.Guard() as guard, temporary.folder("hps-copy-") as folder:
         log = folder / "log"
         log.touch()

@@ -28,9 +28,9 @@ steps: [upload, download, verify, delete]
 def _command_lines() -> bytes:
     """The arguments of every process of this machine that may be looked at."""
     texts = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            texts.append(path.read_bytes())
+            texts.append((path / "cmdline").read_bytes())
         except OSError:
             texts.append(b"")  # it has just ended
     return b"\n".join(texts)

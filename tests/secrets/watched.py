@@ -68,8 +68,8 @@ def watch(
 
 def _look(seen: Seen, temporary: Path, raw_logs: bool) -> None:
     """One look at the arguments of all processes, and at the temporary files."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        seen.add("command lines", _text(path))
+    for path in Path("/proc").glob("[0-9]*"):
+        seen.add("command lines", _text(path / "cmdline"))
     for path in _files(temporary):
         if raw_logs or not (path.suffix in _RAW_LOGS or path.name in _RAW_NAMES):
             seen.add(f"temporary {path.name}", _text(path))

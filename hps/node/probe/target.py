@@ -1,8 +1,8 @@
 """The probe by the experiment's own bucket: several connections, a few seconds each way.
 
-One rclone reads an object again and again, and keeps nothing of it; another sends more than fits
-into the time, and is ended. The rates are those of the kernel's counters. Neither way needs more
-disk than one file, and what was sent is removed in every case.
+One call of the client reads an object again and again, and keeps nothing of it; another sends more
+than fits into the time, and is ended. The rates are those of the kernel's counters. Neither way
+needs more disk than one file, and what was sent is removed in every case.
 """
 
 from __future__ import annotations
@@ -133,15 +133,13 @@ _OBJECT_S = 2.0
 _OBJECT_TRIES = 3
 _OBJECT_TIMEOUT_S = 30.0
 _READS = 256
-# From the start of rclone to its first payload.
+# From the start of the client to its first payload.
 _BEGIN_TIMEOUT_S = 10.0
 _REMOVE_TIMEOUT_S = 20.0
 _STOPPED_TIMEOUT_S = 4.0
 _REMOVE_TRIES = 3
 # A server may still be busy with an upload that was cut off.
 _BUSY_S = 0.5
-# One PUT a file, so that no incomplete multipart upload remains where it is cut off.
-_WHOLE = ("--s3-upload-cutoff=5Gi", "--no-check-dest")
 
 
 def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -> Rates:
@@ -155,10 +153,10 @@ def measure(link: Link, settings: ProbeSettings, event: Callable[..., object]) -
         file = _random_file(folder)
         # Download first: an upload leaves data in buffers that would share the link.
         event("probe_started", direction="download", most_s=settings.duration_s)
-        place, failed = _send_object(link, file)
+        sent, failed = _send_object(link, file)
         if failed:
             return no_rates(failed.with_text(f"an object could not be sent: {failed.text}"))
-        download = _download(link, settings, place)
+        download = _download(link, settings, sent)
         event("probe_started", direction="upload", most_s=settings.duration_s)
         return Rates(upload=_upload(link, settings, file), download=download)
     except OSError as error:
@@ -177,28 +175,12 @@ def _upload(link: Link, settings: ProbeSettings, file: Path) -> Rate:
     most_bytes = _MOST_BYTES_PER_S * settings.duration_s
     for number in range(settings.connections + math.ceil(most_bytes / _FILE_BYTES)):
         (names / f"{number}.bin").symlink_to(file)
-    call = link.call(
-        "copy",
-        str(names),
-        link.place("sent"),
-        "--copy-links",
-        f"--transfers={settings.connections}",
-        *_WHOLE,
-    )
+    call = link.put_whole(names, "sent", at_once=settings.connections)
     return _watched(link, settings, call, SocketBytes.sent_bytes)
 
 
-def _download(link: Link, settings: ProbeSettings, place: str) -> Rate:
-    """Read one object again and again, under many names in a combined folder."""
-    call = link.call(
-        "hashsum",
-        "crc32",
-        _combined(place),
-        "--download",
-        f"--transfers={settings.connections}",
-        "--checkers=1",  # looks for objects by one more connection, which moves next to nothing
-        "--disable=ListR",
-    )
+def _download(link: Link, settings: ProbeSettings, folder: str) -> Rate:
+    call = link.read_again(folder, times=_READS, at_once=settings.connections)
     return _watched(link, settings, call, SocketBytes.received_bytes)
 
 
@@ -216,34 +198,26 @@ def _watched(
 
 
 def _send_object(link: Link, file: Path) -> tuple[str, Failure | None]:
-    """Upload the object that is to be read. Returns its place, and why that failed.
+    """Upload the object that is to be read. Returns its folder, and why that failed.
 
     It is as large as this link can send in about `_OBJECT_S`, found by sending larger and larger
     ones.
     """
-    size_bytes, place = _MIB, ""
+    size_bytes, folder = _MIB, ""
     for attempt in range(_OBJECT_TRIES):
-        place = link.place(f"read-{attempt}")
+        folder = f"read-{attempt}"
         part = file.with_name(f"part-{attempt}.bin")
         with file.open("rb") as whole:
             part.write_bytes(whole.read(size_bytes))
-        call = link.call("copy", str(part), place, *_WHOLE)
+        call = link.put_whole(part, folder)
         ended = link.run(call, timeout_s=_OBJECT_TIMEOUT_S, name="probe", stop=link.stop)
         if ended.ended != "exit" or ended.returncode != 0:
-            return place, link.why("probe", ended)
+            return folder, link.why("probe", ended)
         larger_bytes = min(_FILE_BYTES, int(size_bytes / ended.duration_s * _OBJECT_S))
         if larger_bytes < 2 * size_bytes or ended.duration_s > _OBJECT_S / 2:
             break
         size_bytes = larger_bytes
-    return place, None
-
-
-def _combined(place: str) -> str:
-    """A remote with many folders that are all the same one."""
-    quoted = place.replace('"', '""')
-    upstreams = " ".join(f'"{number}={quoted}"' for number in range(_READS))
-    escaped = upstreams.replace("'", "''")
-    return f":combine,upstreams='{escaped}':"
+    return folder, None
 
 
 def _random_file(folder: Path) -> Path:

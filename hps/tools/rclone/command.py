@@ -54,6 +54,7 @@ _MEASURED = (
 )
 # For calls that move no payload: an endpoint that is away must not delay the run for minutes.
 BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
+_PATIENT = ("--disable-http2", "--retries=1", "--low-level-retries=3", "--contimeout=10s")
 
 
 def access(remote: Remote | None) -> Access:
@@ -142,9 +143,44 @@ def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
     return _small(("copyto", local, remote.path(key)), (*flags, *LOG_FLAGS), remote)
 
 
-def copy_matching(source: str, folder: str, pattern: str) -> tuple[str, ...]:
-    """Arguments that copy what matches a pattern, such as `/a/*.jsonl`, to a local folder."""
-    return "copy", source, folder, f"--include={pattern}"
+def copy_matching(remote: Remote, key: str, folder: str, pattern: str) -> Invocation:
+    """Copy the objects under `key` that match, such as `/a/*.jsonl`, to a local folder."""
+    return _logged(("copy", _inside(remote, key), folder, f"--include={pattern}"), remote)
+
+
+def upload_whole(remote: Remote, local: str, key: str, *, at_once: int) -> Invocation:
+    """Copy a file, or what the names in a folder link to, into `key`: one PUT for each.
+
+    No incomplete multipart upload remains where it is cut off.
+    """
+    flags = (f"--s3-upload-cutoff={_MAX_SINGLE_PUT_BYTES}B", "--no-check-dest", "--copy-links")
+    args = ("copy", local, _inside(remote, key), *flags, f"--transfers={at_once}")
+    return _logged(args, remote)
+
+
+def read_again(remote: Remote, key: str, *, times: int, at_once: int) -> Invocation:
+    """Read the objects under `key` so many times, each by a plain GET, and keep nothing of it."""
+    flags = (
+        "--download",
+        f"--transfers={at_once}",
+        "--checkers=1",  # looks for objects by one more connection, which moves next to nothing
+        "--disable=ListR",
+    )
+    return _logged(("hashsum", "crc32", _repeated(_inside(remote, key), times), *flags), remote)
+
+
+def _repeated(place: str, times: int) -> str:
+    """A remote with many folders that are all the same one."""
+    quoted = place.replace('"', '""')
+    upstreams = " ".join(f'"{number}={quoted}"' for number in range(times))
+    escaped = upstreams.replace("'", "''")
+    return f":combine,upstreams='{escaped}':"
+
+
+def _logged(what: tuple[str, ...], remote: Remote) -> Invocation:
+    """A call whose log, in JSON, has failures alone."""
+    log = ("--use-json-log", "--log-level=ERROR")
+    return invocation((*what, *_PATIENT, *log, *_ca(remote)), remote)
 
 
 def serve_s3(folder: str, address: str) -> tuple[str, ...]:
