@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from hps.catalog.providers import MIB
+from hps.catalog.providers import GIB, MIB
 from hps.model import Direction, Knobs, Provider, Target, Transfer
 from hps.units import format_size
 
@@ -28,6 +28,12 @@ def _rclone_rounds(size_bytes: int) -> int:
     return int(round(size_bytes / unit, 3) * unit)
 
 
+def _rclone_keeps(size_bytes: int) -> int:
+    """The size nearest to this that has no more than three decimals: see `_rclone_rounds`."""
+    step_bytes = MIB if size_bytes < GIB else GIB // 8
+    return round(size_bytes / step_bytes) * step_bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFacts:
     """What a tool can do, and the requests that it makes, as seen on the wire (`tests/wire`).
@@ -37,7 +43,9 @@ class ToolFacts:
     `first_alone`: it waits for a download's first range before it asks for the others.
     `chunk_unit_bytes`, `least_chunk_bytes`: a chunk is a multiple of one, and at least the other.
     `rounds`: the chunk size that it uses where a given one was asked for.
-    `exact`: which chunk sizes it does not round, in words.
+    `near_exact`: the nearest chunk size that it does not round; `exact`: which these are, in words.
+    `chunks_in_memory`: so many times the chunks in flight of an upload are in memory (seen with
+    chunks of 16 and 64 MiB).
     `least_part_bytes`: of a file uploaded in parts, each but the last is at least so long.
     `least_transfers`: so many of several files it moves at once, even if it is asked for fewer.
     `uploads_checksum`: the values that `checksum` may have for uploads.
@@ -58,7 +66,9 @@ class ToolFacts:
     chunk_unit_bytes: int = 1
     least_chunk_bytes: int = 1
     rounds: Callable[[int], int] = int
+    near_exact: Callable[[int], int] = int
     exact: str = "any size is exact"
+    chunks_in_memory: int = 0
     least_part_bytes: int = 1
     least_transfers: int = 1
     one_pool: bool = False
@@ -79,7 +89,9 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             steps=_TRANSFERS | {"sync_up", "sync_down"},
             whole_at_one=True,
             rounds=_rclone_rounds,
+            near_exact=_rclone_keeps,
             exact="whole MiB are exact, and eighths of a GiB from 1 GiB on",
+            chunks_in_memory=1,
             compares_downloads=True,
             heads_after_upload=1,
             heads_before_download=2,
@@ -90,6 +102,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             chunk_unit_bytes=MIB,
             least_chunk_bytes=5 * MIB,
             least_transfers=2,  # asked for one, it moves two (seen with 2.3.0)
+            chunks_in_memory=2,
             uploads_checksum=frozenset({True}),
             not_in_folders="*?",
         ),
@@ -101,6 +114,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             heads_before_download=0,
         ),
         "obstore": ToolFacts(
+            chunks_in_memory=1,
             one_pool=True,
             not_with=MappingProxyType(
                 {"embedded": "obstore wants a range answered with 206, and that server says 200"}
@@ -125,6 +139,26 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
         ),
     }
 )
+
+
+def is_exact(size_bytes: int) -> bool:
+    """True where no tool rounds a chunk of this size."""
+    return all(facts.rounds(size_bytes) == size_bytes for facts in TOOL_FACTS.values())
+
+
+def near_exact(size_bytes: int) -> int:
+    """A chunk size near to this that no tool rounds."""
+    for facts in TOOL_FACTS.values():
+        size_bytes = facts.near_exact(size_bytes)
+    return size_bytes
+
+
+def kept_in_memory_bytes(
+    tool: str, chunk_size_bytes: int, in_flight: int, direction: Direction
+) -> int:
+    """The payload that a tool keeps in memory, with so many chunks in flight of all files."""
+    kept = TOOL_FACTS[tool].chunks_in_memory if direction == "up" else 0
+    return kept * chunk_size_bytes * in_flight
 
 
 def count_chunks(size_bytes: int, chunk_size_bytes: int) -> int:

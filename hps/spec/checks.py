@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from hps.catalog.providers import MIB, PROVIDERS, ProviderFacts, owner_of
 from hps.catalog.steps import SETTING_FIELDS, STEP_KINDS, UPLOADS, StepKind
-from hps.catalog.tools import TOOL_FACTS
+from hps.catalog.tools import TOOL_FACTS, kept_in_memory_bytes
 from hps.model import SIZE_KNOBS, KnobValue, Step
 from hps.spec import gates
 from hps.spec.problems import Problem, quoted
@@ -312,7 +312,7 @@ def check_thresholds(checked: Checked, steps: tuple[PlacedStep, ...]) -> Iterato
 # -------------------------------------------------------------------------------------------------
 # Whether the machine at hand can carry an experiment: memory for uploads, disk for payloads.
 
-_MEMORY_KNOBS = frozenset({"size", "files", "chunk_size", "concurrency", "transfers"})
+_MEMORY_KNOBS = frozenset({"size", "files", "tool", "chunk_size", "concurrency", "transfers"})
 _DISK_KNOBS = frozenset({"size", "files", "content", "layout"})
 
 
@@ -326,10 +326,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Need:
-    """The memory that one upload takes, the node to report, and the settings in words."""
+    """The memory that one upload takes, the node to report, the tool, and the settings in words."""
 
     size_bytes: int
     node: ScalarNode
+    tool: str
     settings: str
 
 
@@ -358,18 +359,19 @@ def _check_memory(
             worst[need.node] = need
     for need in worst.values():
         message = (
-            f"an upload with {need.settings} keeps {format_size_rounded(need.size_bytes)} of "
-            f"chunks in memory, and this machine has {format_size_rounded(memory_bytes)}"
+            f"{need.tool} keeps {format_size_rounded(need.size_bytes)} of chunks in memory for an "
+            f"upload with {need.settings}, and this machine has {format_size_rounded(memory_bytes)}"
         )
+        kept = TOOL_FACTS[need.tool].chunks_in_memory
         hint = (
-            "that is chunk_size x concurrency (at most a file's chunks) x transfers (at most the "
-            "files); make one smaller, or exclude the cell"
+            f"that is {'' if kept == 1 else f'{kept} x '}chunk_size x concurrency (at most a "
+            "file's chunks) x transfers (at most the files); make one smaller, or exclude the cell"
         )
         yield problem_at(need.node.mark, message, rule="not-enough-memory", hint=hint)
 
 
 def _memory(sweep: Sweep, upload: Upload) -> _Need | None:
-    """The memory that rclone takes, which keeps every chunk in flight of every file in flight."""
+    """The memory for the chunks in flight of every file in flight; None where nothing was asked."""
     knobs = upload.point.cell.knobs
     concurrency, concurrency_node = _count(sweep, upload, "concurrency", knobs.concurrency)
     transfers, transfers_node = _count(sweep, upload, "transfers", knobs.transfers)
@@ -383,7 +385,8 @@ def _memory(sweep: Sweep, upload: Upload) -> _Need | None:
         f"concurrency {value_text('concurrency', concurrency, concurrency_node)} and "
         f"transfers {value_text('transfers', transfers, transfers_node)}"
     )
-    return _Need(size_bytes=upload.chunk_bytes * in_flight, node=node, settings=settings)
+    kept_bytes = kept_in_memory_bytes(knobs.tool, upload.chunk_bytes, in_flight, "up")
+    return _Need(size_bytes=kept_bytes, node=node, tool=knobs.tool, settings=settings)
 
 
 def _count(

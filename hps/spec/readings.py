@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hps.catalog.providers import GIB, MIB
 from hps.catalog.steps import STEP_KINDS
-from hps.catalog.tools import TOOL_FACTS
+from hps.catalog.tools import is_exact, near_exact
 from hps.model import KNOBS
 from hps.spec.formats import FORMATS, FormatError
 from hps.spec.yaml_tree import KeyPath, ScalarNode
@@ -62,8 +62,7 @@ def readings(path: KeyPath, wanted: str, found: Bare) -> tuple[str, ...]:
 
 def near_part(size_bytes: int) -> int:
     """The size nearest to this that a part may have and that no tool rounds."""
-    step = MIB if size_bytes < GIB else GIB // 8
-    return min(MOST_PART, max(LEAST_PART, round(size_bytes / step) * step))
+    return min(MOST_PART, max(LEAST_PART, near_exact(size_bytes)))
 
 
 def _key(path: KeyPath) -> str:
@@ -111,14 +110,9 @@ def _of_parts(valid: Iterable[str], *, is_step: bool) -> Iterator[str]:
     sizes = {text: parse_size_bytes(text) for text in valid}
     least = MIB if is_step else LEAST_PART
     fitting = [
-        text for text, size in sizes.items() if least <= size <= MOST_PART and _is_exact(size)
+        text for text, size in sizes.items() if least <= size <= MOST_PART and is_exact(size)
     ]
     yield from fitting
     if sizes and not fitting:
         first = next(iter(sizes.values()))
         yield format_size(MIB if is_step and first < 2 * MIB else near_part(first))
-
-
-def _is_exact(size_bytes: int) -> bool:
-    """True where no tool rounds the size."""
-    return all(facts.rounds(size_bytes) == size_bytes for facts in TOOL_FACTS.values())

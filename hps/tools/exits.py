@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hps.catalog.failures import failure
+from hps.catalog.steps import STEP_KINDS
+from hps.catalog.tools import kept_in_memory_bytes
 from hps.model import Failure, Operation, Status
 from hps.process import cgroup
 from hps.process.process import Exit
@@ -30,15 +32,21 @@ class KernelKills:
 
 
 def needs(operation: Operation) -> str:
-    """Words on the most memory that a transfer uses by its settings, and this group's limit."""
+    """Words on what a tool keeps in memory by its settings, and on this group's limit."""
     limit_bytes, asked = cgroup.memory_limit_bytes(), operation.effective
     limit = "" if limit_bytes is None else f"; the limit is {format_size_rounded(limit_bytes)}"
+    direction, tool = STEP_KINDS[operation.step.kind].direction, operation.cell.knobs.tool
     if asked is None:
         return limit
-    flight_bytes = asked.chunk_size_bytes * asked.concurrency * asked.transfers
+    in_flight = asked.concurrency * asked.transfers
+    kept_bytes = kept_in_memory_bytes(tool, asked.chunk_size_bytes, in_flight, direction)
+    if not kept_bytes:
+        return limit
+    times = kept_bytes // (asked.chunk_size_bytes * in_flight)
     return (
-        f"; chunk x concurrency x transfers is {format_size(asked.chunk_size_bytes)} x "
-        f"{asked.concurrency} x {asked.transfers} = {format_size_rounded(flight_bytes)}{limit}"
+        f"; {'' if times == 1 else f'{times} x '}chunk x concurrency x transfers is "
+        f"{'' if times == 1 else f'{times} x '}{format_size(asked.chunk_size_bytes)} x "
+        f"{asked.concurrency} x {asked.transfers} = {format_size_rounded(kept_bytes)}{limit}"
     )
 
 

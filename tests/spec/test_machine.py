@@ -103,3 +103,24 @@ def test_without_a_download_only_the_server_has_a_copy() -> None:
     rest = "data: {size: 100MiB}\nsteps: [upload]\n"
     assert _problems(rest, 10**6, 200) == ()
     assert [p.rule for p in _problems(rest, 10**6, 199)] == ["not-enough-disk"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "kept"), [("rclone", "2 GiB"), ("s5cmd", "4 GiB"), ("obstore", "2 GiB")]
+)
+def test_memory_is_that_which_the_tool_takes(tool: str, kept: str) -> None:
+    rest = _MEMORY.format(tool=tool)
+    (problem,) = _problems(rest, memory_mib=1024, disk_mib=10**6)
+    assert f"{tool} keeps {kept} of chunks in memory" in problem.message
+
+
+@pytest.mark.parametrize("tool", ["boto3", "aws", "awscrt"])
+def test_a_tool_that_keeps_no_chunks_needs_no_memory_for_them(tool: str) -> None:
+    assert _problems(_MEMORY.format(tool=tool), memory_mib=1024, disk_mib=10**6) == ()
+
+
+_MEMORY = (
+    "data: {{size: 8GiB}}\n"
+    "matrix: {{tool: [{tool}], chunk_size: [64MiB], concurrency: [32]}}\n"
+    "steps: [upload: {{checksum: true}}]\n"
+)
