@@ -16,6 +16,7 @@ from hps.process import process, temporary
 from hps.redaction import Scrubber
 from hps.targets import well_known
 from hps.targets.bucket import AnswerBound
+from hps.tools.invocation import Invocation
 from hps.tools.rclone import command as rclone
 from hps.tools.rclone.remote import Remote, remote_of
 
@@ -157,10 +158,7 @@ def copy(
     each progress. Raises `MachineError` where nothing moves any more, and where the server's list
     has no end.
     """
-    certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
-    filters = (f"--filter={rule}" for rule in rules)
-    arguments = ("copy", *ways, *filters, compare, *_FLAGS, *certificate)
-    call = rclone.invocation(arguments, place.remote)
+    call = _call(place, ways, rules, compare)
     with process.Guard() as guard, temporary.folder("hps-copy-") as folder:
         log = folder / "log"
         log.touch()
@@ -175,13 +173,27 @@ def copy(
             sampler=bounded,
         )
         reader.read()
+    _check_end(place, ended, bounded)
+    return reader.copied(ended.returncode)
+
+
+def _call(
+    place: BucketPlace, ways: tuple[str, str], rules: Sequence[str], compare: str
+) -> Invocation:
+    certificate = (f"--ca-cert={place.remote.ca_cert}",) if place.remote.ca_cert else ()
+    filters = (f"--filter={rule}" for rule in rules)
+    arguments = ("copy", *ways, *filters, compare, *_FLAGS, *certificate)
+    return rclone.invocation(arguments, place.remote)
+
+
+def _check_end(place: BucketPlace, ended: process.Exit, bounded: AnswerBound) -> None:
+    """Raises `MachineError` where rclone was stopped before its end."""
     if bounded.failure:
         what = f"{place.name} cannot be read: {bounded.failure.reason}"
         raise MachineError(what, "is it an S3 server that answers there?")
     if ended.ended != "exit":
         what = f"{place.name}: nothing has moved for {_STALLED_S:g} s"
         raise MachineError(what, "what is fetched stays; try again once the endpoint answers")
-    return reader.copied(ended.returncode)
 
 
 @dataclass(slots=True)
