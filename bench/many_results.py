@@ -7,6 +7,8 @@ making each from dictionaries would take longer than all that is measured.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,60 +44,74 @@ def _gain(streams: int) -> float:
     return min(1.0, 0.4 + 0.075 * streams)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Node:
+    """A node of the fleet, and its only run."""
+
+    number: int
+    link_mbps: float
+
+    @property
+    def machine_id(self) -> str:
+        return f"{self.number:08x}-sim"
+
+    @property
+    def started_at(self) -> datetime:
+        return _START + timedelta(seconds=7 * self.number)
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.started_at:%Y%m%dT%H%M%S}000Z-{self.number:06x}"
+
+
 def _write_node(
     folder: Path, number: int, templates: list[str], gains: np.ndarray, chance: np.random.Generator
 ) -> None:
-    machine_id = f"{number:08x}-sim"
-    started_at = _START + timedelta(seconds=7 * number)
-    run_id = f"{started_at:%Y%m%dT%H%M%S}000Z-{number:06x}"
-    link_mbps = float(chance.lognormal(5.4, 0.5))
+    node = _Node(number=number, link_mbps=float(chance.lognormal(5.4, 0.5)))
     noise = chance.lognormal(0, 0.1, (REPETITIONS, len(templates)))
-    mbps = link_mbps * gains * noise
+    mbps = node.link_mbps * gains * noise
     ok = chance.random(mbps.shape) > 0.01
-    lines = [_run_line(run_id, machine_id, started_at, link_mbps, chance)]
+    lines = [_run_line(node, chance), *_result_lines(node, templates, mbps, ok)]
+    path = folder / node.machine_id / f"{node.run_id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _result_lines(
+    node: _Node, templates: list[str], mbps: np.ndarray, ok: np.ndarray
+) -> Iterator[str]:
+    """Fill in the templates once for each repetition, a row of `mbps` and of `ok`."""
+    run_id, machine_id, began_at = node.run_id, node.machine_id, node.started_at
     clock_s = 0.0
     for repetition in range(REPETITIONS):
         for place, template in enumerate(templates):
             duration_s = FILE_BYTES * 8 / 1e6 / mbps[repetition, place]
             done = bool(ok[repetition, place])
-            lines.append(
-                template
-                % (
-                    run_id,
-                    machine_id,
-                    f"{number:06x}{repetition:02x}{place:04x}",
-                    repetition,
-                    "ok" if done else "failed",
-                    "" if done else "rclone exit code 5 (temporary error): 503",
-                    (started_at + timedelta(seconds=clock_s)).isoformat(timespec="microseconds")[
-                        :26
-                    ],
-                    duration_s,
-                    f"{mbps[repetition, place]:.7g}" if done else "null",
-                )
+            started_at = began_at + timedelta(seconds=clock_s)
+            yield template % (
+                run_id,
+                machine_id,
+                f"{node.number:06x}{repetition:02x}{place:04x}",
+                repetition,
+                "ok" if done else "failed",
+                "" if done else "rclone exit code 5 (temporary error): 503",
+                started_at.isoformat(timespec="microseconds")[:26],
+                duration_s,
+                f"{mbps[repetition, place]:.7g}" if done else "null",
             )
             clock_s += duration_s
-    path = folder / machine_id / f"{run_id}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(lines), encoding="utf-8")
 
 
-def _run_line(
-    run_id: str,
-    machine_id: str,
-    started_at: datetime,
-    link_mbps: float,
-    chance: np.random.Generator,
-) -> str:
+def _run_line(node: _Node, chance: np.random.Generator) -> str:
     target = {"provider": "cloudflare", "endpoint": "https://example.com", "region": "auto"}
     record = {
         "kind": "run",
         "format": 1,
-        "run_id": run_id,
-        "machine_id": machine_id,
+        "run_id": node.run_id,
+        "machine_id": node.machine_id,
         "experiment": "scale",
         "spec_sha256": _SHA256,
-        "started_at": f"{started_at:%Y-%m-%dT%H:%M:%S}.000000Z",
+        "started_at": f"{node.started_at:%Y-%m-%dT%H:%M:%S}.000000Z",
         "spec": "name: scale\n",
         "spec_source": "experiments/scale.yaml",
         "overrides": [],
@@ -112,8 +128,8 @@ def _run_line(
         },
         "probe": {
             "rtt": {"median_s": float(chance.lognormal(-2.6, 0.6))},
-            "upload_mbps": {"value": link_mbps / 2},
-            "download_mbps": {"value": link_mbps},
+            "upload_mbps": {"value": node.link_mbps / 2},
+            "download_mbps": {"value": node.link_mbps},
         },
         "verdict": {"accepted": True, "action": "run", "reasons": [], "checks": []},
     }

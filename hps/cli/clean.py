@@ -16,7 +16,7 @@ from hps.cli.output import answer
 from hps.errors import HpsError
 
 if TYPE_CHECKING:
-    from hps.clean.cleaning import CleanRequest
+    from hps.clean.cleaning import Cleaned, CleanRequest
     from hps.log import Format
 
 
@@ -88,11 +88,8 @@ def clean(
     with on_signals() as stop:
         cleaned = look_and_remove(spec, env, output, request, stop, events().info)
     cleaned = text.without_secrets(cleaned, scrubber.text)
-    if style == "json":
-        answer(json.dumps(text.as_data(cleaned, spec.name), indent=1) + "\n")
-    else:
-        command = scrubber.text(_command_with_yes(context))
-        answer(text.render(cleaned, spec.name, command, datetime.now(UTC)))
+    command = scrubber.text(_command_with_yes(context))
+    answer(_rendered(cleaned, spec.name, command, style))
     context.exit(stop.exit_code if stop.is_set() else cleaned.code)
 
 
@@ -110,6 +107,15 @@ def _request(chosen: _Chosen) -> CleanRequest:
     except HpsError as error:
         raise HpsError(f"--older-than: {error.message}", error.hint) from None
     return CleanRequest(older_than_s=older_than_s, run_id=run_id, remove=chosen["yes"])
+
+
+def _rendered(cleaned: Cleaned, experiment: str, command: str, style: str) -> str:
+    """The answer; as text it names the `command` that removes what is listed."""
+    from hps.clean import text
+
+    if style == "json":
+        return json.dumps(text.as_data(cleaned, experiment), indent=1) + "\n"
+    return text.render(cleaned, experiment, command, datetime.now(UTC))
 
 
 def _command_with_yes(context: click.Context) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,8 +61,6 @@ class _TableFormat(click.ParamType[str]):
 def compare(
     context: click.Context,
     /,
-    what: tuple[str, ...],
-    inputs: tuple[Path, ...],
     gates: tuple[str, ...],
     style: str,
     table_format: str,
@@ -90,13 +87,12 @@ def compare(
     """
     read = _gates(gates)
     require_report()
-    from hps.compare.gates import exit_code, judge_all
+    from hps.compare.gates import judge_all
 
-    findings = options.compare_stored(what, inputs, **asked)
+    findings = options.compare_stored(**asked)
     results = judge_all(read, findings)
     answer(_rendered(findings, results, style, table_format))
-    code = exit_code(results)
-    context.exit(EXIT_NO_DATA if code == EXIT_OK and not findings.comparisons else code)
+    context.exit(_exit_code(findings, results))
 
 
 def _gates(texts: Sequence[str]) -> list[Gate]:
@@ -110,6 +106,13 @@ def _gates(texts: Sequence[str]) -> list[Gate]:
             hint = error.unit_error.hint if error.unit_error else error.hint
             raise HpsError(f"--gate: '{text[:80]}' {error.message}", hint) from None
     return found
+
+
+def _exit_code(findings: Findings, results: Sequence[GateResult]) -> int:
+    from hps.compare.gates import exit_code
+
+    code = exit_code(results)
+    return EXIT_NO_DATA if code == EXIT_OK and not findings.comparisons else code
 
 
 def _rendered(

@@ -205,10 +205,10 @@ def _paths_and_names(what: Sequence[str]) -> tuple[list[Path], tuple[str, ...]]:
     return paths, names
 
 
-def compare_stored(what: Sequence[str], inputs: Sequence[Path], **asked: Any) -> Findings:
+def compare_stored(*, what: Sequence[str], inputs: Sequence[Path], **asked: Any) -> Findings:
     """The answer to the question, from stored results. Raises `HpsError`.
 
-    `what` and `inputs` name them, and `asked` has the values of the options of `question`.
+    The arguments are those that `question` gives a command: `what` and `inputs` name the results.
     """
     paths, experiments = _paths_and_names(what)
     from hps.compare.comparing import find

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 )
 def report(
     *,
-    what: tuple[str, ...],
-    inputs: tuple[Path, ...],
     output: Path,
     pictures: Path | None,
     picture_format: Format,
@@ -64,7 +62,7 @@ def report(
     """
     _check_places(output, pictures)
     require_report()
-    findings = options.compare_stored(what, inputs, **asked)
+    findings = options.compare_stored(**asked)
     written = [_write(output, _page(findings).encode())]
     if pictures is not None:
         for name, content in _pictures(findings, picture_format):

@@ -41,7 +41,7 @@ _WORDS = (
 class Ended:
     """A run that is over. `stopped` is the exit code where a signal ended it, else None."""
 
-    outcome: run.Outcome | run.Finished | run.NotBegun
+    outcome: run.Ending
     stopped: int | None
     scrubber: Scrubber = field(repr=False)
 
@@ -204,7 +204,7 @@ def _render(path: Path) -> Mapping[str, str]:
     return {".csv": as_csv.render_records(records), ".txt": table.render(summarize(records)) + "\n"}
 
 
-def _report_end(outcome: run.Outcome | run.Finished | run.NotBegun, listener: RunListener) -> None:
+def _report_end(outcome: run.Ending, listener: RunListener) -> None:
     if isinstance(outcome, run.NotBegun):
         why, run_id = reason_fields(outcome.failure), outcome.identity.run_id
         listener.event("run_not_begun", **why, run_id=run_id, not_stored=outcome.not_stored)

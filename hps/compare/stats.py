@@ -5,6 +5,7 @@ All of them are at the level `1 - rule.alpha`, and the same input gives the same
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, comb, exp, log1p, pi, sqrt
 from typing import Literal
@@ -156,25 +157,29 @@ def can_succeed_unpaired(n: int, m: int, comparisons: int, rule: Rule) -> bool:
     return min(n, m) > _MANY or 2 / comb(n + m, n) <= rule.alpha / comparisons
 
 
-def needed(
-    spread_between: float | None,
-    spread_within: float | None,
-    repetitions: float,
-    units: int,
-    effect: float,
-    comparisons: int,
-    rule: Rule,
-    *,
-    test: Test = "Wilcoxon",
-) -> Needed:
-    """What would find a difference of `effect` (0.1: a tenth faster) with the chance `rule.power`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pilot:
+    """What has been measured so far, by which the rest is planned.
 
     `spread_between` is that of the log ratios of `units` units, as `PairTest.spread` has it, each
     the median of `repetitions`; `spread_within` the standard deviation of the logarithm of the
-    rate within a unit (None or 0: more repetitions are of no use). Where units are repetitions of
-    one node, `more_units` counts repetitions. With Mann-Whitney's test, `units` are those of the
-    smaller sample and `more_units` are more in each. 0: what is there is enough, and a difference
-    as large as that would probably have been found.
+    rate within a unit (None or 0: more repetitions are of no use). With Mann-Whitney's test,
+    `units` are those of the smaller sample.
+    """
+
+    spread_between: float | None
+    spread_within: float | None
+    repetitions: float
+    units: int
+    test: Test = "Wilcoxon"
+
+
+def needed(pilot: Pilot, effect: float, comparisons: int, rule: Rule) -> Needed:
+    """What would find a difference of `effect` (0.1: a tenth faster) with the chance `rule.power`.
+
+    Where units are repetitions of one node, `more_units` counts repetitions; with Mann-Whitney's
+    test, it is more in each sample. 0: what is there is enough, and a difference as large as that
+    would probably have been found.
 
     To be found, a difference has to be significant among `comparisons` and, where `effect` is
     above `rule.min_effect`, to be measured as more than that. Without a spread (fewer than two
@@ -183,21 +188,22 @@ def needed(
     """
     if effect <= 0:
         raise ValueError("an effect to be found is above zero")
-    least = (smallest_n if test == "Wilcoxon" else smallest_n_unpaired)(comparisons, rule)
-    if spread_between is None or units < 2:
+    units, spread = pilot.units, pilot.spread_between
+    least = (smallest_n if pilot.test == "Wilcoxon" else smallest_n_unpaired)(comparisons, rule)
+    if spread is None or units < 2:
         return Needed(effect=effect, more_units=max(0, least - units), more_repetitions=None)
     freedom = units - 1
     precision = _precision(freedom, effect, comparisons, rule)
     extra = _extra(comparisons, rule)
-    enough = max(least, (precision * spread_between) ** 2 + extra)
+    enough = max(least, (precision * spread) ** 2 + extra)
     tolerable = sqrt(max(0.0, units - extra)) / precision if units >= least else 0.0
-    between = _upper(spread_between, freedom, rule)
+    between = _upper(spread, freedom, rule)
     return Needed(
         effect=effect,
         more_units=max(0, ceil(enough) - units) if enough <= _MOST_UNITS else None,
         more_repetitions=0
         if units >= enough
-        else _more_repetitions(between, spread_within, repetitions, tolerable),
+        else _more_repetitions(between, pilot.spread_within, pilot.repetitions, tolerable),
     )
 
 

@@ -70,17 +70,16 @@ class Tested:
         cells = self.cells[a], self.cells[b]
         repetitions = np.concatenate([cell.repetitions[cell.repetitions > 0] for cell in cells])
         measured = max(test.ratio, 1 / test.ratio) - 1 if test.ratio else 0.0
-        return stats.needed(
+        pilot = stats.Pilot(
             # With too few for a test a spread is too vague to plan with: first get enough for one.
-            None if test.test == "none" else test.spread,
-            _spread_within(*cells) if self.unit == "node" else None,
-            float(np.median(repetitions)) if len(repetitions) else 1.0,
-            test.n,
-            max(measured, _PLANNED_FOR * self.rule.min_effect),
-            self.comparisons,
-            replace(self.rule, power=power),
+            spread_between=None if test.test == "none" else test.spread,
+            spread_within=_spread_within(*cells) if self.unit == "node" else None,
+            repetitions=float(np.median(repetitions)) if len(repetitions) else 1.0,
+            units=test.n,
             test="Wilcoxon" if paired else "Mann-Whitney",
         )
+        effect = max(measured, _PLANNED_FOR * self.rule.min_effect)
+        return stats.needed(pilot, effect, self.comparisons, replace(self.rule, power=power))
 
     def judged(self, a: int, b: int) -> Pair:
         """The pair that was tested in this order, with its verdict; where open, with `needed`."""

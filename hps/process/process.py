@@ -266,19 +266,12 @@ def run(
     """
     with _output(stdout) as out, _output(stderr) as err:
         started_at, start_s, before = datetime.now(UTC), time.monotonic(), clocks()
-        process = _spawn(command, out, err)
-        try:
-            guard_process.send("watch", process.pid)
-            # From before its start, for this process may be stopped just then.
-            standstill = Standstill(process.pid, before=before)
-            flood = _Flood((out, err), most_output_bytes)
-            usage = Usage(process.pid)
+        with _guarded(command, out, err, guard_process) as process:
+            standstill = Standstill(process.pid, before=before)  # may be stopped as it starts
+            flood, usage = _Flood((out, err), most_output_bytes), Usage(process.pid)
             ended = _wait(process, standstill, usage, start_s + timeout_s, stop, sampler, flood)
             duration_s = time.monotonic() - start_s
             usage.end()
-        finally:
-            end_group(process)
-            guard_process.forget(process.pid)
     return Exit(
         returncode=process.returncode,
         ended=ended,
@@ -305,14 +298,11 @@ def serve(
     `ready` takes the log so far and returns what the block is given, or None while not ready.
     Raises `HpsError` where the server ends, or is not ready within `timeout_s`.
     """
-    with _output(log) as err:
-        process = _spawn(command, subprocess.DEVNULL, err)
-        try:
-            guard_process.send("watch", process.pid)
-            yield _until_ready(process, log, ready, timeout_s)
-        finally:
-            end_group(process)
-            guard_process.forget(process.pid)
+    with (
+        _output(log) as err,
+        _guarded(command, subprocess.DEVNULL, err, guard_process) as process,
+    ):
+        yield _until_ready(process, log, ready, timeout_s)
 
 
 def capture(command: Command, *, timeout_s: float) -> tuple[int, str]:
@@ -383,6 +373,20 @@ def _spawn(
         raise MissingProgramError(
             f"cannot start {command.argv[0]}: {error.strerror}", "is it installed and executable?"
         ) from error
+
+
+@contextlib.contextmanager
+def _guarded(
+    command: Command, stdout: int, stderr: int, guard_process: Guard
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended after the `with` block, by the guard where this one can't."""
+    process = _spawn(command, stdout, stderr)
+    try:
+        guard_process.send("watch", process.pid)
+        yield process
+    finally:
+        end_group(process)
+        guard_process.forget(process.pid)
 
 
 @contextlib.contextmanager

@@ -137,9 +137,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "files": knobs.files,
         "started_at": measurement.started_at,
         "duration_s": round(measurement.duration_s, 6),
-        "setup_s": _rounded(measurement.setup_s),
-        "cpu_s": _rounded(measurement.cpu_s),
-        "peak_memory_bytes": measurement.peak_memory_bytes,
+        **_process_fields(measurement),
         "throughput_mbps": throughput_mbps(size_bytes, measurement) if moves else None,
         "requested": requested_fields(knobs, operation.requested),
         "effective": asdict(measurement.effective) if measurement.effective else None,
@@ -148,6 +146,15 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "command": measurement.command,
         "disturbed": None if measurement.disturbed is None else dict(measurement.disturbed),
         **measurement.extra,
+    }
+
+
+def _process_fields(measurement: Measurement) -> Record:
+    """What is known of the tool's process beside its time; each is None where it is not."""
+    return {
+        "setup_s": _rounded(measurement.setup_s),
+        "cpu_s": _rounded(measurement.cpu_s),
+        "peak_memory_bytes": measurement.peak_memory_bytes,
     }
 
 

@@ -1,4 +1,8 @@
-"""One run: lock, check targets, resume, admit, execute, publish, clean up."""
+"""One run: lock, check targets, resume, admit, execute, publish, clean up.
+
+`run` raises `HpsError` where it can't begin or another process works on the same run,
+`NotStoredError` where the journal can't be written, and `MachineError`.
+"""
 
 from __future__ import annotations
 
@@ -88,14 +92,11 @@ class NotBegun:
     not_stored: str = ""
 
 
-def run(
-    plan: Plan, options: Options, stop: SignalStop, listener: Listener
-) -> Outcome | Finished | NotBegun:
-    """Carry out a plan on this machine, or what an earlier run has not done of it.
+Ending = Outcome | Finished | NotBegun
 
-    Raises `HpsError` where it can't begin or another process works on the same run,
-    `NotStoredError` where the journal can't be written, and `MachineError`.
-    """
+
+def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> Ending:
+    """Carry out a plan on this machine, or what an earlier run has not done of it."""
     resume.check_request(options.resume)
     with contextlib.ExitStack() as stack:
         session = _lock(plan, options, stop, listener, stack)

@@ -102,16 +102,7 @@ def judge(
 ) -> Measurement:
     """The measurement of a transfer that has ended, by its log and its connections."""
     tool, installed = TOOLS[call.tool], _installed(call.tool, context)
-    ran = Ran(
-        operation=operation,
-        ended=ended,
-        out=context.out,
-        log=context.log,
-        counter=counter,
-        offers_http2=context.offers_http2[operation.cell.knobs.target],
-        # Reasons are cut to a length: half a secret would not be known for one any more.
-        clean=Scrubber(context.secrets).text,
-    )
+    ran = _ran(operation, ended, counter, context)
     # What a flood holds is no log, and reading it could take longer than the transfer.
     seen = Evidence() if ended.ended == "flooded" else tool.read(ran)
     starved = context.kernel_kills.more()
@@ -134,6 +125,22 @@ def judge(
         tool=tool.name,
         tool_version=installed.version,
         command=call.shown(str(context.scratch)),
+    )
+
+
+def _ran(
+    operation: Operation, ended: process.Exit, counter: ConnectionCounter, context: StepContext
+) -> Ran:
+    """What a tool's own reader is given of the transfer."""
+    return Ran(
+        operation=operation,
+        ended=ended,
+        out=context.out,
+        log=context.log,
+        counter=counter,
+        offers_http2=context.offers_http2[operation.cell.knobs.target],
+        # Reasons are cut to a length: half a secret would not be known for one any more.
+        clean=Scrubber(context.secrets).text,
     )
 
 

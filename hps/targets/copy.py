@@ -180,13 +180,18 @@ def _copy(place: BucketPlace, arguments: tuple[str, ...], watch: Watch) -> Copie
             sampler=bounded,
         )
         reader.read()
+    _check_end(place, ended, bounded)
+    return reader.copied(ended.returncode)
+
+
+def _check_end(place: BucketPlace, ended: process.Exit, bounded: AnswerBound) -> None:
+    """Raises `MachineError` where rclone was stopped before its end."""
     if bounded.failure:
         what = f"{place.name} cannot be read: {bounded.failure.reason}"
         raise MachineError(what, "is it an S3 server that answers there?")
     if ended.ended != "exit":
         what = f"{place.name}: nothing has moved for {_STALLED_S:g} s"
         raise MachineError(what, "what is fetched stays; try again once the endpoint answers")
-    return reader.copied(ended.returncode)
 
 
 @dataclass(slots=True)

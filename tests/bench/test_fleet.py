@@ -29,6 +29,35 @@ MANY = 4000
 NODE = Node(number=0, seed=1, rtt_ms=80.0, up_mbps=130.0, down_mbps=400.0)
 TOLD = {"rclone": "1.75.2"}
 NAMES = {"rtt_ms": "rtt_ms", "download_mbps": "down_mbps", "upload_mbps": "up_mbps"}
+# A journal's lines: of the run, and what all its results have.
+_OF_ALL = {
+    "run_id": "20261122T101530123Z-5f3a9c04b7d1",
+    "machine_id": "fleet-1-000",
+    "experiment": "fleet",
+    "spec_sha256": "0" * 64,
+    "started_at": "2026-11-22T10:15:30.123000Z",
+}
+_RUN = {
+    "kind": "run",
+    **_OF_ALL,
+    "verdict": {"accepted": True},
+    "probe": {
+        "rtt": {"median_s": 0.0812},
+        "upload_mbps": {"value": 120.0},
+        "download_mbps": {"value": None},
+    },
+}
+_OF_RESULTS: dict[str, object] = {
+    **_OF_ALL,
+    "kind": "result",
+    "warmup": False,
+    "reason": "",
+    "cell": {},
+    "effective": None,
+    "observed": None,
+    "duration_s": 1.0,
+    **dict.fromkeys(("step_index", "repetition", "retries"), 0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -107,34 +136,6 @@ def test_a_node_is_skipped_where_it_is_listed_and_in_the_bucket(tmp_path: Path) 
 
 
 def test_a_journal_is_seen_without_what_is_not_ok(tmp_path: Path) -> None:
-    of_all = {
-        "run_id": "20261122T101530123Z-5f3a9c04b7d1",
-        "machine_id": "fleet-1-000",
-        "experiment": "fleet",
-        "spec_sha256": "0" * 64,
-        "started_at": "2026-11-22T10:15:30.123000Z",
-    }
-    run = {
-        "kind": "run",
-        **of_all,
-        "verdict": {"accepted": True},
-        "probe": {
-            "rtt": {"median_s": 0.0812},
-            "upload_mbps": {"value": 120.0},
-            "download_mbps": {"value": None},
-        },
-    }
-    of_results: dict[str, object] = {
-        **of_all,
-        "kind": "result",
-        "warmup": False,
-        "reason": "",
-        "cell": {},
-        "effective": None,
-        "observed": None,
-        "duration_s": 1.0,
-        **dict.fromkeys(("step_index", "repetition", "retries"), 0),
-    }
     results = [
         {"operation_id": "a", "step": "upload", "status": "ok", "throughput_mbps": 99.0},
         {"operation_id": "b", "step": "download", "status": "invalid", "throughput_mbps": 150.0},
@@ -143,7 +144,7 @@ def test_a_journal_is_seen_without_what_is_not_ok(tmp_path: Path) -> None:
     path.write_text(
         "".join(
             json.dumps(record) + "\n"
-            for record in [run, *({**of_results, **one} for one in results)]
+            for record in [_RUN, *({**_OF_RESULTS, **one} for one in results)]
         )
     )
     seen = see(path)

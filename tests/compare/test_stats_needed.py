@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
-from hps.compare.comparison import Floats, Needed
+from hps.compare.comparison import Floats, Needed, Rule
 from hps.compare.pairs import PairTest, compare_all_paired, compare_paired, compare_unpaired
-from hps.compare.stats import needed, smallest_n, smallest_n_unpaired
+from hps.compare.stats import Pilot, Test, needed, smallest_n, smallest_n_unpaired
 from tests.compare.fleets import RULE, at_least, at_most, panel
 
 PILOT = 8
@@ -20,8 +20,25 @@ PILOTS = 1200
 RATIOS = {1: np.array([1.1, 1.0]), 6: np.array([1.1, 1.0, 1.0, 1.0])}
 
 
+def _pilot(
+    spread: float | None,
+    units: int,
+    *,
+    within: float | None = None,
+    repetitions: float = 3,
+    test: Test = "Wilcoxon",
+) -> Pilot:
+    return Pilot(
+        spread_between=spread,
+        spread_within=within,
+        repetitions=repetitions,
+        units=units,
+        test=test,
+    )
+
+
 def _needed(test: PairTest, comparisons: int, within: float | None = None) -> Needed:
-    return needed(test.spread, within, 3, test.n, 0.1, comparisons, RULE)
+    return needed(_pilot(test.spread, test.n, within=within), 0.1, comparisons, RULE)
 
 
 def _found(test: PairTest) -> bool:
@@ -60,7 +77,8 @@ def test_the_promise_is_kept_on_average_over_lucky_and_unlucky_pilots(
     for _ in range(PILOTS):
         ratios = random.lognormal(np.log(1.1), spread, PILOT)
         guess = float(np.std(np.log(ratios), ddof=1))
-        more = needed(guess, None, 1, PILOT, 0.1, comparisons, rule).more_units
+        pilot = _pilot(guess, PILOT, repetitions=1)
+        more = needed(pilot, 0.1, comparisons, rule).more_units
         assert more is not None
         ratios = np.concatenate([ratios, random.lognormal(np.log(1.1), spread, more)])
         p = compare_paired(ratios, np.ones(len(ratios)), rule).p
@@ -74,8 +92,8 @@ def test_a_tenth_is_found_among_different_nodes_too() -> None:
     found = 0
     for _ in range(FLEETS):
         a, b = random.lognormal(np.log(1.1), 0.05, PILOT), random.lognormal(0, 0.2, PILOT)
-        spread = compare_unpaired(a, b, RULE).spread
-        more = needed(spread, None, 3, PILOT, 0.1, 6, RULE, test="Mann-Whitney").more_units
+        pilot = _pilot(compare_unpaired(a, b, RULE).spread, PILOT, test="Mann-Whitney")
+        more = needed(pilot, 0.1, 6, RULE).more_units
         assert more is not None
         a = np.concatenate([a, random.lognormal(np.log(1.1), 0.05, more)])
         b = np.concatenate([b, random.lognormal(0, 0.2, more)])
@@ -123,7 +141,7 @@ def test_of_a_spread_that_is_well_known_it_is_the_textbooks_number() -> None:
 
 
 def _in_all(units: int) -> int:
-    more = needed(1.0, None, 3, units, 0.1, 1, replace(RULE, min_effect=0.1)).more_units
+    more = needed(_pilot(1.0, units), 0.1, 1, replace(RULE, min_effect=0.1)).more_units
     assert more is not None
     return units + more
 
@@ -131,7 +149,7 @@ def _in_all(units: int) -> int:
 @pytest.mark.parametrize(
     ("change", "grows"),
     [
-        ({"spread_between": 0.4}, True),
+        ({"spread": 0.4}, True),
         ({"effect": 0.2}, False),
         ({"comparisons": 120}, True),
         ({"units": 40}, False),
@@ -141,30 +159,32 @@ def _in_all(units: int) -> int:
     ],
 )
 def test_what_makes_a_difference_harder_to_find(change: dict[str, object], grows: bool) -> None:
-    usual: dict[str, object] = {
-        "spread_between": 0.2,
-        "spread_within": None,
-        "repetitions": 3,
-        "units": 8,
-        "effect": 0.1,
-        "comparisons": 6,
-        "rule": RULE,
-    }
-    before, after = (needed(**asked).more_units for asked in (usual, usual | change))  # type: ignore[arg-type]
+    before, after = _more_units(), _more_units(**change)  # type: ignore[arg-type]
     assert before is not None
     assert after is not None
     assert after != before
     assert (after > before) == grows
 
 
+def _more_units(
+    spread: float = 0.2,
+    units: int = PILOT,
+    effect: float = 0.1,
+    comparisons: int = 6,
+    rule: Rule = RULE,
+) -> int | None:
+    return needed(_pilot(spread, units), effect, comparisons, rule).more_units
+
+
 @pytest.mark.parametrize("comparisons", [1, 6, 120])
 def test_it_is_never_fewer_than_a_test_needs(comparisons: int) -> None:
     for units in range(20):
         spread = 1e-6 if units > 1 else None
-        paired = needed(spread, 0.1, 3, units, 0.1, comparisons, RULE).more_units
+        pilot = _pilot(spread, units, within=0.1)
+        paired = needed(pilot, 0.1, comparisons, RULE).more_units
         assert paired is not None
         assert units + paired >= smallest_n(comparisons, RULE)
-        unpaired = needed(spread, 0.1, 3, units, 0.1, comparisons, RULE, test="Mann-Whitney")
+        unpaired = needed(replace(pilot, test="Mann-Whitney"), 0.1, comparisons, RULE)
         assert unpaired.more_units is not None
         assert units + unpaired.more_units >= smallest_n_unpaired(comparisons, RULE)
 
@@ -182,13 +202,13 @@ def test_repetitions_help_only_where_repetitions_are_what_differs() -> None:
 
 
 def _more_repetitions(within: float | None, units: int = 40, comparisons: int = 6) -> int | None:
-    return needed(0.16, within, 3, units, 0.1, comparisons, RULE).more_repetitions
+    return needed(_pilot(0.16, units, within=within), 0.1, comparisons, RULE).more_repetitions
 
 
 def test_what_nobody_could_measure_is_not_asked_for() -> None:
-    assert needed(0.5, None, 3, 8, 0.0501, 6, RULE).more_units is None
+    assert needed(_pilot(0.5, 8), 0.0501, 6, RULE).more_units is None
     with pytest.raises(ValueError, match="above zero"):
-        needed(0.5, None, 3, 8, 0.0, 6, RULE)
+        needed(_pilot(0.5, 8), 0.0, 6, RULE)
 
 
 def test_it_answers_for_any_fleet() -> None:
@@ -196,7 +216,8 @@ def test_it_answers_for_any_fleet() -> None:
     for _ in range(300):
         units, comparisons = int(random.integers(0, 10_000)), int(random.integers(1, 5000))
         spread, effect = float(random.uniform(0, 2)), float(random.uniform(0.001, 3))
-        answer = needed(spread, spread / 2, 3, units, effect, comparisons, RULE)
+        pilot = _pilot(spread, units, within=spread / 2)
+        answer = needed(pilot, effect, comparisons, RULE)
         assert answer.effect == effect
         for more in (answer.more_units, answer.more_repetitions):
             assert more is None or (isinstance(more, int) and more >= 0)

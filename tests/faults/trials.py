@@ -122,7 +122,11 @@ def sweep(
     to_the_end = ("--no-check", "--max-equal-failures", "0")
     arguments = (spec, "--output", folder / "out", "--format", "json", *to_the_end)
     ran = hps("run", *arguments, env=keys_of(server))
-    by_trial: dict[int, list[Record]] = {}
+    return Swept(ran=ran, proxy=proxy, results=_by_trial(ran))
+
+
+def _by_trial(ran: Ran) -> list[list[Record]]:
+    trials: dict[int, list[Record]] = {}
     for record in ran.results() if ran.out else []:
-        by_trial.setdefault(record["repetition"], []).append(record)
-    return Swept(ran=ran, proxy=proxy, results=[by_trial[n] for n in sorted(by_trial)])
+        trials.setdefault(record["repetition"], []).append(record)
+    return [trials[number] for number in sorted(trials)]

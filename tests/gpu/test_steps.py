@@ -113,10 +113,7 @@ steps: [upload, download, download_to_gpu, delete]
 
     assert ran.code == 0, ran.err
     (download,), (to_gpu,) = _of(ran, "download"), _of(ran, "download_to_gpu")
-    for field in ("requested", "effective"):
-        assert to_gpu[field] == download[field]
-    for field in ("chunks", "chunk_size_bytes", "peak_in_flight", "bytes"):
-        assert to_gpu["observed"][field] == download["observed"][field]
+    _agree(download, to_gpu)
     down = data_requests(proxy.requests(), "down")
     once, again = down[: len(down) // 2], down[len(down) // 2 :]
     assert sorted(map(str, (r.range for r in once))) == sorted(map(str, (r.range for r in again)))
@@ -129,6 +126,14 @@ steps: [upload, download, download_to_gpu, delete]
     assert to_gpu["throughput_mbps"] > 0
     assert to_gpu["page_locked"] == _ON_GPU
     _on_the_device(to_gpu)
+
+
+def _agree(download: Record, to_gpu: Record) -> None:
+    """Both were asked for the same, and did the same."""
+    for field in ("requested", "effective"):
+        assert to_gpu[field] == download[field]
+    for field in ("chunks", "chunk_size_bytes", "peak_in_flight", "bytes"):
+        assert to_gpu["observed"][field] == download["observed"][field]
 
 
 @pytest.mark.prove

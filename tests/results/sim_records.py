@@ -19,6 +19,9 @@ _REASONS = {
     "skipped": ("the upload that it builds on was not done", "server_error"),
     "interrupted": ("the run was stopped", "stopped"),
 }
+_OF_RUN = ("run_id", "machine_id", "experiment", "spec_sha256")
+_OF_OPERATION = ("cell", "repetition", "warmup", "step", "step_index")
+_APPLIED = ("chunk_size_bytes", "concurrency", "transfers", "http2", "checksum")
 
 
 def records(
@@ -40,7 +43,8 @@ def records(
             for cell in chance.sample(list(what.cells), len(what.cells)):
                 for index, step in enumerate(what.steps):
                     trial = {"cell": dict(cell), "repetition": repetition, "warmup": warmup}
-                    result = _result(what, node, identity | trial, index, step, now, chance)
+                    operation = {**identity, **trial, "step": step, "step_index": index}
+                    result = _result(what, node, operation, now, chance)
                     now += timedelta(seconds=result["duration_s"] + 0.05)
                     yield result
 
@@ -149,59 +153,55 @@ def _verdict(node: SimNode) -> Record:
 
 
 def _result(
-    what: Simulation,
-    node: SimNode,
-    trial: Record,
-    index: int,
-    step: str,
-    now: datetime,
-    chance: random.Random,
+    what: Simulation, node: SimNode, operation: Record, now: datetime, chance: random.Random
 ) -> Record:
-    cell = trial["cell"]
+    cell, step = operation["cell"], operation["step"]
     status = what.fate(chance, node, cell, step)
-    reason, code = _REASONS.get(status, ("", ""))
     link_mbps = node.upload_mbps if step == "upload" else node.download_mbps
     mbps = link_mbps * what.effect(node, cell, step) * chance.lognormvariate(0, what.spread)
     requested = _requested(what, cell)
     size_bytes = requested["size_bytes"] * requested["files"]
-    duration_s = round(size_bytes * 8 / 1e6 / mbps, 6)
-    trial_id = _id(what.spec_sha256, cell, trial["repetition"], trial["warmup"])
-    knobs = ("chunk_size_bytes", "concurrency", "transfers", "http2", "checksum")
-    effective = {name: requested[name] for name in knobs}
-    chunks = max(1, -(-requested["size_bytes"] // requested["chunk_size_bytes"]))
+    trial_id = _id(what.spec_sha256, cell, operation["repetition"], operation["warmup"])
     return {
         "kind": "result",
-        **{name: trial[name] for name in ("run_id", "machine_id", "experiment", "spec_sha256")},
-        "operation_id": _id(trial_id, index),
+        **{name: operation[name] for name in _OF_RUN},
+        "operation_id": _id(trial_id, operation["step_index"]),
         "trial_id": trial_id,
-        **{name: trial[name] for name in ("cell", "repetition", "warmup")},
-        "step": step,
-        "step_index": index,
+        **{name: operation[name] for name in _OF_OPERATION},
         "tool": requested["tool"],
         "tool_version": what.tool_version,
         "target": requested["target"],
         "status": status,
-        "reason": reason,
-        "reason_code": code,
-        "reason_owner": KINDS[code].owner if code else "",
+        **_failure(status),
         "size_bytes": size_bytes,
         "files": requested["files"],
         "started_at": _utc(now),
-        "duration_s": duration_s,
+        "duration_s": round(size_bytes * 8 / 1e6 / mbps, 6),
         "setup_s": 0.08,
         "throughput_mbps": float(f"{mbps:.7g}") if status == "ok" else None,
         "requested": requested,
-        "effective": effective,
-        "observed": {
-            "chunks": chunks,
-            "chunk_size_bytes": requested["chunk_size_bytes"],
-            "peak_in_flight": min(chunks, requested["concurrency"]),
-            "connections": min(chunks, requested["concurrency"]),
-            "connection_samples": 10,
-            "bytes": size_bytes,
-        },
+        "effective": {name: requested[name] for name in _APPLIED},
+        "observed": _observed(requested, size_bytes),
         "retries": 0,
         "command": f'RCLONE_CONFIG_R2_SECRET_ACCESS_KEY="$KEY" rclone copyto r2:sim/{trial_id} …',
+    }
+
+
+def _failure(status: str) -> Record:
+    reason, code = _REASONS.get(status, ("", ""))
+    owner = KINDS[code].owner if code else ""
+    return {"reason": reason, "reason_code": code, "reason_owner": owner}
+
+
+def _observed(requested: Record, size_bytes: int) -> Record:
+    chunks = max(1, -(-requested["size_bytes"] // requested["chunk_size_bytes"]))
+    return {
+        "chunks": chunks,
+        "chunk_size_bytes": requested["chunk_size_bytes"],
+        "peak_in_flight": min(chunks, requested["concurrency"]),
+        "connections": min(chunks, requested["concurrency"]),
+        "connection_samples": 10,
+        "bytes": size_bytes,
     }
 
 

@@ -42,6 +42,20 @@ data: {{size: 1MiB}}
 steps: [upload]
 results: {{target: my-store, folder: {below}}}
 """
+# Names that somebody may have given to objects, and whether files may be named so.
+_NAMES = {
+    "../../../../evil.jsonl": False,
+    "x/../../../evil.jsonl": False,
+    "./dot.jsonl": False,
+    "/double.jsonl": False,
+    f"{'n' * 300}.jsonl": False,
+    "clash.jsonl": True,
+    "clash.jsonl/x.jsonl": False,
+    "-rf.jsonl": True,
+    "\x1b[31mred.jsonl": True,
+    "ünï*?.jsonl": True,
+    "back\\slash.jsonl": True,
+}
 
 
 def _pulled(ran: Ran) -> dict[str, Any]:
@@ -181,25 +195,12 @@ def test_an_experiment_file_says_where_its_results_are(bucket: Bucket) -> None:
 def test_names_from_the_bucket_stay_below_the_cache(other_bucket: Bucket) -> None:
     bucket, deep = other_bucket, "a/b/c/cache"
     server = bucket.server
-    names = {
-        "../../../../evil.jsonl": False,
-        "x/../../../evil.jsonl": False,
-        "./dot.jsonl": False,
-        "/double.jsonl": False,
-        f"{'n' * 300}.jsonl": False,
-        "clash.jsonl": True,
-        "clash.jsonl/x.jsonl": False,
-        "-rf.jsonl": True,
-        "\x1b[31mred.jsonl": True,
-        "ünï*?.jsonl": True,
-        "back\\slash.jsonl": True,
-    }
-    for name in names:
+    for name in _NAMES:
         key = quote(f"{bucket.folder}/results/{name}", safe="/.")
         target = f"/{server.bucket}/{key}"
         assert ask(server.endpoint, "PUT", target, b'{"kind":"run"}\n')[0] == 200
     ran = _pull(bucket, "--cache", deep)
-    good = {name for name, is_good in names.items() if is_good}
+    good = {name for name, is_good in _NAMES.items() if is_good}
     # Only one of two can be brought that are a file and a folder of one name: the first to come.
     clash, late = "clash.jsonl", "clash.jsonl/x.jsonl"
     if (bucket.work / deep / late).is_file():

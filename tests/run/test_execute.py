@@ -12,7 +12,7 @@ import pytest
 
 from hps.catalog.failures import failure
 from hps.errors import GuardError, HpsError, MachineError, MissingProgramError
-from hps.model import Measurement, Operation, Spec, Status
+from hps.model import Measurement, Operation, Spec, Status, Target
 from hps.plan.expand import expand
 from hps.process.process import Guard
 from hps.results.record import Record, RunIdentity
@@ -64,12 +64,25 @@ def _sweep(
 ) -> tuple[list[Record], execute.Tally]:
     """The records of a run, and its tally; `binary` is what removes in place of rclone."""
     plan = expand(spec)
-    target = plan.operations[0].cell.knobs.target
-    context = StepContext(
+    target = spec.targets[plan.operations[0].cell.knobs.target]
+    context = _context(folder, guard, target, binary)
+    records: list[Record] = []
+    hooks = execute.Hooks(
+        store=records.append,
+        started=lambda _: None,
+        event=lambda *_, **__: None,
+        most_equal_failures=most_equal_failures,
+    )
+    tally = execute.run(resume.list_tasks(plan.operations), _IDENTITY, context, hooks)
+    return records, tally
+
+
+def _context(folder: Path, guard: Guard, target: Target, binary: str) -> StepContext:
+    return StepContext(
         binary=binary,
         tools={"rclone": Installed(program=binary, version="1")},
         places=Places(
-            targets={target: spec.targets[target]},
+            targets={target.name: target},
             data_folder="data/unit/20261122T101530123Z-5f3a9c",
             payload_root=str(folder),
             local_root=str(folder),
@@ -81,15 +94,6 @@ def _sweep(
         guard=guard,
         stop=threading.Event(),
     )
-    records: list[Record] = []
-    hooks = execute.Hooks(
-        store=records.append,
-        started=lambda _: None,
-        event=lambda *_, **__: None,
-        most_equal_failures=most_equal_failures,
-    )
-    tally = execute.run(resume.list_tasks(plan.operations), _IDENTITY, context, hooks)
-    return records, tally
 
 
 @pytest.mark.parametrize(

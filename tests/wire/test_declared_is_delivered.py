@@ -71,21 +71,9 @@ def test_every_cell_is_on_the_wire_as_declared(
     s3_server = server_for(tool, request)
     proxy = proxy_for(s3_server, min_data_s=0.3, gather=gathered)
     front = tls_front(proxy.endpoint, http2=True) if scheme == "https" else None
-    spec = tmp_path / "wire.yaml"
-    targets = (
-        targets_yaml(front.endpoint, s3_server, ca_cert=front.ca_cert)
-        if front
-        else targets_yaml(proxy.endpoint, s3_server)
-    )
-    spec.write_text(
-        _SPEC.format(
-            targets=targets,
-            tool=tool,
-            chunk_mib=chunk_mib,
-            concurrency=concurrency,
-            checksum=_checksum(tool, scheme),
-        )
-    )
+    endpoint, ca_cert = (front.endpoint, front.ca_cert) if front else (proxy.endpoint, None)
+    targets = targets_yaml(endpoint, s3_server, ca_cert=ca_cert)
+    spec = _write_spec(tmp_path, targets, tool, chunk_mib, concurrency, _checksum(tool, scheme))
 
     ran = _run(spec, tmp_path, s3_server)
 
@@ -94,17 +82,40 @@ def test_every_cell_is_on_the_wire_as_declared(
     assert results["verify"]["status"] == "ok", results["download"]["reason"]
     seen = [request for request in proxy.requests() if request.key.startswith("tests/data/")]
     up, down = data_requests(seen, "up"), data_requests(seen, "down")
-
-    assert sorted(request.body_bytes for request in up) == sorted(_sizes(chunk_bytes))
-    assert {request.kind for request in up} == {"part"}
     assert gathered <= peak_in_flight(up) <= up_streams
-    _agree(results["upload"], up, chunk_bytes, up_streams)
-
-    whole = concurrency == 1 and TOOL_FACTS[tool].whole_at_one
-    assert {request.kind for request in down} == {"get" if whole else "range"}
-    assert sorted(_ranges(down)) == _expected_ranges(SIZE_BYTES if whole else chunk_bytes)
+    _check_up(results["upload"], up, chunk_bytes, up_streams)
     assert peak_in_flight(down) == down_streams
-    _agree(results["download"], down, SIZE_BYTES if whole else chunk_bytes, down_streams)
+    _check_down(results["download"], down, chunk_bytes, down_streams)
+
+
+def _write_spec(
+    folder: Path, targets: str, tool: str, chunk_mib: int, concurrency: int, checksum: str
+) -> Path:
+    spec = folder / "wire.yaml"
+    spec.write_text(
+        _SPEC.format(
+            targets=targets,
+            tool=tool,
+            chunk_mib=chunk_mib,
+            concurrency=concurrency,
+            checksum=checksum,
+        )
+    )
+    return spec
+
+
+def _check_up(result: Record, seen: Sequence[Request], chunk_bytes: int, streams: int) -> None:
+    assert sorted(request.body_bytes for request in seen) == sorted(_sizes(chunk_bytes))
+    assert {request.kind for request in seen} == {"part"}
+    _agree(result, seen, chunk_bytes, streams)
+
+
+def _check_down(result: Record, seen: Sequence[Request], chunk_bytes: int, streams: int) -> None:
+    whole = streams == 1 and TOOL_FACTS[result["tool"]].whole_at_one
+    range_bytes = SIZE_BYTES if whole else chunk_bytes
+    assert {request.kind for request in seen} == {"get" if whole else "range"}
+    assert sorted(_ranges(seen)) == _expected_ranges(range_bytes)
+    _agree(result, seen, range_bytes, streams)
 
 
 @pytest.mark.parametrize("tool", tool_params(TOOLS))

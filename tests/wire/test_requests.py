@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ from types import MappingProxyType
 import pytest
 
 from hps.data import payload
-from hps.data.shape import shape_of
-from hps.model import KnobValue, Operation, Plan, Provider, ResultsPlace, Step
+from hps.data.shape import Payload, Shape, shape_of
+from hps.model import KnobValue, Operation, Plan, Provider, ResultsPlace, Step, Target
 from hps.plan.estimate import Requests, estimate, requests
 from hps.plan.expand import expand
 from hps.process.process import Guard
@@ -90,29 +90,36 @@ def _bench(
             steps=kinds,
         )
     )
-    shape = shape_of(plan.cells[0].knobs)
     with Guard() as guard:
+        shape = shape_of(plan.cells[0].knobs)
         made = payload.make(shape, folder / "payload", command.find_binary(os.environ), guard)
-        context = StepContext(
-            binary=command.find_binary(os.environ),
-            tools={name: tool.find(os.environ) for name, tool in TOOLS.items()},
-            places=Places(
-                targets={"s3": target},
-                data_folder=run_folder("requests", new_run_id(datetime.now(UTC))).key,
-                payload_root=str(folder / "payload"),
-                local_root=str(folder / "down"),
-            ),
-            secrets={
-                "TEST_KEY_ID": server.access_key_id,
-                "TEST_SECRET": server.secret_access_key,
-            },
-            offers_http2={"s3": False},
-            payloads={shape: made},
-            scratch=folder,
-            guard=guard,
-            stop=SignalStop(),
-        )
+        context = _context(target, server, {shape: made}, folder, guard)
         yield Bench(plan=plan, context=context, proxy=proxy)
+
+
+def _context(
+    target: Target,
+    server: S3Server,
+    payloads: Mapping[Shape, Payload],
+    folder: Path,
+    guard: Guard,
+) -> StepContext:
+    return StepContext(
+        binary=command.find_binary(os.environ),
+        tools={name: tool.find(os.environ) for name, tool in TOOLS.items()},
+        places=Places(
+            targets={"s3": target},
+            data_folder=run_folder("requests", new_run_id(datetime.now(UTC))).key,
+            payload_root=str(folder / "payload"),
+            local_root=str(folder / "down"),
+        ),
+        secrets={"TEST_KEY_ID": server.access_key_id, "TEST_SECRET": server.secret_access_key},
+        offers_http2={"s3": False},
+        payloads=payloads,
+        scratch=folder,
+        guard=guard,
+        stop=SignalStop(),
+    )
 
 
 @pytest.mark.prove

@@ -36,13 +36,7 @@ def remote_of(target: Target) -> Remote:
 
     Raises `HpsError` for a folder that rclone can't name.
     """
-    odd = NOT_AS_WRITTEN.search(target.folder)
-    if odd:
-        raise HpsError(
-            f"target '{target.name}': its folder holds U+{ord(odd[0]):04X}, which rclone takes for "
-            "another character",
-            "name a folder without it",
-        )
+    _check_folder(target)
     facts = PROVIDERS[target.provider]
     own = {
         "TYPE": "s3",
@@ -68,6 +62,16 @@ def remote_of(target: Target) -> Remote:
         secret_env={f"{prefix}{key.upper()}": reference for key, reference in secrets.items()},
         ca_cert=target.ca_cert,
     )
+
+
+def _check_folder(target: Target) -> None:
+    odd = NOT_AS_WRITTEN.search(target.folder)
+    if odd:
+        raise HpsError(
+            f"target '{target.name}': its folder holds U+{ord(odd[0]):04X}, which rclone takes for "
+            "another character",
+            "name a folder without it",
+        )
 
 
 def _can_not_trail(rclone_name: str, target: Target) -> bool:
