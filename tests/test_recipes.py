@@ -206,16 +206,16 @@ def test_a_new_tool_is_valid_suggested_and_planned(copy: _Copy) -> None:
 
 def test_a_new_step_is_done_and_planned_and_the_schema_is_told(copy: _Copy) -> None:
     steps, schema = "hps/steps/__init__.py", "schemas/experiment.schema.json"
-    copy.insert("hps/catalog/steps.py", '    StepKind(\n        name="delete",\n', _STEP_KIND)
+    copy.insert("hps/catalog/steps.py", '    StepKind(\n        name="upload",\n', _STEP_KIND)
     copy.write("hps/steps/count.py", _STEP)
     copy.replace(steps, "from hps.steps import ", "from hps.steps import count, ")
-    copy.insert(steps, '    "delete": objects.delete,\n', '    "count": count.perform,')
-    copy.insert(steps, '    "delete": objects.delete_call,\n', '    "count": count.call,')
+    copy.insert(steps, '    "upload": transfer.upload,\n', '    "count": count.perform,')
+    copy.insert(steps, '    "upload": transfer.upload_call,\n', '    "count": count.call,')
     count = '    if kind == "count":\n        return _listing(knobs)'
-    copy.insert("hps/plan/estimate.py", '    if kind == "delete":\n', count)
-    copy.replace(schema, '"list", "delete"', '"list", "count", "delete"')
-    copy.insert(schema, '    "delete_settings": {\n', _STEP_SETTINGS)
-    copy.insert(schema, '          "delete": {\n', _STEP_IN_SCHEMA)
+    copy.insert("hps/plan/estimate.py", '    if kind == "list":\n', count)
+    copy.replace(schema, '"enum": [\n        "upload"', '"enum": [\n        "count", "upload"')
+    copy.insert(schema, '    "upload_settings": {\n', _STEP_SETTINGS)
+    copy.insert(schema, '          "upload": {"description"', _STEP_IN_SCHEMA)
     copy.write("new.yaml", _SPEC.replace("TOOL", "rclone").replace("[upload]", "[upload, count]"))
 
     code, output = copy.python("-m", "hps", "plan", "new.yaml", "--format", "commands")
@@ -230,15 +230,12 @@ def test_a_new_step_is_done_and_planned_and_the_schema_is_told(copy: _Copy) -> N
 def test_a_new_provider_is_valid_suggested_limited_and_priced(copy: _Copy, name: str) -> None:
     providers, prices = "hps/catalog/providers.py", "hps/catalog/prices.py"
     hosts, good = "tests/spec/test_providers_check.py", "tests/specs/valid/providers.yaml"
-    copy.insert(providers, '        "ceph": ProviderFacts(\n', _ROW.replace("NAME", name))
-    copy.replace("hps/model.py", '"storj", "ceph"', f'"storj", "{name}", "ceph"')
+    copy.insert(providers, '        "other": ProviderFacts(\n', _ROW.replace("NAME", name))
+    copy.replace("hps/model.py", '"other"', f'"{name}", "other"')
     if name == "priced":
         copy.insert(prices, '        "backblaze": Prices(\n', _PRICES)
-    for file, times in (("experiment", 2), ("result", 1)):
-        schema = f"schemas/{file}.schema.json"
-        copy.replace(schema, '"storj", "ceph"', f'"storj", "{name}", "ceph"', times)
-    with_endpoint = '"scaleway", "ceph"', f'"scaleway", "{name}", "ceph"'
-    copy.replace("schemas/experiment.schema.json", *with_endpoint)
+    for file, times in (("experiment", 3), ("result", 1)):
+        copy.replace(f"schemas/{file}.schema.json", '"other"', f'"{name}", "other"', times)
     copy.insert(hosts, "    (_GOOGLE, ", f'    ("https://s3.{name}.example", "{name}"),')
     target = _TARGET.replace("NAME", name)
     copy.insert(good, "  ceph: ", target)
