@@ -18,16 +18,18 @@ from tests.command import REPOSITORY
 _PICTURE = '''\
 """How many steps were compared: a bar for all of them."""
 
+from hps.report import tables
 from hps.report.pictures import marks
 from hps.report.pictures.picture import Gap, Picture, number
 
 
 def draw(findings, paint):
-    """One picture, or a gap where there is no step."""
-    if not findings.comparisons:
+    """One picture, or a gap where there is no step that counts."""
+    steps = [one for one in tables.main(findings) if tables.best(one)]
+    if not steps:
         return [Gap(name="bare", section="time", reason="Bare, for there is no step.")]
     axis = number("count", "steps")
-    bar = marks.rule("x", [float(len(findings.comparisons))], axis, paint.blue, dashed=False)
+    bar = marks.rule("x", [float(len(steps))], axis, paint.blue, dashed=False)
     return [
         Picture(
             name="bare",
@@ -183,6 +185,7 @@ def test_a_new_picture_is_in_the_list_and_on_the_page(copy: _Copy) -> None:
     copy.insert(gallery, "    heatmap.draw,\n", "    bare.draw,")
 
     assert copy.python("-c", _LOOK_AT_REPORTS) == (0, "bare True False\nbare False True\n")
+    copy.test("tests/report/test_page.py", "tests/report/test_pictures.py", named="nothing_counts")
 
 
 def test_a_new_tool_is_valid_suggested_and_planned(copy: _Copy) -> None:
