@@ -18,16 +18,18 @@ from tests.command import REPOSITORY
 _PICTURE = '''\
 """How many steps were compared: a bar for all of them."""
 
+from hps.report import tables
 from hps.report.pictures import marks
 from hps.report.pictures.picture import Gap, Picture, number
 
 
 def draw(findings, paint):
-    """One picture, or a gap where there is no step."""
-    if not findings.comparisons:
+    """One picture, or a gap where there is no step that counts."""
+    steps = [one for one in tables.main(findings) if tables.best(one)]
+    if not steps:
         return [Gap(name="bare", section="time", reason="Bare, for there is no step.")]
     axis = number("count", "steps")
-    bar = marks.rule("x", [float(len(findings.comparisons))], axis, paint.blue, dashed=False)
+    bar = marks.rule("x", [float(len(steps))], axis, paint.blue, dashed=False)
     return [
         Picture(
             name="bare",
@@ -71,11 +73,66 @@ data: {size: 1MiB}
 matrix: {tool: [TOOL]}
 steps: [upload]
 """
+_STEP = '''\
+"""count: see how many objects there are, as `list` does."""
+
+from hps.steps.objects import list_call as call
+from hps.steps.objects import list_objects as perform
+
+__all__ = ["call", "perform"]
+'''
+_STEP_KIND = """\
+    StepKind(
+        name="count",
+        direction="none",
+        settings=("timeout",),
+        needs=UPLOADS,
+        summary="Count the objects.",
+    ),"""
+_STEP_SETTINGS = """\
+    "count_settings": {
+      "description": "Count the objects.",
+      "type": "object",
+      "additionalProperties": false,
+      "properties": {"timeout": {"description": "At most.", "$ref": "#/$defs/time"}}
+    },"""
+_STEP_IN_SCHEMA = """\
+          "count": {"description": "Count the objects.", "$ref": "#/$defs/count_settings"},"""
+_ROW = """\
+        "NAME": ProviderFacts(
+            title="Name",
+            rclone_name="Other",
+            endpoint="required",
+            host=r"s3\\.NAME\\.example",
+            max_parts=500,
+            other_names=("also-NAME",),
+        ),"""
+_PRICES = """\
+        "priced": Prices(
+            title="Priced",
+            as_of="2026-01-01",
+            source="https://priced.example/prices",
+            class_a_per_million=1.0,
+            class_b_per_million=1.0,
+            egress_per_gb=0.0,
+        ),"""
+_TARGET = """\
+  new: {provider: NAME, endpoint: "https://s3.NAME.example", bucket: b,
+        access_key_id: {env: A}, secret_access_key: {env: B}}"""
+_AT_A_PROVIDER = """\
+api: hps/v1
+name: recipe
+targets:
+TARGET
+data: {size: 4GiB}
+matrix: {chunk_size: [CHUNK]}
+steps: [upload]
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """The package and its schemas in a folder of a test's own."""
+    """The package, its schemas and its tests in a folder of a test's own."""
 
     folder: Path
 
@@ -83,15 +140,18 @@ class _Copy:
         (self.folder / path).write_text(text)
 
     def insert(self, path: str, before: str, line: str) -> None:
+        self.replace(path, before, f"{line}\n{before}")
+
+    def replace(self, path: str, old: str, new: str, times: int = 1) -> None:
         text = (self.folder / path).read_text()
-        assert text.count(before) == 1, f"{path} has another form: correct this test"
-        (self.folder / path).write_text(text.replace(before, f"{line}\n{before}"))
+        assert text.count(old) == times, f"{path} has another form: correct this test"
+        (self.folder / path).write_text(text.replace(old, new))
 
     def python(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and output of a Python that finds this copy first, and the tests."""
+        """Exit code and output of a Python that finds this copy first."""
         done = subprocess.run(
             [sys.executable, *arguments],
-            env={**os.environ, "PYTHONPATH": f"{self.folder}{os.pathsep}{REPOSITORY}"},
+            env={**os.environ, "PYTHONPATH": str(self.folder)},
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -101,12 +161,19 @@ class _Copy:
         )
         return done.returncode, done.stdout
 
+    def test(self, *paths: str, named: str) -> None:
+        """Run some tests of this copy; they have to pass."""
+        how = ("-p", "no:cacheprovider", "-k", named)
+        code, output = self.python("-m", "pytest", *how, *paths)
+        assert code == 0, output
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> _Copy:
-    for name in ("hps", "schemas"):
+    for name in ("hps", "schemas", "tests"):
         unwanted = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=unwanted)
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     return _Copy(tmp_path)
 
 
@@ -118,6 +185,7 @@ def test_a_new_picture_is_in_the_list_and_on_the_page(copy: _Copy) -> None:
     copy.insert(gallery, "    heatmap.draw,\n", "    bare.draw,")
 
     assert copy.python("-c", _LOOK_AT_REPORTS) == (0, "bare True False\nbare False True\n")
+    copy.test("tests/report/test_page.py", "tests/report/test_pictures.py", named="nothing_counts")
 
 
 def test_a_new_tool_is_valid_suggested_and_planned(copy: _Copy) -> None:
@@ -137,6 +205,57 @@ def test_a_new_tool_is_valid_suggested_and_planned(copy: _Copy) -> None:
     assert (code, "did you mean 'mine'" in output) == (2, True), output
     code, output = copy.python("-m", "hps", "plan", "good.yaml", "--format", "commands")
     assert (code, " mine --json " in output) == (0, True), output
+
+
+def test_a_new_step_is_done_and_planned_and_the_schema_is_told(copy: _Copy) -> None:
+    steps, schema = "hps/steps/__init__.py", "schemas/experiment.schema.json"
+    copy.insert("hps/catalog/steps.py", '    StepKind(\n        name="upload",\n', _STEP_KIND)
+    copy.write("hps/steps/count.py", _STEP)
+    copy.replace(steps, "from hps.steps import ", "from hps.steps import count, ")
+    copy.insert(steps, '    "upload": transfer.upload,\n', '    "count": count.perform,')
+    copy.insert(steps, '    "upload": transfer.upload_call,\n', '    "count": count.call,')
+    count = '    if kind == "count":\n        return _listing(knobs)'
+    copy.insert("hps/plan/estimate.py", '    if kind == "list":\n', count)
+    copy.replace(schema, '"enum": [\n        "upload"', '"enum": [\n        "count", "upload"')
+    copy.insert(schema, '    "upload_settings": {\n', _STEP_SETTINGS)
+    copy.insert(schema, '          "upload": {"description"', _STEP_IN_SCHEMA)
+    copy.write("new.yaml", _SPEC.replace("TOOL", "rclone").replace("[upload]", "[upload, count]"))
+
+    code, output = copy.python("-m", "hps", "plan", "new.yaml", "--format", "commands")
+    assert (code, " lsf " in output) == (0, True), output
+    code, output = copy.python("-m", "hps", "run", "new.yaml", "--format", "json", "--log", "text")
+    assert (code, '"step": "count"' in output) == (0, True), output
+    named = "agree or a_name_alone or (says_what and steps)"
+    copy.test("tests/spec/test_schema.py", "tests/spec/test_corpus.py", named=named)
+
+
+@pytest.mark.parametrize("name", ["plain", "priced"])
+def test_a_new_provider_is_valid_suggested_limited_and_priced(copy: _Copy, name: str) -> None:
+    providers, prices = "hps/catalog/providers.py", "hps/catalog/prices.py"
+    hosts, good = "tests/spec/test_providers_check.py", "tests/specs/valid/providers.yaml"
+    copy.insert(providers, '        "other": ProviderFacts(\n', _ROW.replace("NAME", name))
+    copy.replace("hps/model.py", '"other"', f'"{name}", "other"')
+    if name == "priced":
+        copy.insert(prices, '        "backblaze": Prices(\n', _PRICES)
+    for file, times in (("experiment", 3), ("result", 1)):
+        copy.replace(f"schemas/{file}.schema.json", '"other"', f'"{name}", "other"', times)
+    copy.insert(hosts, "    (_GOOGLE, ", f'    ("https://s3.{name}.example", "{name}"),')
+    target = _TARGET.replace("NAME", name)
+    copy.insert(good, "  ceph: ", target)
+    for chunk in ("8MiB", "16MiB"):
+        spec = _AT_A_PROVIDER.replace("TARGET", target).replace("CHUNK", chunk)
+        copy.write(f"{chunk}.yaml", spec)
+    copy.write("bad.yaml", spec.replace(f"provider: {name}", f"provider: also-{name}"))
+
+    code, output = copy.python("-m", "hps", "validate", "8MiB.yaml", "bad.yaml")
+    assert (code, "at most 500 are allowed" in output) == (2, True), output
+    assert f"did you mean '{name}'" in output
+    code, output = copy.python("-m", "hps", "plan", "16MiB.yaml")
+    assert (code, "\ncost " in output) == (0, name == "priced"), output
+    named = (
+        "agree or choices or descriptions or (says_what and provider) or has_one_above or prices"
+    )
+    copy.test("tests/spec", "tests/catalog/test_prices.py", named=named)
 
 
 def test_a_step_that_reads_the_files_needs_an_upload() -> None:

@@ -31,10 +31,10 @@ class Prices:
     assumes: str = ""
 
 
-# None: one's own hardware, nobody knows whose, or a list that has not been read with its date.
-PRICES: Mapping[str, Prices | None] = MappingProxyType(
+# By provider. The others are one's own hardware, nobody knows whose, or have a list that has not
+# been read with its date.
+PRICES: Mapping[str, Prices] = MappingProxyType(
     {
-        "embedded": None,
         "cloudflare": Prices(
             title="Cloudflare R2",
             as_of="2026-08-03",
@@ -61,10 +61,6 @@ PRICES: Mapping[str, Prices | None] = MappingProxyType(
             egress_per_gb=0.01,
             assumes="beyond three times what is stored; lists, $4 per million, are left out",
         ),
-        **dict.fromkeys(("gcs", "wasabi", "tigris", "digitalocean", "scaleway", "storj")),
-        "ceph": None,
-        "minio": None,
-        "other": None,
     }
 )
 

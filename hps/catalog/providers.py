@@ -31,6 +31,8 @@ class ProviderFacts:
     `force_path_style` says.
     `settings`: more of rclone's settings, which this provider needs.
     `equal_parts`: all parts of an upload but the last have one size.
+    `underscores`: it takes a bucket with '_' in its name, though no host name may have one.
+    `other_names`: what people also write for it, in small letters.
     """
 
     title: str
@@ -46,6 +48,8 @@ class ProviderFacts:
     max_part_bytes: int = 5 * GIB
     max_parts: int = 10_000
     equal_parts: bool = False
+    underscores: bool = False
+    other_names: tuple[str, ...] = ()
 
     def region_of(self, endpoint: str | None) -> str | None:
         """The region of an endpoint whose host names it, else the provider's usual one."""
@@ -73,7 +77,11 @@ def owner_of(endpoint: str) -> str | None:
 PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
     {
         "embedded": ProviderFacts(
-            title="the embedded server", rclone_name="Rclone", endpoint="never"
+            title="the embedded server",
+            rclone_name="Rclone",
+            endpoint="never",
+            underscores=True,
+            other_names=("local",),
         ),
         "cloudflare": ProviderFacts(
             title="Cloudflare R2",
@@ -82,6 +90,7 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
             host=r"(.+\.)?r2\.cloudflarestorage\.com",
             region="auto",
             equal_parts=True,
+            other_names=("r2",),
         ),
         "aws": ProviderFacts(
             title="Amazon S3",
@@ -92,6 +101,7 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
             region_in_host=r"\bs3(?:-fips)?[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d+)\.",
             region="us-east-1",
             path_style="never",
+            other_names=("s3", "amazon"),
         ),
         "backblaze": ProviderFacts(
             title="Backblaze B2",
@@ -99,6 +109,7 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
             endpoint="required",
             host=r"(.+\.)?backblazeb2\.com",
             region_in_host=r"^s3\.([a-z0-9-]+)\.backblazeb2\.com$",
+            other_names=("b2",),
         ),
         # With interoperability (HMAC) keys. Google changes Accept-Encoding on the way in, so that
         # no signature may cover it.
@@ -109,6 +120,8 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
             address="https://storage.googleapis.com",
             host=r"(.+\.)?storage\.googleapis\.com",
             path_style="never",
+            underscores=True,
+            other_names=("google", "gs"),
         ),
         "wasabi": ProviderFacts(
             title="Wasabi",
@@ -136,6 +149,7 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
             endpoint="required",
             host=r"(.+\.)?digitaloceanspaces\.com",
             path_style="never",
+            other_names=("spaces",),
         ),
         "scaleway": ProviderFacts(
             title="Scaleway Object Storage",
@@ -156,11 +170,19 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
             path_style="never",
             min_part_bytes=64 * MIB,
         ),
-        "ceph": ProviderFacts(title="Ceph", rclone_name="Ceph", endpoint="required"),
+        "ceph": ProviderFacts(
+            title="Ceph",
+            rclone_name="Ceph",
+            endpoint="required",
+            underscores=True,
+            other_names=("rgw",),
+        ),
         "minio": ProviderFacts(
             title="MinIO", rclone_name="Minio", endpoint="required", region="us-east-1"
         ),
-        "other": ProviderFacts(title="any S3 server", rclone_name="Other", endpoint="required"),
+        "other": ProviderFacts(
+            title="any S3 server", rclone_name="Other", endpoint="required", underscores=True
+        ),
     }
 )
 # rclone's switches for servers that speak S3 in their own way, as `other` takes them: all that it

@@ -498,9 +498,6 @@ def _unnamed(
 # -------------------------------------------------------------------------------------------------
 # Targets with another provider than that of their host, or with settings that it does not take.
 
-# A bucket's name becomes part of a host name, which has no '_'; these providers accept it anyway.
-_UNDERSCORES = frozenset({"gcs", "ceph", "other", "embedded"})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Declared:
@@ -554,7 +551,9 @@ def _leaves_encoding_unsigned(target: _Declared) -> bool:
 
 def _odd_bucket(target: _Declared) -> Iterator[Problem]:
     bucket, provider = target.key("bucket"), str(target.provider.value)
-    if isinstance(bucket, ScalarNode) and "_" in str(bucket.value) and provider not in _UNDERSCORES:
+    if PROVIDERS[provider].underscores:
+        return
+    if isinstance(bucket, ScalarNode) and "_" in str(bucket.value):
         yield problem_at(
             bucket.mark,
             f"the bucket of target '{target.name}' has '_' in its name, and provider '{provider}'"

@@ -42,16 +42,14 @@ from hps.units import spelled
 
 # Other names of providers, and their names here.
 PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        **{"r2": "cloudflare", "s3": "aws", "amazon": "aws", "b2": "backblaze"},
-        **{"google": "gcs", "gs": "gcs", "spaces": "digitalocean", "rgw": "ceph"},
-        "local": "embedded",
-    }
+    {other: name for name, facts in PROVIDERS.items() for other in facts.other_names}
 )
 # The unit that a number alone most likely has.
 _FORMAT_UNITS: Mapping[str, str] = MappingProxyType(
     {"hps-size": "MiB", "hps-rate": "Mbps", "hps-time": "s"}
 )
+# An example of a value that a step needs.
+_EXAMPLES: Mapping[str, str] = MappingProxyType({"hps-size": "10MiB", "hps-time": "10s"})
 # The formats of keys in a mapping for which only one value was written.
 _KEY_FORMATS: Mapping[str, str] = MappingProxyType(
     {"size": "hps-size", "timeout": "hps-time", "duration": "hps-time"}
@@ -60,7 +58,6 @@ _KEY_FORMATS: Mapping[str, str] = MappingProxyType(
 _KEYS: Mapping[KeyPath, tuple[str, str]] = MappingProxyType(
     {
         **{("steps", kind): ("timeout", "") for kind in STEP_KINDS},
-        ("steps", "pause"): ("duration", "duration"),
         ("steps", "load"): ("timeout", "method"),
         ("order",): ("seed", "kind"),
         ("data",): ("size", ""),
@@ -168,6 +165,9 @@ def _key_of(violation: Violation, word: str) -> str:
         targets = violation.root.get("targets")
         declared = targets.names() if isinstance(targets, MapNode) else ()
         return "target" if word in declared else "folder"
+    needed = _needed_settings(path[-1]) if path[0] == "steps" else {}
+    if needed:
+        return next(iter(needed))
     of_number, of_word = _KEYS.get(path, ("", ""))
     return of_number if word[:1].isdigit() else of_word
 
@@ -411,8 +411,9 @@ def _wrong_value(violation: Violation) -> Iterator[Problem]:
     node, rules = violation.node, dict(violation.rules)
     choices = rules.get("enum", [rules.get("const")])
     if violation.is_step and isinstance(node, ScalarNode):
-        if node.value in STEP_KINDS:
-            yield _bare_pause(violation, node)
+        needed = _needed_settings(str(node.value))
+        if needed:
+            yield _bare_step(violation, str(node.value), needed)
             return
         message, rule = f"unknown step {describe(node)}", "unknown-step"
     else:
@@ -426,10 +427,19 @@ def _wrong_value(violation: Violation) -> Iterator[Problem]:
     yield _problem(violation, message, rule, *hints, suggestion=likely or near(word, choices))
 
 
-def _bare_pause(violation: Violation, node: ScalarNode) -> Problem:
+def _bare_step(violation: Violation, kind: str, needed: Mapping[str, Any]) -> Problem:
     """The problem of a step without settings whose kind needs some."""
-    hint = f"write - {node.value}: {{duration: 10s}}"
-    return _problem(violation, f"'{node.value}' lacks 'duration'", "missing-key", hint)
+    examples = {key: _EXAMPLES.get(str(rules.get("format")), "…") for key, rules in needed.items()}
+    written = ", ".join(f"{key}: {example}" for key, example in examples.items())
+    hint = f"write - {kind}: {{{written}}}"
+    return _problem(violation, f"'{kind}' lacks '{next(iter(needed))}'", "missing-key", hint)
+
+
+def _needed_settings(kind: str) -> Mapping[str, Any]:
+    """The settings that a kind of step can't do without, each with its rules."""
+    kinds = filled_in_schema()["properties"]["steps"]["items"]["then"]["properties"]
+    rules = kinds.get(kind, {})
+    return {key: rules["properties"][key] for key in rules.get("required", ())}
 
 
 def _out_of_range(violation: Violation) -> Iterator[Problem]:

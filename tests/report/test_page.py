@@ -259,5 +259,4 @@ def test_prices_are_those_of_the_provider_with_their_date(findings: Findings) ->
     facts = page.facts(replace(findings, comparisons=tuple(priced)))
     (prices,) = [fact.values for fact in facts if fact.name == "prices"]
     title = PRICES["cloudflare"]
-    assert title is not None
     assert prices == (f"{title.title} of {title.as_of}",)

@@ -59,7 +59,6 @@ def test_the_plan_says_what_it_costs_and_at_which_prices() -> None:
     plan = expand(_spec("cloudflare"))
     text = plan_text.render(plan, estimate(plan))
     known = PRICES["cloudflare"]
-    assert known is not None
     (line,) = (line for line in text.splitlines() if line.startswith("cost"))
     assert line.split(maxsplit=1)[1].startswith("about $0.0001")
     assert line.endswith(f"at Cloudflare R2's list prices of {known.as_of}")

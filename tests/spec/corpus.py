@@ -1,21 +1,34 @@
 """The example experiments under tests/specs, each with what its header comments ask for.
 
 `# env: NAME=value` sets a variable, `# set: key=value` is an override, and
-`# machine: memory=4GiB disk=10GiB` checks against such a machine.
+`# machine: memory=4GiB disk=10GiB` checks against such a machine. In a message that is expected,
+`<providers>`, `<steps>` and the other keys of `_LISTS` stand for all of these.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hps.catalog.providers import PROVIDERS
+from hps.catalog.steps import STEP_KINDS
+from hps.catalog.tools import TOOL_FACTS
 from hps.model import Spec
 from hps.spec.checks import Machine
 from hps.spec.load import load
 from hps.spec.source import SpecText
+from hps.spec.wording import expected_choice
 from hps.units import parse_size_bytes
 
 FOLDER = Path(__file__).resolve().parent.parent / "specs"
+# A list that only grows with the catalogue would have to be mended in many messages.
+_LISTS: Mapping[str, list[str]] = {
+    "providers": list(PROVIDERS),
+    "steps": list(STEP_KINDS),
+    "steps with chunks": [k.name for k in STEP_KINDS.values() if "chunk_size" in k.settings],
+    "tools": list(TOOL_FACTS),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +44,14 @@ class Case:
     def source(self) -> SpecText:
         """The file, called by its base name."""
         return SpecText(name=self.path.name, content=self.path.read_bytes())
+
+    @property
+    def expected(self) -> str:
+        """The messages that a bad example has to get."""
+        text = self.path.with_suffix(".expected").read_text(encoding="utf-8")
+        for name, choices in _LISTS.items():
+            text = text.replace(f"expected one of <{name}>", expected_choice(choices))
+        return text
 
     def load(self) -> Spec:
         """What the file declares."""

@@ -34,8 +34,7 @@ def test_a_good_example_loads_and_can_be_planned(case: Case) -> None:
 def test_a_bad_example_says_what_is_wrong(case: Case) -> None:
     with pytest.raises(SpecError) as caught:
         case.load()
-    expected = case.path.with_suffix(".expected").read_text(encoding="utf-8")
-    assert to_text(caught.value.problems) == expected
+    assert to_text(caught.value.problems) == case.expected
     assert caught.value.exit_code == 2
 
 

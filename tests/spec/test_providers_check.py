@@ -12,6 +12,7 @@ from hps.spec.load import load_and_warn
 from hps.spec.problems import SpecError
 from hps.spec.source import SpecText
 from tests.command import hps
+from tests.spec.corpus import cases
 
 _SPEC = """\
 api: hps/v1
@@ -36,32 +37,38 @@ def _warnings(provider: str, endpoint: str, more: str = "") -> list[tuple[str, i
     return [(one.severity, one.line, one.hint.partition(":")[2].split(":")[0]) for one in warnings]
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "owner"),
-    [
-        (_R2, "cloudflare"),
-        ("https://s3.eu-west-1.amazonaws.com", "aws"),
-        ("https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com", "aws"),
-        ("https://S3.us-west-004.BackblazeB2.com", "backblaze"),
-        ("https://s3.eu-central-1.wasabisys.com:443", "wasabi"),
-        ("https://fra1.digitaloceanspaces.com", "digitalocean"),
-        ("https://s3.fr-par.scw.cloud", "scaleway"),
-        ("https://t3.storage.dev", "tigris"),
-        ("https://fly.storage.tigris.dev", "tigris"),
-        ("https://gateway.storjshare.io", "storj"),
-        ("https://gateway.us1.storjshare.io", "storj"),
-        (_GOOGLE, "gcs"),
-        ("https://minio.example.org", None),
-        ("https://storage.googleapis.com.example.org", None),
-        ("https://notwasabisys.com", None),
-        ("http://127.0.0.1:9000", None),
-    ],
-)
+_HOSTS = [
+    (_R2, "cloudflare"),
+    ("https://s3.eu-west-1.amazonaws.com", "aws"),
+    ("https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com", "aws"),
+    ("https://S3.us-west-004.BackblazeB2.com", "backblaze"),
+    ("https://s3.eu-central-1.wasabisys.com:443", "wasabi"),
+    ("https://fra1.digitaloceanspaces.com", "digitalocean"),
+    ("https://s3.fr-par.scw.cloud", "scaleway"),
+    ("https://t3.storage.dev", "tigris"),
+    ("https://fly.storage.tigris.dev", "tigris"),
+    ("https://gateway.storjshare.io", "storj"),
+    ("https://gateway.us1.storjshare.io", "storj"),
+    (_GOOGLE, "gcs"),
+    ("https://minio.example.org", None),
+    ("https://storage.googleapis.com.example.org", None),
+    ("https://notwasabisys.com", None),
+    ("http://127.0.0.1:9000", None),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "owner"), _HOSTS)
 def test_hosts_tell_whose_they_are(endpoint: str, owner: str | None) -> None:
     assert owner_of(endpoint) == owner
     if owner not in {None, "gcs"}:
         assert _warnings("other", endpoint) == [("warning", 4, f" {owner}")]
         assert _warnings(str(owner), endpoint) == []
+
+
+def test_each_provider_with_hosts_has_one_above_and_each_a_good_example() -> None:
+    assert {owner for _, owner in _HOSTS if owner} == {n for n, f in PROVIDERS.items() if f.host}
+    specs = [case.load() for case in cases("valid")]
+    assert {target.provider for spec in specs for target in spec.targets.values()} == set(PROVIDERS)
 
 
 @pytest.mark.parametrize("facts", PROVIDERS.values(), ids=PROVIDERS.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -193,6 +194,20 @@ def test_the_providers_agree() -> None:
         }
         assert ("endpoint" in lacking) == (facts.endpoint == "required")
         assert ("bucket" in lacking) == (name != "embedded")
+    result = json.loads((SCHEMAS[0].parent / "result.schema.json").read_text())
+    assert result["$defs"]["target"]["properties"]["provider"]["enum"] == list(PROVIDERS)
+
+
+def test_descriptions_name_the_providers_that_they_are_about() -> None:
+    properties, facts = _mapping("target")["properties"], PROVIDERS.items()
+    with_address = [name for name, known in facts if known.address]
+    assert f"{_listed(with_address)} have one of" in properties["endpoint"]["description"]
+    by_host = [name for name, known in facts if known.path_style == "never"]
+    assert f"With {_listed(by_host)} it" in properties["force_path_style"]["description"]
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 # PyYAML, which stands for the editor here, reads numbers by YAML 1.1.
