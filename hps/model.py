@@ -18,6 +18,8 @@ Provider = Literal[
 ]  # fmt: skip
 Content = Literal["random", "zeros"]
 Layout = Literal["flat", "nested"]
+# Whether a tool is told what the knobs of a transfer say, or nothing.
+Declared = Literal["declared", "default"]
 OrderKind = Literal["declared", "shuffled", "random_blocks"]
 Status = Literal["ok", "failed", "invalid", "skipped", "timeout", "interrupted"]
 Direction = Literal["up", "down", "none"]
@@ -25,13 +27,15 @@ Direction = Literal["up", "down", "none"]
 # The knobs that may be axes, spelled as in the experiment file, in the order they are shown in.
 KNOBS = (
     *("target", "tool", "size", "files", "content", "layout"),
-    *("chunk_size", "concurrency", "transfers", "http2", "checksum"),
+    *("settings", "chunk_size", "concurrency", "transfers", "http2", "checksum"),
 )
 SIZE_KNOBS = frozenset({"size", "chunk_size"})
 COUNT_KNOBS = frozenset({"files", "concurrency", "transfers"})
 BOOLEAN_KNOBS = frozenset({"http2", "checksum"})
 # The knobs that the settings of one step may override.
 STEP_KNOBS = ("chunk_size", "concurrency", "transfers", "http2", "checksum")
+# The value of such a knob where the tool is told nothing, and does as it comes.
+DEFAULT = "default"
 
 # One knob's value: bytes for sizes, a number for counts, true or false, or a name.
 KnobValue = int | bool | str
@@ -192,7 +196,10 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """Every knob of a cell with its value, defaults filled in."""
+    """Every knob of a cell with its value, defaults filled in.
+
+    None: the tool's own. `settings` is `default` where all that no axis names are.
+    """
 
     target: str
     size_bytes: int
@@ -200,11 +207,12 @@ class Knobs:
     files: int = 1
     content: Content = "random"
     layout: Layout = "flat"
-    chunk_size_bytes: int = 10 * 1024**2
-    concurrency: int = 4
-    transfers: int = 4
-    http2: bool = False
-    checksum: bool = True
+    settings: Declared = "declared"
+    chunk_size_bytes: int | None = 10 * 1024**2
+    concurrency: int | None = 4
+    transfers: int | None = 4
+    http2: bool | None = False
+    checksum: bool | None = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,11 +224,22 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """How bytes move on the wire: as a cell requests it, or as its tool will do it.
+class Settings:
+    """What a cell asks of one transfer; None: the tool is not told.
 
     `concurrency` is chunks of one file in flight, `transfers` files in flight.
     """
+
+    chunk_size_bytes: int | None
+    concurrency: int | None
+    transfers: int | None
+    http2: bool | None
+    checksum: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(Settings):
+    """How bytes move on the wire, as a tool is expected to do it: settings without a gap."""
 
     chunk_size_bytes: int
     concurrency: int
@@ -245,7 +264,7 @@ class Operation:
     step: Step
     step_index: int
     direction: Direction
-    requested: Transfer | None
+    requested: Settings | None
     effective: Transfer | None
     depends_on: tuple[str, ...] = ()
     timeout_s: float | None = None
@@ -307,13 +326,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """A `Transfer` as the tool applied it; None where that can't be known."""
+    """A `Transfer` as the tool applied it; None where that can't be known.
 
-    chunk_size_bytes: int
+    What a tool was not told is known only where it was seen.
+    """
+
+    chunk_size_bytes: int | None
     concurrency: int | None
     transfers: int | None
-    http2: bool
-    checksum: bool
+    http2: bool | None
+    checksum: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ def make_running(folder: Path, *, name: str | None, streams: int = 4) -> Running
         folder=OwnFolder("data/unit/20261122T101530123Z-5f3a9c/0123456789ab"),
         local=str(folder),
         name=name,
-        transfer=make_transfer(chunk_size_bytes=5 * MIB, concurrency=streams),
+        settings=make_transfer(chunk_size_bytes=5 * MIB, concurrency=streams),
         size_bytes=12 * MIB,
         files=1,
     )

@@ -7,13 +7,14 @@ concurrency is never more than the number of chunks. What differs between tools 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
 from hps.catalog.providers import GIB, MIB
-from hps.model import Direction, Knobs, Provider, Target, Transfer
+from hps.model import Direction, Knobs, Provider, Settings, Target, Transfer
 from hps.units import format_size
 
+MOST_BYTES = 1 << 50
 _BOTH = frozenset({True, False})
 _ONLY_1 = frozenset({False})  # HTTP/1.1
 _TRANSFERS = frozenset({"upload", "download", "download_to_gpu"})
@@ -35,9 +36,26 @@ def _rclone_keeps(size_bytes: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What a tool does of its own in one direction, where it is told nothing.
+
+    For plans alone: what it really does is seen. A file below `whole_below_bytes` is one chunk.
+    `transfers` is 1 where all files share the streams of one pool.
+    """
+
+    chunk_size_bytes: int
+    concurrency: int
+    whole_below_bytes: int = 0
+    transfers: int = 1
+    http2: bool = False
+    checksum: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFacts:
     """What a tool can do, and the requests that it makes, as seen on the wire (`tests/wire`).
 
+    `up`, `down`: what it does where it is told nothing.
     `steps`: the kinds of step that move payload and that it can do.
     `whole_at_one`: with a concurrency of 1 it downloads a file by one GET, not range after range.
     `first_alone`: it waits for a download's first range before it asks for the others.
@@ -60,6 +78,8 @@ class ToolFacts:
     `walks_folders`: it lists folder by folder, with a HEAD for each object uploaded in parts.
     """
 
+    up: Own
+    down: Own
     steps: frozenset[str] = _TRANSFERS
     whole_at_one: bool = False
     first_alone: bool = False
@@ -85,7 +105,23 @@ class ToolFacts:
 
 TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
     {
-        "rclone": ToolFacts(
+        "rclone": ToolFacts(  # https://rclone.org/s3/, https://rclone.org/docs/
+            up=Own(
+                chunk_size_bytes=5 * MIB,
+                concurrency=4,
+                whole_below_bytes=200 * MIB + 1,
+                transfers=4,
+                http2=True,
+                checksum=True,
+            ),
+            down=Own(
+                chunk_size_bytes=64 * MIB,
+                concurrency=4,
+                whole_below_bytes=256 * MIB,
+                transfers=4,
+                http2=True,
+                checksum=True,
+            ),
             steps=_TRANSFERS | {"sync_up", "sync_down"},
             whole_at_one=True,
             rounds=_rclone_rounds,
@@ -97,7 +133,11 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             heads_before_download=2,
             walks_folders=True,
         ),
-        "s5cmd": ToolFacts(
+        "s5cmd": ToolFacts(  # `s5cmd cp --help` of 2.3.0
+            up=Own(
+                chunk_size_bytes=50 * MIB, concurrency=5, transfers=256, http2=True, checksum=True
+            ),
+            down=Own(chunk_size_bytes=50 * MIB, concurrency=5, transfers=256, http2=True),
             first_alone=True,
             chunk_unit_bytes=MIB,
             least_chunk_bytes=5 * MIB,
@@ -106,21 +146,27 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             uploads_checksum=frozenset({True}),
             not_in_folders="*?",
         ),
-        "boto3": ToolFacts(
+        "boto3": ToolFacts(  # TransferConfig of boto3 1.44
+            up=Own(chunk_size_bytes=8 * MIB, concurrency=10, checksum=True),
+            down=Own(chunk_size_bytes=8 * MIB, concurrency=10),
             first_alone=True,
             least_part_bytes=5 * MIB,
             one_pool=True,
             http2=_ONLY_1,
             heads_before_download=0,
         ),
-        "obstore": ToolFacts(
+        "obstore": ToolFacts(  # `put` and `get` of obstore 0.12: a download is one GET
+            up=Own(chunk_size_bytes=5 * MIB, concurrency=12),
+            down=Own(chunk_size_bytes=MOST_BYTES, concurrency=1),
             chunks_in_memory=1,
             one_pool=True,
             not_with=MappingProxyType(
                 {"embedded": "obstore wants a range answered with 206, and that server says 200"}
             ),
         ),
-        "awscrt": ToolFacts(
+        "awscrt": ToolFacts(  # `S3Client` of awscrt 0.38, which aims at 10 Gbps
+            up=Own(chunk_size_bytes=8 * MIB, concurrency=25),
+            down=Own(chunk_size_bytes=8 * MIB, concurrency=25),
             first_alone=True,
             least_part_bytes=5 * MIB,
             one_pool=True,
@@ -130,7 +176,9 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
                 {"embedded": "awscrt can't read that server's answer to the start of an upload"}
             ),
         ),
-        "aws": ToolFacts(
+        "aws": ToolFacts(  # `aws help s3-config`
+            up=Own(chunk_size_bytes=8 * MIB, concurrency=10, checksum=True),
+            down=Own(chunk_size_bytes=8 * MIB, concurrency=10),
             first_alone=True,  # 2.9.19 does not wait, so that there may be one more
             least_part_bytes=5 * MIB,
             one_pool=True,
@@ -166,25 +214,44 @@ def count_chunks(size_bytes: int, chunk_size_bytes: int) -> int:
     return max(1, -(-size_bytes // chunk_size_bytes))
 
 
-def effective(knobs: Knobs, requested: Transfer, direction: Direction) -> Transfer:
+def effective(knobs: Knobs, requested: Settings, direction: Direction) -> Transfer:
     """The transfer that a cell's tool makes of `requested`, for the files of the cell."""
-    facts = TOOL_FACTS[knobs.tool]
-    chunks = count_chunks(knobs.size_bytes, requested.chunk_size_bytes)
+    facts, asked = TOOL_FACTS[knobs.tool], _filled(knobs, requested, direction)
+    chunks = count_chunks(knobs.size_bytes, asked.chunk_size_bytes)
     together = chunks - 1 if facts.first_alone and direction == "down" else chunks
-    concurrency = max(1, min(requested.concurrency, together))
+    concurrency = max(1, min(asked.concurrency, together))
     one_get = facts.whole_at_one and direction == "down" and concurrency == 1
-    compared = requested.checksum and (direction == "up" or facts.compares_downloads)
+    compared = asked.checksum and (direction == "up" or facts.compares_downloads)
     return replace(
-        requested,
-        chunk_size_bytes=knobs.size_bytes if chunks == 1 or one_get else requested.chunk_size_bytes,
+        asked,
+        chunk_size_bytes=knobs.size_bytes if chunks == 1 or one_get else asked.chunk_size_bytes,
         concurrency=concurrency,
-        transfers=min(requested.transfers, knobs.files),
+        transfers=min(asked.transfers, knobs.files),
         checksum=compared,
     )
 
 
+def declared(requested: Settings, planned: Transfer) -> Settings:
+    """What is planned of what was asked for; None: the tool is not told."""
+    values, asked = asdict(planned), asdict(requested)
+    return Settings(**{name: None if asked[name] is None else values[name] for name in values})
+
+
+def _filled(knobs: Knobs, requested: Settings, direction: Direction) -> Transfer:
+    """What is asked for, and the tool's own where nothing is."""
+    facts = TOOL_FACTS[knobs.tool]
+    own = facts.up if direction == "up" else facts.down
+    whole = requested.chunk_size_bytes is None and knobs.size_bytes < own.whole_below_bytes
+    values = {
+        "chunk_size_bytes": knobs.size_bytes if whole else own.chunk_size_bytes,
+        **{name: getattr(own, name) for name in ("concurrency", "transfers", "http2", "checksum")},
+    }
+    asked = {name: value for name, value in asdict(requested).items() if value is not None}
+    return Transfer(**(values | asked))
+
+
 def why_not(
-    knobs: Knobs, kind: str, requested: Transfer, direction: Direction, target: Target
+    knobs: Knobs, kind: str, requested: Settings, direction: Direction, target: Target
 ) -> str:
     """Why a cell's tool can't do what a step asks of it, at a target; empty where it can."""
     facts = TOOL_FACTS[knobs.tool]
@@ -202,8 +269,10 @@ def why_not(
     )
 
 
-def _wrong_chunk(knobs: Knobs, requested: Transfer, direction: Direction) -> str:
+def _wrong_chunk(knobs: Knobs, requested: Settings, direction: Direction) -> str:
     facts, chunk_bytes = TOOL_FACTS[knobs.tool], requested.chunk_size_bytes
+    if chunk_bytes is None:
+        return ""
     refused = f"and not of {format_size(chunk_bytes)}"
     if chunk_bytes % facts.chunk_unit_bytes:
         unit = format_size(facts.chunk_unit_bytes).removeprefix("1")
@@ -220,12 +289,14 @@ def _wrong_chunk(knobs: Knobs, requested: Transfer, direction: Direction) -> str
     return ""
 
 
-def _wrong_at_once(knobs: Knobs, planned: Transfer, requested: Transfer) -> str:
+def _wrong_at_once(knobs: Knobs, planned: Transfer, requested: Settings) -> str:
     facts, tool = TOOL_FACTS[knobs.tool], knobs.tool
-    if knobs.files > 1 and requested.transfers < facts.least_transfers:
+    # Where it is not told, also a pool's files share as many streams as it has.
+    if knobs.files > 1 and (requested.transfers or facts.least_transfers) < facts.least_transfers:
         return f"{tool} moves at least {facts.least_transfers} of several files at once"
     in_chunks = count_chunks(knobs.size_bytes, planned.chunk_size_bytes) > 1
-    if in_chunks and knobs.files > 1 and planned.transfers == 1 and not facts.one_by_one:
+    alone = planned.transfers == 1 and requested.transfers is not None
+    if in_chunks and knobs.files > 1 and alone and not facts.one_by_one:
         return f"{tool} can't move one file after the other: it moves chunks of each in turn"
     if not facts.one_pool or planned.transfers == 1:
         return ""
@@ -237,25 +308,26 @@ def _wrong_at_once(knobs: Knobs, planned: Transfer, requested: Transfer) -> str:
     return ""
 
 
-def _wrong_flags(tool: str, requested: Transfer, direction: Direction) -> str:
+def _wrong_flags(tool: str, requested: Settings, direction: Direction) -> str:
     facts = TOOL_FACTS[tool]
-    if direction == "up" and requested.checksum not in facts.uploads_checksum:
+    if direction == "up" and requested.checksum not in {None, *facts.uploads_checksum}:
         without = "with" if requested.checksum else "without"
         return f"{tool} can't upload {without} checksums"
-    if requested.http2 not in facts.http2:
+    if requested.http2 not in {None, *facts.http2}:
         return f"{tool} speaks {'no' if requested.http2 else 'nothing but'} HTTP/2"
     return ""
 
 
-def explain(knobs: Knobs, requested: Transfer, other: Transfer, direction: Direction) -> str:
+def explain(knobs: Knobs, requested: Settings, other: Settings, direction: Direction) -> str:
     """Why `requested` has the same effect as `other`: for each knob that differs, a reason.
 
     Empty where they do not differ.
     """
-    chunks = count_chunks(knobs.size_bytes, requested.chunk_size_bytes)
+    sizes = [_filled(knobs, asked, direction).chunk_size_bytes for asked in (requested, other)]
+    chunks, others = (count_chunks(knobs.size_bytes, size_bytes) for size_bytes in sizes)
     facts, reasons = TOOL_FACTS[knobs.tool], []
     one_stream = requested.concurrency == other.concurrency == 1
-    if chunks == 1 and count_chunks(knobs.size_bytes, other.chunk_size_bytes) == 1:
+    if chunks == others == 1:
         reasons.append("the file is a single chunk and travels whole")
     elif facts.whole_at_one and one_stream and direction == "down":
         reasons.append("one stream downloads the file as one plain GET, whatever the chunk size")

@@ -16,15 +16,21 @@ from hps.compare.comparison import Key, Reason, summed
 from hps.compare.grouping import APART, Kind, TargetPlace, Value
 from hps.compare.names import UNKNOWN, sort_key, stratum, word
 from hps.compare.words import listed, setting, step_name, value_text
-from hps.model import BOOLEAN_KNOBS
+from hps.model import BOOLEAN_KNOBS, DEFAULT, STEP_KNOBS
 
 _STEPS = tuple(STEP_KINDS)
 # What really ran, as far as it differs from what is usual: `("concurrency", 2)`.
 _Variant = tuple[tuple[str, Value], ...]
 PLACE = "place"
-# What a tool may have of its own: its versions are not those of others, and some can't be told to
-# leave checksums out, or to make them.
-_OF_TOOLS = ("tool_version", "checksum")
+# What goes with another name that is compared. A tool's versions are not those of others, and some
+# can't be told to leave checksums out, or to make them; what a tool is not told is its own.
+_GOES_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "tool_version": ("tool",),
+        **dict.fromkeys(STEP_KNOBS, ("settings",)),
+        "checksum": ("tool", "settings"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,35 +81,39 @@ class Draft:
 
 def drafts(kinds: Sequence[Kind], by: Sequence[str], strata: Sequence[str]) -> tuple[Draft, ...]:
     """The drafts over all nodes, in order of steps and values, each followed by its strata's."""
-    of_tools, groups = _of_tools(kinds, by), dict[tuple[object, ...], list[Kind]]()
+    implied, groups = _implied(kinds, by), dict[tuple[object, ...], list[Kind]]()
     for kind in sorted(kinds, key=lambda kind: kind.number):
-        groups.setdefault(_apart_key(kind, (*by, *of_tools)), []).append(kind)
+        groups.setdefault(_apart_key(kind, (*by, *implied)), []).append(kind)
     whole = [
-        replace(draft, apart={**draft.apart, **of_tools})
+        _draft(members, variant, by)
         for group in groups.values()
         for variant, members in _variants(group, by).items()
-        for draft in (_draft(members, variant, by),)
     ]
     whole.sort(key=_order)
-    return tuple(part for draft in whole for part in (draft, *_strata(draft, by, strata)))
+    named = [replace(draft, apart={**draft.apart, **implied}) for draft in whole]
+    return tuple(part for draft in named for part in (draft, *_strata(draft, by, strata)))
 
 
-def _of_tools(kinds: Sequence[Kind], by: Sequence[str]) -> dict[str, Value]:
-    """What each tool has of its own, in words: that keeps no tools apart which are to be compared.
+def _implied(kinds: Sequence[Kind], by: Sequence[str]) -> dict[str, Value]:
+    """What goes with the names in `by`, in words: that keeps nothing apart which is to be compared.
 
     A tool with several values is compared with each of them separately, as anything else is.
     """
     found: dict[str, Value] = {}
-    for name in (name for name in _OF_TOOLS if "tool" in by and name not in by):
-        tools: dict[Value, set[str]] = {}
-        for kind in kinds:
+    for name in (name for name in _GOES_WITH if name not in by):
+        owners = [owner for owner in _GOES_WITH[name] if owner in by]
+        having: dict[Value, set[str]] = {}
+        for kind in kinds if owners else ():
             if kind.values[name] not in {UNKNOWN, ""}:
-                tools.setdefault(kind.values[name], set()).add(str(kind.values["tool"]))
-        several = [tool for names in tools.values() for tool in names]
-        if len(tools) > 1 and len(several) == len(set(several)):
-            ordered = sorted(tools.items(), key=lambda entry: sort_key(name, entry[0]))
+                owner = " ".join(str(kind.values[one]) for one in owners)
+                having.setdefault(kind.values[name], set()).add(owner)
+        several = [owner for names in having.values() for owner in names]
+        if len(having) > 1 and len(several) == len(set(several)):
+            ordered = sorted(having.items(), key=lambda entry: sort_key(name, entry[0]))
             found[name] = ", ".join(
-                f"{value_text(value)} ({listed(sorted(names))})" for value, names in ordered
+                f"{value_text(value)} ({listed(sorted(names))})"
+                for value, names in ordered
+                if value != DEFAULT
             )
     return found
 
@@ -114,7 +124,7 @@ def _apart_key(kind: Kind, by: Sequence[str]) -> tuple[object, ...]:
     return (
         kind.step,
         kind.step_no,
-        kind.settings,
+        kind.step_settings,
         None if "target" in by else _place(kind),
         *shared,
     )
@@ -136,7 +146,7 @@ def _draft(kinds: Sequence[Kind], variant: _Variant, by: Sequence[str]) -> Draft
     return Draft(
         step=first.step,
         step_no=first.step_no,
-        settings=first.settings,
+        settings=first.step_settings,
         place=first.place if len(places) == 1 else None,
         apart=apart if "target" in by else {**apart, "target": ", ".join(targets)},
         variant=dict(variant),
@@ -340,10 +350,10 @@ def _notes(draft: Draft, alike: Sequence[Draft], places: Sequence[TargetPlace]) 
                 f"{_several(name, len(values))}: {listed(map(value_text, ordered), _MOST_LISTED)};"
                 f" compared separately; add {name} to --by to compare them"
             )
-    if "tool" not in draft.apart:
-        for name in _OF_TOOLS:
-            if "(" in str(draft.apart.get(name, "")):
-                yield f"{word(name)} goes with the tool: {draft.apart[name]}"
+    for name, owners in _GOES_WITH.items():
+        compared = [word(owner) for owner in owners if owner not in draft.apart]
+        if compared and "(" in str(draft.apart.get(name, "")):
+            yield f"{word(name)} goes with the {listed(compared)}: {draft.apart[name]}"
     if _is_name_of_several_places(alike):
         leads_to = listed(
             sorted({_place_text(other.place, places) for other in alike}), _MOST_LISTED

@@ -14,7 +14,7 @@ from hps.compare.comparison import Reason, summed
 from hps.compare.names import CLASSES, UNKNOWN, WHERE
 from hps.compare.selection import Asked, Condition
 from hps.errors import UnitError
-from hps.model import BOOLEAN_KNOBS, SIZE_KNOBS, STEP_KNOBS, Knobs
+from hps.model import BOOLEAN_KNOBS, DEFAULT, SIZE_KNOBS, STEP_KNOBS, Knobs
 from hps.results.database import text, texts
 from hps.units import format_size, parse_size_bytes
 
@@ -72,6 +72,7 @@ _NAMES: Mapping[str, _Name] = MappingProxyType(
                 "step",
             )
         },
+        "settings": _Name("coalesce(r.settings, 'declared')"),
         "experiment": _Name("r.experiment", of_run=True),
         "spec": _Name(f"r.spec_sha256[:{_DIGITS}]", "r.spec_sha256", of_run=True),
         "commit": _Name(
@@ -108,10 +109,13 @@ def sql(name: str) -> str:
 
 def meets(condition: Condition) -> str:
     """A condition as SQL, which is true or false and never NULL."""
+    known = _NAMES[condition.name]
+    if condition.values == (DEFAULT,) and condition.name in KNOBS:
+        is_own = f"({known.sql} IS NULL AND r.settings IS NOT NULL)"
+        return is_own if condition.op == "=" else f"NOT {is_own}"
     literals = [_literal(value) for value in condition.values]
     prefix = WHERE[condition.name] == "prefix"
     classes = condition.name in CLASSES and isinstance(condition.values[0], str)
-    known = _NAMES[condition.name]
     expression = known.sql if classes else known.sought or known.sql
     if condition.op not in {"=", "!="}:
         return f"coalesce({expression} {condition.op} {literals[0]}, false)"
@@ -284,7 +288,7 @@ Value = str | int | bool
 # What always keeps results apart, unless `--by` names it. The rest is taken together.
 APART = (
     *("experiment", "target", "tool", "tool_version", "size", "files", "content", "layout"),
-    *KNOBS,
+    *("settings", *KNOBS),
 )
 _RESULT = tuple(
     f"r.{name}"
@@ -292,8 +296,8 @@ _RESULT = tuple(
         *("run_id", "machine_id", "experiment", "spec_sha256", "repetition", "step", "step_index"),
         *("cell", "status", "reason_code", "reason_owner", "tool", "tool_version", "target"),
         *("throughput_mbps", "duration_s", "started_at", "file_size_bytes", "files", "content"),
-        *("layout", "effective_chunk_size_bytes", "effective_concurrency", "effective_transfers"),
-        *("effective_http2", "effective_checksum", "disturbed"),
+        *("layout", "settings", "effective_chunk_size_bytes", "effective_concurrency"),
+        *("effective_transfers", "effective_http2", "effective_checksum", "disturbed"),
     )
 )
 # Each knob of a transfer, and the column that has it.
@@ -314,7 +318,7 @@ class Kind:
     step: str
     step_no: int
     place: int | None
-    settings: str
+    step_settings: str
     values: Mapping[str, Value]
     effective: Mapping[str, Value] | None
     filled: bool
@@ -369,8 +373,9 @@ def _keys(names: Sequence[str]) -> dict[str, str]:
         "step_no": "s.step_no",
         "place": "p.place",
         # The settings of this step are no knobs, and stand in the experiment alone.
-        "settings": "CASE WHEN r.step = 'load' THEN coalesce(r.spec_sha256, '') ELSE '' END",
+        "step_settings": "CASE WHEN r.step = 'load' THEN coalesce(r.spec_sha256, '') ELSE '' END",
         "filled": "r.filled",
+        "names_settings": "r.settings IS NOT NULL",
         **{name: sql(name) for name in names},
         **{f"of_{knob}": f"r.of_{knob}" for knob in KNOBS},
         **{
@@ -426,17 +431,19 @@ def _results(connection: Connection) -> str:
 
 def _kind(names: Sequence[str], row: Mapping[str, Any]) -> Kind:
     effective = {knob: _shown(knob, row[f"effective_{knob}"]) for knob in KNOBS}
-    known = row["effective_chunk_size"] is not None
+    known = any(row[f"effective_{knob}"] is not None for knob in KNOBS)
     return Kind(
         number=row["number"],
         step=row["step"],
         step_no=row["step_no"] or 1,
         place=row["place"],
-        settings=row["settings"],
-        values={name: _shown(name, row[name]) for name in names},
+        step_settings=row["step_settings"],
+        values={name: _asked(name, row, row[name]) for name in names},
         effective=effective if known else None,
         filled=row["filled"],
-        twin={knob: _shown(knob, row[f"of_{knob}"]) for knob in KNOBS} if row["filled"] else {},
+        twin={knob: _asked(knob, row, row[f"of_{knob}"]) for knob in KNOBS}
+        if row["filled"]
+        else {},
         statuses=_statuses(row["counts"]),
         reasons=summed(
             Reason(code=code, owner=owner or "", count=int(count))
@@ -451,6 +458,12 @@ def _statuses(counts: Sequence[Sequence[str]]) -> dict[str, int]:
     for status, _, _, count in counts:
         statuses[status] += int(count)
     return dict(statuses)
+
+
+def _asked(name: str, row: Mapping[str, Any], value: Value | None) -> Value:
+    """As `_shown`; a knob without a value was left to the tool, unless the line has none at all."""
+    own = value is None and name in KNOBS and row["names_settings"]
+    return DEFAULT if own else _shown(name, value)
 
 
 def _shown(name: str, value: Value | None) -> Value:

@@ -11,7 +11,15 @@ from types import MappingProxyType
 from typing import Literal
 
 from hps.errors import HpsError
-from hps.model import BOOLEAN_KNOBS, COUNT_KNOBS, KNOBS, OWNERS, SIZE_KNOBS
+from hps.model import (
+    BOOLEAN_KNOBS,
+    COUNT_KNOBS,
+    DEFAULT,
+    KNOBS,
+    OWNERS,
+    SIZE_KNOBS,
+    STEP_KNOBS,
+)
 from hps.units import format_size, parse_rate_mbps, parse_size_bytes, parse_time_s
 
 Kind = Literal["size", "count", "boolean", "text", "prefix", "date", "time", "rate", "owner"]
@@ -105,6 +113,8 @@ def known(flag: str, name: str, names: Iterable[str]) -> str:
 def parse(flag: str, name: str, kind: Kind, text: str) -> Value:
     """A value in base units: bytes, seconds, Mbps. Raises `HpsError` naming the flag."""
     classes = CLASSES.get(name)
+    if name in STEP_KNOBS and text == DEFAULT:
+        return text
     if classes and text in classes.all_labels:
         return text
     try:
@@ -119,7 +129,7 @@ def key_value(flag: str, name: str, text: str) -> str | int | bool:
     Raises `HpsError` naming the flag.
     """
     kind, value = BY[name], parse(flag, name, BY[name], text)
-    if kind == "size":
+    if kind == "size" and value != DEFAULT:
         return format_size(int(value))
     if name in CLASSES and not isinstance(value, str):
         labels = ", ".join(CLASSES[name].all_labels)
@@ -130,10 +140,12 @@ def key_value(flag: str, name: str, text: str) -> str | int | bool:
 def sort_key(name: str, value: str | int | bool) -> tuple[float, str]:
     """Puts values of one name in order: sizes and counts by number, classes from low to high.
 
-    What is unknown comes last.
+    What is unknown comes last, the tool's own before all.
     """
     if value == UNKNOWN:
         return inf, ""
+    if value == DEFAULT:
+        return -inf, ""
     if name in SIZE_KNOBS:
         return float(parse_size_bytes(str(value))), ""
     if name in CLASSES:

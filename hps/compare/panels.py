@@ -19,7 +19,7 @@ from hps.compare.grouping import Kind, TargetPlace
 from hps.compare.names import UNKNOWN
 from hps.compare.selection import Asked
 from hps.errors import HpsError
-from hps.model import Cell, Knobs, Operation, Step, Transfer
+from hps.model import DEFAULT, Cell, Knobs, Operation, Settings, Step
 from hps.plan.estimate import Requests, requests
 from hps.units import parse_size_bytes
 
@@ -41,7 +41,7 @@ def payload_bytes(values: Values) -> int:
     each GB is known, and not that there is none.
     """
     size, files = values["size"], values["files"]
-    return _bytes(size) * files if isinstance(files, int) and _all_known(values) else 0
+    return (_bytes(size) or 0) * files if isinstance(files, int) and _all_known(values) else 0
 
 
 def requests_of(step: str, values: Values) -> Requests:
@@ -63,17 +63,17 @@ def _all_known(values: Values) -> bool:
 
 def _operation(step: str, direction: Literal["up", "down"], values: Values) -> Operation:
     """An operation with these settings, and nothing else to it."""
-    asked = Transfer(
+    asked = Settings(
         chunk_size_bytes=_bytes(values["chunk_size"]),
-        concurrency=int(values["concurrency"]),
-        transfers=int(values["transfers"]),
-        http2=bool(values["http2"]),
-        checksum=bool(values["checksum"]),
+        concurrency=_count(values["concurrency"]),
+        transfers=_count(values["transfers"]),
+        http2=_switch(values["http2"]),
+        checksum=_switch(values["checksum"]),
     )
     knobs = Knobs(
         target=str(values["target"]),
         tool=str(values["tool"]),
-        size_bytes=_bytes(values["size"]),
+        size_bytes=_bytes(values["size"]) or 0,
         files=int(values["files"]),
         layout="nested" if values["layout"] == "nested" else "flat",
         chunk_size_bytes=asked.chunk_size_bytes,
@@ -92,8 +92,17 @@ def _operation(step: str, direction: Literal["up", "down"], values: Values) -> O
     )
 
 
-def _bytes(value: str | int | bool) -> int:
-    return parse_size_bytes(value) if isinstance(value, str) and value != UNKNOWN else 0
+def _bytes(value: str | int | bool) -> int | None:
+    """None: the tool's own."""
+    return None if value in {DEFAULT, UNKNOWN} else parse_size_bytes(str(value))
+
+
+def _count(value: str | int | bool) -> int | None:
+    return None if value == DEFAULT else int(value)
+
+
+def _switch(value: str | int | bool) -> bool | None:
+    return None if value == DEFAULT else bool(value)
 
 
 # -------------------------------------------------------------------------------------------------

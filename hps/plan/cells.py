@@ -10,7 +10,7 @@ from itertools import product
 from math import prod
 from types import MappingProxyType
 
-from hps.model import KNOBS, SIZE_KNOBS, Cell, Data, Knobs, KnobValue, Matrix
+from hps.model import DEFAULT, KNOBS, SIZE_KNOBS, STEP_KNOBS, Cell, Data, Knobs, KnobValue, Matrix
 from hps.units import format_size
 
 Values = Mapping[str, KnobValue]
@@ -33,20 +33,23 @@ def make_cell(values: Values, data: Data, target: str) -> Cell:
     """The cell with these values of axes, and all other knobs from `data` and the defaults."""
     named = {knob: values[knob] for knob in KNOBS if knob in values}
     axes = {knob: canonical(knob, value) for knob, value in named.items()}
-    base: dict[str, KnobValue] = {
+    base: dict[str, KnobValue] = dict.fromkeys(
+        STEP_KNOBS if named.get("settings") == DEFAULT else (), DEFAULT
+    )
+    base |= {
         "target": target,
         "size": data.size_bytes,
         "files": data.files,
         "content": data.content,
         "layout": data.layout,
     }
-    fields = {_field(knob): value for knob, value in (base | named).items()}
+    fields = {_field(knob): _declared(knob, value) for knob, value in (base | named).items()}
     return Cell(axes=MappingProxyType(axes), knobs=Knobs(**fields))  # type: ignore[arg-type]
 
 
 def canonical(knob: str, value: KnobValue) -> str | int | bool:
     """A knob's value as `Cell.axes` has it: sizes as the shortest exact text."""
-    return format_size(int(value)) if knob in SIZE_KNOBS else value
+    return format_size(int(value)) if knob in SIZE_KNOBS and value != DEFAULT else value
 
 
 def matches(values: Values, pattern: Values) -> bool:
@@ -70,6 +73,10 @@ def _values(matrix: Matrix) -> Iterator[Values]:
 
 def _same(left: KnobValue, right: KnobValue) -> bool:
     return type(left) is type(right) and left == right
+
+
+def _declared(knob: str, value: KnobValue) -> KnobValue | None:
+    return None if knob in STEP_KNOBS and value == DEFAULT else value
 
 
 def _field(knob: str) -> str:

@@ -164,8 +164,8 @@ def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
 
 
 def _in_parts(upload: Operation) -> bool:
-    requested = upload.requested
-    return requested is not None and requested.chunk_size_bytes < upload.cell.knobs.size_bytes
+    planned = upload.effective
+    return planned is not None and planned.chunk_size_bytes < upload.cell.knobs.size_bytes
 
 
 def _pages(keys: int) -> int:

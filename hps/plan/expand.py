@@ -15,7 +15,19 @@ from typing import Any
 
 from hps.catalog import tools
 from hps.catalog.steps import DOWNLOADS, STEP_KINDS
-from hps.model import STEP_KNOBS, Cell, Knobs, Merged, Operation, Plan, Spec, Step, Transfer
+from hps.model import (
+    DEFAULT,
+    STEP_KNOBS,
+    Cell,
+    Knobs,
+    Merged,
+    Operation,
+    Plan,
+    Settings,
+    Spec,
+    Step,
+    Transfer,
+)
 from hps.plan.cells import default_target
 from hps.plan.cells import expand as expand_cells
 
@@ -41,11 +53,12 @@ def expand(spec: Spec) -> Plan:
     return Plan(spec=spec, cells=cells, operations=operations, merged=merged)
 
 
-def requested_transfer(knobs: Knobs, step: Step) -> Transfer:
+def requested_settings(knobs: Knobs, step: Step) -> Settings:
     """What a cell asks of one step; the settings of the step win over the cell."""
     values = _values(knobs) | dict(step.settings)
     names = ("chunk_size_bytes", *STEP_KNOBS[1:])
-    return Transfer(**{name: values[name] for name in names})
+    asked = {name: values[name] for name in names}
+    return Settings(**{name: None if value == DEFAULT else value for name, value in asked.items()})
 
 
 def moves_payload(step: Step) -> bool:
@@ -92,7 +105,7 @@ class _Planned:
 
     index: int
     step: Step
-    requested: Transfer | None
+    requested: Settings | None
     effective: Transfer | None
     needs: int | None
     same_as: Cell | None = None
@@ -153,7 +166,7 @@ def _planned(spec: Spec, index: int, cell: Cell, needs: int | None) -> _Planned:
     step, target = spec.steps[index], spec.targets[cell.knobs.target]
     if not moves_payload(step):
         return _Planned(index, step, None, None, needs)
-    requested = requested_transfer(cell.knobs, step)
+    requested = requested_settings(cell.knobs, step)
     direction = STEP_KINDS[step.kind].direction
     effective = tools.effective(cell.knobs, requested, direction)
     why_not = tools.why_not(cell.knobs, step.kind, requested, direction, target)
@@ -182,16 +195,19 @@ def _needs(steps: tuple[Step, ...]) -> tuple[int | None, ...]:
 
 def _sameness(item: _Planned, cell: Cell) -> object:
     """A key that is equal for two steps which do the same thing on the wire."""
-    effective = item.effective
-    whole = replace(
+    data = replace(
         cell.knobs,
-        chunk_size_bytes=effective.chunk_size_bytes if effective else 0,
-        concurrency=effective.concurrency if effective else 0,
-        transfers=effective.transfers if effective else 0,
-        http2=effective.http2 if effective else False,
-        checksum=effective.checksum if effective else False,
+        settings="declared",
+        chunk_size_bytes=None,
+        concurrency=None,
+        transfers=None,
+        http2=None,
+        checksum=None,
     )
-    return item.index, whole
+    asked, planned = item.requested, item.effective
+    # What a tool is not told is the same for cells that don't tell it, and for no others.
+    told = tools.declared(asked, planned) if asked and planned else None
+    return item.index, data, told
 
 
 def _find_same(item: _Planned, cell: Cell, first: Mapping[object, Cell]) -> _Planned:
@@ -233,7 +249,7 @@ def _merged(item: _Planned, cell: Cell) -> Merged:
     assert item.same_as is not None  # noqa: S101 - the caller's condition, for the type checker
     reason = "the step it builds on is not repeated"
     if item.requested is not None:
-        other = requested_transfer(item.same_as.knobs, item.step)
+        other = requested_settings(item.same_as.knobs, item.step)
         direction = STEP_KINDS[item.step.kind].direction
         reason = tools.explain(cell.knobs, item.requested, other, direction)
         reason = reason or "the settings of the step are the same in both cells"
@@ -250,8 +266,12 @@ def _merged(item: _Planned, cell: Cell) -> Merged:
 
 
 def _values(knobs: Knobs) -> dict[str, Any]:
-    """As `asdict`, whose deep copies would take most of the time of a large plan."""
-    return {name: getattr(knobs, name) for name in _KNOB_FIELDS}
+    """As `asdict`, whose deep copies would take most of the time of a large plan.
+
+    Without `settings` where a cell has none: ids and orders stay those of before there were any.
+    """
+    names = (name for name in _KNOB_FIELDS if name != "settings" or knobs.settings == DEFAULT)
+    return {name: getattr(knobs, name) for name in names}
 
 
 def _canonical_json(*values: object) -> str:

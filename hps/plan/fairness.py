@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 
 from hps.catalog.tools import TOOL_FACTS, count_chunks
 from hps.model import Operation, Plan
@@ -11,7 +12,7 @@ from hps.plan.expand import uncompared
 
 def explain(plan: Plan) -> tuple[str, ...]:
     """What is to be known before tools are compared; empty for a plan with one tool, as a rule."""
-    return (*_verification(plan), *_checksums(plan), *_single_streams(plan))
+    return (*_verification(plan), *_checksums(plan), *_single_streams(plan), *_left_to_tools(plan))
 
 
 def _verification(plan: Plan) -> Iterator[str]:
@@ -51,11 +52,25 @@ def _single_streams(plan: Plan) -> Iterator[str]:
         )
 
 
+def _left_to_tools(plan: Plan) -> Iterator[str]:
+    names = _tools(
+        operation
+        for operation in plan.operations
+        if operation.requested and None in astuple(operation.requested) and not operation.why_not
+    )
+    if names:
+        yield (
+            f"As it comes: what {_listed(names)} does of its own is seen as it runs; counts and "
+            "times here are by its documented defaults"
+        )
+
+
 def _is_single_stream(operation: Operation) -> bool:
     asked, planned = operation.requested, operation.effective
-    if asked is None or planned is None or planned.concurrency > 1:
+    if asked is None or planned is None or asked.chunk_size_bytes is None:
         return False
-    return count_chunks(operation.cell.knobs.size_bytes, asked.chunk_size_bytes) > 1
+    chunks = count_chunks(operation.cell.knobs.size_bytes, asked.chunk_size_bytes)
+    return planned.concurrency == 1 and chunks > 1
 
 
 def _downloads(plan: Plan) -> Iterator[Operation]:

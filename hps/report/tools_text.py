@@ -6,14 +6,14 @@ All words are made of `ToolFacts`, so that a new tool needs none of its own here
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from textwrap import wrap
 
 from tabulate import tabulate
 
 from hps.catalog.steps import STEP_KINDS
-from hps.catalog.tools import ToolFacts
-from hps.units import format_size
+from hps.catalog.tools import MOST_BYTES, Own, ToolFacts
+from hps.units import format_size, format_size_rounded
 
 _WIDTH = 78
 _TITLE_WIDTH = 16
@@ -78,6 +78,8 @@ def as_data(tool: ToolHere) -> dict[str, object]:
 def _plain(value: object) -> object:
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, Own):
+        return asdict(value)
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -105,6 +107,15 @@ def _chunk_sizes(facts: ToolFacts, *, parts: str) -> str:
     words += ", rounded" if _rounds(facts) else ""
     least_part = facts.least_part_bytes
     return words + (f"{parts} from {format_size(least_part)}" if least_part > 1 else "")
+
+
+def _own(own: Own) -> str:
+    """What it does where it is told nothing."""
+    if own.chunk_size_bytes >= MOST_BYTES:
+        return "whole"
+    below = own.whole_below_bytes
+    whole = f", whole below {format_size_rounded(below)}" if below else ""
+    return f"{format_size(own.chunk_size_bytes)} x {own.concurrency}{whole}"
 
 
 def _rounds(facts: ToolFacts) -> bool:
@@ -170,6 +181,7 @@ def _settings(facts: ToolFacts) -> _Lines:
         yield "several files", "of one chunk each: others would move in turn, chunk by chunk"
     if facts.least_transfers > 1:
         yield "files at once", f"of several, at least {facts.least_transfers}"
+    yield "of its own", f"up {_own(facts.up)}; down {_own(facts.down)}"
     yield "http2", _or(facts.http2)
     yield "checksum", f"{_or(facts.uploads_checksum)}, in uploads"
 

@@ -64,7 +64,9 @@ LINE: Mapping[str, str] = {
     "cpu_s": "DOUBLE",
     "peak_memory_bytes": "BIGINT",
     "throughput_mbps": "DOUBLE",
-    "requested": f"STRUCT(size_bytes BIGINT, content VARCHAR, layout VARCHAR, {_TRANSFER})",
+    "requested": (
+        f"STRUCT(size_bytes BIGINT, content VARCHAR, layout VARCHAR, settings VARCHAR, {_TRANSFER})"
+    ),
     "effective": f"STRUCT({_TRANSFER})",
     "observed": (
         "STRUCT(chunks BIGINT, chunk_size_bytes BIGINT, peak_in_flight BIGINT,"
@@ -84,14 +86,16 @@ _MEASURED = (
     " AND duration_s >= 0 AND isfinite(duration_s)"
     " AND (throughput_mbps IS NULL OR (throughput_mbps >= 0 AND isfinite(throughput_mbps)))"
 )
+# A size of chunks, or the word that it was left to the tool, which older lines don't have.
+_NAMES_CHUNKS = "(requested.chunk_size_bytes IS NOT NULL OR requested.settings IS NOT NULL)"
 # What makes a line one of a run or a result, and a row one of the tables.
 IS_RUN = f"kind = 'run' AND {_NAMED} AND {_STARTED_AT} IS NOT NULL"
 # Where a run that had ended was resumed; it adds no row.
 IS_RESUME = f"kind = 'resume' AND {_NAMED} AND {_STARTED_AT} IS NOT NULL"
-IS_RESULT = f"kind = 'result' AND {_MEASURED} AND requested.chunk_size_bytes IS NOT NULL"
+IS_RESULT = f"kind = 'result' AND {_MEASURED} AND {_NAMES_CHUNKS}"
 IS_ROW: Mapping[str, str] = {
     "runs": f"{_NAMED} AND started_at IS NOT NULL",
-    "results": f"{_MEASURED} AND chunk_size_bytes IS NOT NULL",
+    "results": f"{_MEASURED} AND (chunk_size_bytes IS NOT NULL OR settings IS NOT NULL)",
 }
 
 # Lines of older versions have neither; what is `ok` has both, and they are empty.
@@ -200,14 +204,22 @@ _RESULTS: _Columns = {
     "file_size_bytes": ("requested.size_bytes", "requested: size of each file"),
     "content": ("requested.content", "requested: random or zeros"),
     "layout": ("requested.layout", "requested: flat or nested"),
+    "settings": (
+        "requested.settings",
+        "declared; default: of the next five, those that no axis names are the tool's own; NULL: as"
+        " declared",
+    ),
     "chunk_size_bytes": (
         "requested.chunk_size_bytes",
-        "requested: part of an upload, range of a download",
+        "requested: part of an upload, range of a download; NULL: the tool's own",
     ),
-    "concurrency": ("requested.concurrency", "requested: chunks of one file in flight"),
-    "transfers": ("requested.transfers", "requested: files in flight"),
-    "http2": ("requested.http2", "requested: HTTP/2"),
-    "checksum": ("requested.checksum", "requested: checksums compared"),
+    "concurrency": (
+        "requested.concurrency",
+        "requested: chunks of one file in flight; NULL: as above",
+    ),
+    "transfers": ("requested.transfers", "requested: files in flight; NULL: as above"),
+    "http2": ("requested.http2", "requested: HTTP/2; NULL: as above"),
+    "checksum": ("requested.checksum", "requested: checksums compared; NULL: as above"),
     "effective_chunk_size_bytes": ("effective.chunk_size_bytes", "as the tool applied it"),
     "effective_concurrency": (
         "effective.concurrency",

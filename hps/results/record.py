@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from hps.model import Failure, Knobs, Measurement, Merged, Operation, Plan, Spec, Transfer
+from hps.model import Failure, Knobs, Measurement, Merged, Operation, Plan, Settings, Spec
 
 FORMAT = 1
 # A thousand nodes that begin within the same millisecond: two alike in 2 of 1,000,000,000 cases.
@@ -174,7 +174,7 @@ def throughput_mbps(size_bytes: int, measurement: Measurement) -> float | None:
     return float(f"{size_bytes * 8 / 1e6 / measurement.duration_s:.7g}")
 
 
-def requested_fields(knobs: Knobs, requested: Transfer | None) -> Record:
+def requested_fields(knobs: Knobs, requested: Settings | None) -> Record:
     """Every knob in base units; what `requested` has comes before the cell's own."""
     return asdict(knobs) | (asdict(requested) if requested is not None else {})
 

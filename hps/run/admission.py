@@ -405,6 +405,6 @@ def _multipart_targets(plan: Plan) -> frozenset[str]:
         operation.cell.knobs.target
         for operation in plan.operations
         if operation.direction == "up"
-        and operation.requested is not None
-        and operation.requested.chunk_size_bytes < operation.cell.knobs.size_bytes
+        and operation.effective is not None
+        and operation.effective.chunk_size_bytes < operation.cell.knobs.size_bytes
     )

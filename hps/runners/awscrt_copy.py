@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 from xml.etree import ElementTree
 
@@ -57,13 +58,25 @@ def _client(task: CopyTask) -> S3Client:
         signing_config=None if task.unsigned else signing,
         tls_mode=S3RequestTlsMode.ENABLED if is_tls else S3RequestTlsMode.DISABLED,
         tls_connection_options=_tls() if is_tls else None,
-        part_size=task.chunk_bytes,
-        multipart_upload_threshold=task.chunk_bytes,
-        throughput_target_gbps=_GBPS_OF_A_STREAM * task.streams,
-        max_active_connections_override=task.streams,
+        **_settings(task),
         retry_config=S3RetryConfig(max_retries=common.MAX_RETRIES),
         connect_timeout_ms=1000 * common.CONNECT_TIMEOUT_S,
     )
+
+
+def _settings(task: CopyTask) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if task.chunk_bytes is not None:
+        settings |= {
+            "part_size": task.chunk_bytes,
+            "multipart_upload_threshold": task.chunk_bytes,
+        }
+    if task.streams is not None:
+        settings |= {
+            "throughput_target_gbps": _GBPS_OF_A_STREAM * task.streams,
+            "max_active_connections_override": task.streams,
+        }
+    return settings
 
 
 def _tls() -> TlsConnectionOptions | None:

@@ -30,34 +30,45 @@ def main() -> int:
     task = common.parse_arguments("Copy files with boto3.")
     client = _client(task)
     _watch(client)
-    settings = TransferConfig(
-        multipart_threshold=task.chunk_bytes + 1,  # a file of one chunk travels whole
-        multipart_chunksize=task.chunk_bytes,
-        max_concurrency=task.streams,
-        preferred_transfer_client="classic",
-    )
     try:
-        with create_transfer_manager(client, settings) as manager:
+        with create_transfer_manager(client, _settings(task)) as manager:
             _copy(client, manager, task)
     except (Boto3Error, BotoCoreError, ClientError, HTTPClientError, OSError) as error:
         return _report_error(error)
     return 0
 
 
+def _settings(task: CopyTask) -> TransferConfig:
+    settings = TransferConfig(preferred_transfer_client="classic")
+    if task.chunk_bytes is not None:
+        settings.multipart_threshold = task.chunk_bytes + 1  # a file of one chunk travels whole
+        settings.multipart_chunksize = task.chunk_bytes
+    if task.streams is not None:
+        settings.max_concurrency = task.streams
+    return settings
+
+
 def _client(task: CopyTask) -> Any:
-    """With the kind of checksum named: its default is another with each version, and scheme."""
-    checksums = "when_supported" if task.checksum else "when_required"
     config = Config(
         s3={"addressing_style": "virtual" if task.host_style else "path"},
-        max_pool_connections=task.streams,
         connect_timeout=common.CONNECT_TIMEOUT_S,
         read_timeout=common.READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": common.MAX_RETRIES + 1},
-        request_checksum_calculation=checksums,
-        response_checksum_validation="when_required",
         signature_version=UNSIGNED if task.unsigned else None,
+        **_checksums(task),
+        **({} if task.streams is None else {"max_pool_connections": task.streams}),
     )
     return boto3.client("s3", config=config)
+
+
+def _checksums(task: CopyTask) -> dict[str, str]:
+    """The kind of checksum by name: its default is another with each version, and scheme."""
+    if task.checksum is None:
+        return {}
+    return {
+        "request_checksum_calculation": "when_supported" if task.checksum else "when_required",
+        "response_checksum_validation": "when_required",
+    }
 
 
 def _copy(client: Any, manager: TransferManager, task: CopyTask) -> None:

@@ -29,21 +29,21 @@ class CopyTask:
     """What is to be copied, and how. `path` is a file; of a `folder`, `key` is the prefix.
 
     `streams` is how many requests may be in flight; with `files_at_once` those are of as many
-    files, else one file comes after the other.
+    files, else one file comes after the other. None: the library's own.
     """
 
     way: Literal["up", "down"]
     bucket: str
     key: str
     path: Path
-    chunk_bytes: int
-    streams: int
+    chunk_bytes: int | None
+    streams: int | None
     folder: bool
     files_at_once: bool
     host_style: bool
     unsigned: bool
-    checksum: bool
-    http2: bool
+    checksum: bool | None
+    http2: bool | None
 
 
 def parse_arguments(description: str) -> CopyTask:
@@ -53,17 +53,20 @@ def parse_arguments(description: str) -> CopyTask:
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--key", required=True, help="of the object; of a folder, the prefix")
     parser.add_argument("--path", required=True, type=Path, help="the file, or the folder")
-    parser.add_argument("--chunk-bytes", required=True, type=int, help="of a part, or a range")
-    parser.add_argument("--streams", required=True, type=int, help="requests in flight")
+    parser.add_argument("--chunk-bytes", type=int, help="of a part, or a range")
+    parser.add_argument("--streams", type=int, help="requests in flight")
     for name, text in (
         ("folder", "all files below the folder"),
         ("files-at-once", "as many files at once as there are streams, each on one"),
         ("host-style", "the bucket in the host's name, not in the path"),
         ("unsigned", "without keys"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    for name, text in (
         ("checksum", "send checksums that the server compares"),
         ("http2", "by HTTP/2, where the library can"),
     ):
-        parser.add_argument(f"--{name}", action="store_true", help=text)
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
     return CopyTask(**vars(parser.parse_args()))
 
 

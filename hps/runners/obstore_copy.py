@@ -1,7 +1,7 @@
 """Files up or down with obstore: `python -m hps.runners.obstore_copy --help`.
 
 An upload is the library's own; a download is a loop of ranges here, for of several ranges of one
-object at a time the library has none.
+object at a time the library has none. Without a size of chunks it is the library's one GET.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _store(task: CopyTask) -> S3Store:
             "allow_http": True,
             "connect_timeout": timedelta(seconds=common.CONNECT_TIMEOUT_S),
             "timeout": _REQUEST_TIMEOUT,
-            "http1_only": not task.http2,
+            **({} if task.http2 is None else {"http1_only": not task.http2}),
         },
         "retry_config": {"max_retries": common.MAX_RETRIES},
         **({"checksum_algorithm": "SHA256"} if task.checksum else {}),
@@ -70,39 +70,53 @@ def _address(task: CopyTask) -> dict[str, str]:
 
 def _copy(store: S3Store, task: CopyTask) -> None:
     files = list(pairs(task, lambda: _keys(store, task)))
-    streams = 1 if task.files_at_once else task.streams
+    streams = 1 if task.files_at_once and task.streams is not None else task.streams
 
     def copy(pair: tuple[str, Path]) -> None:
         (_upload if task.way == "up" else _download)(store, task, *pair, streams)
         report_file(pair[1])
 
-    _do_all(copy, files, at_once=task.streams if task.files_at_once else 1)
+    _do_all(copy, files, at_once=(task.streams or 1) if task.files_at_once else 1)
 
 
-def _upload(store: S3Store, task: CopyTask, key: str, path: Path, streams: int) -> None:
-    obstore.put(
-        store,
-        key,
-        path,
-        use_multipart=path.stat().st_size > task.chunk_bytes,
-        chunk_size=task.chunk_bytes,
-        max_concurrency=streams,
-    )
+def _upload(store: S3Store, task: CopyTask, key: str, path: Path, streams: int | None) -> None:
+    settings: dict[str, Any] = {} if streams is None else {"max_concurrency": streams}
+    if task.chunk_bytes is not None:
+        settings |= {
+            "use_multipart": path.stat().st_size > task.chunk_bytes,
+            "chunk_size": task.chunk_bytes,
+        }
+    obstore.put(store, key, path, **settings)
 
 
-def _download(store: S3Store, task: CopyTask, key: str, path: Path, streams: int) -> None:
+def _download(store: S3Store, task: CopyTask, key: str, path: Path, streams: int | None) -> None:
+    if task.chunk_bytes is None:
+        _stream(store, key, path)
+    else:
+        _download_ranges(store, key, path, task.chunk_bytes, streams or 1)
+
+
+def _stream(store: S3Store, key: str, path: Path) -> None:
+    times, size_bytes = {"sent_at": time.time(), "sent_s": time.monotonic()}, 0
+    with path.open("wb") as out:
+        for data in obstore.get(store, key).stream():
+            size_bytes += out.write(data)
+    report(id=key, bytes=size_bytes, ended_s=time.monotonic(), **times)
+
+
+def _download_ranges(store: S3Store, key: str, path: Path, chunk_bytes: int, streams: int) -> None:
     size_bytes = obstore.head(store, key)["size"]
     with path.open("wb") as out:
 
         def copy(start: int) -> None:
             sent_at, sent_s = time.time(), time.monotonic()
-            length = min(task.chunk_bytes, size_bytes - start)
+            length = min(chunk_bytes, size_bytes - start)
             data = obstore.get_range(store, key, start=start, length=length)
             times = {"sent_at": sent_at, "sent_s": sent_s, "ended_s": time.monotonic()}
             os.pwrite(out.fileno(), data, start)
             report(id=f"{key} {start}", bytes=length, **times)
 
-        _do_all(copy, range(0, size_bytes, task.chunk_bytes), at_once=streams)
+        _do_all(copy, range(0, size_bytes, chunk_bytes), at_once=streams)
 
 
 def _do_all(do: Callable[[T], None], items: Iterable[T], *, at_once: int) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from hps.catalog.providers import MIB, PROVIDERS, ProviderFacts, owner_of
 from hps.catalog.steps import SETTING_FIELDS, STEP_KINDS, UPLOADS, StepKind
 from hps.catalog.tools import TOOL_FACTS, kept_in_memory_bytes
-from hps.model import SIZE_KNOBS, KnobValue, Step
+from hps.model import DEFAULT, SIZE_KNOBS, KnobValue, Step
 from hps.spec import gates
 from hps.spec.problems import Problem, quoted
 from hps.spec.readings import near_part
@@ -56,7 +56,7 @@ class PlacedStep:
 
 def setting_value(key: str, node: ScalarNode) -> KnobValue | float:
     """A setting that the schema accepted, in base units: bytes, seconds, else its value."""
-    if key in SIZE_KNOBS:
+    if key in SIZE_KNOBS and node.value != DEFAULT:
         return parse_size_bytes(str(node.value))
     if key in {"timeout", "duration"}:
         return parse_time_s(str(node.value))
@@ -132,17 +132,19 @@ class Upload:
 def uploads(
     sweep: Sweep, steps: tuple[PlacedStep, ...], knobs: Collection[str]
 ) -> Iterator[Upload]:
-    """Every uploading step of the cells that `sweep.points(knobs)` has."""
+    """Every uploading step of the cells that `sweep.points(knobs)` has, and that name a chunk."""
     rising = [step for step in steps if step.kind.direction == "up"]
     for point in sweep.points(knobs) if rising else ():
         for step in rising:
             node = step.settings.get("chunk_size")
             chunk = point.cell.knobs.chunk_size_bytes
             if node is not None:
-                chunk = int(setting_value("chunk_size", node))
-            else:
+                named = setting_value("chunk_size", node)
+                chunk = named if isinstance(named, int) else None
+            elif chunk is not None:
                 node = sweep.place("chunk_size", chunk, point.entry)
-            yield Upload(point=point, step=step, chunk_bytes=chunk, chunk_node=node)
+            if chunk is not None:
+                yield Upload(point=point, step=step, chunk_bytes=chunk, chunk_node=node)
 
 
 def check_parts(checked: Checked, sweep: Sweep, steps: tuple[PlacedStep, ...]) -> Iterator[Problem]:
@@ -390,12 +392,15 @@ def _memory(sweep: Sweep, upload: Upload) -> _Need | None:
 
 
 def _count(
-    sweep: Sweep, upload: Upload, knob: str, value: KnobValue
+    sweep: Sweep, upload: Upload, knob: str, value: int | None
 ) -> tuple[int, ScalarNode | None]:
     node = upload.step.settings.get(knob)
-    if node is not None:
+    if node is not None and node.value != DEFAULT:
         return int(setting_value(knob, node)), node
-    return int(value), sweep.place(knob, value, upload.point.entry)
+    if node is not None or value is None:
+        own = TOOL_FACTS[upload.point.cell.knobs.tool].up
+        return own.concurrency if knob == "concurrency" else own.transfers, node
+    return value, sweep.place(knob, value, upload.point.entry)
 
 
 def _check_disk(

@@ -6,7 +6,19 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import chain, islice
 
-from hps.model import KNOBS, SIZE_KNOBS, Axis, Cell, Content, Data, Knobs, KnobValue, Layout, Matrix
+from hps.model import (
+    DEFAULT,
+    KNOBS,
+    SIZE_KNOBS,
+    Axis,
+    Cell,
+    Content,
+    Data,
+    Knobs,
+    KnobValue,
+    Layout,
+    Matrix,
+)
 from hps.plan.cells import canonical, count_products, default_target, make_cell, matches, products
 from hps.spec.problems import Problem, quoted
 from hps.spec.schema import Checked
@@ -71,7 +83,7 @@ def placed(knob: str, node: ScalarNode) -> Placed:
 
 def knob_value(knob: str, node: ScalarNode) -> KnobValue:
     """Bytes for sizes, a whole number for counts, else the value itself."""
-    if knob in SIZE_KNOBS:
+    if knob in SIZE_KNOBS and node.value != DEFAULT:
         return parse_size_bytes(str(node.value))
     return node.value if isinstance(node.value, bool | str) else as_count(node)
 
@@ -539,7 +551,6 @@ def _matches_nothing(entry: PlacedEntry, pattern: Mapping[str, KnobValue]) -> Pr
 
 
 def _repeats(sweep: Sweep) -> Iterator[Problem]:
-    base = make_cell({}, sweep.data, sweep.target).knobs
     seen: dict[Knobs, PlacedEntry] = {}
     for entry in sweep.include:
         knobs = make_cell(entry.as_values(), sweep.data, sweep.target).knobs
@@ -548,18 +559,18 @@ def _repeats(sweep: Sweep) -> Iterator[Problem]:
             line = seen[knobs].node.mark.line
             message = f"this cell is the one on line {line} again"
             yield problem_at(entry.node.mark, message, rule="duplicate-cell", hint=hint)
-        elif _is_product(sweep, _values(knobs), _values(base)):
+        elif _is_product(sweep, _values(knobs)):
             message = "this cell is one of the matrix already"
             yield problem_at(entry.node.mark, message, rule="duplicate-cell", hint=hint)
         seen.setdefault(knobs, entry)
 
 
-def _is_product(
-    sweep: Sweep, values: Mapping[str, KnobValue], base: Mapping[str, KnobValue]
-) -> bool:
+def _is_product(sweep: Sweep, values: Mapping[str, KnobValue]) -> bool:
     """True where the axes make a cell of exactly these values, and it is not excluded."""
     matrix = sweep.matrix
     on_axes = {knob for axis in matrix.axes for knob in axis.knobs}
+    named = {"settings": values["settings"]} if "settings" in on_axes else {}
+    base = _values(make_cell(named, sweep.data, sweep.target).knobs)
     if any(values[knob] != base[knob] for knob in values if knob not in on_axes):
         return False
     if any(tuple(values[knob] for knob in axis.knobs) not in axis.rows for axis in matrix.axes):
@@ -570,4 +581,7 @@ def _is_product(
 
 def _values(knobs: Knobs) -> dict[str, KnobValue]:
     by_field = {field.name: getattr(knobs, field.name) for field in fields(knobs)}
-    return {name.removesuffix("_bytes"): value for name, value in by_field.items()}
+    return {
+        name.removesuffix("_bytes"): DEFAULT if value is None else value
+        for name, value in by_field.items()
+    }

@@ -71,7 +71,7 @@ def job_of(movement: Movement, operation: Operation, places: Places, local: str)
         folder=places.own(operation),
         local=local,
         name=None if is_sync else places.single_name(operation),
-        transfer=needed(operation.requested),
+        settings=needed(operation.requested),
         size_bytes=knobs.size_bytes,
         files=knobs.files,
     )
@@ -171,7 +171,7 @@ def run_call(
 
 def _most_output_bytes(operation: Operation) -> int:
     """Far more than any tool writes of so many requests; s5cmd's trace has 3 KB of each."""
-    knobs, asked = operation.cell.knobs, operation.requested
+    knobs, asked = operation.cell.knobs, operation.effective
     chunks = count_chunks(knobs.size_bytes, asked.chunk_size_bytes) if asked else 1
     return _OUTPUT_BYTES + knobs.files * chunks * _OUTPUT_OF_A_CHUNK_BYTES
 

@@ -47,7 +47,7 @@ def check_offers(
     wanted = {
         operation.cell.knobs.target
         for operation in operations
-        if operation.requested is not None and operation.requested.http2
+        if operation.effective is not None and operation.effective.http2
     }
     return {
         name: offers_http2(address_of(target)) if name in wanted else False

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from hps.catalog.failures import failure
-from hps.model import Failure, Transfer
+from hps.model import Failure, Settings
 from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
 from hps.tools.aws import access_to, is_host_style
@@ -60,7 +60,7 @@ class AwsCli:
     def call(self, job: Job) -> Invocation:
         """`s3 cp` of one file, or of all files of a folder, with a file of settings."""
         target = job.target
-        access = access_to(target, _settings(job.transfer))
+        access = access_to(target, _variables(job.settings))
         # Versions before 2.13 have no variable for the address.
         address = access.env.get("AWS_ENDPOINT_URL")
         args = (
@@ -153,13 +153,14 @@ def _ask_version(program: str) -> Installed | Missing:
 # --- the call ------------------------------------------------------------------------------------
 
 
-def _settings(transfer: Transfer) -> dict[str, str]:
-    """What variables say. The kind of checksum is named: its default varies with the version."""
-    return {
-        "AWS_MAX_ATTEMPTS": str(_RETRIES + 1),
-        "AWS_RETRY_MODE": "standard",
+def _variables(settings: Settings) -> dict[str, str]:
+    """The kind of checksum is named: its default varies with the version."""
+    retries = {"AWS_MAX_ATTEMPTS": str(_RETRIES + 1), "AWS_RETRY_MODE": "standard"}
+    if settings.checksum is None:
+        return retries
+    return retries | {
         "AWS_REQUEST_CHECKSUM_CALCULATION": (
-            "when_supported" if transfer.checksum else "when_required"
+            "when_supported" if settings.checksum else "when_required"
         ),
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }
@@ -172,16 +173,18 @@ def _without(access: Access, *names: str) -> Access:
 
 def _config(job: Job) -> str:
     """Its file of settings. All files share the requests in flight."""
-    transfer = job.transfer
+    asked, several = job.settings, job.files > 1 and job.settings.transfers is not None
+    chunk_bytes = asked.chunk_size_bytes
     settings = {
-        "multipart_threshold": transfer.chunk_size_bytes + 1,  # a file of one chunk travels whole
-        "multipart_chunksize": transfer.chunk_size_bytes,
-        "max_concurrent_requests": transfer.transfers if job.files > 1 else transfer.concurrency,
+        # A file of one chunk travels whole.
+        "multipart_threshold": None if chunk_bytes is None else chunk_bytes + 1,
+        "multipart_chunksize": chunk_bytes,
+        "max_concurrent_requests": asked.transfers if several else asked.concurrency,
         "addressing_style": "virtual" if is_host_style(job.target) else "path",
         # Not Amazon's C runtime. Version 1 has nothing else, and newer ones call it `classic`, too.
         "preferred_transfer_client": "default",
     }
-    lines = (f"    {name} = {value}\n" for name, value in settings.items())
+    lines = (f"    {name} = {value}\n" for name, value in settings.items() if value is not None)
     return "".join(["[default]\n", "s3 =\n", *lines])
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hps.model import Applied, Failure, Observed, Operation, Target, Transfer
+from hps.model import Applied, Failure, Observed, Operation, Settings, Target
 from hps.process.process import Exit
 from hps.process.sockets import ConnectionCounter
 from hps.run_folder import OwnFolder
@@ -50,7 +50,7 @@ class Job:
     folder: OwnFolder
     local: str
     name: str | None
-    transfer: Transfer
+    settings: Settings
     size_bytes: int
     files: int
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hps.catalog.failures import failure
-from hps.catalog.tools import count_chunks
-from hps.model import Applied, Failure, Observed, Operation, Transfer
+from hps.catalog.tools import count_chunks, declared
+from hps.model import Applied, Failure, Observed, Operation, Settings, Transfer
 from hps.process.sockets import ConnectionCounter
 
 # So much of the payload on one connection is all of it; some may be moved after the last look.
@@ -46,17 +46,18 @@ class Delivered:
 
         Concurrency is claimed only where as many were seen at once as were planned.
         """
-        planned, requested = self.operation.effective, self.operation.requested
-        if planned is None or requested is None or self._is_empty:
+        asked, planned = self.operation.requested, self.operation.effective
+        if asked is None or planned is None or self._is_empty:
             return None
+        told = declared(asked, planned)
         reached = self._most_in_flight == planned.concurrency * planned.transfers
-        largest = max(self.chunks_bytes or (planned.chunk_size_bytes,))
+        largest = max(self.chunks_bytes) if self.chunks_bytes else told.chunk_size_bytes
         return Applied(
             chunk_size_bytes=self._chunk_size_bytes or largest,
-            concurrency=planned.concurrency if reached else None,
-            transfers=planned.transfers if reached else None,
-            http2=requested.http2 and self.offers_http2 is not False,
-            checksum=planned.checksum,
+            concurrency=told.concurrency if reached else None,
+            transfers=told.transfers if reached else None,
+            http2=told.http2 and self.offers_http2 is not False,
+            checksum=told.checksum,
         )
 
     def observed(self) -> Observed:
@@ -72,14 +73,16 @@ class Delivered:
 
     def explain_difference(self, tool: str) -> Failure | None:
         """Why what happened is not what was asked for; None where it is."""
-        if self.operation.effective is None:
+        asked, planned = self.operation.requested, self.operation.effective
+        if asked is None or planned is None:
             return None
         if self._is_empty:
             return failure("not_as_declared", f"{tool}'s log shows no transfer")
         checks = (
             self._wrong_amount(tool),
-            self._wrong_chunks(self.operation.effective),
-            self._wrong_streams(self.operation.effective),
+            self._wrong_chunks(planned) if asked.chunk_size_bytes is not None else "",
+            self._wrong_protocol(asked),
+            self._wrong_streams(asked, planned),
         )
         reasons = "; ".join(reason for reason in checks if reason)
         return failure("not_as_declared", reasons) if reasons else None
@@ -122,13 +125,18 @@ class Delivered:
             return f"chunks of {seen_bytes} bytes, not of {asked.chunk_size_bytes}"
         return ""
 
-    def _wrong_streams(self, asked: Transfer) -> str:
-        if asked.http2:
-            offered = self.offers_http2 is not False
-            return "" if offered else "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
-        streams, counter = asked.concurrency * asked.transfers, self.counter
-        if self.peak_in_flight > streams:
+    def _wrong_protocol(self, asked: Settings) -> str:
+        if not asked.http2 or self.offers_http2 is not False:
+            return ""
+        return "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
+
+    def _wrong_streams(self, asked: Settings, planned: Transfer) -> str:
+        streams, counter = planned.concurrency * planned.transfers, self.counter
+        is_told = None not in {asked.concurrency, asked.transfers}
+        if is_told and not asked.http2 and self.peak_in_flight > streams:
             return f"{self.peak_in_flight} chunks at once, not {streams}"
+        if asked.http2 is not False:
+            return ""
         # Of several connections each carries a part, whether all of them were seen or not. Where a
         # request is sent again, one may carry all that got through.
         knobs = self.operation.cell.knobs

@@ -43,25 +43,28 @@ class Library:
         return Installed(program=sys.executable, version=metadata.version(self.name))
 
     def call(self, job: Job) -> Invocation:
-        """Its runner, told all that the job says."""
-        transfer, target = job.transfer, job.target
-        at_once = job.files > 1 and transfer.transfers > 1
+        """Its runner, told all that the job says, and nothing that it doesn't."""
+        settings, target = job.settings, job.target
+        at_once = job.files > 1 and settings.transfers != 1
         flags = {
             "folder": job.name is None,
             "files-at-once": at_once,
             "host-style": is_host_style(target),
             "unsigned": target.access_key_id is None,
-            "checksum": transfer.checksum,
-            "http2": transfer.http2,
         }
+        numbers = {
+            "chunk-bytes": settings.chunk_size_bytes,
+            "streams": settings.transfers if at_once else settings.concurrency,
+        }
+        switches = {"checksum": settings.checksum, "http2": settings.http2}
         args = (
             "up" if job.movement == "upload" else "down",
             f"--bucket={target.bucket}",
             f"--key={'/'.join(part for part in (target.folder, job.key) if part)}",
             f"--path={job.path}",
-            f"--chunk-bytes={transfer.chunk_size_bytes}",
-            f"--streams={transfer.transfers if at_once else transfer.concurrency}",
-            *(f"--{name}" for name, is_set in flags.items() if is_set),
+            *(f"--{name}={number}" for name, number in numbers.items() if number is not None),
+            *(f"--{name}" for name, is_set in (flags | switches).items() if is_set),
+            *(f"--no-{name}" for name, is_set in switches.items() if is_set is False),
         )
         module = f"hps.runners.{self.name}_copy"
         return Invocation(tool=self.name, args=args, access=access_to(target), module=module)

@@ -65,21 +65,21 @@ class S5cmd:
 
     def call(self, job: Job) -> Invocation:
         """`cp` of one file, named as it is (`--raw`), or of all files of a folder."""
-        transfer, target = job.transfer, job.target
+        settings, target = job.settings, job.target
         unsigned = ("--no-sign-request",) if target.access_key_id is None else ()
         args = (
             "--json",
             "--log=trace",
             "--retry-count=2",  # its own 10 tries delay a run for minutes
             *unsigned,
-            f"--numworkers={transfer.transfers}",  # files at once
+            *_flag("numworkers", settings.transfers),  # files at once
             "cp",
             *(("--raw",) if job.name else ()),  # a name with a star in it is no pattern
-            f"--part-size={transfer.chunk_size_bytes // MIB}",
-            f"--concurrency={transfer.concurrency}",  # of each file
+            *_flag("part-size", settings.chunk_size_bytes, MIB),
+            *_flag("concurrency", settings.concurrency),  # of each file
             *_ways(job),
         )
-        return Invocation(tool=self.name, args=args, access=_access(target, http2=transfer.http2))
+        return Invocation(tool=self.name, args=args, access=_access(target, settings.http2))
 
     def arrivals(self, running: Running) -> ArrivalsByLine:
         """By its output, which names each file once it is complete, and no range of one.
@@ -159,9 +159,13 @@ def _ways(job: Job) -> tuple[str, str]:
     return (there if job.name else f"{there}*"), here
 
 
-def _access(target: Target, *, http2: bool) -> Access:
-    """HTTP/1.1 unless HTTP/2 is asked for; its address has a variable of its own."""
-    access = access_to(target, {} if http2 else {"GODEBUG": "http2client=0"})
+def _flag(name: str, value: int | None, unit: int = 1) -> tuple[str, ...]:
+    return () if value is None else (f"--{name}={value // unit}",)
+
+
+def _access(target: Target, http2: bool | None) -> Access:
+    """HTTP/1.1 where HTTP/2 is not wanted; its address has a variable of its own."""
+    access = access_to(target, {"GODEBUG": "http2client=0"} if http2 is False else {})
     own = {"AWS_ENDPOINT_URL": "S3_ENDPOINT_URL"}
     env = {own.get(name, name): value for name, value in access.env.items()}
     return replace(access, env=env)

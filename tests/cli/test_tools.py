@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hps.catalog.tools import TOOL_FACTS, ToolFacts
+from hps.catalog.tools import TOOL_FACTS, Own, ToolFacts
 from hps.cli.main import cli
 from hps.errors import EXIT_USAGE, HpsError
 from hps.report import tools_text
@@ -155,7 +155,10 @@ def test_where_it_does_not_work_and_why() -> None:
 
 
 def test_a_tool_that_has_facts_needs_no_words_of_its_own() -> None:
+    own = Own(chunk_size_bytes=8 * 1024**2, concurrency=10)
     facts = ToolFacts(
+        up=own,
+        down=own,
         steps=frozenset({"upload"}),
         chunk_unit_bytes=1024,
         least_part_bytes=8 * 1024**2,

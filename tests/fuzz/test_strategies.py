@@ -57,9 +57,9 @@ def _check_cells(plan: Plan, made: Experiment) -> None:
         for knob, value in cell.axes.items():
             assert value in [_canonical(knob, one) for one in matrix[knob]]
         knobs = cell.knobs
-        assert knobs.size_bytes <= knobs.chunk_size_bytes * _MOST_PARTS
-        assert 1 <= knobs.concurrency <= 1024
-        assert 1 <= knobs.transfers <= 1024
+        assert knobs.size_bytes <= (knobs.chunk_size_bytes or knobs.size_bytes) * _MOST_PARTS
+        assert 1 <= (knobs.concurrency or 1) <= 1024
+        assert 1 <= (knobs.transfers or 1) <= 1024
 
 
 def _canonical(knob: str, written: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hps.model import Axis, Data, Spec
+from hps.model import Axis, Data, Matrix, Spec
 from hps.plan.expand import expand
 from tests.builders import MIB, axis, make_spec, step, steps
 
@@ -12,6 +12,7 @@ Entry = tuple[str, str, str]
 ONE_GET = "one stream downloads the file as one plain GET, whatever the chunk size"
 ONE_CHUNK = "the file is a single chunk and travels whole"
 NOT_REPEATED = "the step it builds on is not repeated"
+SETTINGS_ALIKE = "the settings of the step are the same in both cells"
 
 
 def _done(spec: Spec) -> Counter[str]:
@@ -124,3 +125,33 @@ def test_every_repetition_and_warm_up_leaves_out_the_same() -> None:
     spec = make_spec(axis("concurrency", 2, 4), repetitions=3, warmup=2)
     assert _done(spec) == {"upload": 5, "download": 5, "verify": 5, "delete": 5}
     assert len(_merged(spec)) == 4
+
+
+def test_what_is_left_to_the_tool_is_no_other_setting() -> None:
+    """5 MiB x 4 is what rclone does of its own, and may be something else in its next version."""
+    spec = make_spec(
+        axis("chunk_size", 5 * MIB, "default"), axis("concurrency", 4, "default"), data=_of(300)
+    )
+    assert _merged(spec) == []
+
+
+def test_nothing_told_is_the_same_by_whichever_name() -> None:
+    knobs = ("chunk_size", "concurrency", "transfers", "http2", "checksum")
+    entry = dict.fromkeys(knobs, "default")
+    spec = make_spec(
+        matrix=Matrix(axes=(axis("settings", "default"),), include=(entry,)), data=_of(300)
+    )
+    assert [entry for entry in _merged(spec) if entry[2] != NOT_REPEATED] == [
+        ("upload default default default default default", "default", SETTINGS_ALIKE),
+        ("download default default default default default", "default", SETTINGS_ALIKE),
+    ]
+
+
+def test_cells_that_leave_nothing_to_the_tool_keep_their_ids() -> None:
+    """They are those of stored results, which a run of this version takes up."""
+    (first, *_) = expand(make_spec(axis("chunk_size", 5 * MIB))).operations
+    assert (first.operation_id, first.trial_id) == ("100084e64e39", "e24b4a2eb280")
+
+
+def _of(size_mib: int) -> Data:
+    return Data(size_bytes=size_mib * MIB, files=1, content="random", layout="flat")

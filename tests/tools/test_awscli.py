@@ -103,7 +103,7 @@ def _job(
         folder=_FOLDER,
         local="/tmp/a b",
         name=name,
-        transfer=transfer,
+        settings=transfer,
         size_bytes=40 * MIB,
         files=files,
     )

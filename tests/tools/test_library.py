@@ -30,7 +30,7 @@ def _job(movement: Movement = "upload", name: str | None = "0.bin", **changes: o
         folder=OwnFolder("data/unit/20261129T101530123Z-5f3a9c/0123456789ab"),
         local="/tmp/a b",
         name=name,
-        transfer=make_transfer(**changes),
+        settings=make_transfer(**changes),
         size_bytes=40 * MIB,
         files=1 if name else 3,
     )

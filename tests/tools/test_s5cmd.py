@@ -68,7 +68,7 @@ def _job(movement: Movement, name: str | None, **changes: object) -> Job:
         folder=_FOLDER,
         local="/tmp/a b",
         name=name,
-        transfer=transfer,
+        settings=transfer,
         size_bytes=40 * MIB,
         files=1,
     )

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hps.errors import HpsError
-from hps.model import Transfer
+from hps.model import Settings
 from hps.process import process
 from hps.run_folder import OwnFolder
 from hps.tools.invocation import Access, Invocation
@@ -81,36 +81,36 @@ def invocation(args: tuple[str, ...], remote: Remote | None = None) -> Invocatio
 
 
 def upload(
-    remote: Remote, local: str, key: str, transfer: Transfer, *, size_bytes: int, folder: bool
+    remote: Remote, local: str, key: str, settings: Settings, *, size_bytes: int, folder: bool
 ) -> Invocation:
     """Copy a file, or all files of a folder, to `key` under the remote's root."""
     what = ("copy", local, _inside(remote, key)) if folder else ("copyto", local, remote.path(key))
     # Each trial has a folder of its own: to look there first is time that moves nothing, and takes
     # the right to see that a key is missing.
-    flags = ("--no-check-dest", *_upload_flags(transfer, size_bytes))
-    return _transfer(what, remote, transfer, flags)
+    flags = ("--no-check-dest", *_upload_flags(settings, size_bytes))
+    return _transfer(what, remote, settings, flags)
 
 
 def download(
-    remote: Remote, key: str, local: str, transfer: Transfer, *, folder: bool
+    remote: Remote, key: str, local: str, settings: Settings, *, folder: bool
 ) -> Invocation:
     """Copy an object, or all objects under `key`, to a local path."""
     what = ("copy", _inside(remote, key), local) if folder else ("copyto", remote.path(key), local)
-    return _transfer(what, remote, transfer, _download_flags(transfer))
+    return _transfer(what, remote, settings, _download_flags(settings))
 
 
 def sync_up(
-    remote: Remote, local: str, folder: OwnFolder, transfer: Transfer, *, size_bytes: int
+    remote: Remote, local: str, folder: OwnFolder, settings: Settings, *, size_bytes: int
 ) -> Invocation:
     """Make the objects of a trial equal to a local folder; of others it may delete none."""
-    flags = (*_only_made(folder), *_upload_flags(transfer, size_bytes))
-    return _transfer(("sync", local, _inside(remote, folder.key)), remote, transfer, flags)
+    flags = (*_only_made(folder), *_upload_flags(settings, size_bytes))
+    return _transfer(("sync", local, _inside(remote, folder.key)), remote, settings, flags)
 
 
-def sync_down(remote: Remote, key: str, local: str, transfer: Transfer) -> Invocation:
+def sync_down(remote: Remote, key: str, local: str, settings: Settings) -> Invocation:
     """Make a local folder equal to the objects under `key`."""
-    flags = _download_flags(transfer)
-    return _transfer(("sync", _inside(remote, key), local), remote, transfer, flags)
+    flags = _download_flags(settings)
+    return _transfer(("sync", _inside(remote, key), local), remote, settings, flags)
 
 
 def put_object(remote: Remote, local: str, key: str) -> Invocation:
@@ -213,10 +213,12 @@ def make_files(paths: tuple[str, ...], size_bytes: int, *, zeros: bool) -> Invoc
 
 
 def _transfer(
-    what: tuple[str, ...], remote: Remote, transfer: Transfer, flags: tuple[str, ...]
+    what: tuple[str, ...], remote: Remote, settings: Settings, flags: tuple[str, ...]
 ) -> Invocation:
-    http = () if transfer.http2 else ("--disable-http2",)  # HTTP/2 folds streams in 1 connection
-    args = (*what, *_MEASURED, f"--transfers={transfer.transfers}", *flags, *http, *_ca(remote))
+    # HTTP/2 folds all streams into one connection.
+    http = ("--disable-http2",) if settings.http2 is False else ()
+    at_once = () if settings.transfers is None else (f"--transfers={settings.transfers}",)
+    args = (*what, *_MEASURED, *at_once, *flags, *http, *_ca(remote))
     return invocation(args, remote)
 
 
@@ -224,27 +226,39 @@ def _small(what: tuple[str, ...], flags: tuple[str, ...], remote: Remote) -> Inv
     return invocation((*what, *BRIEF, *flags, *_ca(remote)), remote)
 
 
-def _upload_flags(transfer: Transfer, size_bytes: int) -> tuple[str, ...]:
-    one_chunk = transfer.chunk_size_bytes >= size_bytes
-    # rclone rounds to three decimals (10485761 becomes 10Mi), so that a cutoff just above the
-    # file's size would make a multipart upload of one part.
-    cutoff_bytes = _MAX_SINGLE_PUT_BYTES if one_chunk else 0
-    flags = (
-        f"--s3-chunk-size={transfer.chunk_size_bytes}B",
-        f"--s3-upload-cutoff={cutoff_bytes}B",  # default: one PUT up to 200 MiB
-        f"--s3-upload-concurrency={transfer.concurrency}",
-        "--multi-thread-streams=1",  # rclone takes the larger of this and the line above
-    )
-    return flags if transfer.checksum else (*flags, "--s3-disable-checksum", "--ignore-checksum")
+def _upload_flags(settings: Settings, size_bytes: int) -> tuple[str, ...]:
+    flags: list[str] = []
+    if settings.chunk_size_bytes is not None:
+        one_chunk = settings.chunk_size_bytes >= size_bytes
+        # rclone rounds to three decimals (10485761 becomes 10Mi), so that a cutoff just above the
+        # file's size would make a multipart upload of one part.
+        cutoff_bytes = _MAX_SINGLE_PUT_BYTES if one_chunk else 0
+        flags += [
+            f"--s3-chunk-size={settings.chunk_size_bytes}B",
+            f"--s3-upload-cutoff={cutoff_bytes}B",  # default: one PUT up to 200 MiB
+        ]
+    if settings.concurrency is not None:
+        flags += [
+            f"--s3-upload-concurrency={settings.concurrency}",
+            "--multi-thread-streams=1",  # rclone takes the larger of this and the line above
+        ]
+    if settings.checksum is False:
+        flags += ["--s3-disable-checksum", "--ignore-checksum"]
+    return tuple(flags)
 
 
-def _download_flags(transfer: Transfer) -> tuple[str, ...]:
-    flags = (
-        f"--multi-thread-chunk-size={transfer.chunk_size_bytes}B",
-        "--multi-thread-cutoff=0B",  # default: one GET up to 256 MiB
-        f"--multi-thread-streams={transfer.concurrency}",
-    )
-    return flags if transfer.checksum else (*flags, "--ignore-checksum")
+def _download_flags(settings: Settings) -> tuple[str, ...]:
+    flags: list[str] = []
+    if settings.chunk_size_bytes is not None:
+        flags += [
+            f"--multi-thread-chunk-size={settings.chunk_size_bytes}B",
+            "--multi-thread-cutoff=0B",  # default: one GET up to 256 MiB
+        ]
+    if settings.concurrency is not None:
+        flags.append(f"--multi-thread-streams={settings.concurrency}")
+    if settings.checksum is False:
+        flags.append("--ignore-checksum")
+    return tuple(flags)
 
 
 def _ca(remote: Remote) -> tuple[str, ...]:

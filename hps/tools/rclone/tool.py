@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from hps.catalog.failures import failure
+from hps.catalog.tools import declared
 from hps.errors import HpsError
-from hps.model import Applied, Failure, Observed, Operation, Transfer
+from hps.model import Applied, Failure, Observed, Operation, Settings, Transfer
 from hps.process.process import Exit
 from hps.process.sockets import ConnectionCounter
 from hps.tools.arrivals import ArrivalsByLine
@@ -39,16 +40,16 @@ class Rclone:
     def call(self, job: Job) -> Invocation:
         """`copyto` of one file, `copy` of a folder, or `sync`."""
         remote, folder = remote_of(job.target), job.name is None
-        size_bytes, transfer = job.size_bytes, job.transfer
+        size_bytes, settings = job.size_bytes, job.settings
         if job.movement == "upload":
             return command.upload(
-                remote, job.path, job.key, transfer, size_bytes=size_bytes, folder=folder
+                remote, job.path, job.key, settings, size_bytes=size_bytes, folder=folder
             )
         if job.movement == "download":
-            return command.download(remote, job.key, job.path, transfer, folder=folder)
+            return command.download(remote, job.key, job.path, settings, folder=folder)
         if job.movement == "sync_up":
-            return command.sync_up(remote, job.local, job.folder, transfer, size_bytes=size_bytes)
-        return command.sync_down(remote, job.key, job.local, transfer)
+            return command.sync_up(remote, job.local, job.folder, settings, size_bytes=size_bytes)
+        return command.sync_down(remote, job.key, job.local, settings)
 
     def arrivals(self, running: Running) -> ArrivalsByLine:
         """By its log; by one stream a file comes as one plain GET."""
@@ -170,13 +171,13 @@ def effective(log: RcloneLog, operation: Operation, *, offers_http2: bool | None
     requested, planned = operation.requested, operation.effective
     if requested is None or planned is None or (not log.chunks and not log.copied):
         return None
-    knobs = operation.cell.knobs
+    knobs, told = operation.cell.knobs, declared(requested, planned)
     return Applied(
         chunk_size_bytes=_chunk_size(log, knobs.size_bytes),
-        concurrency=_concurrency(log, planned.concurrency),
-        transfers=_proved(log.peak_files, planned.transfers),
-        http2=requested.http2 and offers_http2 is not False,
-        checksum=planned.checksum,
+        concurrency=_concurrency(log, told.concurrency),
+        transfers=_proved(log.peak_files, told.transfers),
+        http2=told.http2 and offers_http2 is not False,
+        checksum=told.checksum,
     )
 
 
@@ -213,16 +214,17 @@ def why_invalid(
     log: RcloneLog, operation: Operation, effective: Applied | None, observed: Observed
 ) -> Failure | None:
     """Why what happened is not what was asked for; None where it is."""
-    asked = operation.effective
-    if asked is None:
+    asked, planned = operation.requested, operation.effective
+    if asked is None or planned is None:
         return None
     if effective is None:
         return failure("not_as_declared", "rclone's log shows no transfer")
     checks = (
         _wrong_amount(log, operation),
-        _wrong_chunks(log, asked, effective),
-        _wrong_streams(log, asked, effective),
-        _wrong_http(log, asked, effective, observed),
+        _wrong_chunks(log, planned, effective) if asked.chunk_size_bytes is not None else "",
+        _wrong_files(log, planned, effective) if asked.transfers is not None else "",
+        _wrong_streams(log, planned, effective) if asked.concurrency is not None else "",
+        _wrong_http(log, asked, planned, effective, observed),
     )
     reasons = "; ".join(reason for reason in checks if reason)
     return failure("not_as_declared", reasons) if reasons else None
@@ -234,7 +236,7 @@ def _chunk_size(log: RcloneLog, size_bytes: int) -> int:
     return log.chunk_size_bytes or log.chunk_sizes()[0]
 
 
-def _concurrency(log: RcloneLog, planned: int) -> int | None:
+def _concurrency(log: RcloneLog, planned: int | None) -> int | None:
     """A download's log names the streams; an upload's shows at least how many there were."""
     if not log.chunks:
         return 1
@@ -243,9 +245,9 @@ def _concurrency(log: RcloneLog, planned: int) -> int | None:
     return _proved(log.peak_streams, planned)
 
 
-def _proved(seen: int, planned: int) -> int | None:
+def _proved(seen: int, planned: int | None) -> int | None:
     """How many at once, where at least as many as planned were seen; fewer prove nothing: None."""
-    return max(1, seen) if max(1, seen) >= planned else None
+    return None if planned is None or max(1, seen) < planned else max(1, seen)
 
 
 def _wrong_amount(log: RcloneLog, operation: Operation) -> str:
@@ -262,30 +264,37 @@ def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
     if log.chunks and log.chunk_size_bytes is None:
         sizes = ", ".join(format_size(size) for size in log.chunk_sizes()[:4])
         return f"chunks of different sizes: {sizes}"
-    if effective.chunk_size_bytes != asked.chunk_size_bytes:
-        was, wanted = effective.chunk_size_bytes, asked.chunk_size_bytes
+    was, wanted = effective.chunk_size_bytes, asked.chunk_size_bytes
+    if was is not None and was != wanted:
         return f"chunks of {format_size(was)}, not of {format_size(wanted)}"
     return ""
 
 
-def _wrong_streams(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
-    transfers, concurrency = effective.transfers, effective.concurrency
+def _wrong_files(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+    transfers = effective.transfers
     if transfers is None and too_few_files(log, asked.transfers):
         transfers = log.peak_files
-    if concurrency is None and too_few_streams(log, asked.concurrency):
-        concurrency = log.peak_streams
     if transfers not in {asked.transfers, None}:
         return f"{transfers} files at once, not {asked.transfers}"
+    return ""
+
+
+def _wrong_streams(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+    concurrency = effective.concurrency
+    if concurrency is None and too_few_streams(log, asked.concurrency):
+        concurrency = log.peak_streams
     if concurrency not in {asked.concurrency, None}:
         return f"{concurrency} streams a file, not {asked.concurrency}"
     return ""
 
 
-def _wrong_http(log: RcloneLog, asked: Transfer, effective: Applied, observed: Observed) -> str:
+def _wrong_http(
+    log: RcloneLog, asked: Settings, planned: Transfer, effective: Applied, observed: Observed
+) -> str:
     if asked.http2 and not effective.http2:
         return "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
-    several = asked.concurrency * asked.transfers > 1 and log.overlap_s >= _ENOUGH_OVERLAP_S
-    if asked.http2 or not several or observed.connection_samples < _ENOUGH_SAMPLES:
+    several = planned.concurrency * planned.transfers > 1 and log.overlap_s >= _ENOUGH_OVERLAP_S
+    if asked.http2 is not False or not several or observed.connection_samples < _ENOUGH_SAMPLES:
         return ""
     if observed.connections == 1:
         return f"one connection carried {observed.peak_in_flight} streams"
