@@ -15,6 +15,7 @@ import pytest
 
 from tests.disks import Mount, small_disks
 from tests.servers.faults import Rule
+from tests.servers.minio_s3 import serve_minio
 from tests.servers.moto_s3 import serve_moto
 from tests.servers.nginx_tls import TlsFront, nginx_tls
 from tests.servers.proxy import RecordingProxy
@@ -28,6 +29,7 @@ hypothesis.settings.register_profile("drawn", deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 _FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "RCLONE_", "HPS_", "EXPERIMENT")
+_PROGRAMS = ("HPS_RCLONE", "HPS_S3PARCP", "HPS_MINIO")
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
 
 
@@ -63,15 +65,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty home folder, and an environment without settings of the machine or its user.
 
-    `HPS_RCLONE` stays: it says which rclone to test with.
+    `HPS_RCLONE` and its like stay: they say which programs to test with.
     """
     home = tmp_path_factory.mktemp("home")
-    kept_rclone = os.environ.get("HPS_RCLONE")
+    kept = {name: os.environ[name] for name in _PROGRAMS if name in os.environ}
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
             patch.delenv(name)
-        if kept_rclone is not None:
-            patch.setenv("HPS_RCLONE", kept_rclone)
+        for name, program in kept.items():
+            patch.setenv(name, program)
         patch.setenv("HOME", str(home))
         for kind in _XDG:
             patch.setenv(f"XDG_{kind}_{'DIR' if kind == 'RUNTIME' else 'HOME'}", str(home / kind))
@@ -124,6 +126,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One moto for all tests: use keys that no other test uses."""
     with serve_moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One MinIO for all tests: use keys that no other test uses. Skips where there is none."""
+    with serve_minio(tmp_path_factory.mktemp("minio")) as server:
         yield server
 
 

@@ -92,6 +92,7 @@ _RIGHTS: Mapping[str, str] = {
     "CopyObject": "s3:PutObject",
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
+    "GetObjectAttributes": "s3:GetObjectAttributes",
     "ListObjects": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
     "HeadBucket": "s3:ListBucket",

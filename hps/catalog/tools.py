@@ -69,9 +69,16 @@ class ToolFacts:
     `uploads_checksum`: the values that `checksum` may have for uploads.
     `compares_downloads`: it can compare a checksum of what it downloaded.
     `heads_after_upload`, `heads_before_download`: HEADs for each file, and for a single download.
+    `heads_before_upload`: HEADs for an upload, of one file or of several.
+    `lists_before_upload`, `lists_before_download`: lists for a single file.
+    `attributes_before_download`: it asks for the attributes of each object.
+    `most_listed`: of a folder it downloads no more files than this.
+    `needs_keys`: it can't send a request that is not signed.
+    `logs_token`: the log of its downloads has the session token in it.
     `one_pool`: its files share one number of requests in flight, so that `transfers` and
     `concurrency` can't both be above 1, and several files at once have one chunk each.
     `one_by_one`: of several files, of several chunks each, it can move one after the other.
+    `one_number`: its files at once and the chunks of each in flight are one and the same number.
     `http2`: the values that `http2` may have.
     `not_in_folders`: the characters that a target's folder of several files may not have.
     `not_with`: why it does not work with a provider.
@@ -93,11 +100,19 @@ class ToolFacts:
     least_transfers: int = 1
     one_pool: bool = False
     one_by_one: bool = True
+    one_number: bool = False
     http2: frozenset[bool] = _BOTH
     uploads_checksum: frozenset[bool] = _BOTH
     compares_downloads: bool = False
     heads_after_upload: int = 0
     heads_before_download: int = 1
+    heads_before_upload: int = 0
+    lists_before_upload: int = 0
+    lists_before_download: int = 0
+    attributes_before_download: bool = False
+    most_listed: int | None = None
+    needs_keys: bool = False
+    logs_token: bool = False
     walks_folders: bool = False
     not_in_folders: str = ""
     not_with: Mapping[Provider, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -185,6 +200,25 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             one_by_one=False,
             http2=_ONLY_1,
         ),
+        "s3parcp": ToolFacts(  # as many streams as there are processors, of whatever machine
+            up=Own(chunk_size_bytes=40 * MIB, concurrency=8, transfers=8, http2=True),
+            down=Own(chunk_size_bytes=40 * MIB, concurrency=8, transfers=8, http2=True),
+            steps=frozenset({"upload", "download"}),  # of a running download it says nothing
+            first_alone=True,
+            least_part_bytes=5 * MIB,
+            one_number=True,
+            heads_before_upload=1,
+            lists_before_upload=1,
+            heads_before_download=0,
+            lists_before_download=2,
+            attributes_before_download=True,
+            most_listed=1000,
+            needs_keys=True,
+            logs_token=True,
+            not_with=MappingProxyType(
+                {"embedded": "s3parcp asks for an object's attributes, which that server lacks"}
+            ),
+        ),
     }
 )
 
@@ -263,10 +297,39 @@ def why_not(
     if odd and knobs.files > 1:
         return f"{knobs.tool} takes the {odd} in the folder of '{target.name}' for a pattern"
     return (
-        _wrong_chunk(knobs, requested, direction)
+        _wrong_secrets(knobs.tool, direction, target)
+        or _wrong_chunk(knobs, requested, direction)
+        or _wrong_number(knobs, requested, direction)
         or _wrong_at_once(knobs, effective(knobs, requested, direction), requested)
         or _wrong_flags(knobs.tool, requested, direction)
     )
+
+
+def _wrong_secrets(tool: str, direction: Direction, target: Target) -> str:
+    facts = TOOL_FACTS[tool]
+    if facts.needs_keys and target.access_key_id is None:
+        return f"{tool} can't do without keys, and '{target.name}' has none"
+    if facts.logs_token and direction == "down" and target.session_token is not None:
+        return f"{tool} would write the session token of '{target.name}' to its log"
+    return ""
+
+
+def _wrong_number(knobs: Knobs, requested: Settings, direction: Direction) -> str:
+    """Of tools whose one number is `transfers` and `concurrency`, or that list no second page."""
+    facts, tool = TOOL_FACTS[knobs.tool], knobs.tool
+    if facts.most_listed is not None and direction == "down" and knobs.files > facts.most_listed:
+        return f"{tool} downloads no more than {facts.most_listed} files of a folder"
+    if not facts.one_number or knobs.files == 1:
+        return ""
+    if None in {requested.transfers, requested.concurrency}:
+        return ""  # the one that is told, or its own, is both
+    planned = effective(knobs, requested, direction)
+    number = max(planned.transfers, planned.concurrency)
+    told = replace(requested, transfers=number, concurrency=number)
+    if effective(knobs, told, direction) == planned:
+        return ""
+    both = f"{planned.transfers} x {planned.concurrency}"
+    return f"{tool} has one number for both: transfers x concurrency can't be {both}"
 
 
 def _wrong_chunk(knobs: Knobs, requested: Settings, direction: Direction) -> str:

@@ -82,6 +82,7 @@ OWN_NAMES = (
     "HPS_METADATA_URL",
     "HPS_OUTPUT",
     "HPS_RCLONE",
+    "HPS_S3PARCP",
     "HPS_S5CMD",
 )
 SALAD_NAMES = (

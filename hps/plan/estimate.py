@@ -100,12 +100,16 @@ def requests(operation: Operation, upload: Operation | None = None) -> Requests:
     if operation.direction == "up":
         # A sync lists the trial's own folder, which is empty: one page.
         listing = Requests(class_a=int(kind.startswith("sync")))
-        return listing + _times(knobs.files, _upload(operation))
+        return (
+            listing
+            + _before_upload(facts, as_folder=as_folder)
+            + _times(knobs.files, _upload(operation))
+        )
     if operation.direction == "down":
         in_parts = _in_parts(upload or operation)
-        single = Requests(class_b=facts.heads_before_download)
-        look_up = _walk(knobs, in_parts=in_parts) if as_folder else single
-        return look_up + Requests(class_b=knobs.files * _chunks(operation))
+        look_up = _walk(knobs, in_parts=in_parts) if as_folder else _before_download(facts)
+        of_each = _chunks(operation) + facts.attributes_before_download
+        return look_up + Requests(class_b=knobs.files * of_each)
     if kind == "list":
         return _listing(knobs)
     if kind == "delete":
@@ -134,6 +138,16 @@ def _dollars(
         before = total.get(provider, 0.0)
         total[provider] = None if cost is None or before is None else before + cost
     return total
+
+
+def _before_upload(facts: tools.ToolFacts, *, as_folder: bool) -> Requests:
+    lists = 0 if as_folder else facts.lists_before_upload
+    return Requests(class_a=lists, class_b=facts.heads_before_upload)
+
+
+def _before_download(facts: tools.ToolFacts) -> Requests:
+    """Of a single file."""
+    return Requests(class_a=facts.lists_before_download, class_b=facts.heads_before_download)
 
 
 def _upload(operation: Operation) -> Requests:

@@ -12,7 +12,7 @@ from hps.plan.expand import uncompared
 
 def explain(plan: Plan) -> tuple[str, ...]:
     """What is to be known before tools are compared; empty for a plan with one tool, as a rule."""
-    return (*_verification(plan), *_checksums(plan), *_single_streams(plan), *_left_to_tools(plan))
+    return (*_verification(plan), *_checksums(plan), *_single_streams(plan), *_own_settings(plan))
 
 
 def _verification(plan: Plan) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _single_streams(plan: Plan) -> Iterator[str]:
         )
 
 
-def _left_to_tools(plan: Plan) -> Iterator[str]:
+def _own_settings(plan: Plan) -> Iterator[str]:
     names = _tools(
         operation
         for operation in plan.operations

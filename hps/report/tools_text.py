@@ -21,8 +21,9 @@ _MOST_OF_A_VERSION = 10
 _COLUMNS = ("tool", "version", "chunk sizes", "streams", "http2", "checksums")
 _LEGEND = (
     "chunk sizes: those that it can be asked for; streams: whether chunks in flight\n"
-    "are counted for each file, or in one pool for all; http2, and checksums of\n"
-    "uploads: the values that it takes; compared: it compares what it downloads, too."
+    "are counted for each file, in one pool for all, or as many of each file as there\n"
+    "are files at once; http2, and checksums of uploads: the values that it takes;\n"
+    "compared: it compares what it downloads, too."
 )
 _EITHER = frozenset({True, False})
 
@@ -93,10 +94,16 @@ def _row(tool: ToolHere) -> tuple[str, ...]:
         tool.name,
         tool.version[:_MOST_OF_A_VERSION] or "not here",
         _chunk_sizes(facts, parts=", up"),
-        "one pool" if facts.one_pool else "per file",
+        _streams(facts),
         _in_a_word(facts.http2),
         _in_a_word(facts.uploads_checksum) + compared,
     )
+
+
+def _streams(facts: ToolFacts) -> str:
+    if facts.one_number:
+        return "squared"
+    return "one pool" if facts.one_pool else "per file"
 
 
 def _chunk_sizes(facts: ToolFacts, *, parts: str) -> str:
@@ -175,6 +182,9 @@ def _settings(facts: ToolFacts) -> _Lines:
     if facts.one_pool:
         pool = "transfers above 1 need concurrency 1, and files of one chunk"
         yield "streams", f"one pool for all files: {pool}"
+    elif facts.one_number:
+        number = "of several files transfers must be equal to concurrency"
+        yield "streams", f"one number for files at once and chunks of each: {number}"
     else:
         yield "streams", "concurrency of each file, transfers for files at once"
     if not facts.one_by_one:
@@ -203,11 +213,23 @@ def _does(facts: ToolFacts) -> _Lines:
         yield "first range", "comes alone, before the others of a download are asked for"
     after, before = facts.heads_after_upload, facts.heads_before_download
     yield "HEADs", f"{after} after an upload, {before} before the download of a single file"
+    if facts.heads_before_upload:
+        up = f"{facts.heads_before_upload} HEAD and {facts.lists_before_upload} LIST"
+        down = f"{facts.lists_before_download} LISTs before a download"
+        yield "look-ups", f"{up} before an upload, {down}"
+    if facts.attributes_before_download:
+        yield "attributes", "asked for of each object before it is downloaded"
     if facts.walks_folders:
         yield "folders", "listed one by one, with a HEAD for each object uploaded in parts"
 
 
 def _limits(tool: ToolHere) -> _Lines:
+    if tool.facts.most_listed is not None:
+        yield "folders", f"of at most {tool.facts.most_listed} files, in downloads"
+    if tool.facts.needs_keys:
+        yield "keys", "always needed"
+    if tool.facts.logs_token:
+        yield "session token", "would be in the log of a download, which is therefore skipped"
     for provider, why in tool.facts.not_with.items():
         yield f"not {provider}", why
     if tool.package:

@@ -130,7 +130,7 @@ def _watch(client: Any) -> None:
             line |= {"sent_s": time.monotonic(), "tries": line["tries"] + 1}
             part = _part(request.url) or _header(request, "Range")
             line["id"] = f"{urlsplit(request.url).path} {part}"
-            line["bytes"] = int(_header(request, "Content-Length") or 0)
+            line["bytes"] = _body_bytes(request)
 
     def after_call(model: Any, http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
         line = under_way.__dict__.pop("line", None)
@@ -144,6 +144,12 @@ def _watch(client: Any) -> None:
 
     client.meta.events.register("before-send.s3", before_send)
     client.meta.events.register("after-call.s3", after_call)
+
+
+def _body_bytes(request: Any) -> int:
+    """Of a body that a checksum comes after, the length has a header of its own."""
+    decoded = _header(request, "X-Amz-Decoded-Content-Length")
+    return int(decoded or _header(request, "Content-Length") or 0)
 
 
 def _header(request: Any, name: str) -> str:

@@ -13,6 +13,7 @@ from hps.tools.awscli import AwsCli
 from hps.tools.base import Tool
 from hps.tools.library import Library
 from hps.tools.rclone.tool import Rclone
+from hps.tools.s3parcp import S3parcp
 from hps.tools.s5cmd import S5cmd
 
 TOOLS: Mapping[str, Tool] = MappingProxyType(
@@ -23,6 +24,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "obstore": Library(name="obstore"),
         "awscrt": Library(name="awscrt"),
         "aws": AwsCli(),
+        "s3parcp": S3parcp(),
     }
 )
 

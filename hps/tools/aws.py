@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hps.catalog.providers import PROVIDERS, address_of, region_of
 from hps.model import SecretRef, Target
@@ -43,6 +44,17 @@ def access_to(target: Target, more: Mapping[str, str] | None = None) -> Access:
         name: reference for name, reference in keys.items() if reference is not None
     }
     return Access(target=target.name, env=env, secret_env=secret_env, ca_cert=target.ca_cert)
+
+
+def access_from_go(target: Target, address_name: str, *, http2: bool | None) -> Access:
+    """For a program in Go, with HTTP/1.1 where HTTP/2 is not wanted.
+
+    `address_name` is the variable that it takes the address from.
+    """
+    access = access_to(target, {"GODEBUG": "http2client=0"} if http2 is False else {})
+    own = {"AWS_ENDPOINT_URL": address_name}
+    env = {own.get(name, name): value for name, value in access.env.items()}
+    return replace(access, env=env)
 
 
 _CERTIFICATES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE")

@@ -1,4 +1,4 @@
-"""What programs written in Go report of the network, and what an S3 server's refusal means.
+"""Programs written in Go: what they report of the network, and what a server's refusal means.
 
 Tools share Go's own errors, one inside the other, whatever library they reach a server with.
 """
@@ -6,8 +6,12 @@ Tools share Go's own errors, one inside the other, whatever library they reach a
 from __future__ import annotations
 
 import http
+import mmap
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from hps.catalog import failures
 from hps.catalog.failures import failure
@@ -130,6 +134,20 @@ _MACHINE: Table = tuple(
         (r".*(?:cannot allocate memory|out of memory).*", "out_of_memory"),
     )
 )
+# Amazon's second library for Go: `operation error S3: GetObject, https response error …`.
+_AMAZON = re.compile(
+    r"^operation error S3: (?P<what>\w+), "
+    r"(?:exceeded maximum number of attempts, \d+, )?(?P<skew>Probable clock skew error: )?"
+    r"(?:https response error StatusCode: (?P<status>\d+), "
+    r"RequestID: (?P<id>[^,]*), HostID: [^,]*, )?(?P<rest>.*)$",
+    re.DOTALL,
+)
+# An error that its model of a call lists stands there by its bare name.
+_API = re.compile(
+    r"^(?:(?P<any>api error )|(?=[A-Z]\w+:))(?P<code>[^:]+): ?(?P<message>.*)$", re.DOTALL
+)
+_SENDING = re.compile(r"^request send failed, ", re.DOTALL)
+_CLOCK = "or this machine's clock is wrong"
 _CRASHES = (b"panic: ", b"fatal error: ", b"runtime: out of memory", b"unexpected fault address")
 _OTHER_REGION = re.compile(r"expecting '([\w-]+)'|expected: '(?:[^/']*/){1,2}([\w-]+)/s3/")
 _NO_S3 = "no S3 server answers so: correct the endpoint, or see to a firewall in between"
@@ -170,6 +188,30 @@ def _in_place_of_text(status: int) -> tuple[str, str]:
     return phrase.replace(" ", ""), phrase
 
 
+def amazon(text: str) -> Failure | None:
+    """What Amazon's second library for Go reports of a call; None for any other text."""
+    found = _AMAZON.match(text)
+    if not found:
+        return None
+    what, status, rest = found["what"], int(found["status"] or 0), found["rest"]
+    unread = "deserializ" in rest  # an answer came, and it is not the network that is at fault
+    on_the_way = None if unread else network(_SENDING.sub("", rest))
+    if on_the_way:
+        return replace(on_the_way, text=f"{what}: {on_the_way.text}", call=what)
+    if not status:
+        return failure("tool_failed", f"{what}: {rest}", call=what)
+    api = _API.match(rest)
+    error, message = (api["code"], api["message"]) if api else ("", "")
+    message = message or (error if api and not api["any"] else "")
+    answered = f"the server answered {status} {error}".rstrip() + f" to {what}"
+    shown = message if api else "its text is none of S3's"
+    more = f": {shown}" if shown and shown != error else ""
+    request = f" [request {found['id']}]" if found["id"] else ""
+    why = refusal(what, status, error, message).with_text(f"{answered}{more}{request}")
+    # Amazon's library guesses so by the answer's date; the keys may be wrong all the same.
+    return replace(why, hint=f"{why.hint}; {_CLOCK}") if found["skew"] else why
+
+
 def network(text: str) -> Failure | None:
     """What happened on the way to the server; None where no known words are in `text`."""
     sent = _URL.sub("", text)
@@ -192,6 +234,27 @@ def machine(text: str) -> Failure | None:
 def crash(line: bytes) -> str:
     """The line, where Go's runtime wrote it as it ended the process; else empty."""
     return line.decode(errors="replace").strip() if line.startswith(_CRASHES) else ""
+
+
+def why_no_program(program: str) -> str:
+    """Why what is at this path can't be measured as a program; empty where it can."""
+    if not os.access(program, os.X_OK) or Path(program).is_dir():
+        return f"'{program}' is no program"
+    with Path(program).open("rb") as start:
+        if start.read(2) == b"#!":
+            return f"{program} is a script that starts another program, which would be measured too"
+    return ""
+
+
+def module_version(program: str, module: str) -> str | None:
+    """The version of its own module, as Go wrote it into a program; None where it is another."""
+    wanted = re.compile(rb"\nmod\t%b\t([^\t\n]*)[\t\n]" % re.escape(module.encode()))
+    with Path(program).open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = wanted.search(content)
+            return found[1].decode(errors="replace") if found else None
 
 
 def first(table: Table, text: str, *, at_start: bool) -> Failure | None:

@@ -45,6 +45,11 @@ _FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
 
 
+def flag(name: str, value: int | None) -> tuple[str, ...]:
+    """`--name=value`; nothing where a tool is not told."""
+    return () if value is None else (f"--{name}={value}",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """What a child process needs in its environment to reach a target.

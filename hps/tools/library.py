@@ -24,7 +24,7 @@ from hps.tools.arrivals import Arrival, ArrivalsByLine
 from hps.tools.aws import access_to, is_host_style
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
 from hps.tools.evidence import Delivered, count_at_once, entries, entry_of
-from hps.tools.invocation import Invocation
+from hps.tools.invocation import Invocation, flag
 
 HOW_TO_GET = "pip install 'hps[tools]'"
 _REASON_LENGTH = 400
@@ -62,7 +62,7 @@ class Library:
             f"--bucket={target.bucket}",
             f"--key={'/'.join(part for part in (target.folder, job.key) if part)}",
             f"--path={job.path}",
-            *(f"--{name}={number}" for name, number in numbers.items() if number is not None),
+            *(one for name, number in numbers.items() for one in flag(name, number)),
             *(f"--{name}" for name, is_set in (flags | switches).items() if is_set),
             *(f"--no-{name}" for name, is_set in switches.items() if is_set is False),
         )

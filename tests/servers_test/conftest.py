@@ -1,4 +1,4 @@
-"""Payloads, and both S3 servers."""
+"""Payloads, and the S3 servers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def payload_15mib(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_payload(tmp_path_factory.mktemp("payload") / "15MiB.bin", "15Mi")
 
 
-@pytest.fixture(params=["s3_server", "moto_server"])
+@pytest.fixture(params=["s3_server", "moto_server", "minio_server"])
 def any_server(request: pytest.FixtureRequest) -> S3Server:
-    """Each of the two S3 servers in turn."""
+    """Each of the S3 servers in turn."""
     server = request.getfixturevalue(request.param)
     assert isinstance(server, S3Server)
     return server

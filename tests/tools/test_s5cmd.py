@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hps.model import Operation, Transfer
+from hps.model import Operation, SecretRef, Transfer
 from hps.process.process import Exit
 from hps.process.sockets import ConnectionCounter
 from hps.run_folder import OwnFolder
@@ -97,6 +97,30 @@ def test_knobs_stand_in_the_command_and_secrets_do_not() -> None:
     assert "GODEBUG=http2client=0" in call.shown()
     assert "AWS_CA_BUNDLE=/etc/ca.pem" in call.shown()
     assert "GODEBUG" not in S5CMD.call(_job("upload", "0.bin", http2=True)).shown()
+
+
+def test_what_is_not_told_stands_in_no_command() -> None:
+    nothing = dict.fromkeys(("chunk_size_bytes", "concurrency", "transfers", "http2"))
+    shown = S5CMD.call(_job("upload", "0.bin", **nothing)).shown()
+    assert not any(word in shown for word in ("part-size", "concurrency", "numworkers", "GODEBUG"))
+
+
+def test_a_session_token_is_in_no_trace() -> None:
+    """The trace has the head of each request as it is: without it, connections are the evidence."""
+    job = _job("upload", "0.bin")
+    call = S5CMD.call(replace(job, target=replace(S3, session_token=SecretRef(env="TEST_TOKEN"))))
+    assert "--log=trace" in S5CMD.call(job).args
+    assert "--log=trace" not in call.args
+    assert 'AWS_SESSION_TOKEN="$TEST_TOKEN"' in call.shown()
+
+
+def test_without_a_trace_only_files_and_connections_are_known(tmp_path: Path) -> None:
+    operation = make_operation(size=10 * MIB, tool="s5cmd", chunk_size=5 * MIB)
+    done = json.dumps({"operation": "cp", "success": True, "object": {"size": 10 * MIB}})
+    evidence = S5CMD.read(_ran(tmp_path, operation, [done]))
+    assert evidence.wrong is None
+    assert (evidence.proof, evidence.retries) == ("sockets", None)
+    assert (evidence.observed.chunks, evidence.observed.bytes) == (None, 10 * MIB)
 
 
 def _ran(folder: Path, operation: Operation, out: list[str], err: str = "", code: int = 0) -> Ran:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from hps.data import payload
 from hps.data.shape import Payload, Shape, shape_of
@@ -31,6 +32,7 @@ from hps.tools import TOOLS
 from hps.tools.rclone import command
 from tests.builders import MIB, S3, axis, make_spec, step, steps
 from tests.conftest import ProxyFor
+from tests.servers.for_tool import needs
 from tests.servers.proxy import RecordingProxy, Request
 from tests.servers.rclone_s3 import serve_s3
 from tests.servers.s3_server import S3Server
@@ -41,8 +43,13 @@ SYNC = ("sync_up", "list", "sync_down", "delete")
 PARTS: Knobs = {"size": 10 * MIB, "chunk_size": 5 * MIB, "concurrency": 2}
 S5CMD: Knobs = {**PARTS, "tool": "s5cmd"}
 AWS: Knobs = {**PARTS, "tool": "aws"}
+S3PARCP: Knobs = {**PARTS, "tool": "s3parcp"}
 WHOLE: Knobs = {"size": MIB, "chunk_size": 5 * MIB}
 WHOLE_UPLOAD = step("upload", chunk_size_bytes=64 * MIB)
+
+
+def _s3parcp(knobs: Knobs, what: str) -> ParameterSet:
+    return pytest.param(knobs, steps(*COPY), id=f"s3parcp, {what}", marks=needs("s3parcp"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +164,14 @@ def _context(
             {**WHOLE, "tool": "aws", "files": 12, "layout": "nested"},
             steps(*COPY),
             id="aws, ten folders",
+        ),
+        _s3parcp({**S3PARCP, "chunk_size": 10 * MIB}, "one chunk"),
+        _s3parcp(S3PARCP, "parts"),
+        _s3parcp({**S3PARCP, "concurrency": 1}, "one stream"),
+        _s3parcp({**S3PARCP, "files": 3, "transfers": 2}, "folder in parts"),
+        _s3parcp(
+            {**WHOLE, "tool": "s3parcp", "files": 12, "layout": "nested"},
+            "ten folders",
         ),
         pytest.param(
             {**WHOLE, "files": 12, "layout": "nested"}, steps(*SYNC), id="sync of ten folders"

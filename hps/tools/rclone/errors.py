@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from hps.catalog.failures import failure
@@ -39,15 +38,6 @@ _BEFORE = re.compile(
     r"|^error reading source root directory: |^error in ListJSON: "
 )
 _PART = re.compile(r"^failed to upload chunk (\d+) with \d+ bytes: ")
-_S3 = re.compile(
-    r"^operation error S3: (?P<what>\w+), "
-    r"(?:exceeded maximum number of attempts, \d+, )?(?P<skew>Probable clock skew error: )?"
-    r"(?:https response error StatusCode: (?P<status>\d+), "
-    r"RequestID: (?P<id>[^,]*), HostID: [^,]*, )?(?P<rest>.*)$",
-    re.DOTALL,
-)
-_API = re.compile(r"^api error (?P<code>[^:]+): ?(?P<message>.*)$", re.DOTALL)
-_SENDING = re.compile(r"^request send failed, ", re.DOTALL)
 # What rclone itself found, the first that fits the beginning.
 _FOUND: go.Table = tuple(
     (re.compile(pattern, re.DOTALL), code, words)
@@ -93,7 +83,6 @@ _FOUND: go.Table = tuple(
     )
 )
 _LONGEST = 4000
-_CLOCK = "or this machine's clock is wrong"
 
 
 def explain(message: str) -> Failure:
@@ -109,33 +98,11 @@ def explain(message: str) -> Failure:
     text = text[max(0, text.find("operation error S3: ")) :]
     return (
         go.first(_FOUND, text, at_start=True)
-        or _of_s3(text)
+        or go.amazon(text)
         or go.network(text)
         or go.machine(text)
         or failure("tool_failed", text)
     )
-
-
-def _of_s3(text: str) -> Failure | None:
-    found = _S3.match(text)
-    if not found:
-        return None
-    what, status, rest = found["what"], int(found["status"] or 0), found["rest"]
-    unread = "deserializ" in rest  # an answer came, and it is not the network that is at fault
-    on_the_way = None if unread else go.network(_SENDING.sub("", rest))
-    if on_the_way:
-        return replace(on_the_way, text=f"{what}: {on_the_way.text}", call=what)
-    if not status:
-        return failure("tool_failed", f"{what}: {rest}", call=what)
-    api = _API.match(rest)
-    error, message = (api["code"], api["message"]) if api else ("", "")
-    answered = f"the server answered {status} {error}".rstrip() + f" to {what}"
-    shown = message if api else "its text is none of S3's"
-    more = f": {shown}" if shown and shown != error else ""
-    request = f" [request {found['id']}]" if found["id"] else ""
-    why = go.refusal(what, status, error, message).with_text(f"{answered}{more}{request}")
-    # Amazon's library guesses so by the answer's date; the keys may be wrong all the same.
-    return replace(why, hint=f"{why.hint}; {_CLOCK}") if found["skew"] else why
 
 
 # -------------------------------------------------------------------------------------------------
