@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from hps.catalog.failures import failure
+from hps.model import Measurement, Operation
 from hps.redaction import Scrubber
 from hps.results.journal import Journal
-from hps.results.record import Record
+from hps.results.lock import RunLock
+from hps.results.record import Record, RunIdentity, result_record, utc_text
 from hps.run.session import Listener, Session
 from hps.steps.context import RunStop
 from hps.targets import sender
@@ -40,6 +44,43 @@ class Recorder:
             restored = self.journal.keep()
         if restored:
             self.listener.event("journal_put_back", path=str(self.journal.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockNote:
+    """What the lock says of a run, for one that finds it there after this one was ended."""
+
+    lock: RunLock
+    identity: RunIdentity
+    scratch: Path
+    scrubber: Scrubber
+    listener: Listener
+
+    def write(self, **fields: object) -> None:
+        """Write which run has the lock, and `fields`, in place of what it says."""
+        run_id, scratch = self.identity.run_id, str(self.scratch)
+        self.lock.record(run_id=run_id, scratch=scratch, **fields)
+
+    def start(self, operation: Operation) -> None:
+        """Write that an operation begins now, then report it."""
+        at = utc_text(datetime.now(UTC))
+        record = _interrupted_result(self.identity, operation, at)
+        self.write(
+            operation_id=operation.operation_id,
+            operation_started_at=at,
+            if_interrupted=self.scrubber.record(record),
+        )
+        self.listener.started(operation)
+
+
+def _interrupted_result(identity: RunIdentity, operation: Operation, started_at: str) -> Record:
+    """The result of an operation that begins now, should the run be ended in it.
+
+    From the lock the next run can store it without knowing the plan.
+    """
+    ended = failure("stopped", "hps was ended while it ran")
+    measurement = Measurement(status="interrupted", failure=ended, started_at=started_at)
+    return result_record(identity, operation, measurement)
 
 
 @contextlib.contextmanager

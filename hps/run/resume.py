@@ -14,13 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hps.catalog.failures import failure
 from hps.errors import HpsError, NotStoredError
-from hps.model import Failure, Measurement, Operation, Plan
+from hps.model import Failure, Operation, Plan
 from hps.results import journal, lock
 from hps.results.journal import Journal
 from hps.results.lock import RunLock
-from hps.results.record import Record, RunIdentity, new_run_id, result_record
+from hps.results.record import Record, RunIdentity, new_run_id
 from hps.run.session import Session
 from hps.run_folder import is_run_id
 from hps.targets.bucket import AnswerBound, Link
@@ -447,16 +446,6 @@ def _can_be_followed(run_id: str) -> bool:
 
 # -------------------------------------------------------------------------------------------------
 # The operation in which a run was ended: written to the lock as it begins, and read there later.
-
-
-def interrupted_result(identity: RunIdentity, operation: Operation, started_at: str) -> Record:
-    """The result of an operation that begins now, should the run be ended in it.
-
-    From the lock the next run can store it without knowing the plan.
-    """
-    ended = failure("stopped", "hps was ended while it ran")
-    measurement = Measurement(status="interrupted", failure=ended, started_at=started_at)
-    return result_record(identity, operation, measurement)
 
 
 def find_interrupted(lock: RunLock, path: Path) -> Record | None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hps import __version__
-from hps.model import Failure, Operation, Plan, Spec
+from hps.model import Failure, Plan, Spec
 from hps.node.facts import machine_id
 from hps.node.probe.check import Waiting
 from hps.process import orphans
@@ -24,7 +24,7 @@ from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, failed_record, new_run_id, utc_text
 from hps.run import admission, execute, finish, recorder, resume
 from hps.run.admission import check_targets
-from hps.run.recorder import Recorder
+from hps.run.recorder import LockNote, Recorder
 from hps.run.resume import ResumeRequest, ThisRun
 from hps.run.session import Listener, RememberingListener, Session, Tools, open_tools
 from hps.tools import TOOLS
@@ -280,13 +280,19 @@ def _record(session: Session, this: ThisRun) -> Iterator[Recorder]:
                 interrupted = resume.find_interrupted(this.lock, journal.path)
                 if interrupted is not None:
                     recording.append(interrupted)
-            _write_lock(session, this, started_at=utc_text(session.started_at))
+            _lock_note(session, this).write(started_at=utc_text(session.started_at))
             yield recording
 
 
-def _write_lock(session: Session, this: ThisRun, **fields: object) -> None:
-    scratch = str(session.tools.scratch)
-    this.lock.record(run_id=this.identity.run_id, scratch=scratch, **fields)
+def _lock_note(session: Session, this: ThisRun) -> LockNote:
+    tools = session.tools
+    return LockNote(
+        lock=this.lock,
+        identity=this.identity,
+        scratch=tools.scratch,
+        scrubber=tools.scrubber,
+        listener=session.listener,
+    )
 
 
 def _admit(session: Session, this: ThisRun, recording: Recorder) -> admission.Admission:
@@ -299,25 +305,11 @@ def _admit(session: Session, this: ThisRun, recording: Recorder) -> admission.Ad
 def _execute(
     session: Session, this: ThisRun, recording: Recorder, options: Options
 ) -> execute.Tally:
-    listener = session.listener
-
-    def started(operation: Operation) -> None:
-        at = utc_text(datetime.now(UTC))
-        record = resume.interrupted_result(this.identity, operation, at)
-        _write_lock(
-            session,
-            this,
-            operation_id=operation.operation_id,
-            operation_started_at=at,
-            if_interrupted=recording.scrubber.record(record),
-        )
-        listener.started(operation)
-
     context = execute.context_of(session, this.identity)
     hooks = execute.Hooks(
         store=recording.append,
-        started=started,
-        event=listener.event,
+        started=_lock_note(session, this).start,
+        event=session.listener.event,
         most_equal_failures=options.most_equal_failures,
     )
     return execute.run(this.tasks, this.identity, context, hooks)
