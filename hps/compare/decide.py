@@ -27,6 +27,7 @@ from hps.compare.names import UNKNOWN, sort_key
 from hps.compare.pairs import not_comparable
 from hps.compare.verdicts import Tested, compare_pairs, has_values, summarize
 from hps.compare.words import Naming
+from hps.model import DEFAULT
 from hps.units import parse_size_bytes
 
 # -------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Field:
         settings = {**self.shared, **self.key(place)}
         files, transfers = (_number(settings.get(name, 1)) for name in ("files", "transfers"))
         chunk = settings.get("chunk_size", "1B")
-        known = isinstance(chunk, str) and chunk != UNKNOWN
+        known = isinstance(chunk, str) and chunk not in {UNKNOWN, DEFAULT}
         chunk_bytes = parse_size_bytes(str(chunk)) if known else inf
         in_flight = _number(settings.get("concurrency", 1)) * min(files, transfers) * chunk_bytes
         requests_per_gb = self.summaries[place].requests_per_gb

@@ -109,13 +109,10 @@ def sql(name: str) -> str:
 
 def meets(condition: Condition) -> str:
     """A condition as SQL, which is true or false and never NULL."""
-    known = _NAMES[condition.name]
-    if condition.values == (DEFAULT,) and condition.name in KNOBS:
-        is_own = f"({known.sql} IS NULL AND r.settings IS NOT NULL)"
-        return is_own if condition.op == "=" else f"NOT {is_own}"
     literals = [_literal(value) for value in condition.values]
     prefix = WHERE[condition.name] == "prefix"
     classes = condition.name in CLASSES and isinstance(condition.values[0], str)
+    known = _NAMES[condition.name]
     expression = known.sql if classes else known.sought or known.sql
     if condition.op not in {"=", "!="}:
         return f"coalesce({expression} {condition.op} {literals[0]}, false)"
@@ -123,6 +120,9 @@ def meets(condition: Condition) -> str:
         f"starts_with({expression}, {literal})" if prefix else f"{expression} = {literal}"
         for literal in literals
     ]
+    if condition.name in KNOBS and DEFAULT in condition.values:
+        at = condition.values.index(DEFAULT)
+        equal[at] = f"({expression} IS NULL AND r.settings IS NOT NULL)"
     any_of = f"coalesce({' OR '.join(equal)}, false)"
     return any_of if condition.op == "=" else f"NOT {any_of}"
 

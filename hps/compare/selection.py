@@ -25,6 +25,7 @@ from hps.compare.names import (
 )
 from hps.compare.words import Naming
 from hps.errors import HpsError
+from hps.model import DEFAULT, STEP_KNOBS
 
 Operator = Literal["=", "!=", ">=", "<=", ">", "<"]
 
@@ -165,6 +166,8 @@ def _check_operator(flag: str, name: str, kind: Kind, op: str, words: Sequence[s
         return
     if kind not in _ORDERED:
         raise HpsError(f"{flag}: {name} has no order", f"write {name}=VALUE or {name}!=VALUE")
+    if DEFAULT in words and name in STEP_KNOBS:
+        raise HpsError(f"{flag}: {name}{op} takes a number", f"write {name}={DEFAULT}")
     if len(words) > 1:
         raise HpsError(f"{flag}: {name}{op} takes one value", f"a list needs {name}= or {name}!=")
 

@@ -59,9 +59,10 @@ def _own_settings(plan: Plan) -> Iterator[str]:
         if operation.requested and None in astuple(operation.requested) and not operation.why_not
     )
     if names:
+        does, own = ("does", "its") if len(names) == 1 else ("do", "their")
         yield (
-            f"As it comes: what {_listed(names)} does of its own is seen as it runs; counts and "
-            "times here are by its documented defaults"
+            f"As it comes: what {_listed(names)} {does} of {own} own is seen in a run; counts and "
+            "times here are by documented defaults"
         )
 
 

@@ -68,10 +68,12 @@ def _picture(whole: Comparison, classes: Sequence[Comparison], paint: Paint) -> 
 
 
 def _rows(comparison: Comparison, rest: Key) -> Iterator[Row]:
-    """The cells that differ from the chosen one in nothing but concurrency."""
+    """The cells that differ from the chosen one in nothing but a number for concurrency."""
     for cell in tables.measured(comparison):
         if cell.median_mbps is None or values.without(cell.key, AXIS) != rest:
             continue
+        if not isinstance(cell.key[AXIS], int):
+            continue  # the tool's own, or unknown: it has no place on the axis
         span = cell.interval
         yield {
             "of": comparison.stratum or "all nodes",
