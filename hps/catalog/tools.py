@@ -266,8 +266,13 @@ def effective(knobs: Knobs, requested: Settings, direction: Direction) -> Transf
 
 
 def declared(requested: Settings, planned: Transfer) -> Settings:
-    """What is planned of what was asked for; None: the tool is not told."""
+    """What is planned of what was asked for; None: the tool is not told.
+
+    Where it is not told the size of chunks, nobody knows how many there are to be in flight.
+    """
     values, asked = asdict(planned), asdict(requested)
+    if requested.chunk_size_bytes is None:
+        values["concurrency"] = requested.concurrency
     return Settings(**{name: None if asked[name] is None else values[name] for name in values})
 
 

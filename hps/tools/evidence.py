@@ -50,7 +50,7 @@ class Delivered:
         if asked is None or planned is None or self._is_empty:
             return None
         told = declared(asked, planned)
-        reached = self._most_in_flight == planned.concurrency * planned.transfers
+        reached = self._most_in_flight == _streams(told)
         largest = max(self.chunks_bytes) if self.chunks_bytes else told.chunk_size_bytes
         return Applied(
             chunk_size_bytes=self._chunk_size_bytes or largest,
@@ -131,9 +131,8 @@ class Delivered:
         return "HTTP/2 was asked for; the endpoint offers only HTTP/1.1"
 
     def _wrong_streams(self, asked: Settings, planned: Transfer) -> str:
-        streams, counter = planned.concurrency * planned.transfers, self.counter
-        is_told = None not in {asked.concurrency, asked.transfers}
-        if is_told and not asked.http2 and self.peak_in_flight > streams:
+        streams, counter = _streams(declared(asked, planned)), self.counter
+        if streams and not asked.http2 and self.peak_in_flight > streams:
             return f"{self.peak_in_flight} chunks at once, not {streams}"
         if asked.http2 is not False:
             return ""
@@ -145,6 +144,13 @@ class Delivered:
         if self.peak_in_flight > 1 and seen_well and is_all and not self.repeats:
             return f"one connection carried {self.peak_in_flight} streams"
         return ""
+
+
+def _streams(told: Settings) -> int | None:
+    """The most chunks in flight of all files; None where the tool was not told."""
+    if told.concurrency is None or told.transfers is None:
+        return None
+    return told.concurrency * told.transfers
 
 
 def count_at_once(intervals: Iterable[tuple[float, float]]) -> int:

@@ -137,3 +137,39 @@ def test_intervals_that_overlap_are_at_once(
     intervals: list[tuple[float, float]], most: int
 ) -> None:
     assert count_at_once(intervals) == most
+
+
+def _left(**knobs: str | int | bool) -> Delivered:
+    """The same transfer, of which the tool was told only this much."""
+    return replace(_GOOD, operation=make_operation("upload", tool="boto3", size=12 * MIB, **knobs))
+
+
+def test_what_a_tool_was_not_told_is_known_where_it_was_seen_and_never_wrong() -> None:
+    """Its documented default of 8 MiB is for plans: here it has chosen another size of chunks."""
+    nothing = _left(settings="default")
+    applied = nothing.applied()
+    assert nothing.explain_difference("boto3") is None
+    assert applied is not None
+    assert (applied.chunk_size_bytes, applied.concurrency, applied.transfers) == (
+        5 * MIB,
+        None,
+        None,
+    )
+    assert (applied.http2, applied.checksum) == (None, None)
+
+
+def test_of_what_is_not_seen_no_default_is_claimed() -> None:
+    silent = replace(_left(settings="default"), chunks_bytes=None, shows_ends=False)
+    applied = silent.applied()
+    assert applied is not None
+    assert applied.chunk_size_bytes is None
+
+
+@pytest.mark.parametrize(("peak", "wrong"), [(2, ""), (3, "3 chunks at once, not 2")])
+def test_what_it_was_told_is_held_against_it_though_the_size_of_chunks_was_not(
+    peak: int, wrong: str
+) -> None:
+    """How many chunks there are is not known, so that fewer in flight than told are right."""
+    told = replace(_left(chunk_size="default", concurrency=2), peak_in_flight=peak)
+    why = told.explain_difference("boto3")
+    assert (why.text if why else "") == wrong

@@ -219,11 +219,12 @@ def why_invalid(
         return None
     if effective is None:
         return failure("not_as_declared", "rclone's log shows no transfer")
+    told = declared(asked, planned)
     checks = (
         _wrong_amount(log, operation),
-        _wrong_chunks(log, planned, effective) if asked.chunk_size_bytes is not None else "",
-        _wrong_files(log, planned, effective) if asked.transfers is not None else "",
-        _wrong_streams(log, planned, effective) if asked.concurrency is not None else "",
+        _wrong_chunks(log, told, effective),
+        _wrong_files(log, told, effective),
+        _wrong_streams(log, told, effective),
         _wrong_http(log, asked, planned, effective, observed),
     )
     reasons = "; ".join(reason for reason in checks if reason)
@@ -260,7 +261,9 @@ def _wrong_amount(log: RcloneLog, operation: Operation) -> str:
     return ""
 
 
-def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+def _wrong_chunks(log: RcloneLog, asked: Settings, effective: Applied) -> str:
+    if asked.chunk_size_bytes is None:
+        return ""
     if log.chunks and log.chunk_size_bytes is None:
         sizes = ", ".join(format_size(size) for size in log.chunk_sizes()[:4])
         return f"chunks of different sizes: {sizes}"
@@ -270,7 +273,9 @@ def _wrong_chunks(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
     return ""
 
 
-def _wrong_files(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+def _wrong_files(log: RcloneLog, asked: Settings, effective: Applied) -> str:
+    if asked.transfers is None:
+        return ""
     transfers = effective.transfers
     if transfers is None and too_few_files(log, asked.transfers):
         transfers = log.peak_files
@@ -279,7 +284,12 @@ def _wrong_files(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
     return ""
 
 
-def _wrong_streams(log: RcloneLog, asked: Transfer, effective: Applied) -> str:
+def _wrong_streams(log: RcloneLog, asked: Settings, effective: Applied) -> str:
+    if asked.concurrency is None:
+        return ""
+    if asked.chunk_size_bytes is None:  # there may be fewer chunks
+        too_many = log.peak_streams > asked.concurrency
+        return f"{log.peak_streams} streams a file, not {asked.concurrency}" if too_many else ""
     concurrency = effective.concurrency
     if concurrency is None and too_few_streams(log, asked.concurrency):
         concurrency = log.peak_streams
