@@ -195,7 +195,10 @@ def test_a_new_tool_is_valid_suggested_and_planned(copy: _Copy) -> None:
         tools, "from hps.tools.rclone.tool import Rclone\n", "from hps.tools.mine import Mine"
     )
     copy.insert(tools, '        "s5cmd": S5cmd(),\n', '        "mine": Mine(),')
-    copy.insert(facts, '        "s5cmd": ToolFacts(\n', '        "mine": ToolFacts(),')
+    own = "Own(chunk_size_bytes=8 * MIB, concurrency=4)"
+    copy.insert(
+        facts, '        "s5cmd": ToolFacts(', f'        "mine": ToolFacts(up={own}, down={own}),'
+    )
     copy.write("good.yaml", _SPEC.replace("TOOL", "mine"))
     copy.write("bad.yaml", _SPEC.replace("TOOL", "min"))
 
