@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,11 +68,13 @@ def _run(
     # Another order for each block and try.
     seed = options.seed + 1000 * block + attempt
     spec.write_text(case.text(place.target, list(options.tools), seed), encoding="utf-8")
+    node = f"block-{block + 1}"
+    shutil.rmtree(options.output / case.experiment / node, ignore_errors=True)
     ran = run_hps(
         place.link,
         spec,
         output=options.output,
-        env={**place.env, "TMPDIR": str(scratch), "SALAD_MACHINE_ID": f"block-{block + 1}"},
+        env={**place.env, "TMPDIR": str(scratch), "SALAD_MACHINE_ID": node},
         scratch=scratch,
         timeout_s=case.timeout_s(len(options.tools)),
     )
