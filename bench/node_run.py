@@ -1,4 +1,4 @@
-"""`hps run` in the node of an emulated link, as a person would run it there."""
+"""`hps run` in the node of an emulated link, or on this machine, as a person would run it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.link import Link
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED, HpsError
+from hps.process import process
 from hps.tools.rclone import command
 
 Record = dict[str, Any]
@@ -44,7 +45,7 @@ class Ran:
 
 
 def run_hps(
-    link: Link,
+    link: Link | None,
     spec: Path,
     *,
     output: Path,
@@ -52,27 +53,37 @@ def run_hps(
     scratch: Path,
     timeout_s: float,
 ) -> Ran:
-    """Run an experiment in the node; its results go below `output` as well.
+    """Run an experiment in the node (None: here); its results go below `output` as well.
 
     `scratch` is a folder for what it says. Call it in the main thread. Raises `RunError` where
-    it ends in anything but 0 and 1, and `LinkError` after `timeout_s`.
+    it ends in anything but 0 and 1, and `LinkError` after `timeout_s` over a link.
     """
     answer, events = scratch / "answer.jsonl", scratch / "events.jsonl"
     command = [sys.executable, "-m", "hps", "run", str(spec), "--output", str(output)]
     command += ["--format", "json", "--log", "json", "--fresh"]
-    with answer.open("wb") as out, events.open("wb") as err:
-        code = link.run(
-            command,
-            env={"PYTHONPATH": str(REPOSITORY), **env},
-            timeout_s=timeout_s,
-            stdout=out.fileno(),
-            stderr=err.fileno(),
-        )
+    env = {"PYTHONPATH": str(REPOSITORY), **env}
+    if link is None:
+        code = _run_here(command, env, timeout_s, (answer, events))
+    else:
+        with answer.open("wb") as out, events.open("wb") as err:
+            code = link.run(
+                command, env=env, timeout_s=timeout_s, stdout=out.fileno(), stderr=err.fileno()
+            )
     if code not in {EXIT_OK, EXIT_OPERATION_FAILED}:
         said = "\n".join(events.read_text(errors="replace").splitlines()[-_SAID_LINES:])
         raise RunError(code, said)
     run, *results = (json.loads(line) for line in answer.read_text().splitlines())
     return Ran(run=run, results=tuple(results))
+
+
+def _run_here(
+    command: list[str], env: Mapping[str, str], timeout_s: float, outputs: tuple[Path, Path]
+) -> int:
+    call = process.Command(argv=tuple(command), env={**os.environ, **env})
+    out, err = outputs
+    with process.Guard() as guard:
+        ended = process.run(call, timeout_s=timeout_s, guard_process=guard, stdout=out, stderr=err)
+    return ended.returncode
 
 
 def versions() -> Mapping[str, str]:

@@ -1,1 +1,1 @@
-"""rclone against other S3 tools on equal terms: chunk size and concurrency checked on the wire."""
+"""rclone beside the other tools of `hps`, with equal settings and as they come."""

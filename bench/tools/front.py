@@ -1,52 +1,44 @@
-"""What stands before `rclone serve s3`: it records every request, and answers as S3 does.
+"""What stands before `rclone serve s3`, and answers as S3 does where that server does not.
 
-In two things that server differs, and some tools insist on them: a range comes with the status 200
-for 206, and the answer to the start of a multipart upload has another name.
+A range comes with the status 200 for 206, which obstore takes for an error. The answer to the start
+of a multipart upload has another name, in which awscrt finds no upload id. An object's attributes,
+for which s3parcp asks, it does not have.
 """
 
 from __future__ import annotations
 
-import time
+from itertools import count
 
-from tests.servers.faults import Action
+from tests.servers.faults import Action, Respond, Rule, slow_down
 from tests.servers.http_head import Framing, RequestHead, ResponseHead, parse_response
 from tests.servers.proxied_connection import ProxiedConnection
 from tests.servers.proxy import RecordingProxy
-from tests.servers.recorder import Exchange, Recorder
+from tests.servers.recorder import Exchange
 
 _LARGEST_ANSWER = 64 * 1024
 _NAME, _NAME_IN_S3 = b"InitiateMultipartUpload>", b"InitiateMultipartUploadResult>"
+_ONE_IN = 100
+_NO_ATTRIBUTES = Respond(status=200, body=b"<GetObjectAttributesResponse/>")
 
 
-class PatientRecorder(Recorder):
-    """Waits for a peak as long as further data requests come, and no longer.
+def rules(*, unkind: bool) -> list[Rule]:
+    """What is answered in the server's place.
 
-    Some tools ask for one part first and for the others once they have it: a proxy that waits for
-    all of them to be in flight would wait in vain.
+    `unkind`: a `503 SlowDown` to every hundredth request with an object's bytes, either way.
     """
+    attributes = Rule(
+        match=lambda head: "attributes" in head.query, action=_NO_ATTRIBUTES, times=None
+    )
+    return [attributes, *([_one_in_a_hundred()] if unkind else [])]
 
-    quiet_s = 3.0
-    """How long no further data request has to have come."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._last_s = 0.0
+def _one_in_a_hundred() -> Rule:
+    numbers = count(1)
 
-    def begin(self, head: RequestHead, client_port: int) -> Exchange:
-        """Count a request whose head has just been read."""
-        if head.kind != "control":
-            self._last_s = time.monotonic()
-        return super().begin(head, client_port)
+    def match(head: RequestHead) -> bool:
+        return head.kind != "control" and next(numbers) % _ONE_IN == 0
 
-    def wait_for_data_peak(self, count: int, timeout_s: float) -> None:
-        """Return once `count` data requests have been under way at once, or no more come."""
-        deadline_s = time.monotonic() + timeout_s
-        with self._changed:
-            while not self._released and self._data_peak < count:
-                left_s = min(deadline_s, self._last_s + self.quiet_s) - time.monotonic()
-                if left_s <= 0:
-                    return
-                self._changed.wait(left_s)
+    return slow_down(times=None, match=match)
 
 
 class _Connection(ProxiedConnection):
@@ -54,7 +46,6 @@ class _Connection(ProxiedConnection):
         head = exchange.head
         if head.method == "POST" and "uploads" in head.query and response.status == 200:
             return self._rename(exchange, response)
-        exchange.up_bytes -= _framing_bytes(head)
         return super()._return(exchange, as_s3_answers(head, response), action)
 
     def _rename(self, exchange: Exchange, response: ResponseHead) -> Framing:
@@ -70,19 +61,9 @@ class _Connection(ProxiedConnection):
 
 
 class Front(RecordingProxy):
-    """A recording proxy for an upstream that is no full S3."""
+    """A proxy for an upstream that is no full S3."""
 
     connection = _Connection
-
-    def __init__(self, upstream_host: str, upstream_port: int, *, host: str) -> None:
-        super().__init__(upstream_host, upstream_port, host=host)
-        self.recorder = PatientRecorder()
-
-
-def _framing_bytes(head: RequestHead) -> int:
-    """What `aws-chunked` puts around the payload of a body: sizes, a checksum."""
-    payload = head.headers.get("x-amz-decoded-content-length")
-    return head.length - int(payload) if payload is not None and head.length else 0
 
 
 def as_s3_answers(request: RequestHead, response: ResponseHead) -> ResponseHead:

@@ -1,116 +1,186 @@
-"""Findings -> tables. Pure."""
+"""Measured blocks -> tables, and what is wrong with them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
-from tabulate import tabulate
-
-from bench import grid
+from bench.grid import MIB
 from bench.link.settings import WAYS, Way
-from bench.settings.gain import mean
-from bench.tools.cases import Case
-from bench.tools.findings import Data, Findings
-from bench.tools.seen import Seen, expected
-from bench.tools.tool import Tool
+from bench.settings.gain import Gain, Rates, gain, mean
+from bench.tools.cases import CHUNK_MIB, EQUAL, LEAVES_OUT, OWN, STREAMS, Case
 
-_WIRE_HEADERS = ("tool", "version", "is told by", "up, on the wire", "down, on the wire",
-                 "starts in, s")  # fmt: skip
-_WIRE_NOTE = (
-    "Every tool was told {terms}; this is what a proxy recorded on loopback, before anything was "
-    "timed. To start is to load and to end again, with nothing moved: median of three."
+Data = Mapping[str, Any]
+BASE = "rclone"
+_HEADERS = (
+    *("tool", "terms", "way", "Mbps", f"times {BASE}", "setup s", "CPU s", "MiB", "again"),
+    "status",
 )
+_WIDTH = 100
+_WORST = ("failed", "timeout", "invalid", "skipped", "interrupted")
 _NOTE = (
-    "Mbps: geometric means over the blocks, of whole processes. Of link: of what its rate leaves "
-    "for payload. Times {first}: ratios within blocks, with 95 % intervals where there are several "
-    "blocks; none for a tool on other terms. At once: the most chunks in flight in these very "
-    "transfers. CPU: the tool's own seconds, median, up and down."
+    f"Terms: {EQUAL} is {STREAMS} chunks of {CHUNK_MIB} MiB in flight, or {STREAMS} files, and no "
+    f"checksum where a tool can leave it out; {OWN} is what the tool does when it is told nothing "
+    f"({' and '.join(LEAVES_OUT)}: no checksum, since over HTTPS the server takes none of theirs). "
+    "Mbps: geometric means over the blocks, of whole processes. "
+    f"Times {BASE}: on the same terms, ratios within blocks, with 95 % intervals where there are "
+    "several. Setup: from the start of the process to its first request with data, median; part of "
+    "Mbps, and not known of all. CPU: the tool's own seconds, median. MiB: its memory at most. "
+    "Again: requests sent once more in all blocks; -: not known."
 )
 
 
-def text(found: Findings, missing: Mapping[str, str]) -> str:
-    """What each tool does on the wire, and a table for each case."""
-    untold = [f"- {tool.name} can't be told {tool.untold}." for tool in found.tools if tool.untold]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one tool did one way on the same terms, a transfer for each block."""
+
+    tool: str
+    terms: str
+    way: Way
+    transfers: Sequence[Data]
+
+    @property
+    def rates(self) -> Rates:
+        """Mbps; None where the transfer failed, or is void."""
+        return [None if one["why"] else one["mbps"] for one in self.transfers]
+
+    @property
+    def name(self) -> str:
+        """`s5cmd, equal, up`."""
+        return f"{self.tool}, {self.terms}, {self.way}"
+
+    @property
+    def status(self) -> str:
+        """The worst of all; void where nothing but the machine is to blame."""
+        found = {one["status"] for one in self.transfers}
+        worst = next((status for status in _WORST if status in found), "")
+        return worst or ("void" if any(one["void"] for one in self.transfers) else "ok")
+
+
+def rows(tools: Sequence[str], blocks: Sequence[Data]) -> list[Row]:
+    """All rows of a case, told and not told; those of one tool together."""
+    found: dict[tuple[str, str, Way], list[Data]] = {
+        (tool, terms, way): [] for terms in (EQUAL, OWN) for tool in tools for way in WAYS
+    }
+    for block in blocks:
+        for one in block["transfers"]:
+            found[one["tool"], one["terms"], one["way"]].append(one)
+    return [
+        Row(tool=tool, terms=terms, way=way, transfers=transfers)
+        for (tool, terms, way), transfers in found.items()
+    ]
+
+
+def text(
+    measured: Sequence[tuple[Case, Sequence[Data]]],
+    tools: Mapping[str, str],
+    missing: Mapping[str, str],
+) -> str:
+    """A table for each case. `tools`: names and versions; `missing`: why others are left out."""
+    versions = ", ".join(f"{name} {version}" for name, version in tools.items())
     absent = [f"- Left out: {name}: {why}." for name, why in missing.items()]
     parts = [
-        _table([_wire_row(found, tool) for tool in found.tools], _WIRE_HEADERS),
-        _WIRE_NOTE.format(terms=found.terms.text),
-        "\n".join([*untold, *absent]),
-        *(_of_case(found, case, blocks) for case, blocks in found.measured),
-        _NOTE.format(first=found.tools[0].name),
+        f"{versions}.",
+        "\n".join(absent),
+        *(part for case, blocks in measured for part in _of_case(case, rows([*tools], blocks))),
+        textwrap.fill(_NOTE, _WIDTH),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _wire_row(found: Findings, tool: Tool) -> list[str]:
-    starts = f"{found.check_of(tool)['start_s']:.2f}"
-    seen = [_on_wire(found, tool, way) for way in WAYS]
-    return [tool.name, tool.version, tool.told_by or "nothing", *seen, starts]
+def failures(case: Case, blocks: Sequence[Data], tools: Sequence[str]) -> Iterator[str]:
+    """What keeps a case from being published: what failed, is void, or a link lost unseen.
+
+    What a tool can't be told is none of that, and where requests are made to fail, nor is that a
+    tool fails: the tables tell it.
+    """
+    for row in rows(tools, blocks):
+        for one in row.transfers:
+            told = one["status"] == "skipped" or (case.unkind and not one["void"])
+            if one["why"] and not told:
+                yield f"{case.name}, {row.name}: {one['why']}"
+    drops = sum(block["kernel_drops"] for block in blocks)
+    if drops:
+        yield f"{case.name}: {drops} packets were dropped before the link"
 
 
-def _on_wire(found: Findings, tool: Tool, way: Way) -> str:
-    check = found.check_of(tool)
-    if way not in check:
-        return ""
-    if check[way]["why"]:
-        return "failed"
-    seen = Seen(**check[way]["seen"]).text
-    told = expected(found.terms, check["size_bytes"]).text
-    return f"{seen}; **not {told}**" if found.off_on_wire(tool, way) else seen
-
-
-def _of_case(found: Findings, case: Case, blocks: Sequence[Data]) -> str:
-    headers = ["tool"]
-    for way in WAYS:
-        headers += [f"{way}, Mbps", *(["of link"] if case.link else []),
-                    f"times {found.tools[0].name}"]  # fmt: skip
-    rows = [
-        [
-            tool.name,
-            *(cell for way in WAYS for cell in _of_way(found, case, blocks, tool, way)),
-            _at_once(found, blocks, tool),
-            _cpu(found, blocks, tool),
-        ]
-        for tool in found.tools
-        if tool.timed
-    ]
+def _of_case(case: Case, found: Sequence[Row]) -> Iterator[str]:
+    bases = {(row.terms, row.way): row for row in found if row.tool == BASE}
+    lines = [_line(row, bases.get((row.terms, row.way))) for row in found]
     count = f"{case.blocks} block{'' if case.blocks == 1 else 's'}"
-    whole = f"**{case.name}**, {count}:\n\n{_table(rows, [*headers, 'at once', 'CPU, s'])}"
-    off = [
-        f"- On other terms: {tool.name}, {way}: {', '.join(texts)}."
-        for tool in found.tools
-        for way in WAYS
-        if (texts := found.off_in(case, blocks, tool, way))
+    unkind = ", one request in 100 answered by 503" if case.unkind else ""
+    yield f"**{case.name}**, {count}{unkind}:"
+    yield _table([_HEADERS, *lines])
+    yield "\n".join([*_by_itself(found), *_wrong(found)])
+
+
+def _line(row: Row, base: Row | None) -> list[str]:
+    rate = mean(row.rates)
+    return [
+        row.tool,
+        row.terms,
+        row.way,
+        "-" if rate is None else f"{rate:.1f}",
+        "1" if row is base else _times(row, base),
+        _over(row, "setup_s", median, "{:.2f}"),
+        _over(row, "cpu_s", median, "{:.2f}"),
+        _over(row, "peak_memory_bytes", lambda peaks: max(peaks) / MIB, "{:.0f}"),
+        _over(row, "retries", sum, "{:.0f}"),
+        row.status,
     ]
-    return "\n\n".join(part for part in (whole, "\n".join(off)) if part)
 
 
-def _of_way(found: Findings, case: Case, blocks: Sequence[Data], tool: Tool, way: Way) -> list[str]:
-    mbps = mean(found.rates(case, blocks, tool, way))
-    ratio = found.ratio(case, blocks, tool, way)
-    cells = ["failed" if mbps is None else f"{mbps:.1f}"]
-    if case.link:
-        share = None if mbps is None else mbps / grid.payload_mbps(case.link, way)
-        cells.append("" if share is None else f"{100 * share:.0f} %")
-    if tool is found.tools[0]:
-        return [*cells, "1"]
-    return [*cells, "" if ratio is None else ratio.text()]
-
-
-def _at_once(found: Findings, blocks: Sequence[Data], tool: Tool) -> str:
-    peaks = [
-        transfer["seen"]["in_flight"]
-        for way in WAYS
-        for transfer in found.transfers(blocks, tool, way)
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    """In Markdown, with no more room in a column than it needs, so that ten fit."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    head, *body = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
     ]
-    low, high = min(peaks, default=0), max(peaks, default=0)
-    return f"{low}" if low == high else f"{low} to {high}"
+    rule = ["-" * width for width in widths]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
 
 
-def _cpu(found: Findings, blocks: Sequence[Data], tool: Tool) -> str:
-    used = [found.cpu_s(blocks, tool, way) for way in WAYS]
-    return ", ".join("" if one is None else f"{one:.2f}" for one in used)
+def _times(row: Row, base: Row | None) -> str:
+    found = gain(row.rates, base.rates) if base is not None else None
+    return "-" if found is None else _short(found)
 
 
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+def _short(found: Gain) -> str:
+    """`1.52 (1.44-1.61)`, or the ratio alone."""
+    ratio, _, interval = found.text().partition(" ")
+    return f"{ratio} {interval.replace(' to ', '-')}".strip()
+
+
+def _over(row: Row, field: str, fold: Callable[[list[float]], float], form: str) -> str:
+    """One figure of all transfers that have it."""
+    values = [one[field] for one in row.transfers if one[field] is not None]
+    return form.format(fold(values)) if values and row.status != "skipped" else "-"
+
+
+def _by_itself(found: Sequence[Row]) -> Iterator[str]:
+    """What was seen of tools that were told nothing, in the last block."""
+    for up in found:
+        if (up.terms, up.way) != (OWN, "up"):
+            continue
+        both = [row for row in found if (row.tool, row.terms) == (up.tool, OWN)]
+        seen = [f"{row.way} {_seen(row.transfers[-1])}" for row in both if row.rates[-1:] != [None]]
+        if seen:
+            yield f"- {up.tool} by itself: {', '.join(seen)}."
+
+
+def _seen(transfer: Data) -> str:
+    observed = transfer["observed"]
+    size_bytes, connections = observed["chunk_size_bytes"], observed["connections"]
+    chunks = f"{observed['chunks']} x {size_bytes / MIB:.4g} MiB over " if size_bytes else ""
+    return f"{chunks}{connections} connection{'' if connections == 1 else 's'}"
+
+
+def _wrong(found: Sequence[Row]) -> Iterator[str]:
+    """What was not as it should be, each thing once; how often, where there are several blocks."""
+    for row in found:
+        said = [one["why"] for one in row.transfers if one["why"]]
+        for why in dict.fromkeys(said):
+            yield f"- {row.name}, {said.count(why)} of {len(row.transfers)}: {why}"

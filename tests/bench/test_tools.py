@@ -1,4 +1,4 @@
-"""`bench.tools`: each tool does on the wire what it is told, and numbers mean what they say."""
+"""`bench.tools`: experiments that `hps` runs as they are, and tables that say what it found."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,100 +13,131 @@ from urllib.parse import urlsplit
 import pytest
 
 from bench.link import EXIT_NO_LINK
+from bench.node_run import target_yaml
+from bench.settings import tls
 from bench.stored import Stored
-from bench.tools import cases, catalogue, measure, programs, table
-from bench.tools.findings import Findings
-from bench.tools.front import Front
-from bench.tools.moving import Mover
-from bench.tools.programs import AWS_1, AWS_2, Program, Programs
-from bench.tools.seen import Seen, differences, expected, see
-from bench.tools.tool import Task, Terms, Tool
-from hps.errors import HpsError
-from hps.tools.rclone import command
+from bench.tools import cases, measure, table
+from bench.tools.cases import EQUAL, OWN, Case
+from bench.tools.front import Front, rules
+from bench.tools.measure import Options
+from hps.model import Operation
+from hps.plan.expand import expand
+from hps.spec.load import load
+from hps.spec.source import SpecText
+from hps.tools import TOOLS
 from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
 from tests.servers.child import ask
-from tests.servers.recorder import Request
-from tests.servers.s3_server import S3Server
+from tests.servers.http_head import parse_request
 from tests.servers.web import Asked, Page, serve_web
 
 MIB = 1024**2
-TERMS = Terms(chunk_bytes=5 * MIB, concurrency=4)
-NAMES = ("rclone", "s5cmd", "AWS CLI, classic", "AWS CLI, CRT", "boto3", "obstore", "obstore.get")
-KEY = "tools/x/0.bin"
 _TIMEOUT_S = 300.0
+_ENV = {"BUCKET": "hps", "FOLDER": "f", "CLOUDFLARE_ID": "THEKEYID", "CLOUDFLARE_KEY": "THESECRET"}
 
 
-def _installed() -> list[Tool]:
-    return catalogue.tools(programs.find(REPOSITORY / programs.VENV, None))
+def _no_tls() -> str:
+    try:
+        tls.check()
+    except tls.NoTlsError as error:
+        return error.message
+    return ""
 
 
-@pytest.fixture(scope="module")
-def installed() -> dict[str, Tool]:
-    return {tool.name: tool for tool in _installed()}
+needs_tls = pytest.mark.skipif(bool(_no_tls()), reason=_no_tls())
+
+# --- which cases, and what `hps` is told ---------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def mover(installed: dict[str, Tool]) -> Iterator[Mover]:
-    """Two chunks more than may be in flight, and a shorter one."""
-    with measure.open_mover(None, 31 * MIB, TERMS, installed["rclone"], _TIMEOUT_S) as opened:
-        yield opened
+def _operations(case: Case, seed: int = 0) -> tuple[Operation, ...]:
+    """What `hps` makes of the experiment of a block, with every tool."""
+    target = target_yaml("s3", "https://198.18.0.1:8443", None)
+    text = case.text(target, list(TOOLS), seed)
+    return expand(load(SpecText(name="tools.yaml", content=text.encode()), env=_ENV)).operations
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_tool_does_what_it_is_told(name: str, installed: dict[str, Tool], mover: Mover) -> None:
-    if name not in installed:
-        pytest.skip("not installed: python -m bench.tools does that, but for an AWS CLI 2")
-    tool = installed[name]
-    moved = mover.both_ways(tool, gathered=True)
-    assert tuple(moved) == tool.ways
-    assert [done.why for done in moved.values()] == [""] * len(tool.ways)
-    told = expected(TERMS, 31 * MIB)
-    if name == "AWS CLI, CRT":  # at least 10, so all 7
-        told = replace(told, in_flight=7)
-    if name == "obstore.get":
-        told = replace(told, chunks=1, chunk_bytes=31 * MIB, in_flight=1)
-    off = [text for one in moved.values() for text in differences(one.seen, told, gathered=True)]
-    assert off == []
+def test_each_tool_has_the_same_settings_once_and_its_own_once() -> None:
+    operations = _operations(Case(link="10ms", size_bytes=200 * MIB, blocks=6))
+    ups = [one for one in operations if one.step.kind == "upload"]
+    assert [one.why_not for one in operations if one.why_not] == []
+    told = {one.cell.knobs.tool: one.requested for one in ups if "settings" not in one.cell.axes}
+    own = {one.cell.knobs.tool: one.requested for one in ups if "settings" in one.cell.axes}
+    assert set(told) == set(own) == set(TOOLS)
+    for tool, asked in told.items():
+        assert asked is not None
+        assert (asked.chunk_size_bytes, asked.concurrency, asked.transfers) == (10 * MIB, 10, 1)
+        assert asked.checksum == (tool == "s5cmd")
+    for tool, asked in own.items():
+        assert asked is not None
+        assert (asked.chunk_size_bytes, asked.concurrency, asked.transfers) == (None, None, None)
+        assert asked.checksum == (False if tool in {"boto3", "aws"} else None)
 
 
-def test_nothing_is_left_on_the_server(installed: dict[str, Tool], mover: Mover) -> None:
-    mover.both_ways(installed["rclone"])
-    served = mover.scratch / "served"
-    assert [path for path in served.rglob("*") if path.is_file()] == []
+def test_of_many_files_ten_are_in_flight() -> None:
+    case = Case(link="10ms", size_bytes=MIB, files=1000, blocks=2)
+    first = next(one for one in _operations(case) if "settings" not in one.cell.axes)
+    assert first.requested is not None
+    assert (first.cell.knobs.files, first.requested.transfers) == (1000, 10)
+    assert first.requested.concurrency == 1
+    assert case.name == "10 ms, 300/300 Mbps, loss 0 %, cubic, 1,000 files of 1 MiB"
 
 
-def test_a_failed_transfer_says_why_and_has_no_key_in_it(
-    installed: dict[str, Tool], mover: Mover
-) -> None:
-    gone = replace(mover.place.server, bucket="gone", secret_access_key="a" * 40)
-    broken = replace(mover, place=replace(mover.place, server=gone))
-    with pytest.raises(HpsError, match="can't be deleted") as raised:
-        broken.both_ways(installed["rclone"])
-    assert gone.access_key_id not in str(raised.value)
+def test_the_order_is_another_for_another_seed() -> None:
+    case = Case(link="10ms", size_bytes=200 * MIB, blocks=6)
+    orders = {
+        tuple(tuple(one.cell.axes.items()) for one in _operations(case, seed)) for seed in range(4)
+    }
+    assert len(orders) == 4
+
+
+def test_large_files_go_over_the_first_link_in_a_third_of_the_blocks() -> None:
+    sizes = ["200MiB", "1GiB", "1000x1MiB"]
+    chosen = cases.choose(["10ms", "80ms"], sizes, 6, unkind=False)
+    assert [(one.link, one.files, one.size_bytes // MIB, one.blocks) for one in chosen] == [
+        ("10ms", 1, 200, 6),
+        ("80ms", 1, 200, 6),
+        ("10ms", 1, 1024, 2),
+        ("10ms", 1000, 1, 2),
+    ]
+    assert cases.choose(["10ms"], sizes, 2, unkind=False)[-1].blocks == 1
+    assert len({one.experiment for one in chosen}) == len(chosen)
+
+
+def test_more_blocks_add_to_those_there_are() -> None:
+    few, more = (Case(link="80ms", size_bytes=200 * MIB, blocks=count) for count in (3, 6))
+    assert few.key({"rclone": "1"}, 2, 0) == more.key({"rclone": "1"}, 2, 0)
+    assert few.key({"rclone": "1"}, 2, 0) != few.key({"rclone": "2"}, 2, 0)
+
+
+def test_the_short_form_takes_two_to_three_minutes() -> None:
+    (case,) = cases.choose(["10ms"], ["64MiB"], 1, unkind=False)
+    assert case.blocks * case.block_s(len(TOOLS) - 1) < 180
+
+
+# --- what is measured ----------------------------------------------------------------------------
 
 
 @needs_link
-def test_blocks_over_a_link_are_measured_once(installed: dict[str, Tool], tmp_path: Path) -> None:
-    case = cases.Case(link=cases.LINKS["10ms"], size_bytes=31 * MIB, blocks=1)
-    stored = Stored(tmp_path / "tools.jsonl")
-    said: list[str] = []
-    tools = [installed["rclone"]]
-    first = measure.compare(case, tools, TERMS, seed=0, stored=stored, tell=said.append)
-    again = measure.compare(case, tools, TERMS, seed=0, stored=stored, tell=said.append)
+@needs_tls
+def test_blocks_over_a_link_are_measured_once(tmp_path: Path) -> None:
+    case = Case(link="10ms", size_bytes=31 * MIB, blocks=1)
+    stored, said = Stored(tmp_path / "blocks.jsonl"), list[str]()
+    options = Options(tools={"rclone": "1"}, seed=0, output=tmp_path, tries=1)
+    first = measure.measure(case, options, stored, said.append)
+    again = measure.measure(case, options, stored, said.append)
     assert (sum("block 1 of 1" in line for line in said), first) == (1, again)
-    for transfer in first[0]["transfers"]:
-        assert transfer["why"] == "" or transfer["void"]
-        assert 1 <= transfer["seen"]["in_flight"] <= TERMS.concurrency
-        assert transfer["duration_s"] > 31 * MIB * 8 / 300e6
-        assert transfer["cpu_s"] > 0
+    assert len(first[0]["transfers"]) == 4
+    for one in first[0]["transfers"]:
+        assert (one["status"], bool(one["why"])) == ("ok", one["void"])
+        assert one["duration_s"] > 31 * MIB * 8 / 300e6
+        assert one["cpu_s"] > 0
 
 
 def _command(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run it with nothing on PATH, so that no AWS CLI of this machine takes part."""
+    """Run it as if this machine had no s3parcp."""
     return subprocess.run(
         [*before, sys.executable, "-m", "bench.tools", *arguments],
-        env={**os.environ, "PATH": "", "HPS_RCLONE": command.find_binary(os.environ)},
+        env={**os.environ, "HPS_S3PARCP": "/nowhere"},
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -118,30 +147,34 @@ def _command(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Comple
     )
 
 
-def test_the_command_measures_what_is_installed_and_names_the_rest(tmp_path: Path) -> None:
-    venv = tmp_path / "venv"
-    venv.mkdir()
-    (venv / programs.STAMP).write_text(programs.wanted_stamp())  # as if it were installed
-    done = _command(
-        *("--links", "loopback", "--sizes", "24MiB", "--chunk", "5MiB", "--concurrency", "4"),
-        *("--blocks", "2", "--venv", str(venv), "--output", str(tmp_path / "tools.jsonl")),
-    )
+@needs_tls
+def test_the_command_measures_what_is_here_and_names_the_rest(tmp_path: Path) -> None:
+    arguments = ("--links", "loopback", "--sizes", "24MiB", "--blocks", "2")
+    tools = ("--tools", "rclone", "s5cmd", "s3parcp", "--output", str(tmp_path))
+    done = _command(*arguments, *tools)
     assert done.returncode == 0, done.stderr
-    assert "installing" not in done.stderr
-    assert done.stdout.count("7 x 5 MiB, 4 at once") == 2
-    assert "**loopback, 24 MiB**, 2 blocks" in done.stdout
-    for name in ("s5cmd", AWS_1, "boto3", "obstore"):
-        assert f"- Left out: {name}: " in done.stdout
+    assert "**loopback, 24 MiB**, 2 blocks:" in done.stdout
+    rows = [line.split("|") for line in done.stdout.splitlines() if "| up " in line]
+    assert [(row[1].strip(), row[-2].strip()) for row in rows] == 2 * [
+        ("rclone", "ok"),
+        ("s5cmd", "ok"),
+    ]
+    assert "- Left out: s3parcp: " in done.stdout
+    again = _command(*arguments, *tools)
+    assert "block 1 of 2" in done.stderr
+    assert "block 1 of 2" not in again.stderr
+    assert again.stdout == done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         pytest.param(("--links", "9ms"), "no link '9ms'", id="link"),
-        pytest.param(("--chunk", "4MiB"), "at least 5", id="small chunk"),
-        pytest.param(("--chunk", "5500kB"), "whole MiB", id="odd chunk"),
-        pytest.param(("--sizes", "90MiB"), "too few chunks", id="small file"),
-        pytest.param(("--concurrency", "0"), "at least one", id="nothing in flight"),
+        pytest.param(("--sizes", "5500kB"), "whole MiB", id="odd size"),
+        pytest.param(("--sizes", "0x1MiB"), "whole MiB", id="no file"),
+        pytest.param(("--sizes", "1000x"), "size", id="no size"),
+        pytest.param(("--tools", "ftp"), "'ftp'", id="tool"),
+        pytest.param(("--blocks", "0"), "at least 1", id="no block"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], said: str) -> None:
@@ -159,251 +192,147 @@ def test_without_a_link_nothing_is_measured_over_loopback() -> None:
     drop = () if WHY_NOT or setpriv is None else (setpriv, "--bounding-set=-net_admin")
     done = _command("--short", before=drop)
     assert (done.returncode, done.stdout) == (EXIT_NO_LINK, "")
-    assert "on the wire" not in done.stderr
+    assert "block" not in done.stderr
 
 
-def test_an_aws_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HpsError, match="is no AWS CLI 2"):
-        programs.find(tmp_path, "true")
+# --- the tables ----------------------------------------------------------------------------------
+
+CASE = Case(link="10ms", size_bytes=31 * MIB, blocks=3)
+UNKIND = Case(link="10ms", size_bytes=31 * MIB, blocks=3, unkind=True)
+TOLD = {"rclone": "1.75.2", "s5cmd": "2.3.0"}
 
 
-def _program(path: Path, says: str) -> Path:
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
-    path.chmod(0o755)
-    return path
-
-
-def test_programs_are_found_with_their_versions(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    _program(tmp_path / "bin/s5cmd", "v2.3.0-991c9fb")
-    _program(tmp_path / "bin/aws", "aws-cli/1.46.3 Python/3.11.7 Linux/6.1 botocore/1.43.62")
-    second = _program(tmp_path / "aws2", "aws-cli/2.36.7 Python/3.14.0 Linux/6.1 exe/x86_64")
-    found = programs.find(tmp_path, str(second))
-    assert found.found["s5cmd"].version == "2.3.0"
-    assert found.found[AWS_1].version == "1.46.3"
-    assert found.found[AWS_2] == Program(path=str(second), version="2.36.7")
-    assert set(found.missing) == {"boto3", "obstore"}
-    names = [tool.name for tool in catalogue.tools(found)]
-    assert names == ["rclone", "s5cmd", "AWS CLI, classic", "AWS CLI, CRT"]
-
-
-def _found(*names: str) -> Programs:
-    return Programs(found={name: Program(path=f"/bin/{name}", version="1") for name in names})
-
-
-def _task(tmp_path: Path, way: Any = "up") -> Task:
-    server = S3Server(
-        endpoint="http://198.18.0.1:9000",
-        access_key_id="THEKEYID",
-        secret_access_key="THESECRET",
-        bucket="b",
-        provider="Rclone",
-    )
-    file = tmp_path / "file"
-    file.touch()
-    return Task(way=way, file=file, key=KEY, server=server, terms=TERMS, home=tmp_path)
-
-
-@pytest.mark.parametrize("way", ["up", "down"])
-def test_keys_are_in_the_environment_alone(way: str, tmp_path: Path) -> None:
-    every = _found("rclone", "s5cmd", AWS_2, "boto3", "obstore")
-    for tool in catalogue.tools(every):
-        command = tool.command(_task(tmp_path, way))
-        written = (tmp_path / "aws-config").read_text()
-        assert not any("THEKEYID" in text or "THESECRET" in text for text in command.argv)
-        assert "THE" not in written
-        assert command.env["AWS_SECRET_ACCESS_KEY"] == "THESECRET"
-        assert "http_proxy" not in {name.lower() for name in command.env}
-
-
-def test_the_crt_is_told_a_rate_that_makes_so_many_connections(tmp_path: Path) -> None:
-    crt = catalogue.tools(_found("rclone", AWS_2))[-1]
-    crt.command(replace(_task(tmp_path), terms=Terms(chunk_bytes=8 * MIB, concurrency=20)))
-    settings = (tmp_path / "aws-config").read_text().splitlines()
-    assert {"  multipart_chunksize = 8388608", "  target_bandwidth = 1000000000"} <= set(settings)
-    assert "  preferred_transfer_client = crt" in settings
-
-
-def _request(number: int, body_bytes: int, started_s: float, **fields: Any) -> Request:
-    values: dict[str, Any] = {
-        "sequence": number,
-        "method": "PUT",
-        "key": KEY,
-        "kind": "part",
-        "direction": "up",
-        "query": "",
-        "part_number": number,
-        "range": None,
-        "body_bytes": body_bytes,
-        "started_s": started_s,
-        "ended_s": started_s + 1,
-        "client_port": 4000 + number,
-        "status": 200,
-        "complete": True,
-    }
-    return Request(**{**values, **fields})
-
-
-PARTS = [_request(1, 10, 0.0), _request(2, 10, 0.5), _request(3, 4, 1.2)]
-
-
-def test_the_parts_of_one_object_are_seen() -> None:
-    other = _request(4, 7, 0.0, key="tools/y/0.bin")
-    failed = _request(2, 10, 0.4, status=503, client_port=4002)
-    seen = see([*PARTS, other, failed], "up", KEY)
-    assert seen == Seen(chunks=3, chunk_bytes=10, bytes=24, in_flight=3, connections=3, again=1)
-    twice = see([*PARTS, _request(6, 10, 5.0, part_number=1)], "up", KEY)
-    assert (twice.chunks, twice.bytes, twice.again) == (3, 24, 1)
-    assert see(PARTS, "up", KEY).in_flight == 2
-    assert see(PARTS, "down", KEY) == Seen(
-        chunks=0, chunk_bytes=0, bytes=0, in_flight=0, connections=0, again=0
-    )
-    assert see([*PARTS, _request(5, 9, 3.0)], "up", KEY).chunk_bytes == 0
-
-
-TOLD = expected(TERMS, 31 * MIB)
-
-
-def test_what_is_expected_follows_from_the_terms() -> None:
-    assert (TOLD.chunks, TOLD.chunk_bytes, TOLD.in_flight) == (7, 5 * MIB, 4)
-    assert TOLD.text == "7 x 5 MiB, 4 at once"
-    assert expected(TERMS, 12 * MIB).in_flight == 3
-    assert expected(TERMS, 3 * MIB).chunk_bytes == 3 * MIB
-
-
-@pytest.mark.parametrize(
-    ("seen", "gathered", "off"),
-    [
-        pytest.param(TOLD, True, [], id="as told"),
-        pytest.param(replace(TOLD, in_flight=3), False, [], id="quicker than the next"),
-        pytest.param(replace(TOLD, in_flight=3), True, ["3 at once for 4"], id="too few"),
-        pytest.param(replace(TOLD, in_flight=5), False, ["5 at once for 4"], id="too many"),
-        pytest.param(replace(TOLD, connections=5), True, [], id="a spare connection"),
-        pytest.param(replace(TOLD, chunks=4), False, ["4 x 5 MiB for 7 x 5 MiB"], id="chunks"),
-        pytest.param(
-            replace(TOLD, chunk_bytes=0), True, ["7 x several sizes for 7 x 5 MiB"], id="sizes"
-        ),
-        pytest.param(replace(TOLD, bytes=5), True, ["5 bytes for 32505856"], id="bytes"),
-        pytest.param(replace(TOLD, again=2), True, ["2 came again"], id="again"),
-    ],
-)
-def test_what_is_not_as_told_is_said(seen: Seen, gathered: bool, off: list[str]) -> None:
-    assert list(differences(seen, TOLD, gathered=gathered)) == off
-
-
-LINK = cases.LINKS["10ms"]
-CASE = cases.Case(link=LINK, size_bytes=31 * MIB, blocks=3)
-
-
-def _transfer(tool: str, way: str, duration_s: float, **fields: Any) -> dict[str, Any]:
-    values = {
-        "tool": tool,
-        "way": way,
+def _record(tool: str, step: str, duration_s: float, *, own: bool, **fields: Any) -> dict[str, Any]:
+    """A line of results, with what the tables take of it."""
+    return {
+        "cell": {"tool": tool, **({"settings": "default"} if own else {})},
+        "step": step,
+        "status": "ok",
+        "reason": "",
+        "started_at": "2026-11-22T10:15:30.000000Z",
         "duration_s": duration_s,
+        "throughput_mbps": 260 / duration_s,
+        "setup_s": 0.25 if tool == "rclone" else None,
         "cpu_s": 0.5,
-        "why": "",
-        "void": False,
+        "peak_memory_bytes": 40 * MIB,
+        "retries": 1 if tool == "rclone" else None,
+        "observed": {"chunks": 4, "chunk_size_bytes": 8 * MIB, "connections": 3},
+        **fields,
     }
-    return {**values, "seen": asdict(TOLD), **fields}
 
 
-def _findings(**of_s5cmd: Any) -> Findings:
-    """s5cmd takes twice as long up, half as long down."""
-    blocks = [
-        {
-            "transfers": [
-                _transfer("rclone", "up", 10.0 + block),
-                _transfer("rclone", "down", 10.0 + block),
-                _transfer("s5cmd", "up", 20.0 + 2 * block, **of_s5cmd),
-                _transfer("s5cmd", "down", 5.0 + block / 2),
-            ],
-            "kernel_drops": 0,
-        }
-        for block in range(3)
-    ]
-    way = {"duration_s": 1.0, "cpu_s": 0.5, "seen": asdict(TOLD), "why": ""}
-    return Findings(
-        terms=TERMS,
-        tools=catalogue.tools(_found("rclone", "s5cmd")),
-        checks=[
-            {"name": name, "start_s": 0.2, "size_bytes": 31 * MIB, "up": way, "down": way}
-            for name in ("rclone", "s5cmd")
-        ],
-        measured=[(CASE, blocks)],
-    )
+def _blocks(*, void: bool = False, **of_s5cmd: Any) -> list[dict[str, Any]]:
+    """s5cmd takes twice as long up, half as long down; by itself both take as long as each other.
+
+    `of_s5cmd` is what its upload on equal terms has of its own.
+    """
+    blocks = []
+    for block in range(3):
+        base_s = 10.0 + block
+        records = [
+            _record("rclone", "upload", base_s, own=False),
+            _record("rclone", "download", base_s, own=False),
+            _record("s5cmd", "upload", 2 * base_s, own=False, **of_s5cmd),
+            _record("s5cmd", "download", base_s / 2, own=False),
+            *(_record(tool, "upload", 5.0, own=True) for tool in TOLD),
+            *(_record(tool, "download", 5.0, own=True) for tool in TOLD),
+        ]
+        transfers = [{**measure.transfer(record), "void": False} for record in records]
+        if void:
+            transfers[2] |= {"void": True, "why": "void: none idle", "mbps": None}
+        blocks.append({"transfers": transfers, "kernel_drops": 0})
+    return blocks
 
 
-def _rows(found: Findings) -> list[list[str]]:
-    lines = table.text(found, {}).splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+def _text(blocks: list[dict[str, Any]], case: Case = CASE) -> str:
+    return table.text([(case, blocks)], TOLD, {"aws": "there is no aws"})
 
 
-def test_the_table_has_rates_shares_and_ratios_within_blocks() -> None:
-    found = _findings()
-    rows = [row for row in _rows(found) if row[0] == "s5cmd"]
-    # 260 Mbit in 20, 22 and 24 s: 13.0, 11.8 and 10.8 Mbps, of 300 less headers.
-    assert rows[1] == ["s5cmd", "11.9", "4 %", "0.50 (0.50 to 0.50)",
-                       "47.4", "16 %", "2.00 (2.00 to 2.00)", "4", "0.50, 0.50"]  # fmt: skip
-    assert rows[0][3:] == ["7 x 5 MiB, 4 at once", "7 x 5 MiB, 4 at once", "0.20"]
-    assert list(found.failures()) == []
+def _cells(text: str, *first: str) -> list[str]:
+    """The rest of the only row that begins so."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    (row,) = [row for row in rows if row[: len(first)] == [*first]]
+    return row[len(first) :]
 
 
-def test_a_tool_on_other_terms_has_no_ratio_and_is_a_failure() -> None:
-    found = _findings(seen=asdict(replace(TOLD, in_flight=9)))
-    row = [row for row in _rows(found) if row[0] == "s5cmd"][1]
-    assert (row[1], row[3], row[6], row[7]) == ("11.9", "", "2.00 (2.00 to 2.00)", "4 to 9")
-    said = "- On other terms: s5cmd, up: 9 at once for 4."
-    assert table.text(found, {}).count(said) == 1
-    assert len(list(found.failures())) == 3
-    assert all("s5cmd, up: 9 at once for 4" in line for line in found.failures())
+def _failures(blocks: list[dict[str, Any]], case: Case = CASE) -> list[str]:
+    return list(table.failures(case, blocks, list(TOLD)))
 
 
-def test_a_tool_that_cannot_be_told_is_no_failure() -> None:
-    found = _findings(seen=asdict(replace(TOLD, in_flight=9)))
-    first, second = found.tools
-    found = replace(found, tools=[first, replace(second, untold="concurrency")])
-    assert list(found.failures()) == []
-    assert [row for row in _rows(found) if row[0] == "s5cmd"][1][3] == ""
-    assert "- s5cmd can't be told concurrency." in table.text(found, {})
+def test_the_table_has_rates_and_ratios_on_the_same_terms() -> None:
+    text = _text(_blocks())
+    # 260 Mbit in 20, 22 and 24 s: 13.0, 11.8 and 10.8 Mbps.
+    found = ["11.9", "0.50 (0.50-0.50)", "-", "0.50", "40", "-", "ok"]
+    assert _cells(text, "s5cmd", EQUAL, "up") == found
+    assert _cells(text, "s5cmd", EQUAL, "down")[:2] == ["47.4", "2.00 (2.00-2.00)"]
+    assert _cells(text, "s5cmd", OWN, "up")[:2] == ["52.0", "1.00 (1.00-1.00)"]
+    assert _cells(text, "rclone", EQUAL, "up")[1:] == ["1", "0.25", "0.50", "40", "3", "ok"]
+    assert "rclone 1.75.2, s5cmd 2.3.0." in text
+    assert "- Left out: aws: there is no aws." in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert _failures(_blocks()) == []
 
 
-def test_a_transfer_that_failed_is_told() -> None:
-    found = _findings(why="exit 1: no")
-    row = [row for row in _rows(found) if row[0] == "s5cmd"][1]
-    assert (row[1], row[3]) == ("failed", "")
-    assert len(list(found.failures())) == 3
+def test_what_a_tool_did_by_itself_is_said() -> None:
+    text = _text(_blocks())
+    said = "- s5cmd by itself: up 4 x 8 MiB over 3 connections, down 4 x 8 MiB over 3 connections."
+    assert text.count(said) == 1
+    unseen = _blocks()
+    for one in unseen[-1]["transfers"]:
+        one["observed"] = {"chunks": None, "chunk_size_bytes": None, "connections": 1}
+    assert "- s5cmd by itself: up 1 connection, down 1 connection." in _text(unseen)
+
+
+@pytest.mark.parametrize("status", ["failed", "timeout", "invalid"])
+def test_a_transfer_that_failed_is_told(status: str) -> None:
+    blocks = _blocks(status=status, reason="it said no")
+    text = _text(blocks)
+    assert _cells(text, "s5cmd", EQUAL, "up")[:2] == ["-", "-"]
+    assert _cells(text, "s5cmd", EQUAL, "up")[-1] == status
+    assert text.count(f"- s5cmd, equal, up, 3 of 3: {status}: it said no") == 1
+    assert _failures(blocks) == [f"{CASE.name}, s5cmd, equal, up: {status}: it said no"] * 3
+
+
+def test_what_a_tool_cannot_be_told_is_no_failure() -> None:
+    blocks = _blocks(status="skipped", reason="it has one pool", cpu_s=None)
+    assert _cells(_text(blocks), "s5cmd", EQUAL, "up") == [*"------", "skipped"]
+    assert "- s5cmd, equal, up, 3 of 3: skipped: it has one pool" in _text(blocks)
+    assert _failures(blocks) == []
+
+
+def test_where_requests_are_made_to_fail_a_failure_is_a_finding() -> None:
+    blocks = _blocks(status="failed", reason="503")
+    assert "one request in 100 answered by 503:" in _text(blocks, UNKIND)
+    assert _cells(_text(blocks, UNKIND), "s5cmd", EQUAL, "up")[-1] == "failed"
+    assert _failures(blocks, UNKIND) == []
+    assert len(_failures(_blocks(void=True), UNKIND)) == 3
+
+
+def test_a_void_transfer_counts_for_nothing() -> None:
+    blocks = _blocks(void=True)
+    assert _cells(_text(blocks), "s5cmd", EQUAL, "up")[:2] == ["-", "-"]
+    assert _cells(_text(blocks), "s5cmd", EQUAL, "up")[-1] == "void"
+    assert len(_failures(blocks)) == 3
 
 
 def test_packets_that_the_link_never_saw_are_told() -> None:
-    found = _findings()
-    found.measured[0][1][0]["kernel_drops"] = 7  # type: ignore[index]
-    assert list(found.failures()) == [f"{CASE.name}: 7 packets were dropped before the link"]
+    blocks = _blocks()
+    blocks[0]["kernel_drops"] = 7
+    assert _failures(blocks) == [f"{CASE.name}: 7 packets were dropped before the link"]
 
 
-def test_large_files_go_over_the_first_link_in_a_third_of_the_blocks() -> None:
-    sizes = [200 * MIB, 1024 * MIB]
-    chosen = cases.choose(["10ms", "80ms"], sizes, 6, everywhere=False)
-    assert [(case.link, case.size_bytes // MIB, case.blocks) for case in chosen] == [
-        (LINK, 200, 6),
-        (cases.LINKS["80ms"], 200, 6),
-        (LINK, 1024, 2),
-    ]
-    assert {case.blocks for case in cases.choose(["10ms"], sizes, 6, everywhere=True)} == {6}
-    assert cases.choose(["10ms"], sizes, 2, everywhere=False)[-1].blocks == 1
+# --- the front -----------------------------------------------------------------------------------
 
 
-def test_each_tool_has_one_turn_in_a_block_in_an_order_by_chance() -> None:
-    orders = [tuple(cases.order(NAMES, CASE, block, 0)) for block in range(8)]
-    assert all(sorted(order) == sorted(NAMES) for order in orders)
-    assert len(set(orders)) > 1
-    assert orders == [tuple(cases.order(NAMES, CASE, block, 0)) for block in range(8)]
-
-
-def test_the_full_form_takes_under_25_minutes() -> None:
-    terms = Terms(chunk_bytes=10 * MIB, concurrency=10)
-    links = ["10ms", "80ms", "150ms"]
-    chosen = cases.choose(links, [200 * MIB, 1024 * MIB], 3, everywhere=False)
-    assert sum(case.blocks * case.block_s(terms, 6) for case in chosen) < 24 * 60
+def test_one_data_request_in_a_hundred_is_refused() -> None:
+    head = parse_request(b"PUT /b/k?partNumber=1&uploadId=7 HTTP/1.1\r\nHost: x\r\n\r\n")
+    other = parse_request(b"HEAD /b/k HTTP/1.1\r\nHost: x\r\n\r\n")
+    refused_by = {True: [99, 199], False: list[int]()}
+    for unkind, refused in refused_by.items():
+        front = Front("127.0.0.1", 9, host="127.0.0.1", rules=rules(unkind=unkind))
+        assert not any(front.fault_for(other) for _ in range(150))
+        answers = [front.fault_for(head) for _ in range(200)]
+        assert [number for number, answer in enumerate(answers) if answer] == refused
 
 
 def _as_the_server_answers(asked: Asked) -> Page:
@@ -437,6 +366,10 @@ def _as_the_server_answers(asked: Asked) -> Page:
             b"<InitiateMultipartUpload><UploadId>7</UploadId></InitiateMultipartUpload>",
             id="anything else",
         ),
+        pytest.param(
+            *("GET", "/b/k?attributes=", {}, 200, b"<GetObjectAttributesResponse/>"),
+            id="attributes",
+        ),
     ],
 )
 def test_the_front_answers_as_s3_does(
@@ -445,19 +378,5 @@ def test_the_front_answers_as_s3_does(
     with serve_web(tmp_path, _as_the_server_answers, tls=False) as web:
         upstream = urlsplit(web.endpoint)
         host, port = upstream.hostname or "", upstream.port or 0
-        with Front(host, port, host="127.0.0.1") as front:
+        with Front(host, port, host="127.0.0.1", rules=rules(unkind=False)) as front:
             assert ask(front.endpoint, method, target, headers=headers) == (status, body)
-            (request,) = front.requests()
-    assert (request.status, request.complete) == (status, True)
-
-
-def test_the_framing_of_a_body_is_no_payload(tmp_path: Path) -> None:
-    framed = b"3\r\nabc\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
-    with serve_web(tmp_path, lambda _: Page(), tls=False) as web:
-        upstream = urlsplit(web.endpoint)
-        host, port = upstream.hostname or "", upstream.port or 0
-        with Front(host, port, host="127.0.0.1") as front:
-            headers = {"Content-Encoding": "aws-chunked", "x-amz-decoded-content-length": "3"}
-            ask(front.endpoint, "PUT", "/b/k?partNumber=1&uploadId=7", framed, headers=headers)
-            (request,) = front.requests()
-    assert request.body_bytes == 3
