@@ -19,7 +19,7 @@ from hps.results.record import new_run_id
 from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
 from hps.targets import embedded
-from hps.tools import TOOLS
+from hps.tools import TOOLS, proofs
 from hps.tools.rclone import command
 
 TARGET = "local"
@@ -69,9 +69,11 @@ def surroundings(env: Mapping[str, str]) -> Iterator[Surroundings]:
             embedded.serve(target, scratch / "served", binary, keys, guard)
         )
         payloads: dict[Shape, Payload] = {}
+        tools = {name: tool.find(env) for name, tool in TOOLS.items()}
         context = StepContext(
             binary=binary,
-            tools={name: tool.find(env) for name, tool in TOOLS.items()},
+            tools=tools,
+            proofs=proofs.find_all(tools, env),
             places=Places(
                 targets={TARGET: served},
                 data_folder=run_folder("bench", new_run_id(datetime.now(UTC))).key,

@@ -23,6 +23,8 @@ Declared = Literal["declared", "default"]
 OrderKind = Literal["declared", "shuffled", "random_blocks"]
 Status = Literal["ok", "failed", "invalid", "skipped", "timeout", "interrupted"]
 Direction = Literal["up", "down", "none"]
+# By what it is known what a tool did: its own log or report, or its connections alone.
+SeenBy = Literal["log", "sockets"]
 
 # The knobs that may be axes, spelled as in the experiment file, in the order they are shown in.
 KNOBS = (
@@ -359,8 +361,9 @@ class Measurement:
     """What was observed while an operation ran. `failure` says why the status is not `ok`.
 
     `tool` is what did it: a transfer tool, or this program itself. `cpu_s` and `peak_memory_bytes`
-    are what its process used, None where there was none or it was not seen. `disturbed` has the
-    figures of `hps.node.starvation` where the machine was short of CPU.
+    are what its process used, None where there was none or it was not seen. `proof` is None where
+    no tool moved a payload. `disturbed` has the figures of `hps.node.starvation` where the machine
+    was short of CPU.
     """
 
     status: Status
@@ -372,6 +375,7 @@ class Measurement:
     peak_memory_bytes: int | None = None
     effective: Applied | None = None
     observed: Observed = field(default_factory=Observed)
+    proof: SeenBy | None = None
     retries: int | None = 0
     tool: str = "hps"
     tool_version: str = ""

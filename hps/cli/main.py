@@ -217,6 +217,8 @@ def run(
         answer(ended.answer(style))
         for remark in ended.remarks():
             print_error(f"hps: {remark}")
+        for warning in ended.warnings():
+            print_error(warning)
 
     expanded = expand(_load(file, overrides, for_this_machine=True))
     how_to_run = options_of(output, dict(os.environ), **how)

@@ -25,6 +25,7 @@ from hps.node.salad import SaladNode
 from hps.process.stop import on_signals
 from hps.redaction import Scrubber
 from hps.report import as_csv, table
+from hps.report.tools_text import not_proved
 from hps.results import journal
 from hps.results.record import reason_fields
 from hps.run import run
@@ -104,6 +105,12 @@ class Ended:
             what = f"{first}; and {more} more" if more else first
             remarks.append(f"some may be left behind, and `hps clean` lists it: {what}")
         return [self.scrubber.text(remark) for remark in remarks]
+
+    def warnings(self) -> list[str]:
+        """A line for each tool whose log counted for nothing."""
+        if not isinstance(self.outcome, run.Outcome):
+            return []
+        return [f"! {not_proved(*named)}" for named in self.outcome.unproved]
 
     def _why_failed(self, why: Failure) -> list[str]:
         if isinstance(self.outcome, run.Outcome) and self.outcome.tally.given_up is not None:

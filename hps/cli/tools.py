@@ -122,7 +122,7 @@ def _check_names(names: Sequence[str]) -> None:
 def _look(name: str) -> ToolHere:
     from hps.catalog.tools import TOOL_FACTS
     from hps.report.tools_text import ToolHere
-    from hps.tools import PACKAGES, TOOLS
+    from hps.tools import PACKAGES, TOOLS, proofs
     from hps.tools.base import Installed, Missing
 
     try:
@@ -131,7 +131,16 @@ def _look(name: str) -> ToolHere:
         found = Missing(why=error.message, how_to_get=error.hint)
     tool = partial(ToolHere, name=name, facts=TOOL_FACTS[name], package=PACKAGES.get(name, ""))
     if isinstance(found, Installed):
-        return tool(program=found.program, version=found.version)
+        proof = proofs.find(name, found.version, os.environ)
+        by = "machine" if proof.proved_at else "tests"
+        return tool(
+            program=found.program,
+            version=found.version,
+            proved_by=by if proof.schemes else "",
+            proved_at=proof.proved_at,
+            proved_over=tuple(sorted(proof.schemes)),
+            not_read=proof.wrong,
+        )
     return tool(why=found.why, how_to_get=found.how_to_get)
 
 

@@ -84,6 +84,7 @@ OWN_NAMES = (
     "HPS_RCLONE",
     "HPS_S3PARCP",
     "HPS_S5CMD",
+    "HPS_STATE",
 )
 SALAD_NAMES = (
     "SALAD_MACHINE_ID",

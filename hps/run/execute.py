@@ -124,6 +124,7 @@ def context_of(session: Session, identity: RunIdentity) -> StepContext:
     return StepContext(
         binary=tools.binary,
         tools=tools.installed,
+        proofs=tools.proofs,
         places=Places(
             targets=tools.targets,
             data_folder=run_folder(identity.experiment, identity.run_id).key,

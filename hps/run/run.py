@@ -58,7 +58,8 @@ class Options:
 class Outcome:
     """The outcome of a run. `not_stored` is why the bucket lacks results; empty: it has them.
 
-    `leftovers` names what of this run may still be in a bucket, and why.
+    `leftovers` names what of this run may still be in a bucket, and why; `unproved` the tools, each
+    with its version, that nobody has proved.
     """
 
     identity: RunIdentity
@@ -67,6 +68,7 @@ class Outcome:
     not_stored: str
     decision: admission.Admission
     leftovers: tuple[str, ...] = ()
+    unproved: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +101,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
     """Carry out a plan on this machine, or what an earlier run has not done of it."""
     resume.check_request(options.resume)
     with contextlib.ExitStack() as stack:
-        session = _lock(plan, options, stop, listener, stack)
-        session = _check_targets(session, options)
+        session = _check_targets(_lock(plan, options, stop, listener, stack), options)
         why = session.preflight.failure
         if why is not None and not admission.can_reject(plan.spec.node, why):
             return _record_not_begun(session, why)
@@ -129,6 +130,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
         not_stored=_join(not_stored, lacking),
         decision=decision,
         leftovers=leftovers,
+        unproved=session.unproved if decision.runs else (),
     )
 
 

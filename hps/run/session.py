@@ -21,8 +21,8 @@ from hps.results.record import Record, RunIdentity
 from hps.spec import odd_values
 from hps.targets import bucket, embedded
 from hps.targets.bucket import Link
-from hps.tools import TOOLS
-from hps.tools.base import Installed, Missing
+from hps.tools import TOOLS, proofs
+from hps.tools.base import Installed, Missing, Proof
 
 # -------------------------------------------------------------------------------------------------
 # The tools of an experiment, its secrets, the scratch folder, and embedded servers.
@@ -32,13 +32,14 @@ from hps.tools.base import Installed, Missing
 class Tools:
     """What was found and started before the first operation.
 
-    `installed` has each tool that the experiment names. `binary` and `version` are those of the
-    bucket's client.
+    `installed` has each tool that the experiment names, and `proofs` says of each that is here
+    whether its version is proved. `binary` and `version` are those of the bucket's client.
     """
 
     binary: str
     version: str
     installed: Mapping[str, Installed | Missing]
+    proofs: Mapping[str, Proof]
     secrets: Mapping[str, str] = field(repr=False)
     guard: process.Guard
     scratch: Path
@@ -71,11 +72,12 @@ def open_tools(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
             name: stack.enter_context(_started(target, scratch, binary, keys, guard))
             for name, target in spec.targets.items()
         }
-        secrets = _secrets(targets, env, keys)
+        secrets, installed = _secrets(targets, env, keys), _installed(spec, env, client)
         tools = Tools(
             binary=binary,
             version=client.version,
-            installed=_installed(spec, env, client),
+            installed=installed,
+            proofs=proofs.find_all(installed, env),
             secrets=secrets,
             guard=guard,
             scratch=scratch,
@@ -224,6 +226,19 @@ class Session:
     @property
     def results_target(self) -> str:
         return self.plan.spec.results.target
+
+    @property
+    def unproved(self) -> tuple[tuple[str, str], ...]:
+        """Each tool of the plan that is here, and its version, where that is not proved."""
+        tools, found = self.tools, dict[tuple[str, str], None]()
+        for operation in self.plan.operations:
+            if operation.requested is None or operation.why_not:
+                continue
+            knobs = operation.cell.knobs
+            here, target = tools.installed.get(knobs.tool), tools.targets[knobs.target]
+            if isinstance(here, Installed) and not tools.proofs[knobs.tool].covers(target):
+                found[knobs.tool, here.version] = None
+        return tuple(found)
 
     @property
     def bucket_folder(self) -> str:

@@ -11,7 +11,7 @@ from hps.data.shape import Payload, Shape, shape_of
 from hps.model import Measurement, Operation, Target
 from hps.process import process
 from hps.run_folder import OwnFolder
-from hps.tools.base import Installed, Missing
+from hps.tools.base import Installed, Missing, Proof
 from hps.tools.exits import KernelKills
 from hps.tools.invocation import Invocation
 
@@ -66,12 +66,14 @@ class Places:
 class StepContext:
     """What a run gives to its steps. `secrets` maps environment names to values, never shown.
 
-    `tools` has each tool that the plan names, and the bucket's client, whose program is `binary`.
+    `tools` has each tool that the plan names, and the bucket's client, whose program is `binary`;
+    `proofs` says of each that is here whether its version is proved.
     `offers_http2` is by target, `payloads` by shape.
     """
 
     binary: str
     tools: Mapping[str, Installed | Missing]
+    proofs: Mapping[str, Proof]
     places: Places
     secrets: Mapping[str, str] = field(repr=False)
     offers_http2: Mapping[str, bool | None]

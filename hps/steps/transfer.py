@@ -103,8 +103,7 @@ def judge(
     """The measurement of a transfer that has ended, by its log and its connections."""
     tool, installed = TOOLS[call.tool], _installed(call.tool, context)
     ran = _ran(operation, ended, counter, context)
-    # What a flood holds is no log, and reading it could take longer than the transfer.
-    seen = Evidence() if ended.ended == "flooded" else tool.read(ran)
+    seen = _evidence(tool, ran, context)
     starved = context.kernel_kills.more()
     status, why = exits.judge(
         tool.name, ended, operation, seen, lambda: tool.explain(ran), starved=starved
@@ -121,11 +120,24 @@ def judge(
         peak_memory_bytes=ended.peak_memory_bytes,
         effective=seen.effective,
         observed=seen.observed,
+        proof=None if operation.requested is None else seen.proof,
         retries=seen.retries,
         tool=tool.name,
         tool_version=installed.version,
         command=call.shown(str(context.scratch)),
     )
+
+
+def _evidence(tool: Tool, ran: Ran, context: StepContext) -> Evidence:
+    """What is known of the call; of a transfer by a version that nobody has proved: by connections.
+
+    What a flood holds is no log, and reading it could take longer than the transfer.
+    """
+    seen = Evidence(proof="sockets") if ran.ended.ended == "flooded" else tool.read(ran)
+    if ran.operation.requested is None:
+        return seen
+    target = context.places.target(ran.operation)
+    return seen if context.proofs[tool.name].covers(target) else seen.by_sockets()
 
 
 def _ran(

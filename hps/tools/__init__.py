@@ -38,3 +38,17 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "aws": "awscli==1.46.3",
     }
 )
+
+# The versions, as major.minor, whose calls and own words the project's tests have held against the
+# wire (`tests/wire`). Any other is proved by `hps tools prove`: see `hps.tools.proofs`.
+PROVED: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "rclone": frozenset({"1.70", "1.71", "1.72", "1.73", "1.74", "1.75"}),
+        "s5cmd": frozenset({"2.3"}),
+        "boto3": frozenset({"1.44"}),
+        "obstore": frozenset({"0.12"}),
+        "awscrt": frozenset({"0.38"}),
+        "aws": frozenset({"1.46", "2.9"}),
+        "s3parcp": frozenset({"1.0"}),
+    }
+)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hps.model import Applied, Failure, Observed, Operation, Settings, Target
+from hps.model import Applied, Failure, Observed, Operation, SeenBy, Settings, Target
 from hps.process.process import Exit
 from hps.process.sockets import ConnectionCounter
 from hps.run_folder import OwnFolder
@@ -19,6 +19,7 @@ from hps.tools.arrivals import Arrivals
 from hps.tools.invocation import Invocation
 
 Movement = Literal["upload", "download", "sync_up", "sync_down"]
+Scheme = Literal["http", "https"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,24 @@ class Missing:
 
     why: str
     how_to_get: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Over which schemes a version of a tool is proved; none: it is not.
+
+    `proved_at` is when, on this machine; empty for a proof by the project's tests. `wrong` says why
+    a remembered proof is none.
+    """
+
+    schemes: frozenset[Scheme] = frozenset()
+    proved_at: str = ""
+    wrong: str = ""
+
+    def covers(self, target: Target) -> bool:
+        """True where the proof counts for transfers to and from this target."""
+        plain = (target.endpoint or "").lower().startswith("http://")
+        return ("http" if plain else "https") in self.schemes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +134,16 @@ class Evidence:
     repeated: str = ""
     crash: str = ""
     silent_s: float = 0.0
-    proof: Literal["log", "sockets"] = "log"
+    proof: SeenBy = "log"
+
+    def by_sockets(self) -> Evidence:
+        """What is left where nobody has proved that the tool's log is true: its connections.
+
+        What its runtime said as it crashed is kept, which explains a failure and makes none.
+        """
+        seen = self.observed
+        counted = Observed(connections=seen.connections, connection_samples=seen.connection_samples)
+        return Evidence(observed=counted, retries=None, crash=self.crash, proof="sockets")
 
 
 class Tool(Protocol):

@@ -8,6 +8,7 @@ import json
 import sys
 import tomllib
 import zipfile
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from hps.cli.main import cli
 from hps.errors import EXIT_USAGE, HpsError
 from hps.report import tools_text
 from hps.report.tools_text import ToolHere
-from hps.tools import PACKAGES, TOOLS
+from hps.tools import PACKAGES, PROVED, TOOLS, proofs
+from hps.tools.base import Scheme
 from tests.command import REPOSITORY, hps
 
 _NOWHERE = "/nowhere/at-all"
@@ -119,6 +121,63 @@ def test_a_version_of_any_length_leaves_the_table_as_wide() -> None:
     assert max(map(len, tools_text.render(long).splitlines())) <= 80
 
 
+# --- whether they are proved ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No version of s5cmd is proved by the project's tests."""
+    monkeypatch.setattr(proofs, "PROVED", {**PROVED, "s5cmd": frozenset()})
+
+
+def _prove(monkeypatch: pytest.MonkeyPatch, folder: Path, *schemes: Scheme) -> Path:
+    monkeypatch.setenv("HPS_STATE", str(folder))
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    return proofs.remember("s5cmd", "2.3.0", schemes, at, {"HPS_STATE": str(folder)})
+
+
+def test_what_the_tests_prove_is_proved() -> None:
+    assert _titles(_answer("s5cmd"))["proved"] == "yes, by the project's tests"
+    tool = _data("s5cmd")
+    assert (tool["proved_by"], tool["proved_at"]) == ("tests", None)
+    assert tool["proved_over"] == ["http", "https"]
+    assert "not proved" not in _answer()
+
+
+@pytest.mark.usefixtures("newer")
+def test_what_is_not_proved_is_told_with_what_to_do() -> None:
+    assert _titles(_answer("s5cmd"))["proved"] == "no: hps tools prove s5cmd"
+    tool = _data("s5cmd")
+    assert (tool["proved_by"], tool["proved_at"], tool["proved_over"]) == (None, None, [])
+    told = " ".join(_answer().split())
+    assert "! s5cmd 2.3.0: not proved with this version: " in told
+    assert "hps tools prove s5cmd" in told
+
+
+@pytest.mark.usefixtures("newer")
+def test_what_was_proved_here_is_told_with_its_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _prove(monkeypatch, tmp_path, "http", "https")
+    assert _titles(_answer("s5cmd"))["proved"] == "yes, on this machine, 2026-11-30"
+    tool = _data("s5cmd")
+    assert (tool["proved_by"], tool["proved_at"]) == ("machine", "2026-11-30T00:00:00Z")
+    assert "not proved" not in _answer()
+    _prove(monkeypatch, tmp_path, "http")
+    alone = "yes, on this machine, 2026-11-30, over http alone"
+    assert _titles(_answer("s5cmd"))["proved"] == alone
+
+
+@pytest.mark.usefixtures("newer")
+def test_a_proof_that_can_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _prove(monkeypatch, tmp_path, "http")
+    path.write_text("{")
+    for text in (_answer(), _answer("s5cmd")):
+        assert f"{path.name} is broken, and no proof" in " ".join(text.split())
+
+
 def test_a_tool_that_hangs_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(_: object, env: object) -> None:
         raise HpsError("it gave no answer in 20 s", "a hint")
@@ -179,7 +238,10 @@ def test_a_tool_that_has_facts_needs_no_words_of_its_own() -> None:
 
 # --- for programs --------------------------------------------------------------------------------
 
-_KEYS = {"name", "here", "version", "program", "why", "how_to_get", "package", "facts"}
+_KEYS = {
+    *("name", "here", "version", "program", "why", "how_to_get", "package", "facts"),
+    *("proved_by", "proved_at", "proved_over"),
+}
 _FACTS = {
     *("steps", "chunk_unit_bytes", "least_chunk_bytes", "least_part_bytes", "least_transfers"),
     *("exact", "one_pool", "http2", "uploads_checksum", "compares_downloads", "not_with"),

@@ -21,7 +21,9 @@ from tests.servers.s3_server import S3Server
 
 SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "schemas/result.schema.json").read_text())
 # Lines that were stored before these were added are valid.
-NOT_IN_OLDER_LINES = {"reason_code", "reason_owner", "disturbed", "cpu_s", "peak_memory_bytes"}
+NOT_IN_OLDER_LINES = {
+    *("reason_code", "reason_owner", "disturbed", "cpu_s", "peak_memory_bytes", "proof"),
+}
 # Only in lines of what a run that gave up left.
 NOT_IN_MOST_LINES = {"given_up"}
 VALIDATOR = Draft202012Validator(SCHEMA)

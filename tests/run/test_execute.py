@@ -18,7 +18,7 @@ from hps.process.process import Guard
 from hps.results.record import Record, RunIdentity
 from hps.run import execute, resume
 from hps.steps import Places, StepContext
-from hps.tools.base import Installed
+from hps.tools.base import Installed, Proof
 from tests.builders import make_spec, steps
 from tests.disks import Mount
 
@@ -81,6 +81,7 @@ def _context(folder: Path, guard: Guard, target: Target, binary: str) -> StepCon
     return StepContext(
         binary=binary,
         tools={"rclone": Installed(program=binary, version="1")},
+        proofs={"rclone": Proof()},
         places=Places(
             targets={target.name: target},
             data_folder="data/unit/20261122T101530123Z-5f3a9c",

@@ -28,7 +28,7 @@ from hps.process.stop import SignalStop
 from hps.results.record import new_run_id
 from hps.run_folder import run_folder
 from hps.steps import STEPS, Places, StepContext
-from hps.tools import TOOLS
+from hps.tools import TOOLS, proofs
 from hps.tools.rclone import command
 from tests.builders import MIB, S3, axis, make_spec, step, steps
 from tests.conftest import ProxyFor
@@ -111,9 +111,11 @@ def _context(
     folder: Path,
     guard: Guard,
 ) -> StepContext:
+    tools = {name: tool.find(os.environ) for name, tool in TOOLS.items()}
     return StepContext(
         binary=command.find_binary(os.environ),
-        tools={name: tool.find(os.environ) for name, tool in TOOLS.items()},
+        tools=tools,
+        proofs=proofs.find_all(tools, os.environ),
         places=Places(
             targets={"s3": target},
             data_folder=run_folder("requests", new_run_id(datetime.now(UTC))).key,
