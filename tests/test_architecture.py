@@ -17,7 +17,7 @@ from tests.command import REPOSITORY
 ORDER = (
     ("cli",),
     ("clean",),
-    ("run",),
+    ("prove", "run"),
     ("report", "steps"),
     ("compare", "gpu"),
     ("data", "node", "results", "source", "targets"),
@@ -61,6 +61,7 @@ REASONS_TO_BE_SMALL: Mapping[str, str] = {
     "hps.plan.fairness": "what is to be known of the tools in a plan, apart from how it is shown",
     "hps.process.orphans": "the guard is a script with the standard library alone",
     "hps.process.usage": "what the kernel counts of a process, apart from how it is waited for",
+    "hps.prove.certificate": "made by another program, which may not be there",
     "hps.targets.http2": "a question to a server, for which nothing else is needed",
 }
 # Who may import what is used in few places.

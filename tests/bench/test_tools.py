@@ -22,13 +22,13 @@ from bench.tools.front import Front, rules
 from bench.tools.measure import Options
 from hps.model import Operation
 from hps.plan.expand import expand
+from hps.prove.http_head import parse_request
 from hps.spec.load import load
 from hps.spec.source import SpecText
 from hps.tools import TOOLS
 from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
 from tests.servers.child import ask
-from tests.servers.http_head import parse_request
 from tests.servers.web import Asked, Page, serve_web
 
 MIB = 1024**2

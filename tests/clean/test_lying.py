@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from hps.prove.http_head import RequestHead
 from tests.clean.bucket import Bucket
 from tests.clean.killing import PATIENCE_S, cleaning
 from tests.clean.site import TRIAL, Site, old_run
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Respond, Rule, Stall
-from tests.servers.http_head import RequestHead
 from tests.servers.proxy import RecordingProxy
 from tests.servers.s3_server import S3Server
 

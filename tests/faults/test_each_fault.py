@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from hps.catalog.failures import KINDS
+from hps.prove.http_head import RequestHead
 from tests.command import Record
 from tests.conftest import ProxyFor
 from tests.faults.trials import MIB, SIZE, Swept, sweep, trial_of_request
@@ -23,7 +24,6 @@ from tests.servers.faults import (
     Stall,
     Truncate,
 )
-from tests.servers.http_head import RequestHead
 from tests.servers.s3_server import S3Server
 
 pytestmark = pytest.mark.prove

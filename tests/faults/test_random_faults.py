@@ -12,11 +12,11 @@ from typing import Literal
 
 import pytest
 
+from hps.prove.http_head import RequestHead
 from tests.command import Record
 from tests.conftest import ProxyFor
 from tests.faults.trials import MIB, SIZE, sweep, trial_of
 from tests.servers.faults import Action, Reset, Respond, Rule, Truncate
-from tests.servers.http_head import RequestHead
 from tests.servers.proxy import RecordingProxy, Request, data_requests
 from tests.servers.s3_server import S3Server
 

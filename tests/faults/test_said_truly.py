@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hps.prove.http_head import RequestHead
 from tests.command import Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Reset, Rule
-from tests.servers.http_head import RequestHead
 from tests.servers.s3_answers import call_of, refusal
 from tests.servers.s3_server import S3Server
 

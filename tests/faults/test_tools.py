@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
+from hps.prove.http_head import RequestHead
 from hps.tools import TOOLS
 from tests.command import Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Flip, Reset, Rule, Truncate, slow_down
 from tests.servers.for_tool import needs, server_for
-from tests.servers.http_head import RequestHead
 from tests.servers.nginx_tls import TlsFront
 from tests.servers.s3_answers import call_of, refusal
 from tests.servers.s3_server import S3Server

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hps.prove.http_head import RequestHead
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Rule
-from tests.servers.http_head import RequestHead
 from tests.servers.proxy import RecordingProxy, Request
 from tests.servers.s3_server import S3Server
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from hps.prove.http_head import RequestHead
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Respond, Rule
-from tests.servers.http_head import RequestHead
 from tests.servers.proxy import data_requests, peak_in_flight
 from tests.servers.s3_server import S3Server
 

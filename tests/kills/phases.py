@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from tests.servers.http_head import RequestHead
+from hps.prove.http_head import RequestHead
 
 START, CHECK, FETCH, PROBE = "start-up", "check", "fetch", "probe"
 PAYLOAD, BETWEEN = "payload", "between"

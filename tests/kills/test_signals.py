@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from hps.prove.http_head import RequestHead
 from tests.conftest import ProxyFor
 from tests.kills.phases import BETWEEN, CHECK, FETCH, PAYLOAD, PROBE, PUBLISH, START, Phases
 from tests.kills.site import FILES, PATIENCE_S, Ended, Site
 from tests.proofs import left_to_prove
 from tests.servers.faults import Respond, Rule, Stall
-from tests.servers.http_head import RequestHead
 from tests.servers.proxy import RecordingProxy
 from tests.servers.rclone_s3 import serve_s3
 from tests.servers.s3_server import S3Server

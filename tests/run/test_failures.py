@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hps.prove.http_head import RequestHead
 from tests.command import Ran, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Respond, Rule, Stall
-from tests.servers.http_head import RequestHead
 from tests.servers.s3_server import S3Server
 
 _SPEC = """\

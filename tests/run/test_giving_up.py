@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hps.prove.http_head import RequestHead
 from tests.command import Ran, Record, hps, keys_of, targets_yaml
 from tests.conftest import ProxyFor
 from tests.servers.faults import Rule
-from tests.servers.http_head import RequestHead
 from tests.servers.mistakes import MISTAKES
 from tests.servers.s3_server import S3Server
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.servers.byte_stream import Sink
+from hps.prove.http_stream import Sink
 from tests.servers.faults import Change, Drip, Flip, Truncate
 
 

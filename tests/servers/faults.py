@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.servers.http_head import RequestHead
+from hps.prove.http_head import RequestHead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
+from hps.prove.http_head import Direction, RequestHead
 from tests.servers.certificate import Certificate, make_certificate
 from tests.servers.child import ask, running
-from tests.servers.http_head import Direction, RequestHead
 from tests.servers.s3_server import S3Server
 
 _SETTLED_PATH = "/-/settled"

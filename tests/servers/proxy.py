@@ -1,25 +1,17 @@
-"""An HTTP/1.1 reverse proxy that records what really goes over the wire to an S3 server."""
+"""The recording proxy of `hps.prove`, and the faults that tests make it play."""
 
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+from hps.prove import proxy
+from hps.prove.http_head import RequestHead
+from hps.prove.recorder import SeenRequest as Request
+from hps.prove.recorder import connections, data_requests, peak_in_flight
 from tests.servers.faults import Action, Rule
-from tests.servers.http_head import RequestHead
-from tests.servers.proxied_connection import IO_TIMEOUT_S, ProxiedConnection
-from tests.servers.recorder import (
-    SETTLE_S,
-    Recorder,
-    Request,
-    connections,
-    data_requests,
-    peak_in_flight,
-)
+from tests.servers.proxied_connection import FaultyConnection
 
 __all__ = [
     "RecordingProxy",
@@ -30,24 +22,13 @@ __all__ = [
     "peak_in_flight",
 ]
 
-_ACCEPT_POLL_S = 0.2
-_BACKLOG = 128
 _JOIN_TIMEOUT_S = 10.0
 
 
-class RecordingProxy:
-    """A proxy for as long as the context is open; heads and bodies pass through unchanged.
+class RecordingProxy(proxy.RecordingProxy):
+    """The first of `rules` that matches a request decides its fault; they may be changed."""
 
-    Each client connection has a thread and one upstream connection. A data request (an object's
-    bytes, either way) is answered no faster than `min_data_s` seconds after its head was read, so
-    that requests that a client has in flight at once are seen to overlap. `gather` does so without
-    a guess at how fast machines are: until that many data requests have been in flight at once
-    since the last `clear`, none is answered in full (but for a time-out of 30 s). The first of
-    `rules` that matches a request decides its fault. All three may be changed at any time.
-    It listens on `host`, an address of this machine.
-    """
-
-    connection: type[ProxiedConnection] = ProxiedConnection
+    connection = FaultyConnection
 
     def __init__(
         self,
@@ -59,42 +40,16 @@ class RecordingProxy:
         gather: int = 0,
         rules: Iterable[Rule] = (),
     ) -> None:
-        self.host = host
-        self.min_data_s = min_data_s
-        self.gather = gather
+        super().__init__(
+            upstream_host, upstream_port, host=host, min_data_s=min_data_s, gather=gather
+        )
         self.rules = list(rules)
-        self.recorder = Recorder()
-        self.stopping = threading.Event()
-        self._open_to_all = threading.Event()
-        self._upstream = (upstream_host, upstream_port)
-        self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server((self.host, 0))
-        self._listen()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stopping.set()
-        self._end_connections()
-        self.recorder.release()
-        self._acceptor.join(_JOIN_TIMEOUT_S)
-        for thread in self._threads:
-            thread.join(_JOIN_TIMEOUT_S)
-        if any(map(threading.Thread.is_alive, self._threads)):
-            raise RuntimeError("a connection of the proxy did not end in time")
-
-    @property
-    def endpoint(self) -> str:
-        """The address to give to a client in place of the server's."""
-        return f"http://{self.host}:{self._listener.getsockname()[1]}"
+    def fault_for(self, head: RequestHead) -> Action | None:
+        """The action that befalls this request."""
+        with self._lock:
+            taken = (rule.action for rule in self.rules if rule.takes(head))
+            return next(taken, None)
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -113,75 +68,3 @@ class RecordingProxy:
             yield
         finally:
             self._listen()
-
-    def requests(self, settle_s: float = SETTLE_S) -> tuple[Request, ...]:
-        """Every request so far; see `Recorder.requests`."""
-        return self.recorder.requests(settle_s)
-
-    def clear(self) -> None:
-        """Forget the requests that are over."""
-        self.recorder.clear()
-
-    def fault_for(self, head: RequestHead) -> Action | None:
-        """The action that befalls this request."""
-        with self._lock:
-            taken = (rule.action for rule in self.rules if rule.takes(head))
-            return next(taken, None)
-
-    def _listen(self) -> None:
-        self._listener.listen(_BACKLOG)
-        self._listener.settimeout(_ACCEPT_POLL_S)
-        self._open_to_all.set()
-        self._acceptor = self._start(self._accept, self._listener)
-
-    def _end_connections(self) -> None:
-        with self._lock:
-            for connection in self._open:
-                # Its peer may have gone already; the thread that owns it closes it either way.
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while self._open_to_all.is_set() and not self.stopping.is_set():
-                try:
-                    client, _ = listener.accept()
-                except TimeoutError:
-                    continue
-                self._start(self._serve, client)
-
-    def _serve(self, client: socket.socket) -> None:
-        with ExitStack() as stack:
-            stack.enter_context(client)
-            try:
-                upstream = stack.enter_context(socket.create_connection(self._upstream, 10.0))
-                stack.enter_context(self._tracked(client, upstream))
-                connection = self.connection(client, upstream, self)
-            except OSError:
-                # No server, or a client that has gone: closing the connection says it.
-                return
-            connection.serve()
-
-    @contextmanager
-    def _tracked(self, *connections: socket.socket) -> Iterator[None]:
-        """The connections are ready for traffic, and end when the proxy stops."""
-        for connection in connections:
-            connection.settimeout(IO_TIMEOUT_S)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self._lock:
-            if self.stopping.is_set():
-                raise ConnectionAbortedError("the proxy stops")
-            self._open.update(connections)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open.difference_update(connections)
-
-    def _start(
-        self, work: Callable[[socket.socket], None], connection: socket.socket
-    ) -> threading.Thread:
-        thread = threading.Thread(target=work, args=(connection,), daemon=True)
-        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
-        thread.start()
-        return thread

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from hps.model import Owner
+from hps.prove.http_head import RequestHead
 from tests.servers.faults import Respond, Rule
-from tests.servers.http_head import RequestHead
 
 _OF_BUCKET: Mapping[str, str] = {
     "GET": "ListObjectsV2",

@@ -9,9 +9,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from hps.prove.http_head import RequestHead
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Reset, Rule, Stall, Truncate, slow_down
-from tests.servers.http_head import RequestHead
 from tests.servers.proxy import RecordingProxy, data_requests
 from tests.servers.rclone_client import log_messages, remote_environment, run_rclone
 from tests.servers.s3_server import S3Server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.servers.http_head import RequestHead, parse_request, parse_response
+from hps.prove.http_head import RequestHead, parse_request, parse_response
 
 
 def _request(line: str, *headers: str) -> RequestHead:

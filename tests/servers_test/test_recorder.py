@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.servers.http_head import parse_request
-from tests.servers.recorder import (
+from hps.prove.http_head import parse_request
+from hps.prove.recorder import (
     Exchange,
-    Recorder,
-    Request,
+    RequestRecorder,
+    SeenRequest,
     connections,
     data_requests,
     peak_in_flight,
@@ -17,7 +17,7 @@ from tests.servers.recorder import (
 
 def _request(
     started_s: float, ended_s: float, *, line: str = "PUT /b/k", client_port: int = 1
-) -> Request:
+) -> SeenRequest:
     head = parse_request(f"{line} HTTP/1.1\r\n\r\n".encode())
     exchange = Exchange(
         sequence=1, head=head, client_port=client_port, started_s=started_s, ended_s=ended_s
@@ -55,7 +55,7 @@ def test_data_requests_are_filtered_by_direction_and_key() -> None:
 
 
 def test_records_wait_for_requests_under_way_and_are_in_order_of_their_heads() -> None:
-    recorder = Recorder()
+    recorder = RequestRecorder()
     first = recorder.begin(parse_request(b"PUT /b/first HTTP/1.1\r\n\r\n"), 1)
     second = recorder.begin(parse_request(b"PUT /b/second HTTP/1.1\r\n\r\n"), 2)
     recorder.end(second)

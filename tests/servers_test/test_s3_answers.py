@@ -9,9 +9,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from hps.catalog.failures import KINDS
+from hps.prove.http_head import RequestHead, parse_request
 from tests.conftest import ProxyFor
 from tests.servers.faults import Respond, Rule
-from tests.servers.http_head import RequestHead, parse_request
 from tests.servers.mistakes import ELSEWHERE, MISTAKES
 from tests.servers.proxy import RecordingProxy
 from tests.servers.rclone_client import log_messages, remote_environment, run_rclone

@@ -26,6 +26,11 @@ class RequestHead:
     headers: Mapping[str, str]
 
     @property
+    def version(self) -> str:
+        """`HTTP/1.1`, as the request's first line ends."""
+        return self.raw.split(b"\r\n", 1)[0].rpartition(b" ")[2].decode("latin-1")
+
+    @property
     def key(self) -> str:
         """The object's key in its bucket (path style); empty for the bucket itself."""
         return self.path.lstrip("/").partition("/")[2]
@@ -123,15 +128,6 @@ def parse_response(raw: bytes) -> ResponseHead:
     """Parse a response's head. Raises `ValueError` where it is not one."""
     first, headers = _split(raw)
     return ResponseHead(raw=raw, status=int(first.split(" ", 2)[1]), headers=headers)
-
-
-def relabelled(head: ResponseHead, headers: Mapping[str, str]) -> ResponseHead:
-    """The head with these headers in place of its own; an empty value takes one away."""
-    first, *lines = head.raw.decode("latin-1").rstrip("\r\n").split("\r\n")
-    others = {name.lower() for name in headers}
-    kept = [line for line in lines if line.partition(":")[0].lower() not in others]
-    added = [f"{name}: {value}" for name, value in headers.items() if value]
-    return parse_response("\r\n".join([first, *kept, *added, "", ""]).encode("latin-1"))
 
 
 def _split(raw: bytes) -> tuple[str, Mapping[str, str]]:

@@ -1,9 +1,11 @@
-"""A buffered reader of HTTP/1.1 over a socket that copies bodies without holding them."""
+"""A buffered reader of HTTP/1.1 over a socket, which passes bodies on without holding them."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+
+from hps.prove.http_head import Framing
 
 BUFFER_BYTES = 1024**2
 
@@ -35,7 +37,7 @@ class ByteStream:
                 if self.buffered:
                     raise ConnectionError("closed in the middle of a head")
                 return b""
-        return bytes(self._take(found + len(mark) - self._start))
+        return bytes(self._cut(found + len(mark) - self._start))
 
     def copy(self, count: int, sink: Sink) -> None:
         """Hand exactly `count` bytes to `sink`. Raises `ConnectionError` where they do not come."""
@@ -55,9 +57,9 @@ class ByteStream:
         if not self.buffered:
             self._start = 0
             self._end = self._connection.recv_into(self._view)
-        return self._take(min(limit, self.buffered))
+        return self._cut(min(limit, self.buffered))
 
-    def _take(self, count: int) -> memoryview:
+    def _cut(self, count: int) -> memoryview:
         piece = self._view[self._start : self._start + count]
         self._start += count
         return piece
@@ -72,3 +74,44 @@ class ByteStream:
         received = self._connection.recv_into(self._view[count:])
         self._end += received
         return received > 0
+
+
+def copy_body(
+    source: ByteStream,
+    framing: Framing,
+    length: int,
+    payload: Sink,
+    frame: Callable[[bytes], object],
+    before_last: Callable[[], None] = lambda: None,
+) -> None:
+    """Pass a body on: its bytes to `payload`, what delimits chunks to `frame`.
+
+    `before_last` is called before the last byte is passed on (for `to_end`: after it).
+    """
+    if framing == "length" and length:
+        source.copy(length - 1, payload)
+        before_last()
+        source.copy(1, payload)
+    elif framing == "chunked":
+        _copy_chunks(source, payload, frame, before_last)
+    elif framing == "to_end":
+        source.copy_to_end(payload)
+        before_last()
+
+
+def _copy_chunks(
+    source: ByteStream,
+    payload: Sink,
+    frame: Callable[[bytes], object],
+    before_last: Callable[[], None],
+) -> None:
+    while size := int((line := source.read_until(b"\r\n")).partition(b";")[0], 16):
+        frame(line)
+        source.copy(size, payload)
+        frame(source.read_until(b"\r\n"))
+    end = line
+    while line != b"\r\n":
+        line = source.read_until(b"\r\n")
+        end += line
+    before_last()
+    frame(end)

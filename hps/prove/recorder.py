@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.servers.http_head import Direction, Kind, RequestHead
+from hps.prove.http_head import Direction, Kind, RequestHead
 
 SETTLE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class SeenRequest:
     """One request as it went over the wire.
 
     `key` is that in the bucket. `range` is first and last byte, the last None for "to the end".
@@ -26,6 +27,7 @@ class Request:
 
     sequence: int
     method: str
+    version: str
     key: str
     kind: Kind
     direction: Direction
@@ -54,12 +56,13 @@ class Exchange:
     status: int | None = None
     complete: bool = False
 
-    def done(self) -> Request:
+    def done(self) -> SeenRequest:
         """The record of it."""
         head = self.head
-        return Request(
+        return SeenRequest(
             sequence=self.sequence,
             method=head.method,
+            version=head.version,
             key=head.key,
             kind=head.kind,
             direction=head.direction,
@@ -75,21 +78,29 @@ class Exchange:
         )
 
 
-class Recorder:
-    """Keeps the record of every request; safe to use in many threads."""
+class RequestRecorder:
+    """Keeps the record of every request; safe to use in many threads.
 
-    def __init__(self) -> None:
+    It waits for a peak no longer than `quiet_s` after the last data request began: some tools ask
+    for one part first, and for the others once they have it.
+    """
+
+    def __init__(self, *, quiet_s: float = math.inf) -> None:
+        self.quiet_s = quiet_s
+        self._last_s = 0.0
         self._changed = threading.Condition()
         self._under_way = 0
         self._data_under_way = 0
         self._data_peak = 0
         self._released = False
         self._sequence = 0
-        self._requests: list[Request] = []
+        self._requests: list[SeenRequest] = []
 
     def begin(self, head: RequestHead, client_port: int) -> Exchange:
         """Count a request whose head has just been read."""
         with self._changed:
+            if head.kind != "control":
+                self._last_s = time.monotonic()
             self._under_way += 1
             self._sequence += 1
             self._count_data(head, 1)
@@ -108,7 +119,7 @@ class Recorder:
             self._count_data(exchange.head, -1)
             self._changed.notify_all()
 
-    def requests(self, settle_s: float = SETTLE_S) -> tuple[Request, ...]:
+    def requests(self, settle_s: float = SETTLE_S) -> tuple[SeenRequest, ...]:
         """Every request so far, in the order in which their heads came.
 
         A client sees its last byte a moment before the record of it is stored: so this waits up to
@@ -124,9 +135,17 @@ class Recorder:
             return self._sequence
 
     def wait_for_data_peak(self, count: int, timeout_s: float) -> None:
-        """Return once `count` data requests have been under way at once since the last `clear`."""
+        """Return once `count` data requests were under way at once since the last `clear`.
+
+        Or after `timeout_s`, or once no more come.
+        """
+        deadline_s = time.monotonic() + timeout_s
         with self._changed:
-            self._changed.wait_for(lambda: self._released or self._data_peak >= count, timeout_s)
+            while not self._released and self._data_peak < count:
+                left_s = min(deadline_s, self._last_s + self.quiet_s) - time.monotonic()
+                if left_s <= 0:
+                    return
+                self._changed.wait(left_s)
 
     def release(self) -> None:
         """End every `wait_for_data_peak`, and let none wait again."""
@@ -148,12 +167,12 @@ class Recorder:
 
 
 def data_requests(
-    requests: Iterable[Request],
+    requests: Iterable[SeenRequest],
     direction: Literal["up", "down"],
     *,
     prefix: str = "",
     suffix: str = "",
-) -> tuple[Request, ...]:
+) -> tuple[SeenRequest, ...]:
     """Those that carry objects' bytes in this direction, for keys with this prefix and suffix."""
     return tuple(
         request
@@ -164,7 +183,7 @@ def data_requests(
     )
 
 
-def peak_in_flight(requests: Iterable[Request]) -> int:
+def peak_in_flight(requests: Iterable[SeenRequest]) -> int:
     """The most requests that were under way at one moment."""
     requests = tuple(requests)
     starts = [(request.started_s, 1) for request in requests]
@@ -176,6 +195,6 @@ def peak_in_flight(requests: Iterable[Request]) -> int:
     return peak
 
 
-def connections(requests: Iterable[Request]) -> int:
+def connections(requests: Iterable[SeenRequest]) -> int:
     """How many TCP connections of the client carried these requests."""
     return len({request.client_port for request in requests})
