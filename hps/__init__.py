@@ -16,6 +16,7 @@ journal      the file of a run: its line, the node's, and a line for each result
 failure      why something was not done: a code, an owner (experiment, node, target, tool, hps)
 reading      a value that was measured or looked up, or the reason why there is none
 tool         the program that moves the bytes: rclone, s5cmd, aws, s3parcp
+proof        a tool's version was seen to do as told and to say so: its log is evidence
 invocation   one call of a tool: its arguments, its environment, and files that it reads
 chunk, concurrency   part or range size; chunks of one file in flight
 transfers    files in flight at once
@@ -39,6 +40,7 @@ pull         fetch stored results from a bucket: only what is new
 select       the results that a question is about, by the names and values of columns
 compare      pairs of cells under equal conditions -> by how much one is faster, and how surely
 decide       say what follows: which cell to choose, whether a gate holds, if a node will do
+prove        hold a tool's version against the wire: asked, seen by a proxy, and said are the same
 render       an answer -> text, Markdown, CSV, JSON, a page, a picture
 explain      why something failed or is not accepted, and what to do about it
 

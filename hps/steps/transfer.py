@@ -102,7 +102,7 @@ def judge(
 ) -> Measurement:
     """The measurement of a transfer that has ended, by its log and its connections."""
     tool, installed = TOOLS[call.tool], _installed(call.tool, context)
-    ran = _ran(operation, ended, counter, context)
+    ran = ran_of(operation, ended, counter, context)
     seen = _evidence(tool, ran, context)
     starved = context.kernel_kills.more()
     status, why = exits.judge(
@@ -140,7 +140,7 @@ def _evidence(tool: Tool, ran: Ran, context: StepContext) -> Evidence:
     return seen if context.proofs[tool.name].covers(target) else seen.by_sockets()
 
 
-def _ran(
+def ran_of(
     operation: Operation, ended: process.Exit, counter: ConnectionCounter, context: StepContext
 ) -> Ran:
     """What a tool's own reader is given of the transfer."""
