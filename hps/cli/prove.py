@@ -34,6 +34,8 @@ def prove_here(names: Iterable[str], env: Mapping[str, str]) -> Proved:
     Raises `HpsError` where one is not here, or no proof can be begun or remembered.
     """
     wanted = {name: _installed(name, env) for name in names}
+    for name, installed in wanted.items():
+        proofs.prepare(name, installed.version, env)
     # What is tried stands on loopback, whatever proxy this machine has.
     os.environ.update(dict.fromkeys(_NOT_TO_A_PROXY, "127.0.0.1"))
     findings = []

@@ -19,12 +19,14 @@ from typing import Any, cast, get_args
 
 import hps
 from hps.errors import HpsError, printable
+from hps.process import temporary
 from hps.spec import odd_values
 from hps.tools import PROVED
 from hps.tools.base import Installed, Missing, Proof, Scheme
 
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 STATE_VARIABLE = "HPS_STATE"
+_HINT = f"name a folder for proofs in {STATE_VARIABLE}"
 _MOST_BYTES = 64 * 1024
 _MAJOR_MINOR = re.compile(r"v?(\d+\.\d+)(?![0-9])")
 # What may be part of a file's name.
@@ -47,16 +49,27 @@ def find_all(tools: Mapping[str, Installed | Missing], env: Mapping[str, str]) -
     return {name: find(name, one.version, env) for name, one in here.items()}
 
 
-def remember(
-    tool: str, version: str, schemes: Iterable[Scheme], at: datetime, env: Mapping[str, str]
-) -> Path:
-    """Write a proof to its file, whole. Raises `HpsError` where that can't be done."""
+def prepare(tool: str, version: str, env: Mapping[str, str]) -> Path:
+    """Where the proof will be written, in a folder that is there. Raises `HpsError`."""
     path = _path(tool, version, env)
     if path is None:
         raise HpsError(
             f"the proof of {tool} {printable(version, 64)} can't be remembered: there is no place",
-            f"name a folder for it in {STATE_VARIABLE}",
+            _HINT,
         )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    temporary.check_writable(path.parent, _HINT)
+    return path
+
+
+def remember(
+    tool: str, version: str, schemes: Iterable[Scheme], at: datetime, env: Mapping[str, str]
+) -> Path:
+    """Write a proof to its file, whole. Raises `HpsError` where that can't be done."""
+    path = prepare(tool, version, env)
     proof = {
         "tool": tool,
         "version": version,
@@ -66,17 +79,17 @@ def remember(
     }
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(json.dumps(proof, indent=1) + "\n")
         unfinished.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        raise HpsError(
-            f"cannot write {path}: {error.strerror or error}",
-            f"name a folder for proofs in {STATE_VARIABLE}",
-        ) from error
+        raise _not_written(path, error) from error
     return path
+
+
+def _not_written(path: Path, error: OSError) -> HpsError:
+    return HpsError(f"cannot write {path}: {error.strerror or error}", _HINT)
 
 
 def forget(tool: str, version: str, env: Mapping[str, str]) -> None:

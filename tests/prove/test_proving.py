@@ -228,6 +228,15 @@ def test_what_is_not_proved_any_more_is_forgotten(tmp_path: Path) -> None:
     assert "2 in flight at once on the wire, not 3" in first["wrong"]
 
 
+def test_without_a_place_for_it_nothing_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = hps("tools", "prove", "rclone", env={"HPS_STATE": str(tmp_path / "file")})
+    assert (ran.code, ran.out) == (2, "")
+    assert f"cannot write {tmp_path / 'file'}/proofs/rclone-" in ran.err
+    assert "HPS_STATE" in ran.err
+    assert "proving" not in ran.err
+
+
 def test_one_that_is_not_here_can_not_be_proved() -> None:
     ran = hps("tools", "prove", "s5cmd", env={"HPS_S5CMD": "/nowhere/at-all"})
     assert ran.code == 2
