@@ -40,7 +40,8 @@ class Own:
     """What a tool does of its own in one direction, where it is told nothing.
 
     For plans alone: what it really does is seen. A file below `whole_below_bytes` is one chunk.
-    `transfers` is 1 where all files share the streams of one pool.
+    `transfers` is 1 where all files share the streams of one pool. `checksum` of a download: it
+    compares those that the server has.
     """
 
     chunk_size_bytes: int
@@ -163,7 +164,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
         ),
         "boto3": ToolFacts(  # TransferConfig of boto3 1.44
             up=Own(chunk_size_bytes=8 * MIB, concurrency=10, checksum=True),
-            down=Own(chunk_size_bytes=8 * MIB, concurrency=10),
+            down=Own(chunk_size_bytes=8 * MIB, concurrency=10, checksum=True),
             first_alone=True,
             least_part_bytes=5 * MIB,
             one_pool=True,
@@ -193,7 +194,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
         ),
         "aws": ToolFacts(  # `aws help s3-config`
             up=Own(chunk_size_bytes=8 * MIB, concurrency=10, checksum=True),
-            down=Own(chunk_size_bytes=8 * MIB, concurrency=10),
+            down=Own(chunk_size_bytes=8 * MIB, concurrency=10, checksum=True),
             first_alone=True,  # 2.9.19 does not wait, so that there may be one more
             least_part_bytes=5 * MIB,
             one_pool=True,
@@ -255,7 +256,8 @@ def effective(knobs: Knobs, requested: Settings, direction: Direction) -> Transf
     together = chunks - 1 if facts.first_alone and direction == "down" else chunks
     concurrency = max(1, min(asked.concurrency, together))
     one_get = facts.whole_at_one and direction == "down" and concurrency == 1
-    compared = asked.checksum and (direction == "up" or facts.compares_downloads)
+    can_compare = direction == "up" or facts.compares_downloads or requested.checksum is None
+    compared = asked.checksum and can_compare
     return replace(
         asked,
         chunk_size_bytes=knobs.size_bytes if chunks == 1 or one_get else asked.chunk_size_bytes,
@@ -268,10 +270,11 @@ def effective(knobs: Knobs, requested: Settings, direction: Direction) -> Transf
 def declared(requested: Settings, planned: Transfer) -> Settings:
     """What is planned of what was asked for; None: the tool is not told.
 
-    Where it is not told the size of chunks, nobody knows how many there are to be in flight.
+    Where it is not told the size of chunks, or how many files there are at once, nobody knows how
+    many chunks there are to be in flight.
     """
     values, asked = asdict(planned), asdict(requested)
-    if requested.chunk_size_bytes is None:
+    if requested.chunk_size_bytes is None or requested.transfers is None:
         values["concurrency"] = requested.concurrency
     return Settings(**{name: None if asked[name] is None else values[name] for name in values})
 
@@ -368,6 +371,13 @@ def _wrong_at_once(knobs: Knobs, planned: Transfer, requested: Settings) -> str:
         return f"{tool} can't move one file after the other: it moves chunks of each in turn"
     if not facts.one_pool or planned.transfers == 1:
         return ""
+    return _wrong_pool(tool, planned, requested, in_chunks=in_chunks)
+
+
+def _wrong_pool(tool: str, planned: Transfer, requested: Settings, *, in_chunks: bool) -> str:
+    """Of several files at once that share one number of requests in flight."""
+    if requested.concurrency is None:
+        return f"{tool} has one pool for all files: transfers needs a concurrency, or to be default"
     if planned.concurrency > 1:
         both = f"{planned.transfers} x {planned.concurrency}"
         return f"{tool} has one pool for all files: transfers x concurrency can't be {both}"

@@ -306,6 +306,7 @@ _PLURALS: Mapping[str, str] = MappingProxyType(
     {
         "files": "numbers of files",
         "content": "kinds of content",
+        "settings": "kinds of settings",
         "concurrency": "values of concurrency",
         "transfers": "values of transfers",
         "http2": "settings of HTTP/2",

@@ -312,8 +312,8 @@ def _without_run_line(connection: Connection) -> Iterator[str]:
 def _unverified(connection: Connection) -> Iterator[str]:
     for tool, count in connection.execute(_UNVERIFIED).fetchall():
         yield (
-            f"{words.plural(count, 'download')} by {tool} not verified: {tool} compares nothing of"
-            " what it downloads, and no verify step did"
+            f"{words.plural(count, 'download')} by {tool} not verified: nothing shows that {tool}"
+            " compares what it downloads, and no verify step did"
         )
 
 

@@ -51,7 +51,9 @@ def requests_of(step: str, values: Values) -> Requests:
     version doesn't know.
     """
     direction = direction_of(step)
-    known = values["tool"] in tools.TOOL_FACTS and _all_known(values)
+    # Of a tool that was not told a size of chunks nobody knows how many there were.
+    told = values["chunk_size"] != DEFAULT
+    known = values["tool"] in tools.TOOL_FACTS and _all_known(values) and told
     if direction == "none" or not known:
         return Requests()
     return requests(_operation(step, direction, values))

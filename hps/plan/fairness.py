@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 
 from hps.catalog.tools import TOOL_FACTS, count_chunks
-from hps.model import Operation, Plan
+from hps.model import Cell, Operation, Plan
 from hps.plan.expand import uncompared
 
 
@@ -19,21 +19,25 @@ def _verification(plan: Plan) -> Iterator[str]:
     names, steps = uncompared(plan.cells), plan.spec.steps
     if not names:
         return
-    who = f"{_listed(names)} {'compares' if len(names) == 1 else 'compare'} nothing of a download"
+    own = [cell for cell in plan.cells if cell.knobs.checksum is None and cell.knobs.tool in names]
+    what = "little or nothing" if any(_compares_of_its_own(cell) for cell in own) else "nothing"
+    who = f"{_listed(names)} {'compares' if len(names) == 1 else 'compare'} {what} of a download"
     if any(step.added for step in steps):
         yield f"Added: verify after each download, since {who} (verify: false leaves it out)"
     if any(step.settings.get("verify") is False for step in steps):
         yield f"Not verified: {who}"
 
 
+def _compares_of_its_own(cell: Cell) -> bool:
+    """As it comes, where the server has a checksum."""
+    return TOOL_FACTS[cell.knobs.tool].down.checksum
+
+
 def _checksums(plan: Plan) -> Iterator[str]:
     """A whole file's checksum takes time, before the first part and after the last."""
-    comparing = _tools(
-        operation
-        for operation in _downloads(plan)
-        if operation.effective is not None and operation.effective.checksum
-    )
-    others = uncompared(plan.cells)
+    told = [one for one in _downloads(plan) if one.requested and one.requested.checksum is not None]
+    comparing = _tools(one for one in told if one.effective and one.effective.checksum)
+    others = _tools(one for one in told if one.cell.knobs.tool in uncompared(plan.cells))
     if comparing and others:
         yield (
             f"Not the same: {_listed(comparing)} checks what it downloads, {_listed(others)} not; "
@@ -53,11 +57,12 @@ def _single_streams(plan: Plan) -> Iterator[str]:
 
 
 def _own_settings(plan: Plan) -> Iterator[str]:
-    names = _tools(
-        operation
+    left = {
+        operation.cell.knobs.tool
         for operation in plan.operations
         if operation.requested and None in astuple(operation.requested) and not operation.why_not
-    )
+    }
+    names = [name for name in dict.fromkeys(cell.knobs.tool for cell in plan.cells) if name in left]
     if names:
         does, own = ("does", "its") if len(names) == 1 else ("do", "their")
         yield (

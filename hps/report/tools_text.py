@@ -238,7 +238,9 @@ def _does(facts: ToolFacts) -> _Lines:
     if facts.compares_downloads:
         yield "downloads", "compared with a checksum, where the server has one"
     else:
-        yield "downloads", "compared with nothing: only the step verify notices a flipped bit"
+        own = "as it comes with what a server has, else " if facts.down.checksum else ""
+        nothing = "compared with nothing: only the step verify notices a flipped bit"
+        yield "downloads", nothing.replace("with", f"{own}with", 1)
     if facts.whole_at_one:
         yield "one stream", "downloads a file by one GET, whatever the chunk size"
     if facts.first_alone:

@@ -39,6 +39,8 @@ def main() -> int:
 
 
 def _settings(task: CopyTask) -> TransferConfig:
+    if task.chunk_bytes is None and task.streams is None:
+        return TransferConfig()  # which engine it takes is its own choice, too
     settings = TransferConfig(preferred_transfer_client="classic")
     if task.chunk_bytes is not None:
         settings.multipart_threshold = task.chunk_bytes + 1  # a file of one chunk travels whole

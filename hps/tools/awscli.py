@@ -181,11 +181,19 @@ def _config(job: Job) -> str:
         "multipart_chunksize": chunk_bytes,
         "max_concurrent_requests": asked.transfers if several else asked.concurrency,
         "addressing_style": "virtual" if is_host_style(job.target) else "path",
-        # Not Amazon's C runtime. Version 1 has nothing else, and newer ones call it `classic`, too.
-        "preferred_transfer_client": "default",
+        "preferred_transfer_client": _engine(asked),
     }
     lines = (f"    {name} = {value}\n" for name, value in settings.items() if value is not None)
     return "".join(["[default]\n", "s3 =\n", *lines])
+
+
+def _engine(asked: Settings) -> str | None:
+    """Not Amazon's C runtime. Version 1 has nothing else, and newer ones call it `classic`, too.
+
+    Where neither chunks nor streams are told, it is the tool's own choice.
+    """
+    is_told = (asked.chunk_size_bytes, asked.concurrency, asked.transfers) != (None, None, None)
+    return "default" if is_told else None
 
 
 def _address(job: Job, key: str) -> str:

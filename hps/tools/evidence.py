@@ -28,6 +28,7 @@ class Delivered:
 
     `chunks_bytes` is None where the log has no chunks at all. As many as `peak_in_flight` were
     surely in flight at once; unless `shows_ends`, there may have been more, and connections count.
+    `by_lines`: that is by the order of lines, of which an answer's may come after the next request.
     `offers_http2` is None where the endpoint was not asked. `repeats` is how many requests were
     sent again.
     """
@@ -38,6 +39,7 @@ class Delivered:
     files_bytes: tuple[int, ...]
     chunks_bytes: tuple[int, ...] | None
     peak_in_flight: int = 0
+    by_lines: bool = False
     shows_ends: bool = False
     repeats: int = 0
 
@@ -141,7 +143,8 @@ class Delivered:
         knobs = self.operation.cell.knobs
         is_all = counter.busiest_bytes >= _ALL * knobs.size_bytes * knobs.files
         seen_well = counter.most_at_once == 1 and counter.samples >= _ENOUGH_SAMPLES
-        if self.peak_in_flight > 1 and seen_well and is_all and not self.repeats:
+        surely = self.peak_in_flight > (2 if self.by_lines else 1)
+        if surely and seen_well and is_all and not self.repeats:
             return f"one connection carried {self.peak_in_flight} streams"
         return ""
 

@@ -54,7 +54,9 @@ class Library:
         }
         numbers = {
             "chunk-bytes": settings.chunk_size_bytes,
-            "streams": settings.transfers if at_once else settings.concurrency,
+            "streams": settings.transfers
+            if at_once and settings.transfers
+            else settings.concurrency,
         }
         switches = {"checksum": settings.checksum, "http2": settings.http2}
         args = (

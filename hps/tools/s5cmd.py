@@ -229,6 +229,7 @@ def _delivered(trace: _Trace, ran: Ran) -> Delivered:
         files_bytes=tuple(trace.copied_bytes),
         chunks_bytes=_clipped(trace, ran.operation.cell.knobs.size_bytes) or None,
         peak_in_flight=trace.peak_in_flight,
+        by_lines=True,
         shows_ends=len(trace.chunks) == 1 or (is_up and bool(trace.chunks)),
         repeats=trace.repeated,
     )

@@ -155,3 +155,12 @@ def test_cells_that_leave_nothing_to_the_tool_keep_their_ids() -> None:
 
 def _of(size_mib: int) -> Data:
     return Data(size_bytes=size_mib * MIB, files=1, content="random", layout="flat")
+
+
+def test_how_files_share_streams_is_not_presumed_where_transfers_is_left_to_the_tool() -> None:
+    """A file of two chunks has two in flight; of a pool there may be more files at once."""
+    data = Data(size_bytes=20 * MIB, files=5, content="random", layout="flat")
+    spec = make_spec(
+        axis("tool", "aws"), axis("concurrency", 4, 100), axis("transfers", "default"), data=data
+    )
+    assert _merged(spec) == []

@@ -197,3 +197,16 @@ def test_a_traceback_is_told_by_its_last_line(tmp_path: Path) -> None:
     assert (why.code, why.text) == ("tool_failed", "awscrt exit code 1: KeyError: 'AWS_REGION'")
     silent = TOOLS["awscrt"].explain(_ran(tmp_path, "", "", code=1))
     assert silent.text == "awscrt exit code 1: it printed nothing"
+
+
+@pytest.mark.parametrize(
+    ("transfers", "concurrency", "streams"),
+    [(None, 4, "4"), (2, 4, "2"), (1, 4, "4"), (2, None, "2"), (None, None, None)],
+)
+def test_several_files_share_the_streams_that_are_told(
+    transfers: int | None, concurrency: int | None, streams: str | None
+) -> None:
+    call = TOOLS["boto3"].call(_job(name=None, transfers=transfers, concurrency=concurrency))
+    told = [arg for arg in call.args if arg.startswith("--streams=")]
+    assert told == ([] if streams is None else [f"--streams={streams}"])
+    assert ("--files-at-once" in call.args) == (transfers != 1)
