@@ -13,7 +13,7 @@ from typing import Literal
 Owner = Literal["experiment", "node", "target", "tool", "hps"]
 OWNERS: tuple[Owner, ...] = ("experiment", "node", "target", "tool", "hps")
 Provider = Literal[
-    "embedded", "cloudflare", "aws", "backblaze", "gcs", "wasabi", "tigris",
+    "embedded", "cloudflare", "aws", "backblaze", "gcs", "azure", "wasabi", "tigris",
     "digitalocean", "scaleway", "storj", "ceph", "minio", "other",
 ]  # fmt: skip
 Content = Literal["random", "zeros"]
@@ -57,7 +57,8 @@ class SecretRef:
 class Target:
     """A bucket and folder on a provider. `folder` has no leading or trailing slash.
 
-    `quirks` are rclone's switches for a server of one's own, as names and values.
+    `quirks` are rclone's switches for a server of one's own, as names and values. From `account` on
+    the fields are Azure's, where a bucket is called a container.
     """
 
     name: str
@@ -72,12 +73,21 @@ class Target:
     force_path_style: bool | None = None
     ca_cert: str | None = None
     quirks: tuple[tuple[str, bool | int], ...] = field(default_factory=tuple)
+    account: str | None = None
+    account_key: SecretRef | None = None
+    sas_token: SecretRef | None = None
+    tenant_id: SecretRef | None = None
+    client_id: SecretRef | None = None
+    client_secret: SecretRef | None = None
+    authority: str | None = None
 
     @property
     def secrets(self) -> tuple[SecretRef, ...]:
         """The environment variables that hold its keys, as far as it names any."""
-        keys = (self.access_key_id, self.secret_access_key, self.session_token)
-        return tuple(key for key in keys if key is not None)
+        of_s3 = (self.access_key_id, self.secret_access_key, self.session_token)
+        of_azure = (self.account_key, self.sas_token)
+        principal = (self.tenant_id, self.client_id, self.client_secret)
+        return tuple(key for key in (*of_s3, *of_azure, *principal) if key is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ STORAGE_SECRETS = frozenset(
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
+        "AZURE_STORAGE_KEY",
         "CLOUDFLARE_ID",
         "CLOUDFLARE_KEY",
     }
@@ -178,6 +179,8 @@ def _is_lone_surrogate(char: str) -> bool:
 
 _SHORTEST = 4  # shorter values would turn ordinary text into noise, and are no secrets
 _SHORTEST_LINE = 8
+# What makes a shared access signature of Azure's a secret: its other fields may stand in any order.
+_SIGNATURE = re.compile(r"(?:^|[?&])sig=([^&\s]+)")
 # Development servers have keys such as `test` and `minioadmin`.
 _WORD = re.compile(r"[a-z]{1,16}")
 # A text may have been cut within a secret: this much of its beginning or end is replaced, too.
@@ -363,6 +366,8 @@ def _known(secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in (*secrets.items(), *secrets_in(os.environ)):
         if len(value) >= _SHORTEST:
             yield name, value
+        for found in _SIGNATURE.finditer(value):
+            yield name, unquote(found[1])
         # Programs often show one line of a text that has several.
         for line in value.splitlines():
             if len(line) >= _SHORTEST_LINE:

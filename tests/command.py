@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.servers.azurite import BlobServer
 from tests.servers.s3_server import S3Server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -86,3 +87,25 @@ def target_text(
     force_path_style: true
     access_key_id: {{env: TEST_KEY_ID}}
     secret_access_key: {{env: TEST_SECRET}}{certificate}"""
+
+
+AZURE_KEY_ENV = "TEST_ACCOUNT_KEY"
+
+
+def azure_target_text(
+    name: str,
+    endpoint: str,
+    server: BlobServer,
+    *,
+    credentials: str = f"account_key: {{env: {AZURE_KEY_ENV}}}",
+) -> str:
+    """An entry of `targets` for a container of Azure's, with its key unless told otherwise."""
+    certificate = f"\n    ca_cert: {server.ca_cert}" if server.ca_cert else ""
+    return f"""\
+  {name}:
+    provider: azure
+    endpoint: {endpoint}
+    account: {server.account}
+    bucket: {server.container}
+    folder: tests
+    {credentials}{certificate}"""

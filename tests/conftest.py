@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 
 from tests.disks import Mount, small_disks
+from tests.servers.azurite import BlobServer, serve_azurite
 from tests.servers.faults import Rule
 from tests.servers.minio_s3 import serve_minio
 from tests.servers.moto_s3 import serve_moto
@@ -28,7 +29,7 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.register_profile("drawn", deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
-_FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "RCLONE_", "HPS_", "EXPERIMENT")
+_FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "AZURE_", "AZCOPY_", "RCLONE_", "HPS_", "EXPERIMENT")
 _PROGRAMS = ("HPS_RCLONE", "HPS_S3PARCP", "HPS_MINIO")
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
 
@@ -37,12 +38,24 @@ _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
 _LONG = ("tests/kills/test_kills.py", "tests/faults/", "tests/clean/", "tests/run/", "tests/kills/")
 
 
+class Listening(Protocol):
+    """Where a server can be reached, whatever it speaks."""
+
+    @property
+    def host(self) -> str:
+        """Its name or address."""
+
+    @property
+    def port(self) -> int:
+        """Its TCP port."""
+
+
 class ProxyFor(Protocol):
     """Makes proxies that live until the test ends."""
 
     def __call__(
         self,
-        server: S3Server,
+        server: Listening,
         *,
         min_data_s: float = 0.0,
         gather: int = 0,
@@ -136,13 +149,27 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]
         yield server
 
 
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlobServer]:
+    """One Azurite for all tests: use keys that no other test uses."""
+    with serve_azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlobServer]:
+    """As `azurite`, with TLS, so that it takes tokens."""
+    with serve_azurite(tmp_path_factory.mktemp("azurite-tls"), tls=True) as server:
+        yield server
+
+
 @contextmanager
 def proxies() -> Iterator[ProxyFor]:
     """A factory of recording proxies, which live as long as the block."""
     with ExitStack() as stack:
 
         def start(
-            server: S3Server,
+            server: Listening,
             *,
             min_data_s: float = 0.0,
             gather: int = 0,

@@ -120,7 +120,7 @@ NAMING_RCLONE: Mapping[str, str] = {
     "hps.model": "the tool of a cell that names none",
     "hps.cli.examine": "an event, by the name that people know",
     "hps.node.facts": "HPS_RCLONE, among the variables that this program reads",
-    "hps.spec.checks": "messages about targets that the client of buckets can't use as written",
+    "hps.spec.target_checks": "messages about targets that rclone treats in its own way",
     "hps.spec.formats": "a message about folders that the client of buckets can't use as written",
     "hps.results.columns": "rclone_version, a column of stored results",
     "hps.compare.grouping": "rclone_version, a column of stored results",

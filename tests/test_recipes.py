@@ -217,7 +217,7 @@ def test_a_new_step_is_done_and_planned_and_the_schema_is_told(copy: _Copy) -> N
     copy.replace(steps, "from hps.steps import ", "from hps.steps import count, ")
     copy.insert(steps, '    "upload": transfer.upload,\n', '    "count": count.perform,')
     copy.insert(steps, '    "upload": transfer.upload_call,\n', '    "count": count.call,')
-    count = '    if kind == "count":\n        return _listing(knobs)'
+    count = '    if kind == "count":\n        return _listing(knobs, rules)'
     copy.insert("hps/plan/estimate.py", '    if kind == "list":\n', count)
     copy.replace(schema, '"enum": [\n        "upload"', '"enum": [\n        "count", "upload"')
     copy.insert(schema, '    "upload_settings": {\n', _STEP_SETTINGS)

@@ -16,16 +16,18 @@ from pathlib import Path
 from hps.model import Failure, Owner
 
 # -------------------------------------------------------------------------------------------------
-# What a refusal of an S3 server means: its error code and status -> the code of a failure.
+# What a refusal of a server means: its error code and status -> the code of a failure.
 #
 # Codes: "Error responses" of the Amazon S3 API reference, and those that Cloudflare R2, Google
-# Cloud Storage, Backblaze B2, Ceph, MinIO and Garage document or send in addition.
+# Cloud Storage, Backblaze B2, Ceph, MinIO and Garage document or send in addition. Azure's: "Blob
+# service error codes" and "Common REST API error codes".
 
 _MEANINGS: Mapping[str, str] = {
     "bad_credentials": """
         SignatureDoesNotMatch InvalidAccessKeyId InvalidSecurity Unauthorized
         CredentialsNotSupported MissingSecurityHeader AccessKeyDisabled InvalidToken
         InvalidClientTokenId UnrecognizedClientException AuthenticationRequired
+        AuthenticationFailed InvalidAuthenticationInfo NoAuthenticationInformation
         XMinioInvalidAccessKeyId NoSuchKeyId AuthFailure InvalidArgumentCredential
     """,
     "expired_credentials": """
@@ -34,10 +36,14 @@ _MEANINGS: Mapping[str, str] = {
     "no_permission": """
         AccessDenied Forbidden AccessForbidden UnauthorizedAccess AccessDeniedException
         ObjectLocked InvalidObjectState ObjectIsWormProtected XMinioObjectLocked
-        ObjectLockedByBucketPolicy
+        ObjectLockedByBucketPolicy AuthorizationFailure AuthorizationPermissionMismatch
+        AuthorizationProtocolMismatch AuthorizationResourceTypeMismatch
+        AuthorizationServiceMismatch AuthorizationSourceIPMismatch InsufficientAccountPermissions
+        KeyBasedAuthenticationNotPermitted PublicAccessNotPermitted BlobImmutableDueToPolicy
     """,
     "no_such_bucket": """
         NoSuchBucket InvalidBucketName NoSuchAccessPoint InvalidAccessPoint InvalidBucketState
+        ContainerNotFound ContainerBeingDeleted ContainerDisabled
     """,
     "wrong_region": """
         AuthorizationHeaderMalformed InvalidRegionName InvalidRegion PermanentRedirect
@@ -47,6 +53,7 @@ _MEANINGS: Mapping[str, str] = {
     "account_closed": """
         AllAccessDisabled AccountProblem NotSignedUp InvalidPayer UserSuspended UserDisabled
         AccountDisabled UserProjectAccountProblem OptInRequired NotEntitled BillingNotEnabled
+        AccountIsDisabled
     """,
     "quota": """
         QuotaExceeded ServiceQuotaExceededException XMinioAdminBucketQuotaExceeded
@@ -58,14 +65,16 @@ _MEANINGS: Mapping[str, str] = {
     "throttled": """
         SlowDown SlowDownRead SlowDownWrite TooManyRequests Throttling ThrottlingException
         RequestLimitExceeded BandwidthLimitExceeded RateLimitExceeded TooManyRequestsException
-        RequestThrottled ProvisionedThroughputExceededException
+        RequestThrottled ProvisionedThroughputExceededException ServerBusy
     """,
     # An answer of 200 may hold one, too.
     "server_error": "InternalError ServiceUnavailable",
-    "timeout": "RequestTimeout RequestTimeoutException",
-    "corrupted": "BadDigest XAmzContentSHA256Mismatch ContentSHA256Mismatch InvalidPart",
+    "timeout": "RequestTimeout RequestTimeoutException OperationTimedOut",
+    "corrupted": """
+        BadDigest XAmzContentSHA256Mismatch ContentSHA256Mismatch InvalidPart Md5Mismatch
+    """,
     "truncated": "IncompleteBody",
-    "not_found": "NoSuchKey NoSuchUpload NoSuchVersion NotFound",
+    "not_found": "NoSuchKey NoSuchUpload NoSuchVersion NotFound BlobNotFound",
 }
 _BY_CODE = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes.split()}
 _BY_STATUS: Mapping[int, str] = {

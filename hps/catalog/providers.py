@@ -13,6 +13,9 @@ from hps.model import Target
 
 MIB = 1024**2
 GIB = 1024**3
+# What is spoken to a target: S3, or the REST API of Azure's Blob Storage.
+Protocol = Literal["s3", "azure"]
+PROTOCOL_NAMES: Mapping[Protocol, str] = MappingProxyType({"s3": "S3", "azure": "Azure's Blob API"})
 # rclone writes characters that files can't have in names as these, and in a key it writes others
 # for them: what is put into such a folder would lie elsewhere, and not be found again.
 NOT_AS_WRITTEN = re.compile("[\u201b\u2400-\u2421]")
@@ -22,8 +25,9 @@ NOT_AS_WRITTEN = re.compile("[\u201b\u2400-\u2421]")
 class ProviderFacts:
     """Limits of multipart uploads, and what a target on this provider must or may declare.
 
+    `rclone_name`: what rclone calls it among those that speak S3.
     `endpoint`: whether a target names one.
-    `address`: the endpoint of a target without one, perhaps with `{region}`.
+    `address`: the endpoint of a target without one, perhaps with `{region}` or `{account}`.
     `host`: a pattern for the provider's hosts; empty for software that anybody may run.
     `region_in_host`: a pattern whose group is the region in the host of an endpoint.
     `region`: that of a target where neither it nor its host names one.
@@ -33,10 +37,16 @@ class ProviderFacts:
     `equal_parts`: all parts of an upload but the last have one size.
     `underscores`: it takes a bucket with '_' in its name, though no host name may have one.
     `other_names`: what people also write for it, in small letters.
+    `keeps_uploads`: what was uploaded of an object in parts stays until it is completed or aborted.
+    `keys_per_list`: the most objects that one answer lists.
+    `lists_checksums`: of objects that came in parts, too, so that these are not asked for.
+    `begins`: an upload in parts is begun by a request of its own.
+    `looks_for_folder`: rclone first asks for an object with the very name of a folder.
     """
 
     title: str
-    rclone_name: str
+    rclone_name: str = ""
+    protocol: Protocol = "s3"
     endpoint: Literal["required", "optional", "never"]
     address: str = ""
     host: str = ""
@@ -50,6 +60,11 @@ class ProviderFacts:
     equal_parts: bool = False
     underscores: bool = False
     other_names: tuple[str, ...] = ()
+    keeps_uploads: bool = True
+    keys_per_list: int = 1000
+    lists_checksums: bool = False
+    begins: bool = True
+    looks_for_folder: bool = False
 
     def region_of(self, endpoint: str | None) -> str | None:
         """The region of an endpoint whose host names it, else the provider's usual one."""
@@ -72,8 +87,10 @@ def owner_of(endpoint: str) -> str | None:
 # Limits: Amazon S3 "Multipart upload limits", Cloudflare R2 "Multipart upload", Backblaze B2
 # "S3-compatible API", Google Cloud "XML API multipart uploads", Wasabi and DigitalOcean Spaces "S3
 # API", Ceph `rgw_multipart_part_upload_limit` (all: 5 MiB to 5 GiB, 10,000 parts; R2: all parts but
-# the last are equal), Scaleway "Managing multipart uploads" (1,000 parts). What rclone does with
-# each: its files backend/s3/provider/*.yaml, and what it sent with 1.75.
+# the last are equal), Scaleway "Managing multipart uploads" (1,000 parts), Azure "Scalability and
+# performance targets for Blob storage" (50,000 blocks of at most 4000 MiB) and "Put Block" (the
+# service itself drops what was not committed within a week). What rclone does with each: its files
+# backend/s3/provider/*.yaml, and what it sent with 1.75.
 PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
     {
         "embedded": ProviderFacts(
@@ -122,6 +139,23 @@ PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType(
             path_style="never",
             underscores=True,
             other_names=("google", "gs"),
+        ),
+        "azure": ProviderFacts(
+            title="Azure Blob Storage",
+            other_names=("azureblob", "azurite"),
+            protocol="azure",
+            endpoint="optional",
+            address="https://{account}.blob.core.windows.net",
+            host=r".+\.blob\.(core\.(windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)"
+            r"|storage\.azure\.net)",
+            min_part_bytes=1,
+            max_part_bytes=4000 * MIB,
+            max_parts=50_000,
+            keeps_uploads=False,
+            keys_per_list=5000,
+            lists_checksums=True,
+            begins=False,
+            looks_for_folder=True,
         ),
         "wasabi": ProviderFacts(
             title="Wasabi",
@@ -209,5 +243,10 @@ def region_of(target: Target) -> str | None:
 
 def address_of(target: Target) -> str | None:
     """Where a target is reached; the provider's own address where it names none."""
-    address = PROVIDERS[target.provider].address.format(region=region_of(target))
-    return target.endpoint or address or None
+    known = {"region": region_of(target), "account": target.account}
+    return target.endpoint or PROVIDERS[target.provider].address.format(**known) or None
+
+
+def protocol_of(target: Target) -> Protocol:
+    """What is spoken to a target."""
+    return PROVIDERS[target.provider].protocol

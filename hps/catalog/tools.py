@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
-from hps.catalog.providers import GIB, MIB
+from hps.catalog.providers import GIB, MIB, PROTOCOL_NAMES, PROVIDERS, Protocol
 from hps.model import Direction, Knobs, Provider, Settings, Target, Transfer
 from hps.units import format_size
 
@@ -82,6 +82,7 @@ class ToolFacts:
     `one_number`: its files at once and the chunks of each in flight are one and the same number.
     `http2`: the values that `http2` may have.
     `not_in_folders`: the characters that a target's folder of several files may not have.
+    `speaks`: to which kinds of target.
     `not_with`: why it does not work with a provider.
     `walks_folders`: it lists folder by folder, with a HEAD for each object uploaded in parts.
     """
@@ -116,6 +117,7 @@ class ToolFacts:
     logs_token: bool = False
     walks_folders: bool = False
     not_in_folders: str = ""
+    speaks: frozenset[Protocol] = frozenset({"s3"})
     not_with: Mapping[Provider, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -148,6 +150,7 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             heads_after_upload=1,
             heads_before_download=2,
             walks_folders=True,
+            speaks=frozenset({"s3", "azure"}),
         ),
         "s5cmd": ToolFacts(  # `s5cmd cp --help` of 2.3.0
             up=Own(
@@ -244,6 +247,11 @@ def kept_in_memory_bytes(
     return kept * chunk_size_bytes * in_flight
 
 
+def spoken(facts: ToolFacts) -> str:
+    """What a tool speaks, in words."""
+    return " and ".join(name for kind, name in PROTOCOL_NAMES.items() if kind in facts.speaks)
+
+
 def count_chunks(size_bytes: int, chunk_size_bytes: int) -> int:
     """How many chunks a file has; an empty file still is one request."""
     return max(1, -(-size_bytes // chunk_size_bytes))
@@ -299,6 +307,9 @@ def why_not(
     facts = TOOL_FACTS[knobs.tool]
     if kind not in facts.steps:
         return f"{knobs.tool} has no '{kind}'"
+    provider = PROVIDERS[target.provider]
+    if provider.protocol not in facts.speaks:
+        return f"{knobs.tool} speaks {spoken(facts)}, and {provider.title} does not"
     if target.provider in facts.not_with:
         return facts.not_with[target.provider]
     odd = next((char for char in facts.not_in_folders if char in target.folder), "")

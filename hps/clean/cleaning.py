@@ -210,5 +210,6 @@ def _distinct(targets: Mapping[str, Target]) -> list[str]:
     places: dict[object, str] = {}
     for name, target in targets.items():
         if target.provider != "embedded":
-            places.setdefault((target.endpoint, target.bucket, target.folder), name)
+            place = (target.endpoint, target.account, target.bucket, target.folder)
+            places.setdefault(place, name)
     return list(places.values())

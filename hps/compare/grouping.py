@@ -172,6 +172,7 @@ class TargetPlace:
 
     provider: str = ""
     endpoint: str = ""
+    account: str = ""
     region: str = ""
     bucket: str = ""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hps.catalog import tools
+from hps.catalog.providers import PROVIDERS
 from hps.compare import drafts as titles
 from hps.compare import grouping, words
 from hps.compare.comparison import Floats, Key, Panel, PanelCell, Unit, direction_of, nodes_of
@@ -19,7 +20,7 @@ from hps.compare.grouping import Kind, TargetPlace
 from hps.compare.names import UNKNOWN
 from hps.compare.selection import Asked
 from hps.errors import HpsError
-from hps.model import DEFAULT, Cell, Knobs, Operation, Settings, Step
+from hps.model import DEFAULT, Cell, Knobs, Operation, Provider, Settings, Step
 from hps.plan.estimate import Requests, requests
 from hps.units import parse_size_bytes
 
@@ -44,11 +45,11 @@ def payload_bytes(values: Values) -> int:
     return (_bytes(size) or 0) * files if isinstance(files, int) and _all_known(values) else 0
 
 
-def requests_of(step: str, values: Values) -> Requests:
+def requests_of(step: str, values: Values, provider: str = "") -> Requests:
     """Those of one operation where nothing has to be repeated, its chunks as in the upload.
 
     None at all for steps that move nothing over the network, or for steps and tools that this
-    version doesn't know.
+    version doesn't know. A provider that is not known is taken for one that speaks S3.
     """
     direction = direction_of(step)
     # Of a tool that was not told a size of chunks nobody knows how many there were.
@@ -56,7 +57,8 @@ def requests_of(step: str, values: Values) -> Requests:
     known = values["tool"] in tools.TOOL_FACTS and _all_known(values) and told
     if direction == "none" or not known:
         return Requests()
-    return requests(_operation(step, direction, values))
+    known_provider = cast("Provider", provider if provider in PROVIDERS else "other")
+    return requests(_operation(step, direction, values), provider=known_provider)
 
 
 def _all_known(values: Values) -> bool:
@@ -284,7 +286,9 @@ class _Numbers:
         mbps[at], duration_s[at] = self.measured.mbps[rows], self.measured.duration_s[rows]
         n[at] = self.measured.n[rows]
         typical = cell.typical
-        requests = requests_of(draft.step, typical.values)
+        own = draft.place if typical.place is None else typical.place
+        provider = "" if own is None else places[own].provider
+        requests = requests_of(draft.step, typical.values, provider)
         several = draft.place is None and typical.place is not None
         return PanelCell(
             key=cell.key,
@@ -299,9 +303,7 @@ class _Numbers:
             size_bytes=payload_bytes(typical.values),
             same_as=cell.same_as,
             effective=typical.effective or {},
-            provider=places[typical.place].provider
-            if several and typical.place is not None
-            else "",
+            provider=provider if several else "",
         )
 
     def _notes(self, units: Integers) -> Iterator[str]:

@@ -7,14 +7,14 @@ on the providers that `hps` knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hps.catalog import prices, tools
+from hps.catalog.providers import PROVIDERS, ProviderFacts
 from hps.catalog.steps import STEP_KINDS
-from hps.model import Knobs, Operation, Plan
+from hps.model import Knobs, Operation, Plan, Provider
 
-_KEYS_PER_LIST = 1000
 _NESTED_FOLDERS = 10
 # Start-up of the tool, the look-ups around a transfer, and our own work between operations.
 _OVERHEAD_S = 0.2
@@ -22,7 +22,7 @@ _OVERHEAD_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
-    """S3 requests by the class they are billed in."""
+    """Requests by the class they are billed in."""
 
     class_a: int = 0
     class_b: int = 0
@@ -64,7 +64,7 @@ def estimate(
     download_mbps = download_mbps or plan.spec.node.min_download_mbps
     up_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "up")
     down_bytes = sum(payload_bytes(op) for op in plan.operations if op.direction == "down")
-    requested = _all_requests(plan.operations)
+    requested = _all_requests(plan)
     return Estimate(
         operations_by_step=_by_step(plan.operations),
         cells=len(plan.cells),
@@ -86,43 +86,67 @@ def payload_bytes(operation: Operation) -> int:
     return knobs.size_bytes * knobs.files if moves else 0
 
 
-def requests(operation: Operation, upload: Operation | None = None) -> Requests:
+def requests(
+    operation: Operation, upload: Operation | None = None, provider: Provider = "other"
+) -> Requests:
     """The requests that one operation makes where none has to be repeated.
 
     `upload` is the operation that made the objects of a download; None: one with the same chunk
     size. Raises `KeyError` for a kind of step whose requests are unknown.
     """
     knobs, kind = operation.cell.knobs, operation.step.kind
-    facts = tools.TOOL_FACTS[knobs.tool]
+    rules = PROVIDERS[provider]
     if operation.why_not or STEP_KINDS[kind].asks_nothing:
         return Requests()
-    as_folder = knobs.files > 1 or kind.startswith("sync")
     if operation.direction == "up":
-        # A sync lists the trial's own folder, which is empty: one page.
-        listing = Requests(class_a=int(kind.startswith("sync")))
-        return (
-            listing
-            + _before_upload(facts, as_folder=as_folder)
-            + _times(knobs.files, _upload(operation))
-        )
+        return _of_upload(operation, rules)
     if operation.direction == "down":
-        in_parts = _in_parts(upload or operation)
-        look_up = _walk(knobs, in_parts=in_parts) if as_folder else _before_download(facts)
-        of_each = _chunks(operation) + facts.attributes_before_download
-        return look_up + Requests(class_b=knobs.files * of_each)
+        in_parts = _in_parts(upload or operation) and not rules.lists_checksums
+        return _of_download(operation, rules, in_parts=in_parts)
     if kind == "list":
-        return _listing(knobs)
+        return _listing(knobs, rules)
     if kind == "delete":
-        return Requests(class_a=_pages(knobs.files), free=knobs.files)
+        return _listing(knobs, rules) + Requests(free=knobs.files)
     raise KeyError(f"which requests does a step '{kind}' make?")
 
 
-def _all_requests(operations: Sequence[Operation]) -> list[tuple[Operation, Requests]]:
-    uploads = {op.operation_id: op for op in operations if op.direction == "up"}
+def _of_upload(operation: Operation, rules: ProviderFacts) -> Requests:
+    """A sync lists the trial's own folder, which is empty: one page."""
+    knobs, kind = operation.cell.knobs, operation.step.kind
+    facts, sync = tools.TOOL_FACTS[knobs.tool], kind.startswith("sync")
+    before = _before_upload(facts, as_folder=knobs.files > 1 or sync)
+    look = _look(rules, by_client=facts.walks_folders) + Requests(class_a=int(sync))
+    return look + before + _times(knobs.files, _upload(operation, rules))
+
+
+def _of_download(operation: Operation, rules: ProviderFacts, *, in_parts: bool) -> Requests:
+    knobs = operation.cell.knobs
+    facts = tools.TOOL_FACTS[knobs.tool]
+    before = _before_download(facts)
+    if knobs.files > 1 or operation.step.kind.startswith("sync"):
+        before = _look(rules, by_client=facts.walks_folders)
+        before += _walk(knobs, rules, in_parts=in_parts)
+    of_each = _chunks(operation) + facts.attributes_before_download
+    return before + Requests(class_b=knobs.files * of_each)
+
+
+def _look(rules: ProviderFacts, *, by_client: bool) -> Requests:
+    """For an object with the very name of a folder, as the bucket's client does."""
+    return Requests(class_b=int(rules.looks_for_folder and by_client))
+
+
+def _listing(knobs: Knobs, rules: ProviderFacts) -> Requests:
+    """A list of everything under the folder, whatever the layout, by the bucket's client."""
+    return _look(rules, by_client=True) + Requests(class_a=_pages(knobs.files, rules))
+
+
+def _all_requests(plan: Plan) -> list[tuple[Operation, Requests]]:
+    uploads = {op.operation_id: op for op in plan.operations if op.direction == "up"}
     found = []
-    for operation in operations:
+    for operation in plan.operations:
         upload = next((uploads[i] for i in operation.depends_on if i in uploads), None)
-        found.append((operation, requests(operation, upload)))
+        provider = plan.spec.targets[operation.cell.knobs.target].provider
+        found.append((operation, requests(operation, upload, provider)))
     return found
 
 
@@ -150,31 +174,31 @@ def _before_download(facts: tools.ToolFacts) -> Requests:
     return Requests(class_a=facts.lists_before_download, class_b=facts.heads_before_download)
 
 
-def _upload(operation: Operation) -> Requests:
-    """One PUT, or a create, a request for each part and a complete; then the tool's HEADs."""
+def _upload(operation: Operation, rules: ProviderFacts) -> Requests:
+    """One PUT; or a create, a request for each part and a complete. Then the tool's HEADs."""
     chunks, facts = _chunks(operation), tools.TOOL_FACTS[operation.cell.knobs.tool]
-    return Requests(class_a=1 if chunks == 1 else chunks + 2, class_b=facts.heads_after_upload)
+    in_parts = chunks + 1 + int(rules.begins)
+    return Requests(
+        class_a=1 if chunks == 1 else in_parts,
+        class_b=facts.heads_after_upload,
+    )
 
 
-def _listing(knobs: Knobs) -> Requests:
-    """A list of everything under the folder, whatever the layout."""
-    return Requests(class_a=_pages(knobs.files))
-
-
-def _walk(knobs: Knobs, *, in_parts: bool) -> Requests:
+def _walk(knobs: Knobs, rules: ProviderFacts, *, in_parts: bool) -> Requests:
     """A list of the folder and of each folder in it, and a HEAD of each object uploaded in parts.
 
     The ETag of such an object is not its MD5. (It is with the embedded server.) A tool that doesn't
-    walk folders lists everything at once.
+    walk folders lists everything at once, whatever the layout.
     """
+    listing = Requests(class_a=_pages(knobs.files, rules))
     if not tools.TOOL_FACTS[knobs.tool].walks_folders:
-        return _listing(knobs)
-    heads = knobs.files if in_parts else 0
+        return listing
+    heads = Requests(class_b=knobs.files if in_parts else 0)
     if knobs.layout == "flat":
-        return _listing(knobs) + Requests(class_b=heads)
+        return listing + heads
     folders = min(_NESTED_FOLDERS, knobs.files)
     files_each = -(-knobs.files // _NESTED_FOLDERS)
-    return Requests(class_a=1 + folders * _pages(files_each), class_b=heads)
+    return Requests(class_a=1 + folders * _pages(files_each, rules)) + heads
 
 
 def _in_parts(upload: Operation) -> bool:
@@ -182,8 +206,8 @@ def _in_parts(upload: Operation) -> bool:
     return planned is not None and planned.chunk_size_bytes < upload.cell.knobs.size_bytes
 
 
-def _pages(keys: int) -> int:
-    return max(1, -(-keys // _KEYS_PER_LIST))
+def _pages(keys: int, rules: ProviderFacts) -> int:
+    return max(1, -(-keys // rules.keys_per_list))
 
 
 def _chunks(operation: Operation) -> int:

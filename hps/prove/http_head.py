@@ -31,19 +31,35 @@ class RequestHead:
         return self.raw.split(b"\r\n", 1)[0].rpartition(b" ")[2].decode("latin-1")
 
     @property
+    def is_azure(self) -> bool:
+        """A request to Azure's Blob Storage, whose account stands before the bucket in the path."""
+        return "x-ms-version" in self.headers
+
+    @property
     def key(self) -> str:
         """The object's key in its bucket (path style); empty for the bucket itself."""
-        return self.path.lstrip("/").partition("/")[2]
+        key = self.path.lstrip("/").partition("/")[2]
+        return key.partition("/")[2] if self.is_azure else key
 
     @property
     def kind(self) -> Kind:
         """A part or object going up, a range or object coming down, or anything else."""
+        if self.is_azure:
+            return self._kind_of_azure()
         moves = self.key and all(map(_is_data_query, self.query))
         if self.method == "PUT" and moves and "x-amz-copy-source" not in self.headers:
             return "part" if "partNumber" in self.query else "put"
         if self.method == "GET" and moves and "uploadId" not in self.query:
             return "range" if "range" in self.headers else "get"
         return "control"
+
+    def _kind_of_azure(self) -> Kind:
+        about = self.query.get("comp", "")
+        if not self.key or self.method not in {"PUT", "GET"} or about not in {"", "block"}:
+            return "control"
+        if self.method == "PUT":
+            return "part" if about else "put"
+        return "range" if self.range else "get"
 
     @property
     def direction(self) -> Direction:
@@ -54,13 +70,15 @@ class RequestHead:
 
     @property
     def part_number(self) -> int | None:
-        """The number of the part that is sent."""
-        return int(self.query["partNumber"]) if self.kind == "part" else None
+        """The number of the part that is sent; None for Azure's blocks, which have names."""
+        number = self.query.get("partNumber", "")
+        return int(number) if number and self.kind == "part" else None
 
     @property
     def range(self) -> tuple[int, int | None] | None:
         """First and last byte asked for; the last is None for "to the end"."""
-        first, _, last = self.headers.get("range", "").removeprefix("bytes=").partition("-")
+        asked = self.headers.get("x-ms-range", "") or self.headers.get("range", "")
+        first, _, last = asked.removeprefix("bytes=").partition("-")
         return (int(first), int(last) if last else None) if first else None
 
     @property

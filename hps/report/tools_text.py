@@ -12,7 +12,7 @@ from textwrap import wrap
 from tabulate import tabulate
 
 from hps.catalog.steps import STEP_KINDS
-from hps.catalog.tools import MOST_BYTES, Own, ToolFacts
+from hps.catalog.tools import MOST_BYTES, Own, ToolFacts, spoken
 from hps.units import format_size, format_size_rounded
 
 _WIDTH = 78
@@ -264,6 +264,7 @@ def _limits(tool: ToolHere) -> _Lines:
         yield "keys", "always needed"
     if tool.facts.logs_token:
         yield "session token", "would be in the log of a download, which is therefore skipped"
+    yield "speaks", spoken(tool.facts)
     for provider, why in tool.facts.not_with.items():
         yield f"not {provider}", why
     if tool.package:

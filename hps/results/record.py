@@ -185,6 +185,7 @@ def _target(spec: Spec, name: str) -> Record:
     return {
         "provider": target.provider,
         "endpoint": target.endpoint,
+        "account": target.account,
         "region": target.region,
         "bucket": target.bucket,
         "folder": target.folder,

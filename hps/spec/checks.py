@@ -1,4 +1,4 @@
-"""Checks beyond the schema: steps, parts, HTTP/2, gates, this machine, and targets."""
+"""Checks beyond the schema: steps, parts, HTTP/2, gates, this machine, and names of targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from hps.catalog.providers import MIB, PROVIDERS, ProviderFacts, owner_of
+from hps.catalog.providers import MIB, PROVIDERS, ProviderFacts
 from hps.catalog.steps import SETTING_FIELDS, STEP_KINDS, UPLOADS, StepKind
 from hps.catalog.tools import TOOL_FACTS, kept_in_memory_bytes
 from hps.model import DEFAULT, SIZE_KNOBS, KnobValue, Step
@@ -187,7 +187,9 @@ def _fault(sweep: Sweep, upload: Upload, facts: ProviderFacts, *, one_tool: bool
         return None
     chunk = value_text("chunk_size", upload.chunk_bytes, upload.chunk_node)
     # A file of one chunk has no parts: then the least is that of the tools, not of the provider.
-    least, most = facts.min_part_bytes if upload.parts > 1 else 5 * MIB, facts.max_part_bytes
+    one_chunk_bytes = min(5 * MIB, facts.min_part_bytes)
+    least = facts.min_part_bytes if upload.parts > 1 else one_chunk_bytes
+    most = facts.max_part_bytes
     if not least <= upload.chunk_bytes <= most:
         size = "small" if upload.chunk_bytes < least else "large"
         message = f"chunk_size {chunk} is too {size} for '{upload.step.kind.name}'"
@@ -498,97 +500,3 @@ def _unnamed(
         if "target" not in entry.values:
             message = f"this cell names none of the targets ({names})"
             yield problem_at(entry.node.mark, message, rule="target-required", hint="add 'target'")
-
-
-# -------------------------------------------------------------------------------------------------
-# Targets with another provider than that of their host, or with settings that it does not take.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declared:
-    """A target whose provider is valid."""
-
-    checked: Checked
-    name: str
-    provider: ScalarNode
-
-    def key(self, name: str) -> Node | None:
-        return self.checked.good("targets", self.name, name)
-
-
-def check_providers(checked: Checked) -> Iterator[Problem]:
-    """Warnings where a target names the wrong provider, and errors where that can't work."""
-    for name in target_names(checked):
-        provider = checked.good("targets", name, "provider")
-        if isinstance(provider, ScalarNode) and provider.value in PROVIDERS:
-            target = _Declared(checked=checked, name=name, provider=provider)
-            yield from _of_another(target)
-            yield from _odd_bucket(target)
-            yield from _ignored_path_style(target)
-            yield from _needless_quirks(target)
-
-
-def _of_another(target: _Declared) -> Iterator[Problem]:
-    endpoint, provider = target.key("endpoint"), str(target.provider.value)
-    owner = owner_of(str(endpoint.value)) if isinstance(endpoint, ScalarNode) else None
-    if owner in {None, provider, "embedded"}:
-        return
-    refuses = owner == "gcs" and not _leaves_encoding_unsigned(target)
-    hint = f"write provider: {owner}"
-    yield problem_at(
-        target.provider.mark,
-        f"the endpoint of target '{target.name}' is that of {PROVIDERS[str(owner)].title}, and its"
-        f" provider is '{provider}'",
-        rule="other-provider",
-        hint=f"{hint}, with interoperability (HMAC) keys: Google answers 403 to what is signed for"
-        " others"
-        if refuses
-        else f"{hint}: its limits, and what rclone has to mind, are known by that name",
-        severity="error" if refuses else "warning",
-    )
-
-
-def _leaves_encoding_unsigned(target: _Declared) -> bool:
-    quirks = target.key("quirks")
-    switch = quirks.get("sign_accept_encoding") if isinstance(quirks, MapNode) else None
-    return isinstance(switch, ScalarNode) and switch.value is False
-
-
-def _odd_bucket(target: _Declared) -> Iterator[Problem]:
-    bucket, provider = target.key("bucket"), str(target.provider.value)
-    if PROVIDERS[provider].underscores:
-        return
-    if isinstance(bucket, ScalarNode) and "_" in str(bucket.value):
-        yield problem_at(
-            bucket.mark,
-            f"the bucket of target '{target.name}' has '_' in its name, and provider '{provider}'"
-            " takes no such name",
-            rule="bad-name",
-            hint="write the bucket's name as the provider shows it, perhaps with '-'",
-        )
-
-
-def _ignored_path_style(target: _Declared) -> Iterator[Problem]:
-    """For these providers rclone ignores `force_path_style` (seen with 1.75)."""
-    style, facts = target.key("force_path_style"), PROVIDERS[str(target.provider.value)]
-    if facts.path_style == "never" and isinstance(style, ScalarNode) and style.value is True:
-        yield problem_at(
-            style.mark,
-            f"rclone writes the bucket into the host name for provider '{target.provider.value}',"
-            " whatever force_path_style says",
-            rule="ignored-setting",
-            hint="leave it out; a server that needs the bucket in the path is provider: other, or"
-            " minio, with its endpoint",
-        )
-
-
-def _needless_quirks(target: _Declared) -> Iterator[Problem]:
-    provider = str(target.provider.value)
-    # The schema refuses them for an embedded target.
-    if target.key("quirks") is not None and provider not in {"other", "embedded"}:
-        yield problem_at(
-            key_mark(target.checked.root, ("targets", target.name, "quirks")),
-            f"target '{target.name}' has quirks, and those of provider '{provider}' are known",
-            rule="needless-quirks",
-            hint="leave them out, or write provider: other",
-        )

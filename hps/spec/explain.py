@@ -34,7 +34,16 @@ from hps.spec.wording import (
     path_text,
     why,
 )
-from hps.spec.yaml_tree import KeyPath, ListNode, MapNode, Node, ScalarNode, as_scalar, problem_at
+from hps.spec.yaml_tree import (
+    KeyPath,
+    ListNode,
+    MapNode,
+    Node,
+    ScalarNode,
+    as_scalar,
+    find,
+    problem_at,
+)
 from hps.units import spelled
 
 # -------------------------------------------------------------------------------------------------
@@ -43,6 +52,14 @@ from hps.units import spelled
 # Other names of providers, and their names here.
 PROVIDER_NAMES: Mapping[str, str] = MappingProxyType(
     {other: name for name, facts in PROVIDERS.items() for other in facts.other_names}
+)
+# Other names of keys, and their names here.
+_KEY_NAMES: Mapping[str, str] = MappingProxyType(
+    {"container": "bucket", "storage_account": "account", "account_name": "account"}
+)
+_AZURE_KEYS = (
+    "azure takes account_key, sas_token, or tenant_id, client_id and client_secret, and neither "
+    "regions nor S3's settings"
 )
 # The unit that a number alone most likely has.
 _FORMAT_UNITS: Mapping[str, str] = MappingProxyType(
@@ -297,8 +314,15 @@ def _unknown(violation: Violation) -> Iterator[Problem]:
             message,
             rule=rule,
             hint=place or expected_choice(known),
-            suggestion=near(word, known, likeness=_SURE if place else _LIKELY),
+            suggestion=_other_name(word, known)
+            or near(word, known, likeness=_SURE if place else _LIKELY),
         )
+
+
+def _other_name(key: str, known: Sequence[str]) -> str:
+    """What a key is called here that others call so; an empty text where there is none."""
+    name = _KEY_NAMES.get(key, "")
+    return name if name in known else ""
 
 
 def _place(violation: Violation, key: str) -> str:
@@ -490,10 +514,17 @@ def _too_long(violation: Violation) -> Iterator[Problem]:
 
 
 def _forbidden(violation: Violation) -> Iterator[Problem]:
-    mark = key_mark(violation.root, violation.path)
-    message = f"an embedded target takes no '{shown(str(violation.path[-1]))}'"
-    hint = "leave it out: it has an address and keys of its own; or name another provider"
-    yield problem_at(mark, message, rule="not-for-embedded", hint=hint)
+    mark, key = key_mark(violation.root, violation.path), shown(str(violation.path[-1]))
+    node = find(violation.root, (*violation.path[:-1], "provider"))
+    provider = str(as_scalar(node).value)
+    if provider == "embedded":
+        hint = "leave it out: it has an address and keys of its own; or name another provider"
+        message = f"an embedded target takes no '{key}'"
+        yield problem_at(mark, message, rule="not-for-embedded", hint=hint)
+        return
+    hint = _AZURE_KEYS if provider == "azure" else "only provider: azure takes it"
+    message = f"a target of provider '{provider}' takes no '{key}'"
+    yield problem_at(mark, message, rule="not-for-provider", hint=f"leave it out: {hint}")
 
 
 def _entries(node: Node | None) -> tuple[tuple[ScalarNode, Node], ...]:

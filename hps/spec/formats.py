@@ -28,6 +28,8 @@ _LONG = re.compile(r"\s*[0-9]{19}")
 # Zero without a unit, or with half of one.
 _NOTHING = re.compile(r"\s*0+(\.0+)?\s*[kKMGT]?\s*")
 _NEGATIVE = re.compile(r"\s*-\s*[0-9.]")
+# The account at the end of an address of Azure's, where its host does not name it.
+_ACCOUNT = re.compile(r"/[a-z0-9]{3,24}/?")
 _ENDPOINT_HINT = "http:// or https://, a host and perhaps a port, such as https://s3.example.org"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -89,6 +91,12 @@ def check_endpoint(text: str) -> None:
         raise FormatError("has more than a host and a port", hint, "bad-endpoint")
 
 
+def check_service(text: str) -> None:
+    """As `check_endpoint`, and there may be a path that could be an account of Azure's."""
+    path = _split_address(text).path
+    check_endpoint(text.removesuffix(path) if _ACCOUNT.fullmatch(path) else text)
+
+
 def check_bucket(text: str) -> None:
     """The name of a bucket, by the rules that providers share."""
     if not _BUCKET.fullmatch(text) or ".." in text:
@@ -141,6 +149,7 @@ FORMATS: Mapping[str, Callable[[str], None]] = MappingProxyType(
         "hps-rate": check_rate,
         "hps-time": check_time,
         "hps-endpoint": check_endpoint,
+        "hps-service": check_service,
         "hps-bucket": check_bucket,
         "hps-folder": check_folder,
         "hps-gate": check_gate,
@@ -154,6 +163,7 @@ EXPECTED: Mapping[str, str] = MappingProxyType(
         "hps-rate": "a rate such as 20Mbps",
         "hps-time": "a time such as 30s",
         "hps-endpoint": _ENDPOINT_HINT,
+        "hps-service": _ENDPOINT_HINT,
         "hps-bucket": "the name of a bucket",
         "hps-folder": "a folder such as experiments/team-a",
         "hps-gate": "a gate such as download.throughput.p50>=100Mbps",

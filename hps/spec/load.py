@@ -17,7 +17,6 @@ from hps.spec.checks import (
     check_machine,
     check_order,
     check_parts,
-    check_providers,
     check_targets,
     check_thresholds,
     read_steps,
@@ -31,13 +30,14 @@ from hps.spec.schema import Checked, check_schema
 from hps.spec.secret_values import SECRET_KEYS, mask_lines
 from hps.spec.source import SpecText, decode
 from hps.spec.sweep import Sweep, check_cells, fits, read_sweep
+from hps.spec.target_checks import check_providers
 from hps.spec.yaml_tree import MapNode, Node, compose, problem_at, to_plain
 from hps.units import parse_rate_mbps, parse_size_bytes, parse_time_s
 
 # -------------------------------------------------------------------------------------------------
 # A tree without problems -> the values of a `Spec`.
 
-_PLAIN_TARGET_KEYS = ("provider", "bucket", "region", "force_path_style", "ca_cert")
+_PLAIN_TARGET_KEYS = ("provider", "bucket", "region", "force_path_style", "ca_cert", "account")
 _PLAIN_NODE_KEYS = ("on_reject", "on_unknown", "on_complete")
 
 
@@ -72,8 +72,8 @@ def _target(name: str, written: dict[str, Any]) -> Target:
     for key in SECRET_KEYS:
         if key in written:
             values[key] = SecretRef(env=written[key]["env"])
-    if "endpoint" in written:
-        values["endpoint"] = written["endpoint"].rstrip("/")
+    for key in {"endpoint", "authority"} & set(written):
+        values[key] = written[key].rstrip("/")
     if "quirks" in written:
         values["quirks"] = tuple(written["quirks"].items())
     return Target(name=name, folder=strip_slashes(written.get("folder", "")), **values)

@@ -10,11 +10,17 @@ from hps.model import Spec
 from hps.spec.problems import Problem
 from hps.spec.yaml_tree import ListNode, MapNode, Node, ScalarNode, problem_at, scalar_leaves
 
-SECRET_KEYS = ("access_key_id", "secret_access_key", "session_token")
+SECRET_KEYS = (
+    *("access_key_id", "secret_access_key", "session_token"),
+    *("account_key", "sas_token", "tenant_id", "client_id", "client_secret"),
+)
 MASK = "***"
 
 # Wider than SECRET_KEYS, since a misspelt key holds a secret as well.
-_SUSPICIOUS = r"(?:secret|token|passw|credential|acces{1,2}[_-]?key|key[_-]?id)"
+_SUSPICIOUS = (
+    r"(?:secret|token|passw|credential|(?:acces{1,2}|account|storage)[_-]?key|key[_-]?id"
+    r"|connection[_-]?string|(?<![a-z])sas(?![a-z]))"
+)
 _SECRET_KEY = re.compile(_SUSPICIOUS, re.IGNORECASE)
 _KEY_IN_LINE = re.compile(
     _SUSPICIOUS + r"[\w.-]{0,64}+[\"']?+\s{0,99}+(?:[:=]\s{0,99}|$)", re.IGNORECASE

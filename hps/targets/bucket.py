@@ -15,6 +15,7 @@ import psutil
 
 from hps.catalog import failures
 from hps.catalog.failures import failure
+from hps.catalog.providers import PROVIDERS
 from hps.errors import MachineError
 from hps.model import Failure, Target
 from hps.process import process
@@ -39,12 +40,14 @@ CLIENT = command.NAME
 
 def list_call(target: Target, folder: OwnFolder) -> Invocation:
     """Print the names of a trial's objects, one a line; its log has the retries."""
-    return command.with_log(command.list_files(remote_of(target), folder.key))
+    remote = remote_of(target)
+    return command.with_log(command.list_files(remote, folder.key), remote)
 
 
 def delete_call(target: Target, folder: OwnFolder) -> Invocation:
     """Delete the objects of a trial; its log has the retries, see also `count_deleted`."""
-    return command.with_log(command.delete(remote_of(target), folder))
+    remote = remote_of(target)
+    return command.with_log(command.delete(remote, folder), remote)
 
 
 def name_of(target: Target) -> str:
@@ -95,6 +98,11 @@ class Link:
     @property
     def remote(self) -> Remote:
         return remote_of(self.target)
+
+    @property
+    def keeps_uploads(self) -> bool:
+        """False where what was uploaded of an object in parts goes away by itself."""
+        return PROVIDERS[self.target.provider].keeps_uploads
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from hps.tools.rclone.listed import Listed
 #
 # Of uploads rclone can only abort those whose key begins with some text, and it aborts whatever a
 # server then names. So they are listed before, to see whose they are, and after, to see that ours
-# are gone.
+# are gone. Azure has none: blocks that are not committed can't be listed, and go by themselves.
 
 _NAME = "removal"
 # How failures name the call of the S3 API that lists uploads.
@@ -64,6 +64,8 @@ def list_uploads(
     link: Link, key: str, *, timeout_s: float, stop: Stop | None = None
 ) -> tuple[list[Listed], Failure | None]:
     """All uploads, of anybody, whose key begins with `key`; and why they can't be listed."""
+    if not link.keeps_uploads:
+        return [], None
     wrong = _run(link, command.list_uploads(link.remote, key), timeout_s, stop)
     if wrong:
         # rclone's own server answers so where there are no uploads.

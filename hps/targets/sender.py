@@ -232,7 +232,7 @@ def _arguments(binary: str, address: Path, remote: Remote) -> tuple[str, ...]:
         "--low-level-retries=2",
         "--contimeout=10s",
         # `CopyDaemon` itself looks at what was sent.
-        "--s3-no-head",
+        *remote.backend.unasked,
         # A journal grows, and rclone would keep as much of it in memory.
         "--buffer-size=0",
         *certificate,

@@ -54,12 +54,15 @@ def flag(name: str, value: int | None) -> tuple[str, ...]:
 class Access:
     """What a child process needs in its environment to reach a target.
 
-    `env` is free of secrets; `secret_env` names where they are. `target` is for messages.
+    `env` is free of secrets; `secret_env` names where they are. `target` is for messages. `before`
+    has the text that stands before a secret, by the variable that holds both: an address, as a
+    rule, so that a secret that begins with a question mark lacks it then.
     """
 
     target: str = ""
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     secret_env: Mapping[str, SecretRef] = field(default_factory=lambda: MappingProxyType({}))
+    before: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ca_cert: str | None = None
 
     def environment(self, secrets: Mapping[str, str]) -> dict[str, str]:
@@ -71,8 +74,22 @@ class Access:
         env = bare_environment() | dict(self.env)
         self._check_ca_cert()
         for name, reference in self.secret_env.items():
-            env[name] = self._secret(reference, secrets)
+            value = self._secret(reference, secrets)
+            before = self.before.get(name)
+            env[name] = value if before is None else before + value.removeprefix("?")
         return env
+
+    def shown(self) -> dict[str, str]:
+        """Its variables as a POSIX shell assigns them, with secrets as `"$NAME"`."""
+        assigned = {name: shlex.quote(value) for name, value in self.env.items()}
+        for name, reference in self.secret_env.items():
+            before = self.before.get(name)
+            assigned[name] = (
+                f'"${reference.env}"'
+                if before is None
+                else f'{shlex.quote(before)}"${{{reference.env}#\\?}}"'
+            )
+        return assigned
 
     def _secret(self, reference: SecretRef, secrets: Mapping[str, str]) -> str:
         value = secrets.get(reference.env)
@@ -137,8 +154,7 @@ class Invocation:
 
     def shown(self, folder: str = "$WORK") -> str:
         """One line for a POSIX shell, with secrets as `"$NAME"`; its files are made in `folder`."""
-        env: dict[str, str | SecretRef] = {**self.access.env, **self.access.secret_env}
-        assigned = {name: _shown_value(value) for name, value in env.items()}
+        assigned = self.access.shown()
         assigned |= {name: _quoted(f"{folder}/{name}") for name in self.files}
         assignments = [f"{name}={value}" for name, value in assigned.items()]
         program = f"python -m {self.module}" if self.module else self.tool
@@ -157,10 +173,6 @@ def bare_environment() -> dict[str, str]:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _shown_value(value: str | SecretRef) -> str:
-    return f'"${value.env}"' if isinstance(value, SecretRef) else shlex.quote(value)
 
 
 def _quoted(argument: str) -> str:

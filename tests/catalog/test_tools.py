@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hps.catalog.tools import TOOL_FACTS, count_chunks, effective, explain, why_not
-from hps.model import Direction, Knobs, SecretRef, Transfer
+from hps.model import Direction, Knobs, SecretRef, Target, Transfer
 from tests.builders import LOCAL, MIB, S3, make_transfer
 
 
@@ -291,3 +291,11 @@ def test_a_chunk_that_rclone_would_round_is_skipped_beside_tools_that_take_it() 
 
 def _knobs(size_bytes: int, files: int, tool: str = "rclone") -> Knobs:
     return Knobs(target="t", tool=tool, size_bytes=size_bytes, files=files)
+
+
+@pytest.mark.parametrize("tool", TOOL_FACTS)
+def test_a_tool_is_asked_for_nothing_where_another_protocol_is_spoken(tool: str) -> None:
+    azure = Target(name="az", provider="azure", account="account", bucket="data")
+    knobs = replace(_knobs(20 * MIB, 1), tool=tool)
+    why = why_not(knobs, "upload", make_transfer(transfers=2), "up", azure)
+    assert why == ("" if tool == "rclone" else f"{tool} speaks S3, and Azure Blob Storage does not")

@@ -208,6 +208,11 @@ def test_only_one_that_compares_notices_a_flipped_bit() -> None:
     assert "rclone" not in unseen
 
 
+def test_what_it_speaks() -> None:
+    assert _titles(_answer("rclone"))["speaks"] == "S3 and Azure's Blob API"
+    assert _titles(_answer("s5cmd"))["speaks"] == "S3"
+
+
 def test_where_it_does_not_work_and_why() -> None:
     text = " ".join(_answer("obstore").split())
     assert f"not embedded {TOOL_FACTS['obstore'].not_with['embedded']}" in text
@@ -245,6 +250,7 @@ _KEYS = {
 _FACTS = {
     *("steps", "chunk_unit_bytes", "least_chunk_bytes", "least_part_bytes", "least_transfers"),
     *("exact", "one_pool", "http2", "uploads_checksum", "compares_downloads", "not_with"),
+    "speaks",
 }
 
 

@@ -165,7 +165,7 @@ def test_a_wrong_result_is_rejected(edit: Callable[[Record], object], embedded_r
         _drop("targets", "local", "provider"),
         _drop("node", "kernel"),
         _put("2 GB", "node", "memory_bytes"),
-        _put("azure", "targets", "local", "provider"),
+        _put("dropbox", "targets", "local", "provider"),
         _put([{"step": "download"}], "merged"),
         _put(2, "format"),
     ],

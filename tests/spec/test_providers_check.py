@@ -50,6 +50,10 @@ _HOSTS = [
     ("https://gateway.storjshare.io", "storj"),
     ("https://gateway.us1.storjshare.io", "storj"),
     (_GOOGLE, "gcs"),
+    ("https://mystorage.blob.core.windows.net", "azure"),
+    ("https://mystorage.privatelink.blob.core.windows.net", "azure"),
+    ("https://mystorage.z12.blob.storage.azure.net", "azure"),
+    ("https://mystorage.queue.core.windows.net", None),
     ("https://minio.example.org", None),
     ("https://storage.googleapis.com.example.org", None),
     ("https://notwasabisys.com", None),
@@ -60,7 +64,7 @@ _HOSTS = [
 @pytest.mark.parametrize(("endpoint", "owner"), _HOSTS)
 def test_hosts_tell_whose_they_are(endpoint: str, owner: str | None) -> None:
     assert owner_of(endpoint) == owner
-    if owner not in {None, "gcs"}:
+    if owner not in {None, "gcs", "azure"}:
         assert _warnings("other", endpoint) == [("warning", 4, f" {owner}")]
         assert _warnings(str(owner), endpoint) == []
 
@@ -74,7 +78,7 @@ def test_each_provider_with_hosts_has_one_above_and_each_a_good_example() -> Non
 @pytest.mark.parametrize("facts", PROVIDERS.values(), ids=PROVIDERS.keys())
 def test_a_provider_is_reached_at_a_host_of_its_own(facts: object) -> None:
     (name,) = [name for name, known in PROVIDERS.items() if known is facts]
-    address = PROVIDERS[name].address.format(region=PROVIDERS[name].region)
+    address = PROVIDERS[name].address.format(region=PROVIDERS[name].region, account="account")
     assert (owner_of(address) == name) == bool(address)
     assert bool(address) == (PROVIDERS[name].endpoint == "optional")
 

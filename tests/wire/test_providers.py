@@ -25,7 +25,8 @@ from tests.servers.web import Asked, Page, WebServer, serve_web
 
 _EMPTY = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 _HOST = "s3.example.test"
-OTHERS = [name for name in PROVIDERS if name != "embedded"]
+_OF_S3 = {name: facts for name, facts in PROVIDERS.items() if facts.protocol == "s3"}
+OTHERS = [name for name in _OF_S3 if name != "embedded"]
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_quirks_are_switches_of_this_rclone_and_providers_are_its_own() -> None:
     assert left_out == {"list_versions_oldest_first", "object_lock_supported"}
     (provider,) = [option for option in options if option["Name"] == "provider"]
     known = {example["Value"] for example in provider["Examples"]}
-    assert {facts.rclone_name for facts in PROVIDERS.values()} <= known
+    assert {facts.rclone_name for facts in _OF_S3.values()} <= known
 
 
 def test_parts_smaller_than_those_of_storj_are_never_sent(

@@ -250,7 +250,7 @@ class _Check:
             listed = self._try("list", self.link.list_names()) is None
         if wrote is None:
             self._read(written, key, listed=listed)
-        if wrote is None and self.multipart:
+        if wrote is None and self.multipart and self.link.keeps_uploads:
             self._begin_and_abort(written)
         if wrote is None or wrote.code in _PERHAPS_WRITTEN:
             self._delete(by_list=wrote is None and listed)

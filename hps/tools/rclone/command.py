@@ -1,7 +1,7 @@
 """rclone: which binary, which version, and the exact arguments that make a cell happen.
 
 Each flag has its reason beside it; the behaviour was measured on the wire, see `tests/wire`.
-Options: https://rclone.org/s3/ and https://rclone.org/docs/.
+Options: https://rclone.org/docs/; those of each kind of target are in `remote`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ HOW_TO_GET = (
     f"install rclone {'.'.join(map(str, OLDEST))} or newer (https://rclone.org/install/) and set "
     "HPS_RCLONE to its path"
 )
-_MAX_SINGLE_PUT_BYTES = 5 * 1024**3
 # rclone's exit codes where a folder is not there, and where it has moved all that it may.
 NO_FOLDER = 3
 TRANSFER_LIMIT = 8
@@ -36,22 +35,15 @@ TRANSFER_LIMIT = 8
 SERVER_KEYS_ENV = "RCLONE_AUTH_KEY"
 
 # One attempt, every byte moved, and a log that a program can read: a measured operation that
-# rclone silently repeats or skips is not the one that was planned. Most retries are made by the S3
-# library inside rclone, which logs them only in this mode.
-LOG_FLAGS = (
-    "--s3-sdk-log-mode=Retries",  # a part that is sent again is not in the log otherwise
-    "--use-json-log",
-    "-vv",
-)
-_MEASURED = (
+# rclone silently repeats or skips is not the one that was planned. Most retries are made by the
+# library inside rclone that speaks to the server, which logs them only where it is told to.
+_ONCE = (
     "--ignore-times",
     "--error-on-no-transfer",  # a missing object is no error otherwise
     "--retries=1",
     "--low-level-retries=3",
-    *LOG_FLAGS,
-    "--stats=500ms",
-    "--stats-log-level=NOTICE",
 )
+_STATS = ("--stats=500ms", "--stats-log-level=NOTICE")
 # For calls that move no payload: an endpoint that is away must not delay the run for minutes.
 BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
 _PATIENT = ("--disable-http2", "--retries=1", "--low-level-retries=3", "--contimeout=10s")
@@ -66,6 +58,7 @@ def access(remote: Remote | None) -> Access:
         target=remote.name,
         env={**own, **remote.env},
         secret_env=remote.secret_env,
+        before=remote.before,
         ca_cert=remote.ca_cert,
     )
 
@@ -87,7 +80,7 @@ def upload(
     what = ("copy", local, _inside(remote, key)) if folder else ("copyto", local, remote.path(key))
     # Each trial has a folder of its own: to look there first is time that moves nothing, and takes
     # the right to see that a key is missing.
-    flags = ("--no-check-dest", *_upload_flags(settings, size_bytes))
+    flags = ("--no-check-dest", *_upload_flags(remote, settings, size_bytes))
     return _transfer(what, remote, settings, flags)
 
 
@@ -103,7 +96,7 @@ def sync_up(
     remote: Remote, local: str, folder: OwnFolder, settings: Settings, *, size_bytes: int
 ) -> Invocation:
     """Make the objects of a trial equal to a local folder; of others it may delete none."""
-    flags = (*_only_made(folder), *_upload_flags(settings, size_bytes))
+    flags = (*_only_made(folder), *_upload_flags(remote, settings, size_bytes))
     return _transfer(("sync", local, _inside(remote, folder.key)), remote, settings, flags)
 
 
@@ -115,7 +108,7 @@ def sync_down(remote: Remote, key: str, local: str, settings: Settings) -> Invoc
 
 def put_object(remote: Remote, local: str, key: str) -> Invocation:
     """Upload a small file by a single PUT: nothing is asked before or after it."""
-    flags = ("--no-check-dest", "--s3-no-head", f"--s3-upload-cutoff={_MAX_SINGLE_PUT_BYTES}B")
+    flags = ("--no-check-dest", *remote.backend.unasked, *remote.backend.whole)
     return _small(("copyto", local, remote.path(key)), flags, remote)
 
 
@@ -138,9 +131,9 @@ def delete_file(remote: Remote, folder: OwnFolder, name: str) -> Invocation:
 
 
 def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
-    """Begin a multipart upload that may move no byte: rclone aborts it, and ends with 8."""
+    """Begin a multipart upload to S3 that may move no byte: rclone aborts it, and ends with 8."""
     flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
-    return _small(("copyto", local, remote.path(key)), (*flags, *LOG_FLAGS), remote)
+    return with_log(_small(("copyto", local, remote.path(key)), flags, remote), remote)
 
 
 def copy_matching(remote: Remote, key: str, folder: str, pattern: str) -> Invocation:
@@ -153,7 +146,7 @@ def upload_whole(remote: Remote, local: str, key: str, *, at_once: int) -> Invoc
 
     No incomplete multipart upload remains where it is cut off.
     """
-    flags = (f"--s3-upload-cutoff={_MAX_SINGLE_PUT_BYTES}B", "--no-check-dest", "--copy-links")
+    flags = (*remote.backend.whole, "--no-check-dest", "--copy-links")
     args = ("copy", local, _inside(remote, key), *flags, f"--transfers={at_once}")
     return _logged(args, remote)
 
@@ -188,9 +181,9 @@ def serve_s3(folder: str, address: str) -> tuple[str, ...]:
     return "serve", "s3", folder, f"--addr={address}", "--vfs-cache-mode=off"
 
 
-def with_log(call: Invocation) -> Invocation:
+def with_log(call: Invocation, remote: Remote) -> Invocation:
     """The call with a log that has its retries and what it deleted."""
-    return replace(call, args=(*call.args, *LOG_FLAGS))
+    return _in_log(replace(call, args=(*call.args, *_log_flags(remote))), remote)
 
 
 def list_files(remote: Remote, key: str) -> Invocation:
@@ -218,32 +211,36 @@ def _transfer(
     # HTTP/2 folds all streams into one connection.
     http = ("--disable-http2",) if settings.http2 is False else ()
     at_once = () if settings.transfers is None else (f"--transfers={settings.transfers}",)
-    args = (*what, *_MEASURED, *at_once, *flags, *http, *_ca(remote))
-    return invocation(args, remote)
+    measured = (*_ONCE, *_log_flags(remote), *_STATS, *at_once)
+    return _in_log(invocation((*what, *measured, *flags, *http, *_ca(remote)), remote), remote)
+
+
+def _log_flags(remote: Remote) -> tuple[str, ...]:
+    return (*remote.backend.log_flags, "--use-json-log", "-vv")
+
+
+def _in_log(call: Invocation, remote: Remote) -> Invocation:
+    """The call with the variables by which its library logs what it sends again."""
+    env = {**call.access.env, **remote.backend.log_env}
+    return replace(call, access=replace(call.access, env=env))
 
 
 def _small(what: tuple[str, ...], flags: tuple[str, ...], remote: Remote) -> Invocation:
     return invocation((*what, *BRIEF, *flags, *_ca(remote)), remote)
 
 
-def _upload_flags(settings: Settings, size_bytes: int) -> tuple[str, ...]:
+def _upload_flags(remote: Remote, settings: Settings, size_bytes: int) -> tuple[str, ...]:
     flags: list[str] = []
-    if settings.chunk_size_bytes is not None:
-        one_chunk = settings.chunk_size_bytes >= size_bytes
-        # rclone rounds to three decimals (10485761 becomes 10Mi), so that a cutoff just above the
-        # file's size would make a multipart upload of one part.
-        cutoff_bytes = _MAX_SINGLE_PUT_BYTES if one_chunk else 0
-        flags += [
-            f"--s3-chunk-size={settings.chunk_size_bytes}B",
-            f"--s3-upload-cutoff={cutoff_bytes}B",  # default: one PUT up to 200 MiB
-        ]
+    backend, chunk_bytes = remote.backend, settings.chunk_size_bytes
+    if chunk_bytes is not None:
+        flags += backend.sizes(chunk_bytes, chunk_bytes >= size_bytes)
     if settings.concurrency is not None:
         flags += [
-            f"--s3-upload-concurrency={settings.concurrency}",
+            f"--{backend.name}-upload-concurrency={settings.concurrency}",
             "--multi-thread-streams=1",  # rclone takes the larger of this and the line above
         ]
     if settings.checksum is False:
-        flags += ["--s3-disable-checksum", "--ignore-checksum"]
+        flags += [f"--{backend.name}-disable-checksum", "--ignore-checksum"]
     return tuple(flags)
 
 

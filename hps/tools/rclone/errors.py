@@ -7,6 +7,7 @@ rclone passes on the errors of Go, of Amazon's library and of its own, one insid
     AccessDenied: Access Denied
 
 comes out as `no_permission`: `the server answered 403 AccessDenied to GetObject: Access Denied`.
+Azure's library says so over several lines, with the method of the request for the call's name.
 What is not known here is passed on as it is, as `tool_failed`. Nothing outside this package reads
 these texts again.
 """
@@ -17,6 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from hps.catalog import failures
 from hps.catalog.failures import failure
 from hps.model import Failure
 from hps.tools import go
@@ -38,6 +40,17 @@ _BEFORE = re.compile(
     r"|^error reading source root directory: |^error in ListJSON: "
 )
 _PART = re.compile(r"^failed to upload chunk (\d+) with \d+ bytes: ")
+# `PUT https://… RESPONSE 404: 404 The specified container does not exist. ERROR CODE: …`.
+_AZURE = re.compile(
+    r"(?P<method>[A-Z]+) https?://\S+ -{10,} "
+    r"RESPONSE (?P<status>\d{3}):? (?:\d{3} )?(?P<message>.*?)\.? "
+    r"ERROR CODE(?:: (?P<code>\w+)| UNAVAILABLE)"
+)
+# Where a message begins that goes on in the next lines.
+_AZURE_BEGINS = re.compile(r"(?:GET|HEAD|PUT|POST|DELETE) https?://\S+$")
+# Microsoft Entra ID, which gives service principals their tokens.
+_NO_TOKEN = re.compile(r"AADSTS\d+: .*?(?=\.? Trace ID|\.? (?:-{10,})|\"|$)")
+_NO_KEY = re.compile(r"decode account key: (.*)$")
 # What rclone itself found, the first that fits the beginning.
 _FOUND: go.Table = tuple(
     (re.compile(pattern, re.DOTALL), code, words)
@@ -83,6 +96,12 @@ _FOUND: go.Table = tuple(
     )
 )
 _LONGEST = 4000
+_ROLE = (
+    "give it the role Storage Blob Data Contributor, or a SAS the permissions racwdl; a wrong key, "
+    "an expired token and the account's firewall are answered alike"
+)
+_KEY = "check the account, and its key or token"
+_PRINCIPAL = "check the service principal's tenant, client and secret"
 
 
 def explain(message: str) -> Failure:
@@ -99,16 +118,35 @@ def explain(message: str) -> Failure:
     return (
         go.first(_FOUND, text, at_start=True)
         or go.amazon(text)
+        or _of_azure(text)
         or go.network(text)
         or go.machine(text)
         or failure("tool_failed", text)
     )
 
 
+def _of_azure(text: str) -> Failure | None:
+    if found := _NO_TOKEN.search(text):
+        return failure("bad_credentials", f"no token was given: {found[0]}", hint=_PRINCIPAL)
+    if found := _NO_KEY.search(text):
+        words = f"the account key is no base64: {found[1]}"
+        return failure("bad_credentials", words, hint=_KEY)
+    found = _AZURE.search(text)
+    if not found:
+        return None
+    status, error = int(found["status"]), found["code"] or ""
+    code = failures.meaning(status, error, found["message"], is_s3=bool(error))
+    words = f"the server answered {status} {error}".rstrip()
+    words = f"{words} to {found['method']}: {found['message'] or 'no more'}"
+    hint = {"no_permission": _ROLE, "bad_credentials": _KEY}.get(code)
+    return failure(code, words, hint=hint)
+
+
 # -------------------------------------------------------------------------------------------------
 # The errors of a call: in its log, or by its exit code.
 
 _REASON_LENGTH = 400
+_TIMED = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")
 _PLAIN_ERROR = re.compile(r"\d{4}/\d\d/\d\d \S+ ERROR ")
 _NOTHING_MOVED = 9
 # https://rclone.org/docs/#exit-code
@@ -150,19 +188,30 @@ def repeated(retries: int, trouble: str) -> str:
 
 def last_failure(path: Path) -> Failure | None:
     """The first error of a plain log, else its last line; None where the log is empty."""
-    lines = path.read_text(errors="replace").strip().splitlines()
+    lines = _messages(path)
     return _first_error(lines) or (explain(bare(lines[-1])) if lines else None)
 
 
 def last_words(path: Path) -> str:
     """The text of the first error of a plain log, else of its last line."""
-    lines = path.read_text(errors="replace").strip().splitlines()
+    lines = _messages(path)
     return bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
 
 
 def first_failure(path: Path) -> Failure | None:
     """The first error of a plain log; None where there is none."""
-    return _first_error(path.read_text(errors="replace").splitlines())
+    return _first_error(_messages(path))
+
+
+def _messages(path: Path) -> list[str]:
+    """The messages of a plain log: its lines, but that one of Azure's library takes several."""
+    found: list[str] = []
+    for line in path.read_text(errors="replace").strip().splitlines():
+        if found and not _TIMED.match(line) and _AZURE_BEGINS.search(found[-1].partition(" --")[0]):
+            found[-1] += f" {line.strip()}"
+        else:
+            found.append(line)
+    return found
 
 
 def _first_error(lines: Iterable[str]) -> Failure | None:
@@ -171,5 +220,7 @@ def _first_error(lines: Iterable[str]) -> Failure | None:
 
 def bare(line: str) -> str:
     """A line of a plain log without its time."""
+    if found := _AZURE.search(line):
+        return line[found.start() :]
     _, operation, rest = line.partition("operation error ")
     return operation + rest if operation else line.rsplit(" : ", maxsplit=1)[-1]

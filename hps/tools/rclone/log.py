@@ -10,6 +10,7 @@ The lines that count, as rclone 1.70 to 1.75 writes them:
     retrying request S3/UploadPart, attempt 2               (by the S3 library, in its log mode)
     low level retry 1/2 (…) ; Received error: … - low level retry 1/3
     Reopening on read failure after offset 65536 bytes: retry 1/3: …
+    [Nov 30 12:00:00.917070] Retry: =====> Try=2 for PUT …   (by Azure's library, no JSON)
 
 Of a file that travels whole, as one PUT or GET, the log has only that it was copied. A retry that
 is given up before it is made, since another chunk has failed or the process is stopped, is not
@@ -55,6 +56,9 @@ _TROUBLE = re.compile(
     r"|Received error: (?P<file>.*) - low level retry \d+/\d+$"
     r"|Reopening on read failure after offset \d+ bytes: retry \d+/\d+: (?P<get>.*)"
 )
+# Azure's library writes what it does before a request is sent again, and that it is.
+_TRY = re.compile(r"\[\w{3} [^\]]{1,24}\] Retry: (?:=====> Try=(?P<number>\d+) |(?P<trouble>.*))")
+_TRIED_AGAIN = re.compile(r"(?:error (?P<error>.*)|response (?P<status>408|429|50[0234]))$")
 _BEHIND = re.compile(
     r"(?:Couldn't check \".*?\" for children after HEAD failed \(.*?\): |"
     r"(?=Failed to update region for bucket: ))(.*)"
@@ -161,6 +165,12 @@ def read_arrival(line: bytes, folder: str = "") -> Arrival | None:
 def _read_plain(log: RcloneLog, line: bytes) -> None:
     """rclone's first line can come before JSON logging starts; its runtime's last are plain."""
     log.crash = log.crash or go.crash(line)
+    if not line.startswith(b"[") or not (found := _TRY.match(line.decode(errors="replace"))):
+        return
+    log.retries += int(found["number"] or 0) > 1
+    why = _TRIED_AGAIN.match(found["trouble"] or "")
+    if why:
+        log.trouble = why["error"] or f"the server answered {why['status']}"
 
 
 def _read_entry(log: RcloneLog, entry: Mapping[str, object]) -> None:

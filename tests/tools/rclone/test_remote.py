@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hps.errors import HpsError
 from hps.model import SecretRef, Target
 from hps.tools.invocation import INHERITED
-from hps.tools.rclone.command import child_env
+from hps.tools.rclone.command import access, child_env
 from hps.tools.rclone.remote import remote_of
 from tests.builders import LOCAL, S3
 
@@ -153,3 +154,65 @@ def test_a_secret_that_is_not_set_is_named_and_shown_how_to_set(secrets: dict[st
         f"the environment variable {missing} is not set: target 's3' needs it"
     )
     assert caught.value.hint == f"export {missing}=…, or pass -e {missing} to the container"
+
+
+AZURE = Target(
+    name="az",
+    provider="azure",
+    account="mystorage",
+    bucket="data",
+    folder="a/b",
+    account_key=SecretRef(env="TEST_SECRET"),
+)
+
+
+def test_a_container_of_azure_is_a_remote_of_its_own_kind() -> None:
+    remote = remote_of(AZURE)
+    assert remote.env == {
+        "RCLONE_CONFIG_AZ_TYPE": "azureblob",
+        "RCLONE_CONFIG_AZ_ACCOUNT": "mystorage",
+        "RCLONE_CONFIG_AZ_ENDPOINT": "https://mystorage.blob.core.windows.net",
+        "RCLONE_CONFIG_AZ_NO_CHECK_CONTAINER": "true",
+    }
+    assert remote.secret_env == {"RCLONE_CONFIG_AZ_KEY": SecretRef(env="TEST_SECRET")}
+    assert remote.path("c") == "az:data/a/b/c"
+
+
+@pytest.mark.parametrize("token", ["sv=1&sig=a%2Fb", "?sv=1&sig=a%2Fb"])
+def test_a_signature_stands_behind_the_containers_address(token: str) -> None:
+    signed = replace(AZURE, account_key=None, sas_token=SecretRef(env="TEST_SECRET"))
+    env = child_env(remote_of(signed), {"TEST_SECRET": token})
+    address = "https://mystorage.blob.core.windows.net/data"
+    assert env["RCLONE_CONFIG_AZ_SAS_URL"] == f"{address}?sv=1&sig=a%2Fb"
+    # As a shell fills it in, where somebody pastes the printed command.
+    shown = access(remote_of(signed)).shown()["RCLONE_CONFIG_AZ_SAS_URL"]
+    run = subprocess.run(
+        ["sh", "-c", f"printf %s {shown}"],
+        env={"TEST_SECRET": token},
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    assert run.stdout == env["RCLONE_CONFIG_AZ_SAS_URL"]
+
+
+def test_a_service_principal_asks_the_authority_that_is_named() -> None:
+    principal = replace(
+        AZURE,
+        account_key=None,
+        tenant_id=SecretRef(env="TENANT_ID"),
+        client_id=SecretRef(env="CLIENT_ID"),
+        client_secret=SecretRef(env="CLIENT_SECRET"),
+    )
+    remote = remote_of(principal)
+    assert remote.env["RCLONE_CONFIG_AZ_ENV_AUTH"] == "true"
+    assert remote.secret_env == {
+        "AZURE_TENANT_ID": SecretRef(env="TENANT_ID"),
+        "AZURE_CLIENT_ID": SecretRef(env="CLIENT_ID"),
+        "AZURE_CLIENT_SECRET": SecretRef(env="CLIENT_SECRET"),
+    }
+    assert "AZURE_AUTHORITY_HOST" not in remote.env
+    elsewhere = remote_of(replace(principal, authority="https://login.example.org"))
+    assert elsewhere.env["AZURE_AUTHORITY_HOST"] == "https://login.example.org"
+    assert elsewhere.env["RCLONE_CONFIG_AZ_DISABLE_INSTANCE_DISCOVERY"] == "true"
