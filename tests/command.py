@@ -98,9 +98,11 @@ def azure_target_text(
     server: BlobServer,
     *,
     credentials: str = f"account_key: {{env: {AZURE_KEY_ENV}}}",
+    ca_cert: Path | None = None,
 ) -> str:
     """An entry of `targets` for a container of Azure's, with its key unless told otherwise."""
-    certificate = f"\n    ca_cert: {server.ca_cert}" if server.ca_cert else ""
+    trusted = ca_cert or server.ca_cert
+    certificate = f"\n    ca_cert: {trusted}" if trusted else ""
     return f"""\
   {name}:
     provider: azure

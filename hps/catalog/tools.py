@@ -76,6 +76,7 @@ class ToolFacts:
     `most_listed`: of a folder it downloads no more files than this.
     `needs_keys`: it can't send a request that is not signed.
     `logs_token`: the log of its downloads has the session token in it.
+    `heads_before_folder`, `lists_before_folder`: what it asks for before it lists a folder.
     `one_pool`: its files share one number of requests in flight, so that `transfers` and
     `concurrency` can't both be above 1, and several files at once have one chunk each.
     `one_by_one`: of several files, of several chunks each, it can move one after the other.
@@ -84,6 +85,8 @@ class ToolFacts:
     `not_in_folders`: the characters that a target's folder of several files may not have.
     `speaks`: to which kinds of target.
     `not_with`: why it does not work with a provider.
+    `only_principal`: why it takes no other credentials of Azure's than a service principal's.
+    `tick_s`: it ends a multiple of so many seconds after it began to work, done or not before.
     `walks_folders`: it lists folder by folder, with a HEAD for each object uploaded in parts.
     """
 
@@ -115,9 +118,13 @@ class ToolFacts:
     most_listed: int | None = None
     needs_keys: bool = False
     logs_token: bool = False
+    heads_before_folder: int = 0
+    lists_before_folder: int = 0
     walks_folders: bool = False
     not_in_folders: str = ""
     speaks: frozenset[Protocol] = frozenset({"s3"})
+    only_principal: str = ""
+    tick_s: float = 0.0
     not_with: Mapping[Provider, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -223,6 +230,26 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
                 {"embedded": "s3parcp asks for an object's attributes, which that server lacks"}
             ),
         ),
+        "azcopy": ToolFacts(  # blocks by the size of the file, streams by the machine's processors
+            up=Own(chunk_size_bytes=8 * MIB, concurrency=32),
+            down=Own(chunk_size_bytes=8 * MIB, concurrency=32, checksum=True),
+            steps=frozenset({"upload", "download"}),
+            chunk_unit_bytes=MIB // 2,
+            least_chunk_bytes=MIB // 2,
+            one_pool=True,
+            one_by_one=False,
+            http2=_ONLY_1,
+            compares_downloads=True,
+            heads_after_upload=1,
+            heads_before_download=4,  # two of them without a token: might anybody read it?
+            heads_before_folder=4,
+            lists_before_folder=1,
+            not_in_folders="*",
+            speaks=frozenset({"azure"}),
+            only_principal="azcopy would take a signature on its command line alone, and takes no"
+            " shared key: name a service principal",
+            tick_s=2.0,
+        ),
     }
 )
 
@@ -310,6 +337,8 @@ def why_not(
     provider = PROVIDERS[target.provider]
     if provider.protocol not in facts.speaks:
         return f"{knobs.tool} speaks {spoken(facts)}, and {provider.title} does not"
+    if facts.only_principal and target.client_secret is None:
+        return facts.only_principal
     if target.provider in facts.not_with:
         return facts.not_with[target.provider]
     odd = next((char for char in facts.not_in_folders if char in target.folder), "")

@@ -106,6 +106,7 @@ def prove(context: click.Context, names: tuple[str, ...], style: str) -> None:
     from hps.prove import text
 
     _check_names(names)
+    _check_speak_s3(names)
     done = prove_here(dict.fromkeys(names), dict(os.environ))
     if style == "json":
         answer(_json([text.as_data(found) for found in done.findings]))
@@ -146,6 +147,18 @@ def _check_names(names: Sequence[str]) -> None:
             raise HpsError(
                 f"there is no tool '{name[:60]}'", f"{meant}the tools are {', '.join(TOOLS)}"
             )
+
+
+def _check_speak_s3(names: Sequence[str]) -> None:
+    """The server that tools are proved with speaks S3."""
+    from hps.catalog.tools import TOOL_FACTS, spoken
+    from hps.tools import PROVED
+
+    for name in names:
+        if "s3" not in TOOL_FACTS[name].speaks:
+            what = f"{name} speaks {spoken(TOOL_FACTS[name])}, and the server for proofs only S3"
+            proved = ", ".join(sorted(PROVED[name]))
+            raise HpsError(what, f"use a version that the tests have proved: {proved}")
 
 
 def _look(name: str) -> ToolHere:

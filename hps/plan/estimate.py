@@ -124,7 +124,8 @@ def _of_download(operation: Operation, rules: ProviderFacts, *, in_parts: bool) 
     facts = tools.TOOL_FACTS[knobs.tool]
     before = _before_download(facts)
     if knobs.files > 1 or operation.step.kind.startswith("sync"):
-        before = _look(rules, by_client=facts.walks_folders)
+        before = Requests(class_a=facts.lists_before_folder, class_b=facts.heads_before_folder)
+        before += _look(rules, by_client=facts.walks_folders)
         before += _walk(knobs, rules, in_parts=in_parts)
     of_each = _chunks(operation) + facts.attributes_before_download
     return before + Requests(class_b=knobs.files * of_each)

@@ -12,7 +12,13 @@ from hps.plan.expand import uncompared
 
 def explain(plan: Plan) -> tuple[str, ...]:
     """What is to be known before tools are compared; empty for a plan with one tool, as a rule."""
-    return (*_verification(plan), *_checksums(plan), *_single_streams(plan), *_own_settings(plan))
+    return (
+        *_verification(plan),
+        *_checksums(plan),
+        *_single_streams(plan),
+        *_ticks(plan),
+        *_own_settings(plan),
+    )
 
 
 def _verification(plan: Plan) -> Iterator[str]:
@@ -69,6 +75,18 @@ def _own_settings(plan: Plan) -> Iterator[str]:
             f"As it comes: what {_listed(names)} {does} of {own} own is seen in a run; counts and "
             "times here are by documented defaults"
         )
+
+
+def _ticks(plan: Plan) -> Iterator[str]:
+    """The time of a process that waits before it ends is not that of the transfer."""
+    moving = (op for op in plan.operations if op.direction != "none" and not op.why_not)
+    for tool in _tools(moving):
+        tick_s = TOOL_FACTS[tool].tick_s
+        if tick_s:
+            yield (
+                f"Not the same: {tool} ends up to {tick_s:g} s after its last byte, which is part"
+                " of duration_s and lowers its rates; moved_s has the time without that"
+            )
 
 
 def _is_single_stream(operation: Operation) -> bool:

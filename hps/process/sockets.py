@@ -264,6 +264,8 @@ class ConnectionCounter:
     samples: int = 0
     most_with_payload: int = 0
     busiest_bytes: int = 0
+    _moved_bytes: int = 0
+    _moved_at_s: float | None = None
     _spent_s: float = 0.0
     _since_s: float | None = None
     _sockets: SocketBytes | None = field(default=None, repr=False)
@@ -273,9 +275,21 @@ class ConnectionCounter:
         """None where none was seen: the process was too quick, or its sockets are not shown."""
         return self.most_with_payload or None
 
+    @property
+    def moved_s(self) -> float | None:
+        """Seconds from the first look, as the process began, to the last that saw bytes move.
+
+        None where none did, or where the kernel's counters can't be read.
+        """
+        if self._moved_at_s is None or self._since_s is None:
+            return None
+        return self._moved_at_s - self._since_s
+
     def sample(self, pid: int) -> None:
         """Look at process `pid`; set `interval_s` to the time until the next look is due."""
         before_s = time.thread_time()
+        if self._since_s is None:
+            self._since_s = time.monotonic()
         self._look(pid)
         self._spent_s += time.thread_time() - before_s
         self._rest(time.monotonic())
@@ -294,6 +308,9 @@ class ConnectionCounter:
             self._sample_slowly(pid)
             return
         self.busiest_bytes = self._sockets.busiest_bytes()
+        total_bytes = moved.sent_bytes + moved.received_bytes
+        if total_bytes > self._moved_bytes:
+            self._moved_bytes, self._moved_at_s = total_bytes, time.monotonic()
         self._count(moved.open_sockets, self._sockets.count_open(at_least_bytes=PAYLOAD_BYTES))
 
     def _sample_slowly(self, pid: int) -> None:

@@ -89,6 +89,10 @@ class RecordingProxy:
         """Forget the requests that are over."""
         self.recorder.clear()
 
+    def reach(self) -> socket.socket:
+        """A connection to the server. Raises `OSError`."""
+        return socket.create_connection(self._upstream, 10.0)
+
     def _listen(self) -> None:
         self._listener.listen(_BACKLOG)
         self._listener.settimeout(_ACCEPT_POLL_S)
@@ -116,7 +120,7 @@ class RecordingProxy:
         with ExitStack() as stack:
             try:
                 client = stack.enter_context(self._wrapped(client))
-                upstream = stack.enter_context(socket.create_connection(self._upstream, 10.0))
+                upstream = stack.enter_context(self.reach())
                 stack.enter_context(self._tracked(client, upstream))
                 if not self._agrees(client):
                     return

@@ -125,7 +125,7 @@ def _chunk_sizes(facts: ToolFacts, *, parts: str) -> str:
     """In few words; `parts` come before the least size of what is uploaded in parts."""
     unit, least = facts.chunk_unit_bytes, facts.least_chunk_bytes
     words = "any" if unit == 1 else f"whole {format_size(unit).removeprefix('1')}"
-    words += f" from {format_size(least)}" if least > 1 else ""
+    words += f" from {format_size(least)}" if least > unit else ""
     words += ", rounded" if _rounds(facts) else ""
     least_part = facts.least_part_bytes
     return words + (f"{parts} from {format_size(least_part)}" if least_part > 1 else "")
@@ -265,6 +265,10 @@ def _limits(tool: ToolHere) -> _Lines:
     if tool.facts.logs_token:
         yield "session token", "would be in the log of a download, which is therefore skipped"
     yield "speaks", spoken(tool.facts)
+    if tool.facts.only_principal:
+        yield "on Azure", tool.facts.only_principal
+    if tool.facts.tick_s:
+        yield "its end", f"comes up to {tool.facts.tick_s:g} s after its last byte: see moved_s"
     for provider, why in tool.facts.not_with.items():
         yield f"not {provider}", why
     if tool.package:

@@ -125,6 +125,7 @@ def judge(
         tool=tool.name,
         tool_version=installed.version,
         command=call.shown(str(context.scratch)),
+        extra={} if seen.moved_s is None else {"moved_s": round(seen.moved_s, 6)},
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hps.tools.awscli import AwsCli
+from hps.tools.azcopy import AzCopy
 from hps.tools.base import Tool
 from hps.tools.library import Library
 from hps.tools.rclone.tool import Rclone
@@ -25,6 +26,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "awscrt": Library(name="awscrt"),
         "aws": AwsCli(),
         "s3parcp": S3parcp(),
+        "azcopy": AzCopy(),
     }
 )
 
@@ -50,5 +52,6 @@ PROVED: Mapping[str, frozenset[str]] = MappingProxyType(
         "awscrt": frozenset({"0.38"}),
         "aws": frozenset({"1.46", "2.9"}),
         "s3parcp": frozenset({"1.0"}),
+        "azcopy": frozenset({"10.32"}),
     }
 )

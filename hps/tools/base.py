@@ -122,8 +122,9 @@ class Evidence:
     what was asked for. `setup_s` lasts from the start of the process to the first request with
     payload; None where the log has no times. `repeated` tells of requests that were sent again,
     `crash` is what the program's runtime said as it ended, and `silent_s` for how long the log
-    says nothing though it should. `proof` says what of this was seen by: the tool's own log, or its
-    connections alone.
+    says nothing though it should. `moved_s` lasts from the start of the process to when its
+    connections last moved anything, of a tool that goes on for longer. `proof` says what of this
+    was seen by: the tool's own log, or its connections alone.
     """
 
     effective: Applied | None = None
@@ -134,6 +135,7 @@ class Evidence:
     repeated: str = ""
     crash: str = ""
     silent_s: float = 0.0
+    moved_s: float | None = None
     proof: SeenBy = "log"
 
     def by_sockets(self) -> Evidence:
@@ -143,7 +145,13 @@ class Evidence:
         """
         seen = self.observed
         counted = Observed(connections=seen.connections, connection_samples=seen.connection_samples)
-        return Evidence(observed=counted, retries=None, crash=self.crash, proof="sockets")
+        return Evidence(
+            observed=counted,
+            retries=None,
+            crash=self.crash,
+            moved_s=self.moved_s,
+            proof="sockets",
+        )
 
 
 class Tool(Protocol):

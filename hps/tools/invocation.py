@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,6 +123,7 @@ class Invocation:
     With a `module`, the program is a Python that runs this module, found where `hps` itself is.
     `files` has what the program reads from files, without secrets: the text of each by the variable
     that names its path, which is the file's name, too.
+    `folders` has the variables that name empty folders, for what the program writes there.
     """
 
     tool: str
@@ -129,6 +131,7 @@ class Invocation:
     access: Access = field(default_factory=Access)
     module: str = ""
     files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    folders: tuple[str, ...] = ()
 
     def write_files(self, folder: Path) -> None:
         """Write its files, for this user alone; those of an earlier call are replaced."""
@@ -137,15 +140,19 @@ class Invocation:
             path.unlink(missing_ok=True)
             with open(path, "x", opener=_private) as stream:
                 stream.write(text)
+        for name in self.folders:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / name).mkdir(mode=0o700)
 
     def command(
         self, program: str, secrets: Mapping[str, str], folder: Path | None = None
     ) -> process.Command:
         """What to start; its files are in `folder`. Raises `HpsError` as `Access.environment`."""
         env = self.access.environment(secrets)
-        if self.files and folder is None:
-            raise ValueError(f"{self.tool} reads {', '.join(self.files)}: where?")
-        env |= {name: f"{folder}/{name}" for name in self.files}
+        paths = (*self.files, *self.folders)
+        if paths and folder is None:
+            raise ValueError(f"{self.tool} needs {', '.join(paths)}: where?")
+        env |= {name: f"{folder}/{name}" for name in paths}
         if not self.module:
             return process.Command(argv=(program, *self.args), env=env)
         # -P: nothing is imported from the folder that it happens to run in.
@@ -155,7 +162,8 @@ class Invocation:
     def shown(self, folder: str = "$WORK") -> str:
         """One line for a POSIX shell, with secrets as `"$NAME"`; its files are made in `folder`."""
         assigned = self.access.shown()
-        assigned |= {name: _quoted(f"{folder}/{name}") for name in self.files}
+        paths = (*self.files, *self.folders)
+        assigned |= {name: _quoted(f"{folder}/{name}") for name in paths}
         assignments = [f"{name}={value}" for name, value in assigned.items()]
         program = f"python -m {self.module}" if self.module else self.tool
         call = " ".join([*assignments, program, *(_quoted(argument) for argument in self.args)])
@@ -163,7 +171,8 @@ class Invocation:
             f"printf '%s\\n' {' '.join(map(shlex.quote, text.splitlines()))} >{assigned[name]}"
             for name, text in self.files.items()
         )
-        return " && ".join([*made, call])
+        kept = (f"mkdir -p {assigned[name]}" for name in self.folders)
+        return " && ".join([*made, *kept, call])
 
 
 def bare_environment() -> dict[str, str]:

@@ -293,7 +293,21 @@ def _knobs(size_bytes: int, files: int, tool: str = "rclone") -> Knobs:
     return Knobs(target="t", tool=tool, size_bytes=size_bytes, files=files)
 
 
-@pytest.mark.parametrize("tool", TOOL_FACTS)
+def test_a_signature_would_stand_on_azcopys_command_line() -> None:
+    azure = Target(name="az", provider="azure", account="account", bucket="data")
+    knobs = replace(_knobs(20 * MIB, 1), tool="azcopy")
+    asked = make_transfer(transfers=1)
+    key = SecretRef(env="A")
+    for target in (replace(azure, account_key=key), replace(azure, sas_token=key)):
+        assert "name a service principal" in why_not(knobs, "upload", asked, "up", target)
+    principal = replace(azure, client_secret=key)
+    assert why_not(knobs, "upload", asked, "up", principal) == ""
+    assert why_not(knobs, "upload", asked, "up", S3) == (
+        "azcopy speaks Azure's Blob API, and any S3 server does not"
+    )
+
+
+@pytest.mark.parametrize("tool", [name for name in TOOL_FACTS if name != "azcopy"])
 def test_a_tool_is_asked_for_nothing_where_another_protocol_is_spoken(tool: str) -> None:
     azure = Target(name="az", provider="azure", account="account", bucket="data")
     knobs = replace(_knobs(20 * MIB, 1), tool=tool)

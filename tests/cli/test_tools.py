@@ -448,3 +448,9 @@ def test_the_packages_are_those_of_the_extra() -> None:
 
 def test_each_tool_that_is_a_package_has_one() -> None:
     assert set(PACKAGES) <= set(TOOLS)
+
+
+def test_what_does_not_speak_s3_is_proved_by_the_tests_alone() -> None:
+    mistake = _mistake("prove", "azcopy")
+    assert mistake.message.startswith("azcopy speaks Azure's Blob API")
+    assert mistake.hint == "use a version that the tests have proved: 10.32"

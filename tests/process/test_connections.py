@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from hps.process import sockets
-from hps.process.sockets import FREE_S, SHARE_OF_A_CORE, SHORTEST_S, ConnectionCounter, SocketBytes
+from hps.process.sockets import (
+    FREE_S,
+    SHARE_OF_A_CORE,
+    SHORTEST_S,
+    ConnectionCounter,
+    SocketBytes,
+    TcpSocket,
+)
 
 
 @dataclass
@@ -75,3 +82,23 @@ def test_a_long_one_is_looked_at_as_often_as_its_share_allows(
 def test_where_looks_are_cheap_nothing_slows_down(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = looks(monkeypatch, cost_s=0.0002, seconds=100.0)
     assert len(clock.looks_at_s) == pytest.approx(100 / (SHORTEST_S + 0.0002), abs=1)
+
+
+def test_a_process_that_waits_after_its_last_byte_has_moved_for_a_shorter_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It moves for half a second, and is there for two."""
+    clock, counter = Clock(cost_s=0.0), ConnectionCounter()
+    monkeypatch.setattr(sockets, "time", clock)
+    monkeypatch.setattr(sockets, "_socket_inodes", lambda _: frozenset({7}))
+
+    def listed() -> tuple[TcpSocket, ...]:
+        moved = int(min(clock.now_s - 1000.0, 0.5) * 1_000_000)
+        return (TcpSocket(cookie=1, inode=7, acked_bytes=moved, received_bytes=0),)
+
+    counter._sockets = SocketBytes(pid=os.getpid(), list_sockets=listed)
+    assert counter.moved_s is None
+    while clock.now_s < 1002.0:
+        counter.sample(os.getpid())
+        clock.now_s += counter.interval_s
+    assert counter.moved_s == pytest.approx(0.5, abs=SHORTEST_S)

@@ -25,7 +25,7 @@ NOT_IN_OLDER_LINES = {
     *("reason_code", "reason_owner", "disturbed", "cpu_s", "peak_memory_bytes", "proof"),
 }
 # Only in lines of what a run that gave up left.
-NOT_IN_MOST_LINES = {"given_up"}
+NOT_IN_MOST_LINES = {"given_up", "moved_s"}
 VALIDATOR = Draft202012Validator(SCHEMA)
 _SPEC = """\
 api: hps/v1

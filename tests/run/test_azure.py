@@ -50,8 +50,28 @@ def _write(
 def authority(azurite_tls: BlobServer, tmp_path: Path) -> Iterator[Authority]:
     """Who gives tokens, with the certificate of Azurite."""
     assert azurite_tls.ca_cert is not None
-    with serve_authority(tmp_path, azurite_tls.ca_cert.parent) as served:
+    with serve_authority(tmp_path, azurite_tls.ca_cert) as served:
         yield served
+
+
+def _way(
+    way: str, server: BlobServer, authority: Authority
+) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    """The lines of a target, the variables that it names, and what may be nowhere."""
+    sas = server.sas()
+    signature = parse_qs(sas)["sig"][0]
+    ways: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
+        "key": (f"account_key: {{env: {AZURE_KEY_ENV}}}", {AZURE_KEY_ENV: server.key}, ()),
+        # As the portal shows it, with the mark before it.
+        "signature": (_SAS, {"TEST_SAS": f"?{sas}"}, (signature, sas)),
+        # Its tenant, which is no secret, stands in rclone's own log.
+        "principal": (
+            f"{authority.credentials}\n    authority: {authority.address}",
+            authority.environment,
+            (authority.client_secret,),
+        ),
+    }
+    return ways[way]
 
 
 @pytest.mark.parametrize("way", ["key", "signature", "principal"])
@@ -59,19 +79,14 @@ def test_a_run_by_each_kind_of_credentials_shows_none_of_them(
     way: str, azurite_tls: BlobServer, authority: Authority, tmp_path: Path
 ) -> None:
     """With the check before it, and a probe; all over TLS, since tokens need it."""
-    sas = azurite_tls.sas()
-    signature = parse_qs(sas)["sig"][0]
-    credentials, env, hidden = {
-        "key": (f"account_key: {{env: {AZURE_KEY_ENV}}}", {AZURE_KEY_ENV: azurite_tls.key}, ()),
-        # As the portal shows it, with the mark before it.
-        "signature": (_SAS, {"TEST_SAS": f"?{sas}"}, (signature, sas)),
-        # Its tenant, which is no secret, stands in rclone's own log.
-        "principal": (
-            *(authority.credentials, authority.environment),
-            (authority.client_secret,),
-        ),
-    }[way]
-    target = azure_target_text("az", azurite_tls.endpoint, azurite_tls, credentials=credentials)
+    credentials, env, hidden = _way(way, azurite_tls, authority)
+    target = azure_target_text(
+        "az",
+        azurite_tls.endpoint,
+        azurite_tls,
+        credentials=credentials,
+        ca_cert=authority.ca_cert,
+    )
     name = f"azure-{way}"
     spec = _write(tmp_path, target, node=_RULES, name=name)
 
@@ -118,12 +133,14 @@ def test_mistakes_are_explained_before_anything_runs(
         "may not write": (_SAS, {"TEST_SAS": server.sas("rl")}),
         "expired": (_SAS, {"TEST_SAS": server.sas(valid_s=-60)}),
         "wrong secret": (
-            authority.credentials,
+            f"{authority.credentials}\n    authority: {authority.address}",
             {**authority.environment, "TEST_CLIENT_SECRET": "another-secret"},
         ),
     }[mistake]
     server = replace(server, container="none") if mistake == "no such container" else server
-    target = azure_target_text("az", server.endpoint, server, credentials=credentials)
+    target = azure_target_text(
+        "az", server.endpoint, server, credentials=credentials, ca_cert=authority.ca_cert
+    )
 
     ran = hps("check", _write(tmp_path, target), "--format", "json", env=env)
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from urllib.parse import parse_qs
 from uuid import uuid4
 
 from tests.servers.certificate import make_certificate
 
+# Where a service principal gets its tokens, unless told otherwise.
+MICROSOFT = "login.microsoftonline.com"
 _ISSUER = "https://sts.windows.net/"
 _AUDIENCE = "https://storage.azure.com"
 _HOUR_S = 3600
@@ -34,6 +38,7 @@ class Authority:
     """A running stand-in. `given` has each token, in order."""
 
     address: str
+    proxy: str
     ca_cert: Path
     tenant_id: str = field(default_factory=lambda: str(uuid4()))
     client_id: str = field(default_factory=lambda: str(uuid4()))
@@ -51,16 +56,15 @@ class Authority:
 
     @property
     def credentials(self) -> str:
-        """The lines of a target, after four blanks, that name it and its credentials."""
-        return f"""\
-tenant_id: {{env: TEST_TENANT}}
-    client_id: {{env: TEST_CLIENT}}
-    client_secret: {{env: TEST_CLIENT_SECRET}}
-    authority: {self.address}"""
+        """The lines of a target, after four blanks, that name its credentials."""
+        return """\
+tenant_id: {env: TEST_TENANT}
+    client_id: {env: TEST_CLIENT}
+    client_secret: {env: TEST_CLIENT_SECRET}"""
 
-    def answer(self, path: str, body: str) -> tuple[int, object]:
-        """The answer to a request: what the authority is, or a token."""
-        place = f"{self.address}/{self.tenant_id}"
+    def answer(self, host: str, path: str, body: str) -> tuple[int, object]:
+        """The answer to a request: what the authority is, by the name asked for; or a token."""
+        place = f"https://{host}/{self.tenant_id}"
         if "openid-configuration" in path:
             return 200, {
                 "authorization_endpoint": f"{place}/oauth2/v2.0/authorize",
@@ -84,29 +88,67 @@ tenant_id: {{env: TEST_TENANT}}
 
 
 @contextmanager
-def serve_authority(folder: Path, certificate_of: Path | None = None) -> Iterator[Authority]:
-    """Run a stand-in on loopback, with the certificate in the folder `certificate_of`, if any.
+def serve_authority(folder: Path, trusted: Path) -> Iterator[Authority]:
+    """Run a stand-in on loopback; its `ca_cert` also has what `trusted` has, for a target has one.
 
-    A target has one `ca_cert`, so that its server and its authority share a certificate.
+    It has Microsoft's name. Who asks for that by the proxy `Authority.proxy` comes to it.
     """
-    found = certificate_of or folder
-    cert, key = found / "cert.pem", found / "key.pem"
-    if certificate_of is None:
-        made = make_certificate(folder)
-        cert, key = made.cert, made.key
+    made = make_certificate(folder, name=MICROSOFT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+    context.load_cert_chain(made.cert, made.key)
+    both = folder / "trusted.pem"
+    both.write_text(made.cert.read_text() + trusted.read_text())
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server,
+        ThreadingTCPServer(("127.0.0.1", 0), _Tunnel) as tunnel,
+    ):
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        authority = Authority(address=f"https://127.0.0.1:{server.server_port}", ca_cert=cert)
-        _Handler.authority = authority
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+        authority = Authority(
+            address=f"https://127.0.0.1:{server.server_port}",
+            proxy=f"http://127.0.0.1:{tunnel.server_address[1]}",
+            ca_cert=both,
+        )
+        _Handler.authority, _Tunnel.port = authority, server.server_port
+        threads = [
+            threading.Thread(target=one.serve_forever, daemon=True) for one in (server, tunnel)
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield authority
         finally:
-            server.shutdown()
-            thread.join(timeout=5)
+            for one in (server, tunnel):
+                one.shutdown()
+            for thread in threads:
+                thread.join(timeout=5)
+
+
+class _Tunnel(StreamRequestHandler):
+    """Answers CONNECT to Microsoft's name, and to nothing else, with a way to the stand-in."""
+
+    timeout = 10
+    port: int
+
+    def handle(self) -> None:
+        first = self.rfile.readline(_MOST_BODY_BYTES)
+        while self.rfile.readline(_MOST_BODY_BYTES).strip():
+            pass
+        if not first.startswith(f"CONNECT {MICROSOFT}:443 ".encode()):
+            self.wfile.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            return
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", self.port), 10) as onward:
+            back = threading.Thread(target=_relay, args=(onward, self.connection), daemon=True)
+            back.start()
+            _relay(self.connection, onward)
+            back.join(timeout=10)
+
+
+def _relay(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(_MOST_BODY_BYTES):
+            sink.sendall(piece)
+        sink.shutdown(socket.SHUT_WR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -117,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         length = min(int(self.headers.get("Content-Length") or 0), _MOST_BODY_BYTES)
         body = self.rfile.read(length).decode()
-        status, answer = self.authority.answer(self.path, body)
+        status, answer = self.authority.answer(self.headers["Host"], self.path, body)
         content = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

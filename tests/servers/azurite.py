@@ -25,7 +25,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from tests.servers.certificate import make_certificate
+from tests.servers.certificate import Certificate, make_certificate
 from tests.servers.child import ask, running
 
 VERSION = "3.37.0"
@@ -42,13 +42,18 @@ _PERMISSIONS = "racwdl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobServer:
-    """A running Azurite with one empty container. `ca_cert` is a PEM file, None without TLS."""
+    """A running Azurite with one empty container. `certificate` is None without TLS."""
 
     origin: str
     key: str = field(repr=False)
     container: str = CONTAINER
     account: str = ACCOUNT
-    ca_cert: Path | None = None
+    certificate: Certificate | None = None
+
+    @property
+    def ca_cert(self) -> Path | None:
+        """What a client must trust, a PEM file; None without TLS."""
+        return self.certificate.cert if self.certificate else None
 
     @property
     def endpoint(self) -> str:
@@ -166,7 +171,7 @@ def serve_azurite(folder: Path, *, tls: bool = False) -> Iterator[BlobServer]:
         server = BlobServer(
             origin=child.wait_for_output(_LISTENS)[1],
             key=key,
-            ca_cert=certificate.cert if certificate else None,
+            certificate=certificate,
         )
         child.wait_for_answer(server.origin, server.ca_cert)
         status, answer = server.ask("PUT", server.container, {"restype": "container"})

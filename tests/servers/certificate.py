@@ -18,8 +18,10 @@ class Certificate:
     key: Path
 
 
-def make_certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
-    """Write a certificate for the address `host` and localhost, and its key, into `folder`.
+def make_certificate(
+    folder: Path, *, host: str = "127.0.0.1", name: str = "localhost"
+) -> Certificate:
+    """Write a certificate for the address `host` and a name, and its key, into `folder`.
 
     Skips the test where there is no `openssl`.
     """
@@ -29,10 +31,10 @@ def make_certificate(folder: Path, *, host: str = "127.0.0.1") -> Certificate:
     made = Certificate(cert=folder / "cert.pem", key=folder / "key.pem")
     kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     # Rust's TLS refuses a server whose certificate is one of an authority.
-    name = ["-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{host},DNS:localhost"]
-    name += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{host},DNS:{name}"]
+    names += ["-addext", "basicConstraints=critical,CA:FALSE"]
     place = ["-days", "2", "-keyout", str(made.key), "-out", str(made.cert)]
     subprocess.run(
-        [openssl, "req", *kind, *name, *place], check=True, capture_output=True, timeout=30
+        [openssl, "req", *kind, *names, *place], check=True, capture_output=True, timeout=30
     )
     return made

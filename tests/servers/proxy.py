@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from hps.prove import proxy
 from hps.prove.http_head import RequestHead
 from hps.prove.recorder import SeenRequest as Request
 from hps.prove.recorder import connections, data_requests, peak_in_flight
+from tests.servers.certificate import Certificate
 from tests.servers.faults import Action, Rule
 from tests.servers.proxied_connection import FaultyConnection
 
@@ -26,7 +28,10 @@ _JOIN_TIMEOUT_S = 10.0
 
 
 class RecordingProxy(proxy.RecordingProxy):
-    """The first of `rules` that matches a request decides its fault; they may be changed."""
+    """The first of `rules` that matches a request decides its fault; they may be changed.
+
+    With `tls` it speaks TLS on both sides, by that certificate, and trusts it.
+    """
 
     connection = FaultyConnection
 
@@ -39,11 +44,25 @@ class RecordingProxy(proxy.RecordingProxy):
         min_data_s: float = 0.0,
         gather: int = 0,
         rules: Iterable[Rule] = (),
+        tls: Certificate | None = None,
     ) -> None:
         super().__init__(
-            upstream_host, upstream_port, host=host, min_data_s=min_data_s, gather=gather
+            upstream_host,
+            upstream_port,
+            host=host,
+            min_data_s=min_data_s,
+            gather=gather,
+            tls=_context(tls) if tls else None,
         )
         self.rules = list(rules)
+        self._trusted = tls
+
+    def reach(self) -> socket.socket:
+        plain = super().reach()
+        if self._trusted is None:
+            return plain
+        context = ssl.create_default_context(cafile=self._trusted.cert)
+        return context.wrap_socket(plain, server_hostname="localhost")
 
     def fault_for(self, head: RequestHead) -> Action | None:
         """The action that befalls this request."""
@@ -68,3 +87,9 @@ class RecordingProxy(proxy.RecordingProxy):
             yield
         finally:
             self._listen()
+
+
+def _context(tls: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.cert, tls.key)
+    return context
