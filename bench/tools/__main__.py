@@ -42,7 +42,7 @@ def main() -> int:
     chosen = cases.choose(options.links, options.sizes, options.blocks, unkind=options.unkind)
     _check_place(chosen)
     quiet.check_before(options.write)
-    found = {name: TOOLS[name].find(os.environ) for name in TOOLS if name in options.tools}
+    found = {name: TOOLS[name].find(os.environ) for name in cases.NAMES if name in options.tools}
     tools = {name: one.version for name, one in found.items() if isinstance(one, Installed)}
     missing = {name: one.why for name, one in found.items() if not isinstance(one, Installed)}
     measured = _measure(chosen, tools, options)
@@ -102,8 +102,8 @@ def _options() -> argparse.Namespace:
     add("--short", action="store_true", help="64 MiB over one link, one block")
     add("--links", nargs="+", metavar="LINK", help=f"of {', '.join(cases.LINKS)}")
     add("--sizes", nargs="+", metavar="SIZE", help="200MiB, or 1000x1MiB for so many files")
-    add("--tools", nargs="+", choices=list(TOOLS), default=list(TOOLS), metavar="TOOL",
-        help=f"of {', '.join(TOOLS)} (default: all that are here)")  # fmt: skip
+    add("--tools", nargs="+", choices=cases.NAMES, default=list(cases.NAMES), metavar="TOOL",
+        help=f"of {', '.join(cases.NAMES)} (default: all that are here)")  # fmt: skip
     add("--blocks", type=int, help="how often each tool has a turn (default: 6)")
     add("--unkind", action="store_true", help="answer one in a hundred requests by 503")
     add("--seed", type=int, default=0, help="of the order within blocks (default: 0)")

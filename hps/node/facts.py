@@ -76,6 +76,7 @@ def _mac() -> str | None:
 # called `hps` Kubernetes sets HPS_PORT, HPS_SERVICE_HOST and more in each container.
 OWN_NAMES = (
     "HPS_AWS",
+    "HPS_AZCOPY",
     "HPS_CACHE",
     "HPS_COUNTRY",
     "HPS_LOG",

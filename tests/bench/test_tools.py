@@ -17,7 +17,7 @@ from bench.node_run import target_yaml
 from bench.settings import tls
 from bench.stored import Stored
 from bench.tools import cases, measure, table
-from bench.tools.cases import EQUAL, OWN, Case
+from bench.tools.cases import EQUAL, NAMES, OWN, Case
 from bench.tools.front import Front, rules
 from bench.tools.measure import Options
 from hps.model import Operation
@@ -25,7 +25,6 @@ from hps.plan.expand import expand
 from hps.prove.http_head import parse_request
 from hps.spec.load import load
 from hps.spec.source import SpecText
-from hps.tools import TOOLS
 from tests.bench.machine import WHY_NOT, needs_link
 from tests.command import REPOSITORY
 from tests.servers.child import ask
@@ -52,7 +51,7 @@ needs_tls = pytest.mark.skipif(bool(_no_tls()), reason=_no_tls())
 def _operations(case: Case, seed: int = 0) -> tuple[Operation, ...]:
     """What `hps` makes of the experiment of a block, with every tool."""
     target = target_yaml("s3", "https://198.18.0.1:8443", None)
-    text = case.text(target, list(TOOLS), seed)
+    text = case.text(target, NAMES, seed)
     return expand(load(SpecText(name="tools.yaml", content=text.encode()), env=_ENV)).operations
 
 
@@ -62,7 +61,7 @@ def test_each_tool_has_the_same_settings_once_and_its_own_once() -> None:
     assert [one.why_not for one in operations if one.why_not] == []
     told = {one.cell.knobs.tool: one.requested for one in ups if "settings" not in one.cell.axes}
     own = {one.cell.knobs.tool: one.requested for one in ups if "settings" in one.cell.axes}
-    assert set(told) == set(own) == set(TOOLS)
+    assert set(told) == set(own) == set(NAMES)
     for tool, asked in told.items():
         assert asked is not None
         assert (asked.chunk_size_bytes, asked.concurrency, asked.transfers) == (10 * MIB, 10, 1)
@@ -111,7 +110,7 @@ def test_more_blocks_add_to_those_there_are() -> None:
 
 def test_the_short_form_takes_two_to_three_minutes() -> None:
     (case,) = cases.choose(["10ms"], ["64MiB"], 1, unkind=False)
-    assert case.blocks * case.block_s(len(TOOLS) - 1) < 180
+    assert case.blocks * case.block_s(len(NAMES) - 1) < 180
 
 
 # --- what is measured ----------------------------------------------------------------------------

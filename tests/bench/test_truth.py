@@ -139,6 +139,7 @@ def _request(number: int, start_s: float, end_s: float, **fields: Any) -> Reques
         "started_s": start_s,
         "ended_s": end_s,
         "client_port": 4000 + number % 2,
+        "version": "HTTP/1.1",
         "status": 200,
         "complete": True,
     }

@@ -16,7 +16,7 @@ _SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "schemas/result.schema.json")
 _OURS = {
     *("kind", "run_id", "machine_id", "experiment", "spec_sha256", "started_at", "hps"),
     *("operation_id", "trial_id", "step", "tool", "tool_version", "target", "thresholds"),
-    *("targets.*.region", "targets.*.bucket", "targets.*.folder"),
+    *("targets.*.account", "targets.*.region", "targets.*.bucket", "targets.*.folder"),
     *("requested.target", "requested.tool", "cell.*", "cells.*"),
     *("merged.cell.*", "merged.same_as.*", "merged.step", "merged.reason"),
     *(f"node.{name}_id" for name in ("machine", "instance", "container_group", "project")),
