@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import signal
@@ -30,6 +31,7 @@ hypothesis.settings.register_profile("drawn", deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 _FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "AZURE_", "AZCOPY_", "RCLONE_", "HPS_", "EXPERIMENT")
+_NUMBERS = itertools.count()  # of folders: by chance alone two would have one name now and then
 _PROGRAMS = ("HPS_RCLONE", "HPS_S3PARCP", "HPS_MINIO")
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
 
@@ -99,7 +101,8 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     No name begins like another, so that they can be looked for in a bucket.
     """
-    return tmp_path_factory.mktemp(f"t{secrets.token_hex(3)}", numbered=False)
+    name = f"t{next(_NUMBERS):04x}{secrets.token_hex(1)}"
+    return tmp_path_factory.mktemp(name, numbered=False)
 
 
 @pytest.fixture
