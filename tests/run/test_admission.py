@@ -259,6 +259,6 @@ def _uploads(pid: int) -> bool:
     """Whether a child sends the files of the probe."""
     try:
         children = psutil.Process(pid).children()
-        return any("--copy-links" in child.cmdline() for child in children)
+        return any(arg.endswith("/sent/") for child in children for arg in child.cmdline())
     except psutil.Error:
         return False  # one of them has just ended
