@@ -20,7 +20,8 @@ from hps.run.session import Tools
 from hps.run_folder import is_run_id, run_that_made
 from hps.steps.context import RunStop
 from hps.targets import cleanup
-from hps.targets.bucket import Link, Listed
+from hps.targets.bucket import Link
+from hps.tools.client import Listed
 
 _LIST_TIMEOUT_S = 600.0
 _ASK_S = 60.0

@@ -20,7 +20,7 @@ from hps.run.session import Tools, open_tools
 from hps.run_folder import experiment_folder, run_folder
 from hps.steps.context import RunStop
 from hps.targets import cleanup
-from hps.targets.bucket import name_of
+from hps.tools import CLIENT
 
 _REMOVE_TIMEOUT_S = 600.0
 _STILL_THERE = "something of it is still there"
@@ -99,7 +99,7 @@ def clean(
             spec=spec, env=env, output=output, request=request, tools=tools, stop=stop
         )
         leftovers, unknown = cleaning.clean(names, event)
-        places = {name: name_of(tools.targets[name]) for name in names}
+        places = {name: CLIENT.path(tools.targets[name]) for name in names}
     return Cleaned(leftovers=tuple(leftovers), unknown=unknown, places=places, embedded=embedded)
 
 

@@ -18,7 +18,8 @@ from hps.errors import (
 )
 from hps.model import Failure, Spec
 from hps.node import facts as node_facts
-from hps.node.probe.check import TargetCheck, Waiting
+from hps.node.probe.check import Waiting
+from hps.node.probe.checked import TargetCheck
 from hps.plan.expand import expand
 from hps.process import temporary
 from hps.process.stop import SignalStop, on_signals
@@ -26,7 +27,7 @@ from hps.redaction import Scrubber
 from hps.run import admission, run
 from hps.run.admission import check_targets
 from hps.run.session import open_tools
-from hps.targets import bucket
+from hps.tools import CLIENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ def _not_judged(why: Failure) -> HpsError:
 
 def _rclone_version(env: Mapping[str, str]) -> str | None:
     try:
-        return bucket.find_client(env).version
+        return CLIENT.find(env).version
     except HpsError as error:
         log.events().warning("no_rclone", reason=error.message)
         return None

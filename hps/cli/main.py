@@ -143,7 +143,7 @@ def plan(
     from hps.plan.expand import expand
     from hps.report import plan_text
     from hps.steps import script
-    from hps.targets import bucket
+    from hps.tools import CLIENT
 
     expanded = expand(_load(file, overrides, for_this_machine=False))
     taken = estimate.estimate(expanded, upload_mbps=upload, download_mbps=download)
@@ -151,7 +151,7 @@ def plan(
         for part in plan_text.as_json(expanded, taken):
             answer(part)
     elif style == "commands":
-        folder = str(Path(bucket.find_client(os.environ).program).parent)
+        folder = str(Path(CLIENT.find(os.environ).program).parent)
         for part in script.parts(expanded, folder):
             answer(part)
     else:

@@ -13,8 +13,7 @@ from hps.process.stop import SignalStop, on_signals
 from hps.prove import proving, text
 from hps.prove.judging import TrialResult
 from hps.prove.proving import ToolFindings
-from hps.targets import bucket
-from hps.tools import TOOLS, proofs
+from hps.tools import CLIENT, TOOLS, proofs
 from hps.tools.base import Installed
 
 _NOT_TO_A_PROXY = ("NO_PROXY", "no_proxy")
@@ -39,7 +38,7 @@ def prove_here(names: Iterable[str], env: Mapping[str, str]) -> Proved:
     # What is tried stands on loopback, whatever proxy this machine has.
     os.environ.update(dict.fromkeys(_NOT_TO_A_PROXY, "127.0.0.1"))
     findings = []
-    with on_signals() as stop, proving.open_bench(bucket.find_client(env), stop) as bench:
+    with on_signals() as stop, proving.open_bench(CLIENT.find(env), stop) as bench:
         for name, installed in wanted.items():
             print_error(f"hps: proving {name} {installed.version}: {installed.program}")
             found = proving.prove(name, installed, bench, _report)

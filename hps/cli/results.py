@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from hps.results.pull import Pulled
     from hps.results.query import QueryAnswer
     from hps.results.tables import Tables
-    from hps.targets.copy import BucketPlace, Progress
+    from hps.targets.copy import BucketPlace
+    from hps.tools.client import Progress
 
 
 # -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from textwrap import wrap
 from tabulate import tabulate
 
 from hps.catalog.failures import missing_right
-from hps.node.probe.check import CALLS, TargetCheck
+from hps.node.probe.checked import CALLS, TargetCheck
 
 _WIDTH = 78
 

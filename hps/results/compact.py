@@ -20,7 +20,8 @@ from hps.results.columns import TABLES
 from hps.results.database import text
 from hps.results.index import Tell
 from hps.results.query import check_names, of_experiments
-from hps.targets.copy import BucketPlace, Copied, Watch, fetch, send
+from hps.targets.copy import BucketPlace, Watch, fetch, send
+from hps.tools.client import Copied
 
 if TYPE_CHECKING:
     from hps.results.database import Connection

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hps.errors import HpsError, MachineError
 from hps.process import temporary
-from hps.targets.copy import PARTIAL, BucketPlace, Copied, Watch, fetch
+from hps.targets.copy import BucketPlace, Watch, fetch
+from hps.tools.client import PARTIAL, Copied
 
 _LOCK = ".hps-pull.lock"
 _ATTEMPTS = 3

@@ -28,7 +28,8 @@ from hps.node import facts as node_facts
 from hps.node.bandwidth import STOPPED, RatePoint, Rates, no_rates
 from hps.node.facts import NodeFacts, readings_of
 from hps.node.probe import speedtest, target
-from hps.node.probe.check import TargetCheck, Waiting, check_all
+from hps.node.probe.check import Waiting, check_all
+from hps.node.probe.checked import TargetCheck
 from hps.node.proxy import proxy_for
 from hps.node.rtt import Rtt, measure_all
 from hps.node.verdict import Check, Readings, Verdict, judge

@@ -22,6 +22,7 @@ from hps.redaction import Scrubber, secrets_in
 from hps.results.record import FORMAT, Record, RunIdentity, new_run_id, utc_text
 from hps.spec.source import SpecText
 from hps.targets import bucket, well_known
+from hps.tools import CLIENT
 
 TARGET = "r2"
 UNKNOWN_EXPERIMENT = "unknown"
@@ -91,7 +92,7 @@ def _store(failed: FailedRun, env: Mapping[str, str], place: Workplace) -> Store
     facts = node_facts.collect(
         env,
         place.folder,
-        bucket.find_client(env).version,
+        CLIENT.find(env).version,
         measure_disk=False,
         look_for_gpu=False,
     )

@@ -16,8 +16,8 @@ from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity, result_record, utc_text
 from hps.run.session import Listener, Session
 from hps.steps.context import RunStop
-from hps.targets import sender
 from hps.targets.sender import BucketCopy
+from hps.tools import serve_courier
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ def bucket_copy(session: Session, machine_folder: str) -> Iterator[BucketCopy]:
     """A sender of files to a machine's folder in the bucket, for the length of a `with` block."""
     tools, event = session.tools, session.listener.event
     target = tools.targets[session.results_target]
-    with sender.serve(
+    with serve_courier(
         target, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
-    ) as daemon:
+    ) as courier:
         yield BucketCopy(
-            daemon=daemon,
+            courier=courier,
             folder=f"{session.bucket_folder}/{machine_folder}",
             report=lambda name, reason: event(name, reason=reason),
             stop=session.stop,

@@ -22,7 +22,7 @@ from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity, new_run_id
 from hps.run.session import Session
 from hps.run_folder import is_run_id
-from hps.targets.bucket import AnswerBound, Link
+from hps.targets.bucket import Link
 from hps.targets.sender import SILENT_S
 from hps.units import format_time
 
@@ -345,11 +345,14 @@ def fetch_journals(link: Link, wanted: str, into: Path) -> Failure | None:
     Returns why that failed.
     """
     call = link.get_matching(wanted, into)
-    bounded = AnswerBound(out=link.scratch / "fetch.out", most_bytes=_FETCH_MOST_BYTES)
     ended = link.run(
-        call, timeout_s=_FETCH_TIMEOUT_S, name="fetch", stop=link.stop, sampler=bounded
+        call,
+        timeout_s=_FETCH_TIMEOUT_S,
+        name="fetch",
+        stop=link.stop,
+        most_bytes=_FETCH_MOST_BYTES,
     )
-    return link.why_not_got("fetch", ended, bounded)
+    return ended.failure
 
 
 def _why_at_work(found: EarlierRun, fetched: Path, *, writes: bool) -> str:

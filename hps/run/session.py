@@ -12,16 +12,16 @@ from typing import Protocol
 from hps.errors import HpsError
 from hps.model import Failure, Operation, Plan, Spec, Target
 from hps.node.facts import machine_id
-from hps.node.probe.check import TargetCheck
+from hps.node.probe.checked import TargetCheck
 from hps.process import process, temporary
 from hps.process.stop import SignalStop
 from hps.redaction import Scrubber
 from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity
 from hps.spec import odd_values
-from hps.targets import bucket, embedded
+from hps.targets import embedded
 from hps.targets.bucket import Link
-from hps.tools import TOOLS, proofs
+from hps.tools import CLIENT, TOOLS, proofs
 from hps.tools.base import Installed, Missing, Proof
 
 # -------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ class Tools:
 @contextlib.contextmanager
 def open_tools(spec: Spec, env: Mapping[str, str]) -> Iterator[Tools]:
     """What an experiment needs, for the length of a `with` block. Raises `HpsError`."""
-    client = bucket.find_client(env)
+    client = CLIENT.find(env)
     binary = client.program
     keys = embedded.new_keys()
     with contextlib.ExitStack() as stack:
@@ -95,7 +95,7 @@ def _installed(
     rows = [dict(zip(axis.knobs, row, strict=True)) for axis in axes for row in axis.rows]
     named = {row["tool"] for row in (*rows, *spec.matrix.include) if "tool" in row}
     found = {str(name): TOOLS[str(name)].find(env) for name in named}
-    return {**found, bucket.CLIENT: client}
+    return {**found, CLIENT.name: client}
 
 
 def scrubber_of(spec: Spec, secrets: Mapping[str, str], env: Mapping[str, str]) -> Scrubber:

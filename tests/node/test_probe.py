@@ -17,7 +17,9 @@ from hps.node.probe.target import Watch
 from hps.process import process
 from hps.process.sockets import SocketBytes
 from hps.process.stop import SignalStop
-from hps.targets.bucket import Link, first_failure
+from hps.targets.bucket import CallEnd, Link
+from hps.tools import CLIENT
+from tests.builders import S3
 from tests.servers.rclone_s3 import find_rclone
 from tests.servers.s3_server import S3Server
 
@@ -85,12 +87,19 @@ def test_a_run_that_is_stopped_is_no_measurement(s3_server: S3Server, tmp_path: 
 def test_a_complaint_of_the_tool_ends_the_watch(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"")
-    watch = Watch(log=log, count=SocketBytes.sent_bytes, stop=SignalStop(), most_s=5)
+    call = CLIENT.put_whole(S3, "/p", "k", at_once=1)
+    watch = Watch(
+        log=log,
+        trouble_in=call.trouble,
+        count=SocketBytes.sent_bytes,
+        stop=SignalStop(),
+        most_s=5,
+    )
     assert not watch.is_set()
     complaint = {"level": "error", "msg": "it was\nrefused"}
     log.write_text(f"plain text\n{json.dumps(complaint)}\n")
     assert watch.is_set()
-    assert watch.trouble == first_failure(log) == failure("tool_failed", "it was refused")
+    assert watch.trouble == failure("tool_failed", "it was refused")
 
 
 def test_heads_of_requests_are_no_payload_and_the_time_counts_from_the_first(
@@ -100,8 +109,15 @@ def test_heads_of_requests_are_no_payload_and_the_time_counts_from_the_first(
     monkeypatch.setattr("hps.node.probe.target.time.monotonic", lambda: clock[-1])
     log = tmp_path / "log"
     log.write_bytes(b"")
-    watch = Watch(log=log, count=lambda _: moved[-1], stop=SignalStop(), most_s=2)
-    over = process.Exit(ended="timeout", returncode=-9, started_at=datetime.now(UTC), duration_s=9)
+    watch = Watch(
+        log=log,
+        trouble_in=lambda _: None,
+        count=lambda _: moved[-1],
+        stop=SignalStop(),
+        most_s=2,
+    )
+    ended = process.Exit(ended="timeout", returncode=-9, started_at=datetime.now(UTC), duration_s=9)
+    over = CallEnd(exit=ended, out=log, failure=failure("timeout", "it took too long"))
 
     for now_s in (100.0, 104.0, 108.0):
         clock.append(now_s)

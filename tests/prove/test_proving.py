@@ -14,8 +14,7 @@ import pytest
 
 from hps.prove import proving, text
 from hps.prove.proving import SHAPES, Bench, ToolFindings
-from hps.targets import bucket
-from hps.tools import TOOLS, proofs
+from hps.tools import CLIENT, TOOLS, proofs
 from hps.tools.base import Installed, Scheme
 from tests.command import Ran, hps
 from tests.servers.for_tool import tool_params
@@ -48,7 +47,7 @@ def stop() -> threading.Event:
 
 @pytest.fixture
 def bench(stop: threading.Event) -> Iterator[Bench]:
-    with proving.open_bench(bucket.find_client(os.environ), stop) as opened:
+    with proving.open_bench(CLIENT.find(os.environ), stop) as opened:
         yield opened
 
 
@@ -169,7 +168,7 @@ def test_one_that_was_stopped_is_no_proof(bench: Bench, stop: threading.Event) -
 
 
 def test_nothing_stays(stop: threading.Event) -> None:
-    with proving.open_bench(bucket.find_client(os.environ), stop) as bench:
+    with proving.open_bench(CLIENT.find(os.environ), stop) as bench:
         _prove(bench, "s5cmd", "http", shapes=1)
         folder = bench.folder
         assert folder.exists()

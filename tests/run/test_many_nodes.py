@@ -31,8 +31,9 @@ from hps.results.record import Record, RunIdentity
 from hps.run import recorder as recording
 from hps.run.run import identify
 from hps.run.session import open_tools
-from hps.targets import sender
 from hps.targets.sender import BucketCopy
+from hps.tools import serve_courier
+from hps.tools.client import Courier
 from tests.command import REPOSITORY
 from tests.results.conftest import Bucket, bucket_of
 from tests.servers.s3_server import S3Server
@@ -127,11 +128,11 @@ class _Simulated:
     def stored(self, record: Record) -> None:
         assert record["kind"] in {"run", "result"}
 
-    def store(self, identity: RunIdentity, copies: sender.CopyDaemon) -> str:
+    def store(self, identity: RunIdentity, copies: Courier) -> str:
         """One node stores a line after the other, then its tables. Why any is missing, or ``."""
         path = self.output / f"{identity.path}.jsonl"
         bucket = BucketCopy(
-            daemon=copies, folder=f"results/{Path(identity.path).parent}", report=self.told_why
+            courier=copies, folder=f"results/{Path(identity.path).parent}", report=self.told_why
         )
         render = running.options_of(self.output, {}, **_HOW).render
         with journal.Journal(path) as own:
@@ -152,14 +153,16 @@ class _Simulated:
                 place.mkdir()
             target, secrets = tools.targets[spec.results.target], dict(tools.secrets)
             copies = [
-                stack.enter_context(sender.serve(target, place, tools.binary, secrets, tools.guard))
+                stack.enter_context(
+                    serve_courier(target, place, tools.binary, secrets, tools.guard)
+                )
                 for place in places
             ]
             shares = [nodes[number::_AT_ONCE] for number in range(_AT_ONCE)]
             for problems in pool.map(self._store_share, shares, copies):
                 assert set(problems) == {""}
 
-    def _store_share(self, nodes: Sequence[RunIdentity], copies: sender.CopyDaemon) -> list[str]:
+    def _store_share(self, nodes: Sequence[RunIdentity], copies: Courier) -> list[str]:
         return [self.store(node, copies) for node in nodes]
 
 

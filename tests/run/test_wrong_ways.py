@@ -12,7 +12,8 @@ import pytest
 
 from hps.catalog.failures import failure
 from hps.model import Target
-from hps.node.probe.check import TriedCall, explain_connection
+from hps.node.probe.check import explain_connection
+from hps.node.probe.checked import TriedCall
 from tests.command import Ran, hps, keys_of, target_text
 from tests.conftest import ProxyFor
 from tests.run.salad import salad_node

@@ -20,7 +20,9 @@ from hps.catalog.failures import failure
 from hps.model import Failure, SecretRef, Target
 from hps.process.process import Guard
 from hps.targets import sender
-from hps.targets.sender import BucketCopy
+from hps.targets.sender import SILENT_S, BucketCopy
+from hps.tools import serve_courier
+from hps.tools.client import Courier
 from tests.conftest import ProxyFor
 from tests.servers.faults import Action, Flip, Relabel, Reset, Respond, Rule, Stall
 from tests.servers.proxy import RecordingProxy
@@ -55,7 +57,7 @@ class Sending:
     """A sender through a proxy, what it has reported, and what is in the bucket."""
 
     def __init__(
-        self, running: sender.CopyDaemon, proxy: RecordingProxy, server: S3Server, folder: Path
+        self, running: Courier, proxy: RecordingProxy, server: S3Server, folder: Path
     ) -> None:
         self.daemon, self.proxy, self.server = running, proxy, server
         self.reported: list[tuple[str, str]] = []
@@ -106,7 +108,7 @@ def sending_to(rclone_path: str, server: S3Server, guard: Guard, tmp_path: Path)
     @contextmanager
     def start(proxy: RecordingProxy) -> Iterator[Sending]:
         target = _target(proxy.endpoint, server)
-        with sender.serve(target, scratch, rclone_path, secrets, guard) as running:
+        with serve_courier(target, scratch, rclone_path, secrets, guard) as running:
             yield Sending(running, proxy, server, folder)
 
     return start
@@ -218,7 +220,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> _Daemon:
 
 
 def _timed(daemon: _Daemon) -> BucketCopy:
-    running = cast(sender.CopyDaemon, daemon)
+    running = cast(Courier, daemon)
     return BucketCopy(running, "run", lambda *_: None, interval_s=0.0)
 
 
@@ -495,7 +497,7 @@ def test_what_is_sent_often_enough_is_not_renewed(
         sending.write("one\n")
         assert sending.bucket.send_all([sending.journal], wait=_never) == ""
         sent = sending.proxy.recorder.begun()
-        assert sending.bucket.renew_s == sender.SILENT_S / 3
+        assert sending.bucket.renew_s == SILENT_S / 3
         sending.bucket.renew_s = _PATIENCE_S
         with sending.bucket.renewed(sending.journal):
             time.sleep(0.5)

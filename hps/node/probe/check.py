@@ -25,16 +25,16 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from hps.catalog.failures import failure, missing_right, of_system
+from hps.catalog.failures import failure, of_system
 from hps.catalog.providers import address_of, owner_of
 from hps.model import Failure, Target
+from hps.node.probe.checked import TargetCheck, TriedCall
 from hps.node.proxy import proxy_for
-from hps.process import process
 from hps.process.stop import NEVER
 from hps.results.record import reason_fields
 from hps.run_folder import OwnFolder
 from hps.targets.bucket import Link
-from hps.tools.invocation import Invocation
+from hps.tools.client import ClientCall
 
 # -------------------------------------------------------------------------------------------------
 # What an endpoint answers without keys: its clock, and where the bucket is.
@@ -144,8 +144,6 @@ def _read(heads: Message, now_s: float) -> EndpointAnswer:
 
 # -------------------------------------------------------------------------------------------------
 
-# The names of the calls, in the order in which they are shown.
-CALLS = ("write", "read", "list", "multipart", "delete")
 # The most seconds for the check of a target; targets are checked side by side.
 MOST_S = 10.0
 _MOST_AT_ONCE = 8
@@ -172,40 +170,6 @@ _OTHER = failure(
     "bad_endpoint",
     "what was read is not what had been written: a login page or a console answers like this",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriedCall:
-    """One call of a check. `failure` is None where it succeeded."""
-
-    name: str
-    duration_s: float
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetCheck:
-    """The check of a target. `clock_offset_s` is how far its clock is ahead of this machine's.
-
-    `leftover` names the folder of what could not be deleted again; empty: nothing remains. `whole`
-    is False where the time was over before all calls had been tried.
-    """
-
-    target: str
-    calls: tuple[TriedCall, ...]
-    clock_offset_s: float | None = None
-    leftover: str = ""
-    whole: bool = True
-
-    @property
-    def failure(self) -> Failure | None:
-        """The first failure; all missing rights are named together."""
-        wrong = [one.failure for one in self.calls if one.failure is not None]
-        rights = list(dict.fromkeys(filter(None, map(missing_right, wrong))))
-        if len(rights) < 2:
-            return wrong[0] if wrong else None
-        first = next(filter(missing_right, wrong))
-        return replace(first, hint=f"give the key the rights {', '.join(rights)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,19 +238,10 @@ class _Check:
 
     def _begin_and_abort(self, file: Path) -> None:
         call = self.link.begin_and_abort(str(file), f"{self.link.key}/{_UPLOAD}")
-        self._try("multipart", call, lambda ended: self.link.why_not_aborted(_NAME, ended))
+        self._try("multipart", call)
 
-    def _why(self, ended: process.Exit) -> Failure | None:
-        well = ended.ended == "exit" and ended.returncode == 0
-        return None if well else self.link.why_plain(_NAME, ended)
-
-    def _try(
-        self,
-        name: str,
-        call: Invocation,
-        judge: Callable[[process.Exit], Failure | None] | None = None,
-    ) -> Failure | None:
-        """Run a call; `judge` returns why it failed, where its exit code does not show that.
+    def _try(self, name: str, call: ClientCall) -> Failure | None:
+        """Run a call. Returns why it failed.
 
         A target that has answered before, and is slow, is not at fault where the time is over.
         """
@@ -297,12 +252,12 @@ class _Check:
             return _OVER
         timeout_s = max(0.1, self.ends_s - start_s)
         ended = self.link.run(call, timeout_s=timeout_s, name=_NAME, stop=self.link.stop)
-        if answered and ended.ended == "timeout":
+        if answered and ended.exit.ended == "timeout":
             self.over = True
             return _OVER
-        why = (judge or self._why)(ended)
-        self.tried.append(TriedCall(name=name, duration_s=time.monotonic() - start_s, failure=why))
-        return why
+        took_s = time.monotonic() - start_s
+        self.tried.append(TriedCall(name=name, duration_s=took_s, failure=ended.failure))
+        return ended.failure
 
 
 def check(link: Link, target: Target, *, multipart: bool, ends_s: float) -> TargetCheck:

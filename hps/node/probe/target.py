@@ -30,8 +30,8 @@ from hps.node.bandwidth import (
 from hps.process import process
 from hps.process.sockets import SocketBytes
 from hps.run_folder import OwnFolder
-from hps.targets.bucket import Link, first_failure, tool_failed
-from hps.tools.invocation import Invocation
+from hps.targets.bucket import CallEnd, Link
+from hps.tools.client import ClientCall
 
 # -------------------------------------------------------------------------------------------------
 # A running transfer, watched from outside until its rate is known.
@@ -51,6 +51,7 @@ class Watch:
     """
 
     log: Path
+    trouble_in: Callable[[str], Failure | None]
     count: Callable[[SocketBytes], int | Unknown]
     stop: process.Stop
     most_s: float
@@ -86,7 +87,7 @@ class Watch:
         """True once the rate is steady, the time is over, or something went wrong."""
         # Requests that are refused move bytes, too, and these are no rate.
         if not self.trouble and self.log.stat().st_size:
-            self.trouble = first_failure(self.log)
+            self.trouble = self.trouble_in(self.log.read_text(errors="replace"))
         return self.stop.is_set() or self.trouble is not None or self.rate.steady or self._enough()
 
     def _enough(self) -> bool:
@@ -106,16 +107,16 @@ class Watch:
                 return
             time.sleep(self.interval_s)
 
-    def outcome(self, ended: process.Exit) -> Rate:
+    def outcome(self, ended: CallEnd) -> Rate:
         """The rate, once the process has ended."""
         if self.stop.is_set():
             return Rate(mbps=failed(STOPPED))
-        if ended.ended == "exit" and ended.returncode != 0 and not self.trouble:
-            self.trouble = first_failure(self.log) or tool_failed(ended)
+        if ended.exit.ended == "exit" and not self.trouble:
+            self.trouble = ended.failure
         if self.trouble:
             return Rate(mbps=failed(self.trouble))
         if self._moving_since_s is None:
-            idle = failure("timeout", f"no payload moved in {ended.duration_s:.3g} s")
+            idle = failure("timeout", f"no payload moved in {ended.exit.duration_s:.3g} s")
             return Rate(mbps=failed(idle))
         points = tuple(self.rate.points)
         reading = rate_from_points((point.t_s, point.bytes_total) for point in points)
@@ -187,10 +188,16 @@ def _download(link: Link, settings: ProbeSettings, folder: str) -> Rate:
 def _watched(
     link: Link,
     settings: ProbeSettings,
-    call: Invocation,
+    call: ClientCall,
     count: Callable[[SocketBytes], int | Unknown],
 ) -> Rate:
-    watch = Watch(log=link.log("probe"), count=count, stop=link.stop, most_s=settings.duration_s)
+    watch = Watch(
+        log=link.log("probe"),
+        trouble_in=call.trouble,
+        count=count,
+        stop=link.stop,
+        most_s=settings.duration_s,
+    )
     timeout_s = settings.duration_s + _BEGIN_TIMEOUT_S
     ended = link.run(call, timeout_s=timeout_s, name="probe", stop=watch, sampler=watch)
     watch.wait_for_quiet()
@@ -211,10 +218,11 @@ def _send_object(link: Link, file: Path) -> tuple[str, Failure | None]:
             part.write_bytes(whole.read(size_bytes))
         call = link.put_whole(part, folder)
         ended = link.run(call, timeout_s=_OBJECT_TIMEOUT_S, name="probe", stop=link.stop)
-        if ended.ended != "exit" or ended.returncode != 0:
-            return folder, link.why("probe", ended)
-        larger_bytes = min(_FILE_BYTES, int(size_bytes / ended.duration_s * _OBJECT_S))
-        if larger_bytes < 2 * size_bytes or ended.duration_s > _OBJECT_S / 2:
+        if ended.failure:
+            return folder, ended.failure
+        took_s = ended.exit.duration_s
+        larger_bytes = min(_FILE_BYTES, int(size_bytes / took_s * _OBJECT_S))
+        if larger_bytes < 2 * size_bytes or took_s > _OBJECT_S / 2:
             break
         size_bytes = larger_bytes
     return folder, None
@@ -231,16 +239,16 @@ def _random_file(folder: Path) -> Path:
 
 def _remove(link: Link) -> str:
     """Delete what was sent, and look whether it is gone. Returns why not, or nothing."""
-    listed, own = link.scratch / "remove.out", OwnFolder(link.key)
+    own = OwnFolder(link.key)
     for _ in range(_REMOVE_TRIES):
         timeout_s = _STOPPED_TIMEOUT_S if link.stop.is_set() else _REMOVE_TIMEOUT_S
         deleted = link.run(link.delete(own), timeout_s=timeout_s, name="remove")
-        if deleted.returncode != 0:
-            return link.why_plain("remove", deleted).reason
+        if deleted.failure:
+            return deleted.failure.reason
         time.sleep(_BUSY_S)
         looked = link.run(link.list_names(), timeout_s=timeout_s, name="remove")
-        if looked.returncode != 0:
-            return link.why_plain("remove", looked).reason
-        if not listed.stat().st_size:
+        if looked.failure:
+            return looked.failure.reason
+        if not looked.out.stat().st_size:
             return ""
     return "objects keep coming"

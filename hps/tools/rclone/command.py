@@ -28,11 +28,8 @@ HOW_TO_GET = (
     f"install rclone {'.'.join(map(str, OLDEST))} or newer (https://rclone.org/install/) and set "
     "HPS_RCLONE to its path"
 )
-# rclone's exit codes where a folder is not there, and where it has moved all that it may.
+# rclone's exit code where a folder is not there.
 NO_FOLDER = 3
-TRANSFER_LIMIT = 8
-# `"KEY_ID,SECRET"` of a server: by environment, since everyone on a machine can read arguments.
-SERVER_KEYS_ENV = "RCLONE_AUTH_KEY"
 
 # One attempt, every byte moved, and a log that a program can read: a measured operation that
 # rclone silently repeats or skips is not the one that was planned. Most retries are made by the
@@ -46,7 +43,6 @@ _ONCE = (
 _STATS = ("--stats=500ms", "--stats-log-level=NOTICE")
 # For calls that move no payload: an endpoint that is away must not delay the run for minutes.
 BRIEF = ("--disable-http2", "--retries=1", "--low-level-retries=2", "--contimeout=10s")
-_PATIENT = ("--disable-http2", "--retries=1", "--low-level-retries=3", "--contimeout=10s")
 
 
 def access(remote: Remote | None) -> Access:
@@ -77,7 +73,7 @@ def upload(
     remote: Remote, local: str, key: str, settings: Settings, *, size_bytes: int, folder: bool
 ) -> Invocation:
     """Copy a file, or all files of a folder, to `key` under the remote's root."""
-    what = ("copy", local, _inside(remote, key)) if folder else ("copyto", local, remote.path(key))
+    what = ("copy", local, inside(remote, key)) if folder else ("copyto", local, remote.path(key))
     # Each trial has a folder of its own: to look there first is time that moves nothing, and takes
     # the right to see that a key is missing.
     flags = ("--no-check-dest", *_upload_flags(remote, settings, size_bytes))
@@ -88,7 +84,7 @@ def download(
     remote: Remote, key: str, local: str, settings: Settings, *, folder: bool
 ) -> Invocation:
     """Copy an object, or all objects under `key`, to a local path."""
-    what = ("copy", _inside(remote, key), local) if folder else ("copyto", remote.path(key), local)
+    what = ("copy", inside(remote, key), local) if folder else ("copyto", remote.path(key), local)
     return _transfer(what, remote, settings, _download_flags(settings))
 
 
@@ -96,107 +92,19 @@ def sync_up(
     remote: Remote, local: str, folder: OwnFolder, settings: Settings, *, size_bytes: int
 ) -> Invocation:
     """Make the objects of a trial equal to a local folder; of others it may delete none."""
-    flags = (*_only_made(folder), *_upload_flags(remote, settings, size_bytes))
-    return _transfer(("sync", local, _inside(remote, folder.key)), remote, settings, flags)
+    flags = (*only_made(folder), *_upload_flags(remote, settings, size_bytes))
+    return _transfer(("sync", local, inside(remote, folder.key)), remote, settings, flags)
 
 
 def sync_down(remote: Remote, key: str, local: str, settings: Settings) -> Invocation:
     """Make a local folder equal to the objects under `key`."""
     flags = _download_flags(settings)
-    return _transfer(("sync", _inside(remote, key), local), remote, settings, flags)
-
-
-def put_object(remote: Remote, local: str, key: str) -> Invocation:
-    """Upload a small file by a single PUT: nothing is asked before or after it."""
-    flags = ("--no-check-dest", *remote.backend.unasked, *remote.backend.whole)
-    return _small(("copyto", local, remote.path(key)), flags, remote)
-
-
-def print_files(remote: Remote, key: str) -> Invocation:
-    """Print the content of the objects right under `key`."""
-    return _small(("cat", "--max-depth=1", _inside(remote, key)), (), remote)
-
-
-def print_file(remote: Remote, key: str) -> Invocation:
-    """Print the content of one object; nothing is listed."""
-    return _small(("cat", remote.path(key)), (), remote)
-
-
-def delete_file(remote: Remote, folder: OwnFolder, name: str) -> Invocation:
-    """Delete one object that a run made in its folder; nothing is listed."""
-    key = f"{folder.key}/{name}"
-    if not folder.made(key):
-        raise ValueError(f"no object of a run's own: {key}")
-    return _small(("deletefile", remote.path(key)), (), remote)
-
-
-def begin_and_abort(remote: Remote, local: str, key: str) -> Invocation:
-    """Begin a multipart upload to S3 that may move no byte: rclone aborts it, and ends with 8."""
-    flags = ("--no-check-dest", "--s3-upload-cutoff=0", "--max-transfer=1B", "--cutoff-mode=HARD")
-    return with_log(_small(("copyto", local, remote.path(key)), flags, remote), remote)
-
-
-def copy_matching(remote: Remote, key: str, folder: str, pattern: str) -> Invocation:
-    """Copy the objects under `key` that match, such as `/a/*.jsonl`, to a local folder."""
-    return _logged(("copy", _inside(remote, key), folder, f"--include={pattern}"), remote)
-
-
-def upload_whole(remote: Remote, local: str, key: str, *, at_once: int) -> Invocation:
-    """Copy a file, or what the names in a folder link to, into `key`: one PUT for each.
-
-    No incomplete multipart upload remains where it is cut off.
-    """
-    flags = (*remote.backend.whole, "--no-check-dest", "--copy-links")
-    args = ("copy", local, _inside(remote, key), *flags, f"--transfers={at_once}")
-    return _logged(args, remote)
-
-
-def read_again(remote: Remote, key: str, *, times: int, at_once: int) -> Invocation:
-    """Read the objects under `key` so many times, each by a plain GET, and keep nothing of it."""
-    flags = (
-        "--download",
-        f"--transfers={at_once}",
-        "--checkers=1",  # looks for objects by one more connection, which moves next to nothing
-        "--disable=ListR",
-    )
-    return _logged(("hashsum", "crc32", _repeated(_inside(remote, key), times), *flags), remote)
-
-
-def _repeated(place: str, times: int) -> str:
-    """A remote with many folders that are all the same one."""
-    quoted = place.replace('"', '""')
-    upstreams = " ".join(f'"{number}={quoted}"' for number in range(times))
-    escaped = upstreams.replace("'", "''")
-    return f":combine,upstreams='{escaped}':"
-
-
-def _logged(what: tuple[str, ...], remote: Remote) -> Invocation:
-    """A call whose log, in JSON, has failures alone."""
-    log = ("--use-json-log", "--log-level=ERROR")
-    return invocation((*what, *_PATIENT, *log, *_ca(remote)), remote)
-
-
-def serve_s3(folder: str, address: str) -> tuple[str, ...]:
-    """Arguments of an S3 server whose buckets are the folders in `folder`."""
-    return "serve", "s3", folder, f"--addr={address}", "--vfs-cache-mode=off"
+    return _transfer(("sync", inside(remote, key), local), remote, settings, flags)
 
 
 def with_log(call: Invocation, remote: Remote) -> Invocation:
     """The call with a log that has its retries and what it deleted."""
     return _in_log(replace(call, args=(*call.args, *_log_flags(remote))), remote)
-
-
-def list_files(remote: Remote, key: str) -> Invocation:
-    """Print the names of all objects under `key`, one a line."""
-    args = ("lsf", "--recursive", "--files-only", *BRIEF, _inside(remote, key))
-    return invocation((*args, *_ca(remote)), remote)
-
-
-def delete(remote: Remote, folder: OwnFolder) -> Invocation:
-    """Delete the objects of a trial, or of the probe; finding none is not an error."""
-    if not folder.part:
-        raise ValueError(f"not a folder of one trial: {folder.key}")
-    return remove_made(remote, folder)
 
 
 def make_files(paths: tuple[str, ...], size_bytes: int, *, zeros: bool) -> Invocation:
@@ -212,7 +120,7 @@ def _transfer(
     http = ("--disable-http2",) if settings.http2 is False else ()
     at_once = () if settings.transfers is None else (f"--transfers={settings.transfers}",)
     measured = (*_ONCE, *_log_flags(remote), *_STATS, *at_once)
-    return _in_log(invocation((*what, *measured, *flags, *http, *_ca(remote)), remote), remote)
+    return _in_log(invocation((*what, *measured, *flags, *http, *ca_flags(remote)), remote), remote)
 
 
 def _log_flags(remote: Remote) -> tuple[str, ...]:
@@ -223,10 +131,6 @@ def _in_log(call: Invocation, remote: Remote) -> Invocation:
     """The call with the variables by which its library logs what it sends again."""
     env = {**call.access.env, **remote.backend.log_env}
     return replace(call, access=replace(call.access, env=env))
-
-
-def _small(what: tuple[str, ...], flags: tuple[str, ...], remote: Remote) -> Invocation:
-    return invocation((*what, *BRIEF, *flags, *_ca(remote)), remote)
 
 
 def _upload_flags(remote: Remote, settings: Settings, size_bytes: int) -> tuple[str, ...]:
@@ -258,7 +162,8 @@ def _download_flags(settings: Settings) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def _ca(remote: Remote) -> tuple[str, ...]:
+def ca_flags(remote: Remote) -> tuple[str, ...]:
+    """The authorities that sign the certificates of the target, where it names any."""
     return (f"--ca-cert={remote.ca_cert}",) if remote.ca_cert else ()
 
 
@@ -293,51 +198,13 @@ def read_version(binary: str) -> str:
     return text
 
 
-def remove_made(remote: Remote, folder: OwnFolder) -> Invocation:
-    """Delete what a run made in its folder, known by its names; anything else there stays."""
-    args = ("delete", *BRIEF, *_only_made(folder), _inside(remote, folder.key))
-    return invocation((*args, *_ca(remote)), remote)
-
-
-def abort_uploads(remote: Remote, folder: OwnFolder, name: str = "") -> Invocation:
-    """Abort the incomplete multipart uploads whose key begins with the folder's and `name`.
-
-    That is also `…/00.binary` where `name` is `00.bin`: look first what there is.
-    """
-    key = f"{folder.key}/{name}" if name else folder.key
-    if not folder.part or ".." in key:
-        raise ValueError(f"not a place in a trial's own folder: {key}")
-    # Of a server whose clock is ahead, all uploads begin in the future.
-    args = ("backend", "cleanup", *BRIEF, "-o", "max-age=-48h", _inside(remote, key))
-    return invocation((*args, *_ca(remote)), remote)
-
-
-def list_uploads(remote: Remote, key: str) -> Invocation:
-    """Print, as `listed` reads it, the multipart uploads whose key begins with `key`."""
-    args = ("backend", "list-multipart-uploads", *BRIEF, _inside(remote, key))
-    return invocation((*args, *_ca(remote)), remote)
-
-
-def list_objects(remote: Remote, key: str) -> Invocation:
-    """Print the objects under the folder `key`, one a line, as `listed` reads them."""
-    flags = ("--recursive", "--files-only", "--fast-list", "--no-mimetype", "--use-server-modtime")
-    args = ("lsjson", *flags, *BRIEF, _inside(remote, key))
-    return invocation((*args, *_ca(remote)), remote)
-
-
-def look_for(remote: Remote, key: str) -> Invocation:
-    """Print an object of this very name, as `listed` reads it: a single request."""
-    args = ("lsjson", "--stat", "--no-modtime", "--no-mimetype", *BRIEF, remote.path(key))
-    return invocation((*args, *_ca(remote)), remote)
-
-
-def _only_made(folder: OwnFolder) -> tuple[str, ...]:
+def only_made(folder: OwnFolder) -> tuple[str, ...]:
     """Whatever else a server lists in the folder is passed over."""
     wanted = (f"--filter=+ /{{{{{pattern}}}}}" for pattern in folder.made_patterns)
     return (*wanted, "--filter=- **")
 
 
-def _inside(remote: Remote, key: str) -> str:
+def inside(remote: Remote, key: str) -> str:
     """A folder: without the slash rclone first asks for an object of that very name.
 
     Whatever the server then answers, other than that there is none, would end it (since 1.72).

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from hps.catalog import failures
 from hps.catalog.failures import failure
@@ -186,27 +185,27 @@ def repeated(retries: int, trouble: str) -> str:
     return f"{words}, since {explain(trouble).text[:_REASON_LENGTH]}" if trouble else words
 
 
-def last_failure(path: Path) -> Failure | None:
+def last_failure(log: str) -> Failure | None:
     """The first error of a plain log, else its last line; None where the log is empty."""
-    lines = _messages(path)
-    return _first_error(lines) or (explain(bare(lines[-1])) if lines else None)
+    lines = _messages(log)
+    return _first_error(lines) or (explain(_bare(lines[-1])) if lines else None)
 
 
-def last_words(path: Path) -> str:
+def last_words(log: str) -> str:
     """The text of the first error of a plain log, else of its last line."""
-    lines = _messages(path)
-    return bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
+    lines = _messages(log)
+    return _bare(next(filter(_PLAIN_ERROR.match, lines), lines[-1] if lines else ""))
 
 
-def first_failure(path: Path) -> Failure | None:
+def first_failure(log: str) -> Failure | None:
     """The first error of a plain log; None where there is none."""
-    return _first_error(_messages(path))
+    return _first_error(_messages(log))
 
 
-def _messages(path: Path) -> list[str]:
+def _messages(log: str) -> list[str]:
     """The messages of a plain log: its lines, but that one of Azure's library takes several."""
     found: list[str] = []
-    for line in path.read_text(errors="replace").strip().splitlines():
+    for line in log.strip().splitlines():
         if found and not _TIMED.match(line) and _AZURE_BEGINS.search(found[-1].partition(" --")[0]):
             found[-1] += f" {line.strip()}"
         else:
@@ -215,10 +214,10 @@ def _messages(path: Path) -> list[str]:
 
 
 def _first_error(lines: Iterable[str]) -> Failure | None:
-    return next((explain(bare(line)) for line in lines if _PLAIN_ERROR.match(line)), None)
+    return next((explain(_bare(line)) for line in lines if _PLAIN_ERROR.match(line)), None)
 
 
-def bare(line: str) -> str:
+def _bare(line: str) -> str:
     """A line of a plain log without its time."""
     if found := _AZURE.search(line):
         return line[found.start() :]

@@ -33,7 +33,8 @@ class Rclone:
     def find(self, env: Mapping[str, str]) -> Installed | Missing:
         """`HPS_RCLONE`, else the one installed with this package, else the one on PATH."""
         try:
-            return find(env)
+            program = command.find_binary(env)
+            return Installed(program=program, version=command.read_version(program))
         except HpsError as error:
             return Missing(why=error.message, how_to_get=error.hint)
 
@@ -85,17 +86,11 @@ class Rclone:
         return errors.of_exit_code(ran.ended.returncode, message, ran.clean(log.behind))
 
 
-def find(env: Mapping[str, str]) -> Installed:
-    """The rclone of this machine. Raises `HpsError` where there is none that will do."""
-    program = command.find_binary(env)
-    return Installed(program=program, version=command.read_version(program))
-
-
 def _last_words(log: RcloneLog, path: Path, operation: Operation) -> str:
     """A call that moves no payload may complain before its log is one for programs."""
     if log.last_error or operation.requested is not None:
         return log.last_error
-    return errors.last_words(path)
+    return errors.last_words(path.read_text(errors="replace"))
 
 
 # -------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from hps.tools.rclone import log
@@ -96,19 +94,18 @@ def test_whose_fault_a_refusal_is(status: int, error: str, code: str) -> None:
     assert explain(_answered(status, error)).code == code
 
 
-def test_a_message_of_several_lines_is_one(tmp_path: Path) -> None:
-    path = tmp_path / "log"
+def test_a_message_of_several_lines_is_one() -> None:
     at = "2026/11/30 12:00:00"
-    path.write_text(
+    log = (
         f"{at} ERROR : f.bin: Failed to copy: {_REFUSED}"
         f"{at} NOTICE: Failed to copyto: something else\n"
     )
-    why = last_failure(path)
+    why = last_failure(log)
     assert why is not None
     assert why.code == "no_such_bucket"
     # rclone ends some calls with a critical message, which is no error to it.
-    path.write_text(f'{at} CRITICAL: Failed to create file system for "az:c/a/": {_REFUSED}')
-    why = last_failure(path)
+    log = f'{at} CRITICAL: Failed to create file system for "az:c/a/": {_REFUSED}'
+    why = last_failure(log)
     assert why is not None
     assert why.text.endswith("to PUT: The specified container does not exist")
 

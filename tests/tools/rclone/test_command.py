@@ -11,6 +11,8 @@ import pytest
 
 from hps.errors import HpsError
 from hps.run_folder import OwnFolder
+from hps.tools import CLIENT, COPIER
+from hps.tools.invocation import Invocation
 from hps.tools.rclone import command as rclone
 from hps.tools.rclone.remote import remote_of
 from tests.builders import MIB, S3, make_transfer
@@ -119,14 +121,15 @@ def test_folders_are_copied_and_synced() -> None:
 
 def test_calls_that_move_no_payload() -> None:
     at = "s3:bucket/tests/k/"
-    assert rclone.list_files(REMOTE, "k").args == (
-        *("lsf", "--recursive", "--files-only", *BRIEF, at),
+    assert CLIENT.list_names(S3, "k").invocation.args == (
+        *("lsf", "--recursive", "--files-only", at, *BRIEF),
     )
-    own = f"s3:bucket/tests/{TRIAL.key}"
-    only = (r"--filter=+ /{{(?:[0-9]/)?[0-9]+\.bin}}", "--filter=- **")
-    assert rclone.delete(REMOTE, TRIAL).args == ("delete", *BRIEF, *only, f"{own}/")
-    assert rclone.abort_uploads(REMOTE, TRIAL, "0.bin").args == (
-        *("backend", "cleanup", *BRIEF, "-o", "max-age=-48h", f"{own}/0.bin/"),
+    key = f"s3:bucket/tests/{TRIAL.key}/"
+    deleted = CLIENT.delete(S3, TRIAL).invocation.args
+    assert (deleted[0], deleted[-5:]) == ("delete", (key, *BRIEF))
+    assert "--filter=- **" in deleted
+    assert CLIENT.abort_uploads(S3, TRIAL).invocation.args == (
+        *("backend", "cleanup", *BRIEF, "-o", "max-age=-48h", key),
     )
     assert rclone.make_files(("/a", "/b"), 7, zeros=True).args == (
         *("test", "makefile", "--zero", "7B", "/a", "/b"),
@@ -135,22 +138,28 @@ def test_calls_that_move_no_payload() -> None:
 
 
 def test_a_certificate_is_trusted_by_every_call() -> None:
-    remote = remote_of(replace(S3, ca_cert="/ca.pem"))
+    target = replace(S3, ca_cert="/ca.pem")
+    remote = remote_of(target)
     asked = make_transfer()
     calls = (
         rclone.upload(remote, "/p", "k", asked, size_bytes=MIB, folder=False),
         rclone.download(remote, "k", "/d", asked, folder=False),
         rclone.sync_up(remote, "/p", TRIAL, asked, size_bytes=MIB),
         rclone.sync_down(remote, "k", "/d", asked),
-        rclone.list_files(remote, "k"),
-        rclone.delete(remote, TRIAL),
-        rclone.remove_made(remote, TRIAL),
-        rclone.abort_uploads(remote, TRIAL),
-        rclone.list_uploads(remote, "k"),
-        rclone.list_objects(remote, "k"),
+        CLIENT.list_names(target, "k").invocation,
+        CLIENT.delete(target, TRIAL).invocation,
+        CLIENT.abort_uploads(target, TRIAL).invocation,
+        CLIENT.list_uploads(target, "k").invocation,
+        CLIENT.read_again(target, "k", times=2, at_once=1).invocation,
+        CLIENT.begin_and_abort(target, "/p", "k").invocation,
+        COPIER.send(target, Path("/p"), "k"),
     )
     for call in calls:
-        assert call.args[-1] == "--ca-cert=/ca.pem"
+        assert call.args.count("--ca-cert=/ca.pem") == 1
+
+
+def _printing(key: str) -> Invocation:
+    return CLIENT.get(S3, key).invocation
 
 
 def test_secrets_are_in_the_environment_alone() -> None:
@@ -165,19 +174,19 @@ def test_secrets_are_in_the_environment_alone() -> None:
 
 
 def test_what_is_shown_is_one_line_for_a_shell() -> None:
-    shown = rclone.list_files(REMOTE, "it's/a folder/$RUN_ID").shown()
+    shown = _printing("it's/a folder/$RUN_ID").shown()
     assert "\n" not in shown
     assignments = ("RCLONE_CONFIG=/dev/null", "RCLONE_CONFIG_S3_TYPE=s3")
     assert shown.startswith(" ".join(assignments))
-    assert 'RCLONE_CONFIG_S3_SECRET_ACCESS_KEY="$TEST_SECRET" rclone lsf' in shown
-    assert shlex.split(shown)[-1] == "s3:bucket/tests/it's/a folder/$RUN_ID/"
-    plain = rclone.list_files(REMOTE, "data/$RUN_ID").shown()
-    assert plain.endswith('"s3:bucket/tests/data/$RUN_ID/"')
+    assert 'RCLONE_CONFIG_S3_SECRET_ACCESS_KEY="$TEST_SECRET" rclone cat' in shown
+    assert "s3:bucket/tests/it's/a folder/$RUN_ID" in shlex.split(shown)
+    plain = _printing("data/$RUN_ID").shown()
+    assert ' "s3:bucket/tests/data/$RUN_ID" ' in plain
 
 
 def test_an_unset_secret_is_named() -> None:
     with pytest.raises(HpsError) as caught:
-        rclone.list_files(REMOTE, "k").command("rclone", {"TEST_KEY_ID": "x"})
+        _printing("k").command("rclone", {"TEST_KEY_ID": "x"})
     assert caught.value.message == (
         "the environment variable TEST_SECRET is not set: target 's3' needs it"
     )
