@@ -370,8 +370,9 @@ class Observed:
 class Measurement:
     """What was observed while an operation ran. `failure` says why the status is not `ok`.
 
-    `tool` is what did it: a transfer tool, or this program itself. `cpu_s` and `peak_memory_bytes`
-    are what its process used, None where there was none or it was not seen. `proof` is None where
+    `tool` is what did it: a transfer tool, or this program itself. `first_payload_s` is by its
+    connections. `cpu_s` and `peak_memory_bytes` are what its process used. Each is None where there
+    was no process, or it was not seen. `proof` is None where
     no tool moved a payload. `disturbed` has the figures of `hps.node.starvation` where the machine
     was short of CPU.
     """
@@ -381,6 +382,7 @@ class Measurement:
     started_at: str = ""
     duration_s: float = 0.0
     setup_s: float | None = None
+    first_payload_s: float | None = None
     cpu_s: float | None = None
     peak_memory_bytes: int | None = None
     effective: Applied | None = None

@@ -85,7 +85,7 @@ def transfer(record: Record) -> dict[str, Any]:
     """What the tables take from a line of results."""
     status, cell = record["status"], record["cell"]
     why = "" if status == "ok" else f"{status}: {record['reason']}"
-    kept = ("status", "reason", "started_at", "duration_s", "setup_s", "cpu_s",
+    kept = ("status", "reason", "started_at", "duration_s", "first_payload_s", "cpu_s",
             "peak_memory_bytes", "retries", "observed")  # fmt: skip
     return {
         **{name: record[name] for name in kept},

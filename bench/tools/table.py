@@ -16,7 +16,7 @@ from bench.tools.cases import CHUNK_MIB, EQUAL, LEAVES_OUT, OWN, STREAMS, Case
 Data = Mapping[str, Any]
 BASE = "rclone"
 _HEADERS = (
-    *("tool", "terms", "way", "Mbps", f"times {BASE}", "setup s", "CPU s", "MiB", "again"),
+    *("tool", "terms", "way", "Mbps", f"times {BASE}", "begins s", "CPU s", "MiB", "again"),
     "status",
 )
 _WIDTH = 100
@@ -125,7 +125,7 @@ def _line(row: Row, base: Row | None) -> list[str]:
         row.way,
         "-" if rate is None else f"{rate:.1f}",
         "1" if row is base else _times(row, base),
-        _over(row, "setup_s", median, "{:.2f}"),
+        _over(row, "first_payload_s", median, "{:.2f}"),
         _over(row, "cpu_s", median, "{:.2f}"),
         _over(row, "peak_memory_bytes", lambda peaks: max(peaks) / MIB, "{:.0f}"),
         _over(row, "retries", sum, "{:.0f}"),

@@ -266,6 +266,7 @@ class ConnectionCounter:
     busiest_bytes: int = 0
     _moved_bytes: int = 0
     _moved_at_s: float | None = None
+    _payload_at_s: float | None = None
     _spent_s: float = 0.0
     _since_s: float | None = None
     _sockets: SocketBytes | None = field(default=None, repr=False)
@@ -276,14 +277,23 @@ class ConnectionCounter:
         return self.most_with_payload or None
 
     @property
+    def first_payload_s(self) -> float | None:
+        """Seconds from the first look, as the process began, to the one that saw payload move.
+
+        It moved at most one look earlier. None where none was seen, or its bytes are not shown.
+        """
+        return self._after(self._payload_at_s)
+
+    @property
     def moved_s(self) -> float | None:
         """Seconds from the first look, as the process began, to the last that saw bytes move.
 
         None where none did, or where the kernel's counters can't be read.
         """
-        if self._moved_at_s is None or self._since_s is None:
-            return None
-        return self._moved_at_s - self._since_s
+        return self._after(self._moved_at_s)
+
+    def _after(self, at_s: float | None) -> float | None:
+        return None if at_s is None or self._since_s is None else at_s - self._since_s
 
     def sample(self, pid: int) -> None:
         """Look at process `pid`; set `interval_s` to the time until the next look is due."""
@@ -311,6 +321,8 @@ class ConnectionCounter:
         total_bytes = moved.sent_bytes + moved.received_bytes
         if total_bytes > self._moved_bytes:
             self._moved_bytes, self._moved_at_s = total_bytes, time.monotonic()
+        if self._payload_at_s is None and self.busiest_bytes >= PAYLOAD_BYTES:
+            self._payload_at_s = time.monotonic()
         self._count(moved.open_sockets, self._sockets.count_open(at_least_bytes=PAYLOAD_BYTES))
 
     def _sample_slowly(self, pid: int) -> None:

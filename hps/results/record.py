@@ -154,6 +154,7 @@ def _process_fields(measurement: Measurement) -> Record:
     """What is known of the tool's process beside its time; each is None where it is not."""
     return {
         "setup_s": _rounded(measurement.setup_s),
+        "first_payload_s": _rounded(measurement.first_payload_s),
         "cpu_s": _rounded(measurement.cpu_s),
         "peak_memory_bytes": measurement.peak_memory_bytes,
     }

@@ -116,6 +116,7 @@ def judge(
         started_at=utc_text(ended.started_at),
         duration_s=ended.duration_s,
         setup_s=seen.setup_s,
+        first_payload_s=counter.first_payload_s,
         cpu_s=ended.cpu_s,
         peak_memory_bytes=ended.peak_memory_bytes,
         effective=seen.effective,

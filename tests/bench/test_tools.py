@@ -211,7 +211,7 @@ def _record(tool: str, step: str, duration_s: float, *, own: bool, **fields: Any
         "started_at": "2026-11-22T10:15:30.000000Z",
         "duration_s": duration_s,
         "throughput_mbps": 260 / duration_s,
-        "setup_s": 0.25 if tool == "rclone" else None,
+        "first_payload_s": 0.25 if tool == "rclone" else None,
         "cpu_s": 0.5,
         "peak_memory_bytes": 40 * MIB,
         "retries": 1 if tool == "rclone" else None,

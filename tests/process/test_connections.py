@@ -102,3 +102,26 @@ def test_a_process_that_waits_after_its_last_byte_has_moved_for_a_shorter_time(
         counter.sample(os.getpid())
         clock.now_s += counter.interval_s
     assert counter.moved_s == pytest.approx(0.5, abs=SHORTEST_S)
+
+
+def test_payload_begins_to_move_where_one_connection_has_moved_more_than_heads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two connections greet each other for a second, then one of them moves more."""
+    clock, counter = Clock(cost_s=0.0), ConnectionCounter()
+    monkeypatch.setattr(sockets, "time", clock)
+    monkeypatch.setattr(sockets, "_socket_inodes", lambda _: frozenset({7, 8}))
+
+    def listed() -> tuple[TcpSocket, ...]:
+        moved = 9_000 if clock.now_s < 1001.0 else 20_000
+        return (
+            TcpSocket(cookie=1, inode=7, acked_bytes=9_000, received_bytes=0),
+            TcpSocket(cookie=2, inode=8, acked_bytes=0, received_bytes=moved),
+        )
+
+    counter._sockets = SocketBytes(pid=os.getpid(), list_sockets=listed)
+    while clock.now_s < 1002.0:
+        assert counter.first_payload_s is None or clock.now_s > 1001.0
+        counter.sample(os.getpid())
+        clock.now_s += counter.interval_s
+    assert counter.first_payload_s == pytest.approx(1.0, abs=SHORTEST_S)

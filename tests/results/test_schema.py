@@ -23,6 +23,7 @@ SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "schemas/result.schema.json").
 # Lines that were stored before these were added are valid.
 NOT_IN_OLDER_LINES = {
     *("reason_code", "reason_owner", "disturbed", "cpu_s", "peak_memory_bytes", "proof"),
+    "first_payload_s",
 }
 # Only in lines of what a run that gave up left.
 NOT_IN_MOST_LINES = {"given_up", "moved_s"}
