@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import grid
+from bench import drawn, grid
 from bench.link.settings import Way
 from bench.settings import gain, table
 from bench.settings.by_queue import is_plain, link_of
@@ -14,9 +14,6 @@ from bench.settings.cases import PUBLISHED_STREAMS, Setting
 
 NAME = "throughput-by-rtt"
 _TITLES: Mapping[Way, str] = {"up": "Upload", "down": "Download"}
-# Of Okabe and Ito: told apart whatever one's eyes.
-_COLOURS = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9")
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 Case = Mapping[str, Any]
 Row = dict[str, Any]
 
@@ -24,16 +21,7 @@ Row = dict[str, Any]
 def draw(measured: Sequence[Case], folder: Path) -> list[Path]:
     """Write `throughput-by-rtt.svg` and `.png` into a folder; nothing where there is no data."""
     rows = [row for case in measured if is_plain(case) for row in _rows(case)]
-    if not rows:
-        return []
-    import vl_convert  # noqa: PLC0415 - slow to import
-
-    spec = _chart(rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    svg, png = folder / f"{NAME}.svg", folder / f"{NAME}.png"
-    svg.write_text(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), encoding="utf-8")
-    png.write_bytes(vl_convert.vegalite_to_png(spec, scale=2.0, allowed_base_urls=[]))
-    return [svg, png]
+    return drawn.save(_chart(rows), folder, NAME) if rows else []
 
 
 def _rows(case: Case) -> Iterator[Row]:
@@ -71,7 +59,7 @@ def _chart(rows: Sequence[Row]) -> dict[str, Any]:
     streams = sorted({row["streams"] for row in rows})
     colour = altair.Color(
         "rtt:N", title="Round trip", sort=order,
-        scale=altair.Scale(domain=order, range=list(_COLOURS[: len(order)])),
+        scale=altair.Scale(domain=order, range=list(drawn.COLOURS[: len(order)])),
     )  # fmt: skip
     x = altair.X(
         "streams:Q", title="Chunks in flight",
@@ -95,8 +83,8 @@ def _chart(rows: Sequence[Row]) -> dict[str, Any]:
         data=altair.InlineData(values=list(rows)),
         columns=len(_TITLES),
     ).properties(title=_title(rows))
-    drawn: dict[str, Any] = titled.configure(font=_FONT, background="#ffffff").to_dict()
-    return drawn
+    whole: dict[str, Any] = titled.configure(font=drawn.FONT, background="#ffffff").to_dict()
+    return whole
 
 
 def _title(rows: Sequence[Row]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from bench import leaving, quiet, written
 from bench.link import Link, NoLinkError
 from bench.settings import tls
 from bench.stored import Stored
-from bench.tools import cases, table
+from bench.tools import by_link, cases, picture, table
 from bench.tools.measure import Options, measure
 from hps.errors import EXIT_OK, EXIT_OPERATION_FAILED
 from hps.tools import TOOLS
@@ -31,7 +31,8 @@ from hps.units import format_time
 HEADING = "Tools on equal terms"
 UNKIND_HEADING = "Tools where requests fail"
 _OUTPUT = Path("build/bench/tools")
-_FILE = "blocks.jsonl"
+_FILE, _RAW = "blocks.jsonl", "tools.jsonl"
+_DOCS = Path("docs")
 _FULL = {"links": ["10ms", "80ms", "150ms"], "sizes": ["200MiB", "1GiB", "1000x1MiB"], "blocks": 6}
 _SHORT = {"links": ["10ms"], "sizes": ["64MiB"], "blocks": 1}
 
@@ -46,17 +47,34 @@ def main() -> int:
     tools = {name: one.version for name, one in found.items() if isinstance(one, Installed)}
     missing = {name: one.why for name, one in found.items() if not isinstance(one, Installed)}
     measured = _measure(chosen, tools, options)
-    text = f"{written.machine()}\n\n{table.text(measured, tools, missing)}"
+    tables = (by_link.text(measured, tools), table.text(measured, tools, missing))
+    text = "\n\n".join([written.machine(), *filter(None, tables)])
     heading = UNKIND_HEADING if options.unkind else HEADING
     print(f"## {heading}\n\n{text}")
     failed = [line for one in measured for line in table.failures(*one, list(tools))]
     if options.write and not failed:
-        written.write(heading, text)
+        _publish(heading, text, measured, tools, options)
     for line in failed:
         _tell(f"failed: {line}")
     if options.write and failed:
         _tell("nothing was published: measure these again on a machine that does nothing else")
     return EXIT_OPERATION_FAILED if failed else EXIT_OK
+
+
+def _publish(
+    heading: str,
+    text: str,
+    measured: Sequence[tuple[cases.Case, list[table.Data]]],
+    tools: dict[str, str],
+    options: argparse.Namespace,
+) -> None:
+    """The tables, and of what is no finding about failures all transfers and the picture, too."""
+    written.write(heading, text)
+    if options.unkind:
+        return
+    written.write_raw(_RAW, by_link.entries(measured, tools))
+    for path in picture.draw(measured, list(tools), _DOCS):
+        _tell(f"drawn: {path}")
 
 
 def _measure(
@@ -110,7 +128,8 @@ def _options() -> argparse.Namespace:
     add("--output", type=Path, default=_OUTPUT, metavar="FOLDER",
         help=f"where results are stored, and blocks found again (default: {_OUTPUT})")  # fmt: skip
     add("--fresh", action="store_true", help="measure again what is stored")
-    add("--write", action="store_true", help=f"the tables into {written.RESULTS.name}")
+    add("--write", action="store_true",
+        help="tables into RESULTS.md, transfers into raw/, a picture into docs/")  # fmt: skip
     options = parser.parse_args()
     if options.blocks is not None and options.blocks < 1:
         parser.error("--blocks: at least 1")

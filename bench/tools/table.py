@@ -27,8 +27,8 @@ _NOTE = (
     f"({' and '.join(LEAVES_OUT)}: no checksum, since over HTTPS the server takes none of theirs). "
     "Mbps: geometric means over the blocks, of whole processes. "
     f"Times {BASE}: on the same terms, ratios within blocks, with 95 % intervals where there are "
-    "several. Setup: from the start of the process to its first request with data, median; part of "
-    "Mbps, and not known of all. CPU: the tool's own seconds, median. MiB: its memory at most. "
+    "several. Begins: from the start of the process until its connections moved payload, median, "
+    "within 0.04 s; part of Mbps. CPU: the tool's own seconds, median. MiB: its memory at most. "
     "Again: requests sent once more in all blocks; -: not known."
 )
 
@@ -113,7 +113,7 @@ def _of_case(case: Case, found: Sequence[Row]) -> Iterator[str]:
     count = f"{case.blocks} block{'' if case.blocks == 1 else 's'}"
     unkind = ", one request in 100 answered by 503" if case.unkind else ""
     yield f"**{case.name}**, {count}{unkind}:"
-    yield _table([_HEADERS, *lines])
+    yield drawn([_HEADERS, *lines])
     yield "\n".join([*_by_itself(found), *_wrong(found)])
 
 
@@ -133,7 +133,7 @@ def _line(row: Row, base: Row | None) -> list[str]:
     ]
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def drawn(lines: Sequence[Sequence[str]]) -> str:
     """In Markdown, with no more room in a column than it needs, so that ten fit."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     head, *body = [
