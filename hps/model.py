@@ -156,6 +156,20 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """How nodes divide an experiment. None: all cells for each, as many nodes, as long as may be.
+
+    Each node measures `cells` of the cells. Once `nodes` machines have done that, or `until_s`
+    after the first of them began, others have nothing to do. The seed is for ties.
+    """
+
+    nodes: int | None = None
+    cells: int | None = None
+    until_s: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A kind of step and its settings: knobs by name in base units, and `timeout_s`, `duration_s`.
 
@@ -201,6 +215,7 @@ class Spec:
     sha256: str = ""
     overrides: tuple[str, ...] = ()
     thresholds: tuple[str, ...] = ()
+    fleet: Fleet | None = None
 
 
 # --- what will be done ---------------------------------------------------------------------------

@@ -254,6 +254,16 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
 )
 
 
+# Tools that people look for here, and why none of these is one.
+NOT_TOOLS: Mapping[str, str] = MappingProxyType(
+    {
+        "gsutil": "gsutil has one request for a whole file, whatever it is told, and can't sign for"
+        " R2, nor for most hosts but Amazon's",
+        "gcloud": "gcloud storage can't be told the size of chunks, nor how many are in flight",
+    }
+)
+
+
 def is_exact(size_bytes: int) -> bool:
     """True where no tool rounds a chunk of this size."""
     return all(facts.rounds(size_bytes) == size_bytes for facts in TOOL_FACTS.values())

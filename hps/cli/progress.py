@@ -22,6 +22,8 @@ _WARNINGS = {
     "results_sender_restarted",
     "clean_up_failed",
     "deletion_cost_not_set",
+    "fleet_not_told",
+    "fleet_unknown",
     "lines_passed_over",
     "node_leaving",
     "secrets_are_words",
@@ -63,6 +65,8 @@ class RunListener:
             sys.stderr.flush()
 
     def event(self, name: str, **fields: object) -> None:
+        if name == "fleet_joined" and self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=float(str(fields["operations"])))
         if name in _WARNINGS or fields.get("accepted") is False:
             events().warning(name, **fields)
         else:

@@ -96,6 +96,8 @@ class Ended:
             remarks = self._why_failed(self.failure)
         elif isinstance(outcome, run.NotBegun):
             return []
+        elif isinstance(outcome, run.FleetOver):
+            remarks = [f"nothing to do for the fleet {outcome.fleet}: {outcome.why}"]
         elif outcome.decision.rejected and self.stopped is None:
             remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
         if outcome.not_stored and not isinstance(outcome, run.NotBegun):
@@ -217,5 +219,7 @@ def _report_end(outcome: run.Ending, listener: RunListener) -> None:
         listener.event("run_not_begun", **why, run_id=run_id, not_stored=outcome.not_stored)
     elif isinstance(outcome, run.Finished):
         listener.event("run_skipped", finished_by=outcome.run_id)
+    elif isinstance(outcome, run.FleetOver):
+        listener.event("run_not_needed", fleet=outcome.fleet, reason=outcome.why)
     else:
         listener.event("run_done", **outcome.tally.counts, run_id=outcome.identity.run_id)

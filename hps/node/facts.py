@@ -79,6 +79,8 @@ OWN_NAMES = (
     "HPS_AZCOPY",
     "HPS_CACHE",
     "HPS_COUNTRY",
+    "HPS_FLEET",
+    "HPS_FLEET_UNTIL",
     "HPS_LOG",
     "HPS_METADATA_URL",
     "HPS_OUTPUT",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from typing import Any
@@ -38,11 +38,17 @@ BASE_TIMEOUT_S = 60.0
 _KNOB_FIELDS = tuple(field.name for field in fields(Knobs))
 
 
-def expand(spec: Spec) -> Plan:
-    """The plan of an experiment: the same for the same spec, everywhere and always."""
+def expand(spec: Spec, only: Collection[int] | None = None) -> Plan:
+    """The plan of an experiment: the same for the same spec, everywhere and always.
+
+    `only`: the numbers of the cells that it is to have; None: all. What one cell alone would not
+    measure twice, since another has it, it then measures where that other is not among them.
+    """
     target = default_target(tuple(spec.targets), spec.results.target)
     cells = expand_cells(spec.matrix, spec.data, target or spec.results.target)
     spec = replace(spec, steps=_with_verification(spec.steps, cells))
+    if only is not None:
+        cells = tuple(cell for number, cell in enumerate(cells) if number in only)
     trials = _CellSteps.of_all(spec, cells)
     operations = tuple(
         operation

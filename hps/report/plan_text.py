@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from hps.catalog.prices import PRICES
 from hps.compare.comparison import direction_of
-from hps.model import Merged, NodeRules, Operation, Plan
+from hps.model import Fleet, Merged, NodeRules, Operation, Plan
 from hps.plan import fairness
 from hps.plan.estimate import Estimate
 from hps.report.table import cell_name
@@ -39,6 +39,7 @@ def render(plan: Plan, estimate: Estimate) -> str:
         ("time", _time(estimate)),
         ("probe", _probe(spec.node)),
         ("order", f"{spec.order.kind}, seed {spec.order.seed}"),
+        ("fleet", _fleet(spec.fleet, estimate.cells)),
     ]
     known = [(name, value) for name, value in facts if value]
     return "\n\n".join(
@@ -50,6 +51,20 @@ def render(plan: Plan, estimate: Estimate) -> str:
             *_merged(plan.merged),
         ]
     )
+
+
+def _fleet(fleet: Fleet | None, cells: int) -> str:
+    """How nodes divide the cells; the numbers above are those of one that measures all."""
+    if fleet is None:
+        return ""
+    each = min(cells, fleet.cells or cells)
+    parts = [] if fleet.nodes is None else [f"{fleet.nodes:,} nodes"]
+    parts.append("every node measures all" if each == cells else f"{each} of {cells} cells a node")
+    if fleet.nodes is not None and each < cells:
+        parts.append(f"about {fleet.nodes * each / cells:.3g} nodes a cell")
+    if fleet.until_s is not None:
+        parts.append(f"until {format_time(fleet.until_s)} after the first began")
+    return ", ".join(parts)
 
 
 def as_json(plan: Plan, estimate: Estimate) -> Iterator[str]:

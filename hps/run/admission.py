@@ -132,6 +132,8 @@ def admit(session: Session, this: ThisRun, store: Callable[[Record], None]) -> A
     facts = collect_facts(session.env, session.tools, measure_disk=not session.stop.is_set())
     decision = _decide_here(session, this.identity, facts)
     known = {"hps": __version__, "node": asdict(facts), **decision.as_data()}
+    if session.member is not None:
+        known["fleet"] = session.member.as_data()
     if decision.failure is not None and before is None:
         why = decision.failure
         store(failed_record(this.identity, spec, why, started_at=started_at, facts=known))

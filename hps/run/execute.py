@@ -45,13 +45,15 @@ class Tally:
     """How many operations ended in each status, and whether a bucket may still have their objects.
 
     `given_up` is the mistake of the experiment for which the rest was not tried; `ruled_out` counts
-    the operations that the tool can't do, by the plan.
+    the operations that the tool can't do, by the plan. `over`: the rest was left since the fleet's
+    time was over.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     ruled_out: int = 0
     has_leftovers: bool = False
     given_up: Failure | None = None
+    over: bool = False
 
     def add(self, status: str) -> None:
         self.counts[status] = self.counts.get(status, 0) + 1
@@ -63,12 +65,12 @@ class Tally:
 
     @property
     def all_ok(self) -> bool:
-        """True where some operation succeeded, and none failed.
+        """True where some operation succeeded, or there was no time for any, and none failed.
 
         An operation that the tool can't do, by the plan, is no failure.
         """
         failed = sum(self.counts.values()) - self.counts.get("ok", 0) - self.ruled_out
-        return failed == 0 and self.counts.get("ok", 0) > 0
+        return failed == 0 and (self.counts.get("ok", 0) > 0 or self.over)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +78,14 @@ class Hooks:
     """The caller's functions: to store each result, and for each start and event.
 
     After `most_equal_failures` in a row with the same mistake of the experiment the rest is not
-    tried; 0: always tried.
+    tried; 0: always tried. Nothing begins once `is_over()`.
     """
 
     store: Callable[[Record], None]
     started: Callable[[Operation], None]
     event: Callable[..., object]
     most_equal_failures: int = 0
+    is_over: Callable[[], bool] = lambda: False
 
 
 def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
@@ -91,7 +94,8 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
     trial = _Trial(context=context, event=hooks.event, scratch=context.scratch.stat())
     equal = _EqualFailures(most=hooks.most_equal_failures)
     for task in tasks:
-        if context.stop.is_set():
+        tally.over = hooks.is_over()
+        if context.stop.is_set() or tally.over:
             break
         operation = task.operation
         if tally.given_up is not None:

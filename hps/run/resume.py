@@ -98,13 +98,21 @@ def list_tasks(operations: Sequence[Operation], done: Iterable[str] = ()) -> tup
 
 
 def find_newest(
-    plan: Plan, folders: Iterable[Path], remark: Remark | None = None
+    plan: Plan, folders: Iterable[Path], remark: Remark | None = None, fleet: str = ""
 ) -> EarlierRun | None:
-    """The newest run of this plan that was not rejected, in one machine's `folders`."""
+    """The newest run of this plan that was not rejected, in one machine's `folders`.
+
+    One for another fleet is none: what was measured for that counts there.
+    """
     for earlier in _from_the_newest(folders, remark=remark):
-        if _is_of(earlier, plan):
+        if _is_of(earlier, plan) and _fleet_of(earlier.run) == fleet:
             return earlier
     return None
+
+
+def _fleet_of(run: Record) -> str:
+    fleet = run.get("fleet")
+    return str(fleet.get("name", "")) if isinstance(fleet, Mapping) else ""
 
 
 def find_changed(plan: Plan, folder: Path) -> str:
@@ -410,7 +418,8 @@ def _find_earlier(session: Session, request: ResumeRequest) -> EarlierRun | None
     if request.run_id:
         folders = [folder for place in (home.parent, fetched) for folder in place.glob("*/")]
         return find_named(request.run_id, session.plan, folders)
-    return find_newest(session.plan, [home, fetched / home.name], remark)
+    fleet = session.member.fleet if session.member else ""
+    return find_newest(session.plan, [home, fetched / home.name], remark, fleet)
 
 
 def _new_run(session: Session, unread: str) -> ThisRun:

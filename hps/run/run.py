@@ -1,4 +1,4 @@
-"""One run: lock, check targets, resume, admit, execute, publish, clean up.
+"""One run: lock, check targets, join the fleet, resume, admit, execute, publish, clean up.
 
 `run` raises `HpsError` where it can't begin or another process works on the same run,
 `NotStoredError` where the journal can't be written, and `MachineError`.
@@ -22,8 +22,9 @@ from hps.results import lock as alive
 from hps.results.journal import Journal
 from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, failed_record, new_run_id, utc_text
-from hps.run import admission, execute, finish, recorder, resume
+from hps.run import admission, execute, finish, fleet, recorder, resume
 from hps.run.admission import check_targets
+from hps.run.fleet import FleetOver
 from hps.run.recorder import LockNote, Recorder
 from hps.run.resume import ResumeRequest, ThisRun
 from hps.run.session import Listener, RememberingListener, Session, Tools, open_tools
@@ -94,7 +95,7 @@ class NotBegun:
     not_stored: str = ""
 
 
-Ending = Outcome | Finished | NotBegun
+Ending = Outcome | Finished | NotBegun | FleetOver
 
 
 def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> Ending:
@@ -105,9 +106,14 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
         why = session.preflight.failure
         if why is not None and not admission.can_reject(plan.spec.node, why):
             return _record_not_begun(session, why)
+        joined = fleet.join(session)
+        if isinstance(joined, FleetOver):
+            return _end_unneeded(session, joined)
+        session = joined
         this = _resume(session, options, stack)
         lacking = _publish_earlier(session, this, options)
         if not this.tasks:
+            fleet.leave(session, done=not lacking, rejected=False)
             return Finished(run_id=this.identity.run_id, not_stored=_join("", lacking))
         with _record(session, this) as recording:
             decision = _admit(session, this, recording)
@@ -121,6 +127,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
                 is_clean = _clean_up(session, this, tally)
             if is_clean and not not_stored:
                 finish.mark_finished(this.journal)
+            _leave_fleet(session, this, decision, tally, is_stored=not not_stored)
         leftovers = tuple(session.listener.leftovers)
         lacking = lacking if not_stored else _publish_again(session, lacking)
     return Outcome(
@@ -231,6 +238,28 @@ def _record_not_begun(session: Session, why: Failure) -> NotBegun:
     return NotBegun(identity=identity, failure=why, not_stored=not_stored)
 
 
+def _end_unneeded(session: Session, over: FleetOver) -> FleetOver:
+    """Store what is here of earlier runs; nothing is measured."""
+    journals = [
+        path for path in finish.find_unfinished(session.home) if not alive.is_alive(path.stem)
+    ]
+    return replace(over, not_stored=_join("", finish.publish_earlier(session, journals)))
+
+
+def _leave_fleet(
+    session: Session,
+    this: ThisRun,
+    decision: admission.Admission,
+    tally: execute.Tally,
+    *,
+    is_stored: bool,
+) -> None:
+    """Tell the fleet that this node has measured its share, or was rejected."""
+    tried = sum(tally.counts.values()) >= sum(task.recorded for task in this.tasks)
+    done = tried and is_stored and decision.runs and tally.given_up is None
+    fleet.leave(session, done=done, rejected=decision.rejected)
+
+
 def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> ThisRun:
     """Find out which run this is, and lock its folder.
 
@@ -313,6 +342,7 @@ def _execute(
         started=_lock_note(session, this).start,
         event=session.listener.event,
         most_equal_failures=options.most_equal_failures,
+        is_over=session.member.is_over if session.member else lambda: False,
     )
     return execute.run(this.tasks, this.identity, context, hooks)
 

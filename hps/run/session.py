@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -203,11 +203,34 @@ NOT_CHECKED = Preflight()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """This node's place in a fleet: the numbers of its cells, of so many, and when all is over.
+
+    `skew` is how far the clock of the bucket, by which `ends_at` is, is ahead of this machine's.
+    """
+
+    fleet: str
+    cells: tuple[int, ...]
+    of: int
+    ends_at: datetime | None
+    skew: timedelta
+
+    def is_over(self) -> bool:
+        """True once nothing more is to begin."""
+        return self.ends_at is not None and datetime.now(UTC) + self.skew >= self.ends_at
+
+    def as_data(self) -> dict[str, object]:
+        """As a field of the run line."""
+        return {"name": self.fleet, "cells": list(self.cells), "of": self.of}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """A start of `hps run`.
 
     `identity` is that of a new run, `home` the folder where such a run's journal belongs, and
-    `lock` is the lock on that folder. Facts of the node are looked up in `env`; `render` makes the
+    `lock` is the lock on that folder. `plan` has the cells of this node alone where it is a
+    `member` of a fleet. Facts of the node are looked up in `env`; `render` makes the
     files beside a journal. A failure in `preflight` rejects the node.
     """
 
@@ -222,6 +245,7 @@ class Session:
     home: Path
     lock: RunLock
     preflight: Preflight = NOT_CHECKED
+    member: Membership | None = None
 
     @property
     def results_target(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hps.catalog.providers import PROVIDERS
 from hps.catalog.steps import STEP_KINDS
+from hps.catalog.tools import NOT_TOOLS
 from hps.model import KNOBS, SIZE_KNOBS
 from hps.redaction import is_called_like_a_secret
 from hps.spec.formats import FORMATS, UNIT_FORMATS, FormatError
@@ -446,7 +447,8 @@ def _wrong_value(violation: Violation) -> Iterator[Problem]:
         choices = list(STEP_KINDS)
         rules = {"enum": choices}
     word = str(node.value) if isinstance(node, ScalarNode) and not node.secret else ""
-    hints = (advice(violation) or expected(rules), why(node, rules))
+    no_tool = NOT_TOOLS.get(word.lower(), "") if "tool" in violation.path else ""
+    hints = (advice(violation) or expected(rules), no_tool or why(node, rules))
     likely = PROVIDER_NAMES.get(word.lower(), "") if violation.path[-1:] == ("provider",) else ""
     yield _problem(violation, message, rule, *hints, suggestion=likely or near(word, choices))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from hps.model import NodeRules, Order, ProbeSettings, ResultsPlace, SecretRef, Spec, Target
+from hps.model import Fleet, NodeRules, Order, ProbeSettings, ResultsPlace, SecretRef, Spec, Target
 from hps.spec import yaml_tree
 from hps.spec.checks import (
     Machine,
@@ -59,6 +59,18 @@ def _node(written: dict[str, Any]) -> NodeRules:
 def _order(written: dict[str, Any]) -> Order:
     return Order(
         kind=written.get("kind", Order().kind), seed=int(written.get("seed", Order().seed))
+    )
+
+
+def _fleet(written: dict[str, Any] | None) -> Fleet | None:
+    if written is None:
+        return None
+    share, until = written.get("per_node"), written.get("until")
+    return Fleet(
+        nodes=int(written["nodes"]) if "nodes" in written else None,
+        cells=int(share["cells"]) if isinstance(share, dict) else None,
+        until_s=None if until is None else parse_time_s(until),
+        seed=int(written.get("seed", Fleet().seed)),
     )
 
 
@@ -255,6 +267,7 @@ def _build(
         warmup=int(written.get("warmup", 0)),
         order=_order(written.get("order", {})),
         timeout_s=parse_time_s(written["timeout"]) if "timeout" in written else None,
+        fleet=_fleet(written.get("fleet")),
         source=source.name,
         text=decode(source),
         sha256=digest(source.content, overrides, filled.env_values),

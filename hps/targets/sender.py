@@ -20,6 +20,8 @@ JOURNAL = ".jsonl"
 # A start on another host resumes a run whose journal in the bucket is older, for that has ended:
 # see `hps.run.resume`.
 SILENT_S = 15 * 60.0
+# In a fleet others see within minutes that a node is dead: its journal is renewed each minute.
+HEARTBEAT_S = 50.0
 
 _LAST_TRIES = 3
 # The share of a run's time that sending may use, beyond what is saved at the beginning.
@@ -41,7 +43,7 @@ class BucketCopy:
     been saved is the time-out of the next sending. After one without an answer in its time, the
     next waits until twice as much is saved. Once `stop` is set, all sending ends `stopped_s` later.
 
-    Within a long operation the journal is renewed after `renew_s`. It is a third of `SILENT_S`:
+    Within a long operation the journal is renewed after `renew_s`. As a rule a third of `SILENT_S`:
     where one renewal fails, there is time for another before the run seems dead, and more of them
     would only disturb what is measured. Each is one small PUT and two HEADs, for which time is
     saved up as for any other sending.

@@ -1,0 +1,271 @@
+"""A run as one of a fleet: which cells it measures, what it announces, and when all is over.
+
+The bucket is all that the nodes of a fleet share. In the experiment's folder of results each node
+puts an object whose name says which cells it measures, `.fleet/<fleet>/<machine>/<cells>`, and
+another, `done`, once it has measured them: one list tells a node that begins what the others do. A
+node whose journal is not renewed any more is dead, and counts with what it has done. Two nodes that
+begin in the same second may choose alike: that costs a little balance, and no result.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from hps.errors import HpsError
+from hps.model import Fleet, Plan
+from hps.plan import share
+from hps.plan.expand import expand
+from hps.results import journal
+from hps.run import resume
+from hps.run.session import Membership, Session
+from hps.targets.bucket import Link
+from hps.tools.client import Listed
+
+NAME_ENV, UNTIL_ENV = "HPS_FLEET", "HPS_FLEET_UNTIL"
+# A node whose journal is not renewed for so long is dead; renewed it is every `HEARTBEAT_S`.
+DEAD_S = 180.0
+_FOLDER = ".fleet"
+_DONE, _REJECTED = "done", "rejected"
+_CALL = "fleet"
+_LIST_TIMEOUT_S = 60.0
+_PUT_TIMEOUT_S = 20.0
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_SHA_CHARACTERS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetOver:
+    """This node has nothing to do for its fleet, and why. `not_stored`: as in `run.Outcome`."""
+
+    fleet: str
+    why: str
+    not_stored: str = ""
+
+
+def join(session: Session) -> Session | FleetOver:
+    """Choose the cells of this node, or those that it had chosen before, and announce them.
+
+    A session of an experiment without a fleet is returned as it is. Raises `HpsError` for a
+    variable of a fleet that is not valid.
+    """
+    fleet = session.plan.spec.fleet
+    if fleet is None:
+        return session
+    name, until = name_of(session.plan.spec.sha256, session.env), _until(session.env)
+    link, now = _link(session), _bucket_time(session)
+    known = None if link is None else _look(link, session, name)
+    ends_at = until or _end(fleet, known, now)
+    why = _why_over(session, fleet, known, ends_at, now)
+    if why:
+        return FleetOver(fleet=name, why=why)
+    cells = _choose(session, fleet, known, now)
+    member = Membership(
+        fleet=name, cells=cells, of=len(session.plan.cells), ends_at=ends_at, skew=now - _local()
+    )
+    session = replace(session, plan=expand(session.plan.spec, only=cells), member=member)
+    if link is not None:
+        _put(session, link, share.as_text(cells, member.of))
+    operations = len(session.plan.operations)
+    session.listener.event(
+        "fleet_joined", fleet=name, cells=len(cells), of=member.of, operations=operations
+    )
+    return session
+
+
+def leave(session: Session, *, done: bool, rejected: bool) -> None:
+    """Tell the others how this node ended; one that tells nothing counts as dead before long."""
+    link = None if session.member is None else _link(session)
+    if link is not None and (done or rejected):
+        _put(session, link, _DONE if done else _REJECTED)
+
+
+def name_of(sha256: str, env: Mapping[str, str]) -> str:
+    """`HPS_FLEET`, else the beginning of the experiment's digest. Raises `HpsError`."""
+    name = env.get(NAME_ENV) or sha256[:_SHA_CHARACTERS]
+    if not _NAME.fullmatch(name):
+        hint = "names are lower-case letters, digits, '.', '_' and '-', at most 63"
+        raise HpsError(f"{NAME_ENV} is {name[:80]!r}, which is no name of a fleet", hint)
+    return name
+
+
+def _until(env: Mapping[str, str]) -> datetime | None:
+    text = env.get(UNTIL_ENV, "")
+    if not text:
+        return None
+    try:
+        until = datetime.fromisoformat(text)
+    except ValueError:
+        until = None
+    if until is None or until.tzinfo is None:
+        hint = "write it as 2026-12-01T18:00:00Z"
+        raise HpsError(f"{UNTIL_ENV} is {text[:80]!r}, which is no time with its zone", hint)
+    return until.astimezone(UTC)
+
+
+# -------------------------------------------------------------------------------------------------
+# What the bucket says of the others.
+
+
+@dataclass(slots=True)
+class _Others:
+    """The nodes of a fleet: their shares by machine, and when something of each was last stored."""
+
+    shares: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seen: dict[str, datetime] = field(default_factory=dict)
+    announced: list[datetime] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
+
+    def add(self, item: Listed, fleet: str, cells: int) -> None:
+        """Take in an object below the experiment's folder of results, of any fleet."""
+        parts = item.key.split("/")
+        if len(parts) == 2 and parts[1].endswith(".jsonl"):
+            self._see(parts[0], item.at)
+        if len(parts) != 4 or parts[:2] != [_FOLDER, fleet]:
+            return
+        machine, word = parts[2:]
+        if word in {_DONE, _REJECTED}:
+            (self.done if word == _DONE else self.rejected).add(machine)
+        elif (found := share.from_text(word, cells)) is not None:
+            self.shares[machine] = found
+            self._see(machine, item.at)
+            self.announced += [item.at] if item.at else []
+
+    def is_alive(self, machine: str, now: datetime) -> bool:
+        """True where something of it was stored lately."""
+        seen = self.seen.get(machine)
+        return seen is not None and now - seen < timedelta(seconds=DEAD_S)
+
+    def _see(self, machine: str, at: datetime | None) -> None:
+        if at is not None:
+            self.seen[machine] = max(at, self.seen.get(machine, at))
+
+
+def _look(link: Link, session: Session, fleet: str) -> _Others | None:
+    """What the bucket says; None, and an event, where it can't be listed."""
+    others, cells = _Others(), len(session.plan.cells)
+    try:
+        for item in link.list_objects(_CALL, timeout_s=_LIST_TIMEOUT_S, stop=session.stop):
+            others.add(item, fleet, cells)
+    except HpsError as error:
+        session.listener.event("fleet_unknown", fleet=fleet, reason=error.message)
+        return None
+    return others
+
+
+def _link(session: Session) -> Link | None:
+    """The experiment's results in the bucket; None where no other node could see them."""
+    target, tools = session.results_target, session.tools
+    if session.preflight.why_unusable(target) or tools.targets[target].provider == "embedded":
+        return None
+    return tools.link(target, session.bucket_folder, session.stop)
+
+
+def _local() -> datetime:
+    return datetime.now(UTC)
+
+
+def _bucket_time(session: Session) -> datetime:
+    """The time by the clock of the results' bucket, as far as its check has shown that."""
+    checks = session.preflight.checked
+    found = [one.clock_offset_s for one in checks if one.target == session.results_target]
+    return _local() + timedelta(seconds=next((s for s in found if s is not None), 0.0))
+
+
+# -------------------------------------------------------------------------------------------------
+# What follows from that.
+
+
+def _end(fleet: Fleet, known: _Others | None, now: datetime) -> datetime | None:
+    """When the fleet ends: so long after its first node has announced itself."""
+    if fleet.until_s is None:
+        return None
+    first = min(known.announced, default=now) if known else now
+    return first + timedelta(seconds=fleet.until_s)
+
+
+def _why_over(
+    session: Session,
+    fleet: Fleet,
+    known: _Others | None,
+    ends_at: datetime | None,
+    now: datetime,
+) -> str:
+    """Why there is nothing left to do for this node; empty where there is."""
+    if ends_at is not None and now >= ends_at:
+        return f"it has ended at {ends_at:%Y-%m-%d %H:%M:%S} UTC"
+    done = known.done if known else set()
+    if session.identity.machine_id in done:
+        return "this machine has measured its share"
+    if fleet.nodes is not None and len(done) >= fleet.nodes:
+        return f"{len(done)} machines have measured their shares, and {fleet.nodes} were wanted"
+    return ""
+
+
+def _choose(
+    session: Session, fleet: Fleet, known: _Others | None, now: datetime
+) -> tuple[int, ...]:
+    """The numbers of this node's cells: what it took before, else the least covered."""
+    me, cells = session.identity.machine_id, len(session.plan.cells)
+    most = cells if fleet.cells is None else min(fleet.cells, cells)
+    if known is None:
+        return share.by_hash(cells, most, me)
+    if me in known.shares:
+        return known.shares[me]
+    others = {name: taken for name, taken in known.shares.items() if name not in known.rejected}
+    counted = {name for name in others if name in known.done or known.is_alive(name, now)}
+    covered = share.count((others[name] for name in counted), cells)
+    if most < cells:
+        dead = sorted(set(others) - counted)
+        for number in _done_by(session, dead):
+            covered[number] += 1
+    return share.least_covered(covered, most, Random(f"{fleet.seed} {me}"))  # noqa: S311 - no secret
+
+
+def _done_by(session: Session, machines: Iterable[str]) -> list[int]:
+    """The cells that machines which are dead had measured, once for each that did."""
+    names = [name for name in machines if re.fullmatch(r"[A-Za-z0-9._-]+", name)]
+    if not names:
+        return []
+    unread = resume.fetch(session, f"/{{{','.join(names)}}}/*.jsonl")
+    if unread:
+        session.listener.event("fleet_unknown", reason=unread)
+        return []
+    return [
+        number
+        for name in names
+        for number in _measured(session.plan, sorted((session.fetched / name).glob("*.jsonl")))
+    ]
+
+
+def _measured(plan: Plan, journals: Iterable[Path]) -> set[int]:
+    """The cells of which some journals have a result in each repetition."""
+    numbers = {json.dumps(dict(cell.axes), sort_keys=True): n for n, cell in enumerate(plan.cells)}
+    seen: dict[int, set[object]] = {}
+    for path in journals:
+        for record in journal.each(path, {}):
+            if record.get("kind") != "result" or record.get("warmup"):
+                continue
+            number = numbers.get(json.dumps(record["cell"], sort_keys=True))
+            if number is not None and record["status"] not in {"interrupted", "skipped"}:
+                seen.setdefault(number, set()).add(record["repetition"])
+    return {number for number, times in seen.items() if len(times) >= plan.spec.repetitions}
+
+
+def _put(session: Session, link: Link, word: str) -> None:
+    """Store a word of this node's; that it can't be is an event, and costs balance alone."""
+    member, me = session.member, session.identity.machine_id
+    if member is None:
+        return
+    local = session.tools.scratch / "fleet.json"
+    local.write_text(json.dumps({"machine_id": me, "cells": list(member.cells)}) + "\n")
+    key = f"{link.key}/{_FOLDER}/{member.fleet}/{me}/{word}"
+    ended = link.run(link.put(str(local), key), timeout_s=_PUT_TIMEOUT_S, name=_CALL)
+    if ended.failure:
+        session.listener.event("fleet_not_told", fleet=member.fleet, reason=ended.failure.reason)
