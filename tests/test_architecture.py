@@ -16,7 +16,7 @@ from tests.command import REPOSITORY
 # neighbours on the same line, as long as no circle comes of it.
 ORDER = (
     ("cli",),
-    ("clean",),
+    ("clean", "fleet"),
     ("prove", "run"),
     ("report", "steps"),
     ("compare", "gpu"),
@@ -75,7 +75,7 @@ IN_ONE_PLACE: Mapping[str, set[str]] = {
     "click": {
         *(f"hps.cli.{name}" for name in ("main", "options", "validate")),
         *(f"hps.cli.{name}" for name in ("check", "clean", "compare", "report", "results")),
-        "hps.cli.tools",
+        *("hps.cli.fleet", "hps.cli.tools"),
     },
     "duckdb": {"hps.results.database"},
     "altair": set(),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # Modules of this package, each with a command of its own name, that `hps run` does not need.
-_LOADED_LATER = ("check", "tools", "results", "compare", "report", "clean")
+_LOADED_LATER = ("check", "tools", "results", "compare", "report", "fleet", "clean")
 _EXPERIMENT = "EXPERIMENT"
 _OTHERS_WRITE = 0o022
 _RATE = options.Quantity("rate", parse_rate_mbps)

@@ -57,10 +57,10 @@ def join(session: Session) -> Session | FleetOver:
     fleet = session.plan.spec.fleet
     if fleet is None:
         return session
-    name, until = name_of(session.plan.spec.sha256, session.env), _until(session.env)
+    name, until = name_of(session.plan.spec.sha256, session.env), until_of(session.env)
     link, now = _link(session), _bucket_time(session)
     known = None if link is None else _look(link, session, name)
-    ends_at = until or _end(fleet, known, now)
+    ends_at = until or end_of(fleet, known, now)
     why = _why_over(session, fleet, known, ends_at, now)
     if why:
         return FleetOver(fleet=name, why=why)
@@ -94,7 +94,8 @@ def name_of(sha256: str, env: Mapping[str, str]) -> str:
     return name
 
 
-def _until(env: Mapping[str, str]) -> datetime | None:
+def until_of(env: Mapping[str, str]) -> datetime | None:
+    """`HPS_FLEET_UNTIL`; None where it is not set. Raises `HpsError`."""
     text = env.get(UNTIL_ENV, "")
     if not text:
         return None
@@ -113,7 +114,7 @@ def _until(env: Mapping[str, str]) -> datetime | None:
 
 
 @dataclass(slots=True)
-class _Others:
+class Others:
     """The nodes of a fleet: their shares by machine, and when something of each was last stored."""
 
     shares: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -147,16 +148,21 @@ class _Others:
             self.seen[machine] = max(at, self.seen.get(machine, at))
 
 
-def _look(link: Link, session: Session, fleet: str) -> _Others | None:
-    """What the bucket says; None, and an event, where it can't be listed."""
-    others, cells = _Others(), len(session.plan.cells)
+def look(link: Link, fleet: str, cells: int) -> Others:
+    """What the experiment's folder of results says of a fleet. Raises `HpsError`."""
+    others = Others()
+    for item in link.list_objects(_CALL, timeout_s=_LIST_TIMEOUT_S, stop=link.stop):
+        others.add(item, fleet, cells)
+    return others
+
+
+def _look(link: Link, session: Session, fleet: str) -> Others | None:
+    """The same; None, and an event, where the bucket can't be listed."""
     try:
-        for item in link.list_objects(_CALL, timeout_s=_LIST_TIMEOUT_S, stop=session.stop):
-            others.add(item, fleet, cells)
+        return look(link, fleet, len(session.plan.cells))
     except HpsError as error:
         session.listener.event("fleet_unknown", fleet=fleet, reason=error.message)
         return None
-    return others
 
 
 def _link(session: Session) -> Link | None:
@@ -182,7 +188,7 @@ def _bucket_time(session: Session) -> datetime:
 # What follows from that.
 
 
-def _end(fleet: Fleet, known: _Others | None, now: datetime) -> datetime | None:
+def end_of(fleet: Fleet, known: Others | None, now: datetime) -> datetime | None:
     """When the fleet ends: so long after its first node has announced itself."""
     if fleet.until_s is None:
         return None
@@ -193,7 +199,7 @@ def _end(fleet: Fleet, known: _Others | None, now: datetime) -> datetime | None:
 def _why_over(
     session: Session,
     fleet: Fleet,
-    known: _Others | None,
+    known: Others | None,
     ends_at: datetime | None,
     now: datetime,
 ) -> str:
@@ -208,9 +214,7 @@ def _why_over(
     return ""
 
 
-def _choose(
-    session: Session, fleet: Fleet, known: _Others | None, now: datetime
-) -> tuple[int, ...]:
+def _choose(session: Session, fleet: Fleet, known: Others | None, now: datetime) -> tuple[int, ...]:
     """The numbers of this node's cells: what it took before, else the least covered."""
     me, cells = session.identity.machine_id, len(session.plan.cells)
     most = cells if fleet.cells is None else min(fleet.cells, cells)

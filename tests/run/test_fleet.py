@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,9 @@ class _Fleet:
             env={**keys_of(self.server), "SALAD_MACHINE_ID": name, **env},
         )
 
+    def status(self, *options: str) -> Ran:
+        return hps("fleet", "status", self.spec, *options, env=keys_of(self.server))
+
     def announced(self) -> list[str]:
         """What nodes have told each other, below the folder of the fleet."""
         listed = run_rclone(
@@ -88,6 +92,11 @@ def test_nodes_measure_all_cells_alike_and_end_once_enough_have(
         assert (one.code, one.out) == (0, "")
         assert why in one.err
     assert len(own.announced()) == 8
+    told = own.status("--format", "json")
+    found = json.loads(told.out)
+    assert found["states"] == {"done": 4, "at_work": 0, "lost": 0, "rejected": 0}
+    assert (found["wanted"], found["covered"]) == (4, [2, 2, 2, 2])
+    assert "4 have begun; 4 are wanted" in own.status().out
 
 
 def test_fleets_of_one_experiment_are_told_apart_by_name(
@@ -184,7 +193,7 @@ def test_a_dead_node_counts_with_what_it_has_measured(
 
 def test_what_the_names_of_objects_say() -> None:
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
-    others = fleet._Others()
+    others = fleet.Others()
     for key, age_s in {
         ".fleet/mine/a/0.1": 500,
         "a/20261122T101530123Z-5f3a9c04b7d1.jsonl": 20,

@@ -1,0 +1,1 @@
+"""Fleets: what the nodes that share an experiment have done so far."""
