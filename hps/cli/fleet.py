@@ -1,19 +1,27 @@
-"""`hps fleet`: what the nodes that share an experiment have done so far."""
+"""`hps fleet`: nodes that share an experiment: what starts them, and what they have done so far."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from hps.cli import options
 from hps.cli.output import answer
+from hps.errors import HpsError
+
+if TYPE_CHECKING:
+    from hps.model import Spec
+
+_ENGINES = ("kubernetes", "skypilot", "docker")
 
 
 @click.group()
 def fleet() -> None:
-    """See how far the nodes that share an experiment are.
+    """Start the nodes that share an experiment, and see how far they are.
 
     An experiment with `fleet:` is divided among the nodes that run it. Nobody coordinates them:
     each says in the bucket what it measures.
@@ -36,3 +44,82 @@ def status(file: str | None, overrides: tuple[str, ...], style: str) -> None:
     env = dict(os.environ)
     found = find_status(validate.load(file, overrides, env, "fleet status"), env)
     answer(json.dumps(found.as_data(), indent=1) + "\n" if style == "json" else found.as_text())
+
+
+class _Started(TypedDict):
+    """Options of `hps fleet manifest` about what is started."""
+
+    image: str
+    nodes: int | None
+    gpus: int
+    secret: str
+    queue: str
+
+
+@fleet.command()
+@options.experiment_file
+@click.option("--engine", type=click.Choice(_ENGINES), required=True, help="Who starts the nodes.")
+@click.option("--image", required=True, help="The image with hps, that the nodes can pull.")
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 100_000),
+    help="So many machines are to measure their shares. [default: nodes of the fleet]",
+)
+@click.option("--gpus", type=click.IntRange(0, 64), default=0, show_default=True, help="Of a node.")
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="A variable of each node that is no secret; without VALUE as here. May be repeated.",
+)
+@click.option(
+    "--secret", default="hps-keys", show_default=True, help="Kubernetes: the Secret with the keys."
+)
+@click.option("--queue", default="", help="Kubernetes: the queue of Kueue's.")
+def manifest(
+    file: str | None, engine: str, variables: Sequence[str], **started: Unpack[_Started]
+) -> None:
+    """Print the file by which an engine starts the nodes of a fleet.
+
+    To be read, committed and applied by a person: it begins with how. Keys are in none of them.
+    For docker and skypilot the experiment is the FILE itself, for kubernetes it is in the manifest.
+    A quarter more nodes are asked for than are wanted, for some are turned down or never come.
+    """
+    from hps.cli import validate
+    from hps.fleet.manifest import ManifestRequest, render
+    from hps.run.fleet import name_of
+
+    env = dict(os.environ)
+    spec = validate.load(file, (), env, "fleet manifest")
+    nodes = started["nodes"] or (spec.fleet.nodes if spec.fleet else None)
+    if nodes is None:
+        raise HpsError(
+            "--nodes is missing", "say how many, or write fleet: {nodes: 10} in the file"
+        )
+    request = ManifestRequest(
+        spec=spec,
+        fleet=name_of(spec.sha256, env),
+        file=file or env["EXPERIMENT"],
+        variables=_variables(variables, env, secrets=_keys(spec)),
+        **{**started, "nodes": nodes},
+    )
+    answer(render(engine, request))
+
+
+def _keys(spec: Spec) -> set[str]:
+    return {key.env for target in spec.targets.values() for key in target.secrets}
+
+
+def _variables(named: Sequence[str], env: Mapping[str, str], secrets: set[str]) -> dict[str, str]:
+    """`NAME=VALUE`, or a name whose value is this environment's. Raises `HpsError`."""
+    found: dict[str, str] = {}
+    for text in named:
+        name, is_given, value = text.partition("=")
+        if name in secrets:
+            hint = "it is named in the file that is printed, and its value stays out of it"
+            raise HpsError(f"--env: {name} is a secret of the experiment", hint)
+        if not is_given and name not in env:
+            raise HpsError(f"--env: {name} is not set here", f"write --env {name}=VALUE")
+        found[name] = value if is_given else env[name]
+    return found

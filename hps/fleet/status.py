@@ -1,4 +1,4 @@
-"""How far a fleet is, by its bucket alone: one list of the experiment's folder, from any machine."""
+"""How far a fleet is, by its bucket alone: one list of a folder, from any machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetNode:
-    """A machine of a fleet: its state, one of `STATES`, and when something of it was last stored."""
+    """A machine of a fleet, its state by `STATES`, and when something of it was last stored."""
 
     machine_id: str
     state: str
@@ -41,7 +41,7 @@ class FleetNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetStatus:
-    """What is known of a fleet. `covered` says of each cell how many nodes have it, done or at work."""
+    """What is known of a fleet. `covered`: how many nodes, done or at work, have each cell."""
 
     fleet: str
     experiment: str

@@ -1,0 +1,126 @@
+"""What engines are given to start the nodes of a fleet: whole, readable, and without keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.command import Ran, hps
+
+_SPEC = """\
+api: hps/v1
+name: first_one
+targets:
+  r2: {provider: cloudflare, endpoint: "${CLOUDFLARE_ENDPOINT_URL}", bucket: b,
+       access_key_id: {env: CLOUDFLARE_ID}, secret_access_key: {env: CLOUDFLARE_KEY}}
+data: {size: 100MiB}
+matrix: {concurrency: [1, 4, 16]}
+fleet: {nodes: 20, per_node: {cells: 2}, until: 4h}
+steps: [upload, download, verify, delete]
+"""
+_ENV = {
+    "CLOUDFLARE_ENDPOINT_URL": "https://0123456789abcdef.r2.cloudflarestorage.com",
+    "CLOUDFLARE_ID": "AKIAPLANTEDPLANTED",
+    "CLOUDFLARE_KEY": "planted/planted+planted/planted",
+    "HPS_FLEET": "october",
+}
+
+
+def _manifest(folder: Path, engine: str, *options: str, text: str = _SPEC) -> Ran:
+    file = folder / "first.yaml"
+    file.write_text(text)
+    ran = hps(
+        *("fleet", "manifest", file, "--engine", engine, "--image", "example.com/hps:1"),
+        *("--env", "CLOUDFLARE_ENDPOINT_URL", *options),
+        env=_ENV,
+    )
+    for name in ("CLOUDFLARE_ID", "CLOUDFLARE_KEY"):
+        assert _ENV[name] not in ran.out + ran.err
+    return ran
+
+
+def _of_kubernetes(ran: Ran) -> tuple[Any, Any]:
+    assert ran.code == 0, ran.err
+    files, job = yaml.safe_load_all(ran.out)
+    return files, job
+
+
+def test_a_job_ends_once_enough_nodes_have_measured(tmp_path: Path) -> None:
+    files, job = _of_kubernetes(_manifest(tmp_path, "kubernetes", "--gpus", "1", "--queue", "gpus"))
+    assert files["data"]["experiment.yaml"] == _SPEC
+    spec = job["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 25, 25)
+    assert spec["successPolicy"] == {"rules": [{"succeededCount": 20}]}
+    assert spec["activeDeadlineSeconds"] == 4 * 3600
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    rules = {rule["action"]: rule for rule in spec["podFailurePolicy"]["rules"]}
+    assert rules["FailJob"]["onExitCodes"]["values"] == [2, 70]
+    assert rules["FailIndex"]["onExitCodes"]["values"] == [3]
+    assert rules["Ignore"]["onPodConditions"][0]["status"] == "True"
+
+
+def test_a_pod_has_few_rights_and_its_keys_from_a_secret(tmp_path: Path) -> None:
+    files, job = _of_kubernetes(_manifest(tmp_path, "kubernetes", "--gpus", "1"))
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    env = {one["name"]: one.get("value") for one in container["env"]}
+    assert env["HPS_FLEET"] == "october"
+    assert env["CLOUDFLARE_ENDPOINT_URL"] == _ENV["CLOUDFLARE_ENDPOINT_URL"]
+    assert container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"
+    assert container["envFrom"] == [{"secretRef": {"name": "hps-keys"}}]
+    assert container["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["restartPolicy"] == "Never"
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert env["EXPERIMENT"] == f"{mounted['experiment']}/{next(iter(files['data']))}"
+    assert env["TMPDIR"] == mounted["work"]
+    name = job["metadata"]["name"]
+    assert name == "hps-first-one-october" == pod["volumes"][0]["configMap"]["name"]
+
+
+def test_a_task_names_its_secrets(tmp_path: Path) -> None:
+    ran = _manifest(tmp_path, "skypilot", "--nodes", "4")
+    task = yaml.safe_load(ran.out)
+    assert "sky jobs launch --num-jobs 5 --secret CLOUDFLARE_ID --secret CLOUDFLARE_KEY" in ran.out
+    assert task["secrets"] == {"CLOUDFLARE_ID": None, "CLOUDFLARE_KEY": None}
+    assert task["file_mounts"] == {task["envs"]["EXPERIMENT"]: str(tmp_path / "first.yaml")}
+
+
+def test_a_service_takes_its_keys_from_the_shell(tmp_path: Path) -> None:
+    ran = _manifest(tmp_path, "docker")
+    service = yaml.safe_load(ran.out)["services"]["hps"]
+    names = {entry.partition("=")[0] for entry in service["environment"]}
+    assert {"SALAD_MACHINE_ID", "EXPERIMENT", "HPS_FLEET"} < names
+    assert {"CLOUDFLARE_ID", "CLOUDFLARE_KEY"} < set(service["environment"])
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "words"),
+    [
+        (("--env", "CLOUDFLARE_KEY"), _SPEC, "--env: CLOUDFLARE_KEY is a secret"),
+        (("--env", "NOWHERE_SET"), _SPEC, "--env: NOWHERE_SET is not set here"),
+        ((), _SPEC.replace("nodes: 20, ", ""), "--nodes is missing"),
+        ((), "api: hps/v1\nname: a\ntargets: {l: {provider: embedded}}\ndata: {size: 1MiB}\n"
+             "matrix: {concurrency: [1]}\nfleet: {nodes: 2}\nsteps: [upload]\n", "on each node"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_started_is_refused(
+    tmp_path: Path, options: tuple[str, ...], text: str, words: str
+) -> None:
+    ran = _manifest(tmp_path, "kubernetes", *options, text=text)
+    assert (ran.code, ran.out) == (2, "")
+    assert words in ran.err
+
+
+def test_a_name_is_one_of_kubernetes(tmp_path: Path) -> None:
+    text = _SPEC.replace("first_one", "a." + "long_name-" * 6 + "x")
+    _, job = _of_kubernetes(_manifest(tmp_path, "kubernetes", text=text))
+    name = job["metadata"]["name"]
+    assert len(name) <= 50
+    assert name == name.strip("-").lower()
+    assert set(json.dumps(name)) <= set('"abcdefghijklmnopqrstuvwxyz0123456789-')
