@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ COLOURS = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9")
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
 
-def save(spec: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
+def save(spec: dict[str, Any], folder: Path, name: str) -> list[Path]:
     """Write `<name>.svg` and `<name>.png` into a folder. Returns both paths."""
     import vl_convert  # noqa: PLC0415 - slow to import
 

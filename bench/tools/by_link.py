@@ -15,22 +15,30 @@ from bench.tools.table import Data, Row, drawn, rows
 # Of this size the README tells.
 SIZE_BYTES = 200 * MIB
 NOTE = (
-    f"Mbps up / down of {SIZE_BYTES // MIB} MiB, whole processes, geometric means. **Bold**: no "
-    "other tool was at least 5 % above it in every block."
+    f"Mbps up / down of {SIZE_BYTES // MIB} MiB, whole processes, geometric means.\n"
+    "**Bold**: no other tool was at least 5 % above it in every block."
 )
+LINK_NAMES = {
+    name: f"{1000 * link.rtt_s:g} ms, {link.up_mbps:g}/{link.down_mbps:g}"
+    for name, link in LINKS.items()
+    if link is not None
+}
 _CLEARLY = 1.05
 Measured = Sequence[tuple[Case, Sequence[Data]]]
 
 
 def text(measured: Measured, tools: Iterable[str]) -> str:
-    """The table, with two columns for each link; nothing where no such file is measured."""
+    """The table, a column for each link; nothing where no such file is measured."""
     names = list(tools)
     cases = [(case, rows(names, blocks)) for case, blocks in measured if is_plain(case)]
     if not cases:
         return ""
-    columns = [(case.link, terms, found) for case, found in cases for terms in (EQUAL, OWN)]
-    heads = ["tool", *(f"{link} {_TERMS[terms]}" for link, terms, _ in columns)]
-    lines = [[name, *(_cell(name, terms, found) for _, terms, found in columns)] for name in names]
+    heads = ["tool", "told", *(LINK_NAMES[case.link] for case, _ in cases)]
+    lines = [
+        [name, _TERMS[terms], *(_cell(name, terms, found) for _, found in cases)]
+        for terms in (EQUAL, OWN)
+        for name in names
+    ]
     return f"{drawn([heads, *lines])}\n\n{NOTE}"
 
 
@@ -48,7 +56,7 @@ def entries(measured: Measured, tools: Mapping[str, str]) -> list[dict[str, Any]
     ]
 
 
-_TERMS = {EQUAL: "equal", OWN: "as it comes"}
+_TERMS = {EQUAL: "equal", OWN: "nothing"}
 
 
 def _cell(tool: str, terms: str, found: Sequence[Row]) -> str:

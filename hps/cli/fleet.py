@@ -101,8 +101,12 @@ def manifest(
         spec=spec,
         fleet=name_of(spec.sha256, env),
         file=file or env["EXPERIMENT"],
+        nodes=nodes,
         variables=_variables(variables, env, secrets=_keys(spec)),
-        **{**started, "nodes": nodes},
+        image=started["image"],
+        gpus=started["gpus"],
+        secret=started["secret"],
+        queue=started["queue"],
     )
     answer(render(engine, request))
 

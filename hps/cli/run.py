@@ -29,6 +29,7 @@ from hps.report.tools_text import not_proved
 from hps.results import journal
 from hps.results.record import reason_fields
 from hps.run import run
+from hps.run.fleet import FleetOver
 from hps.run.resume import ResumeRequest
 from hps.spec import odd_values
 
@@ -96,7 +97,7 @@ class Ended:
             remarks = self._why_failed(self.failure)
         elif isinstance(outcome, run.NotBegun):
             return []
-        elif isinstance(outcome, run.FleetOver):
+        elif isinstance(outcome, FleetOver):
             remarks = [f"nothing to do for the fleet {outcome.fleet}: {outcome.why}"]
         elif outcome.decision.rejected and self.stopped is None:
             remarks = ["this node is rejected", *outcome.decision.verdict.reasons]
@@ -219,7 +220,7 @@ def _report_end(outcome: run.Ending, listener: RunListener) -> None:
         listener.event("run_not_begun", **why, run_id=run_id, not_stored=outcome.not_stored)
     elif isinstance(outcome, run.Finished):
         listener.event("run_skipped", finished_by=outcome.run_id)
-    elif isinstance(outcome, run.FleetOver):
+    elif isinstance(outcome, FleetOver):
         listener.event("run_not_needed", fleet=outcome.fleet, reason=outcome.why)
     else:
         listener.event("run_done", **outcome.tally.counts, run_id=outcome.identity.run_id)

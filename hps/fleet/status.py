@@ -30,7 +30,7 @@ STATES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetNode:
+class NodeStatus:
     """A machine of a fleet, its state by `STATES`, and when something of it was last stored."""
 
     machine_id: str
@@ -46,7 +46,7 @@ class FleetStatus:
     fleet: str
     experiment: str
     wanted: int | None
-    nodes: tuple[FleetNode, ...]
+    nodes: tuple[NodeStatus, ...]
     covered: tuple[int, ...]
     began_at: datetime | None
     ends_at: datetime | None
@@ -122,7 +122,7 @@ def _status(
 ) -> FleetStatus:
     machines = sorted(others.shares.keys() | others.done | others.rejected)
     nodes = tuple(
-        FleetNode(
+        NodeStatus(
             machine_id=machine,
             state=_state(machine, others, now),
             cells=others.shares.get(machine, ()),

@@ -102,19 +102,14 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
     """Carry out a plan on this machine, or what an earlier run has not done of it."""
     resume.check_request(options.resume)
     with contextlib.ExitStack() as stack:
-        session = _check_targets(_lock(plan, options, stop, listener, stack), options)
-        why = session.preflight.failure
-        if why is not None and not admission.can_reject(plan.spec.node, why):
-            return _record_not_begun(session, why)
-        joined = fleet.join(session)
-        if isinstance(joined, FleetOver):
-            return _end_unneeded(session, joined)
-        session = joined
+        opened = _lock(plan, options, stop, listener, stack)
+        session = _join_fleet(_check_targets(opened, options))
+        if not isinstance(session, Session):
+            return session
         this = _resume(session, options, stack)
         lacking = _publish_earlier(session, this, options)
         if not this.tasks:
-            fleet.leave(session, done=not lacking, rejected=False)
-            return Finished(run_id=this.identity.run_id, not_stored=_join("", lacking))
+            return _record_finished(session, this, lacking)
         with _record(session, this) as recording:
             decision = _admit(session, this, recording)
             tally = execute.Tally(has_leftovers=decision.runs)
@@ -238,12 +233,26 @@ def _record_not_begun(session: Session, why: Failure) -> NotBegun:
     return NotBegun(identity=identity, failure=why, not_stored=not_stored)
 
 
-def _end_unneeded(session: Session, over: FleetOver) -> FleetOver:
-    """Store what is here of earlier runs; nothing is measured."""
+def _join_fleet(session: Session) -> Session | NotBegun | FleetOver:
+    """The session with this node's cells alone; or why nothing is measured here.
+
+    Where a fleet has nothing to do for this node, what is here of earlier runs is stored.
+    """
+    why = session.preflight.failure
+    if why is not None and not admission.can_reject(session.plan.spec.node, why):
+        return _record_not_begun(session, why)
+    joined = fleet.join(session)
+    if isinstance(joined, Session):
+        return joined
     journals = [
         path for path in finish.find_unfinished(session.home) if not alive.is_alive(path.stem)
     ]
-    return replace(over, not_stored=_join("", finish.publish_earlier(session, journals)))
+    return replace(joined, not_stored=_join("", finish.publish_earlier(session, journals)))
+
+
+def _record_finished(session: Session, this: ThisRun, lacking: Mapping[str, str]) -> Finished:
+    fleet.leave(session, done=not lacking, rejected=False)
+    return Finished(run_id=this.identity.run_id, not_stored=_join("", lacking))
 
 
 def _leave_fleet(

@@ -26,7 +26,7 @@ NOT_IN_OLDER_LINES = {
     "first_payload_s",
 }
 # Only in lines of what a run that gave up left.
-NOT_IN_MOST_LINES = {"given_up", "moved_s"}
+NOT_IN_MOST_LINES = {"given_up", "moved_s", "fleet"}
 VALIDATOR = Draft202012Validator(SCHEMA)
 _SPEC = """\
 api: hps/v1

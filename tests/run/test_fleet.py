@@ -23,7 +23,7 @@ from hps.spec.load import load
 from hps.spec.source import SpecText
 from hps.tools.client import Listed
 from tests.command import Ran, hps, keys_of, targets_yaml
-from tests.servers.rclone_client import remote_environment, run_rclone
+from tests.servers.rclone_client import REMOTE, remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
 
 _SPEC = """\
@@ -48,8 +48,9 @@ class _Fleet:
         self.spec.write_text(_SPEC.format(name=self.name, targets=targets, fleet=described))
 
     def node(self, name: str, *options: str, **env: str) -> Ran:
+        output = self.folder / name
         return hps(
-            *("run", self.spec, "--output", self.folder / name, "--format", "json", *options),
+            *("run", str(self.spec), "--output", str(output), "--format", "json", *options),
             env={**keys_of(self.server), "SALAD_MACHINE_ID": name, **env},
         )
 
@@ -58,12 +59,11 @@ class _Fleet:
 
     def announced(self) -> list[str]:
         """What nodes have told each other, below the folder of the fleet."""
+        place = f"{REMOTE}:{self.server.bucket}/tests/results/{self.name}/.fleet"
         listed = run_rclone(
-            *("lsf", "--recursive", "--files-only"),
-            f"s3:{self.server.bucket}/tests/results/{self.name}/.fleet",
-            env=remote_environment(self.server),
+            ["lsf", "--recursive", "--files-only", place], env=remote_environment(self.server)
         )
-        return sorted(listed.split())
+        return sorted(listed.stdout.split())
 
 
 def _cells(ran: Ran) -> list[int]:
