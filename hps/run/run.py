@@ -100,7 +100,6 @@ Ending = Outcome | Finished | NotBegun | FleetOver
 
 def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> Ending:
     """Carry out a plan on this machine, or what an earlier run has not done of it."""
-    resume.check_request(options.resume)
     with contextlib.ExitStack() as stack:
         opened = _lock(plan, options, stop, listener, stack)
         session = _join_fleet(_check_targets(opened, options))
@@ -158,6 +157,7 @@ def _lock(
     stack: contextlib.ExitStack,
 ) -> Session:
     """Open the tools of a run, and lock the folder of this machine's results."""
+    resume.check_request(options.resume)
     started_at = datetime.now(UTC)
     identity = identify(plan.spec, options.env, started_at)
     home = options.output / identity.experiment / identity.machine_id
