@@ -16,7 +16,7 @@ from hps.results.lock import RunLock
 from hps.results.record import Record, RunIdentity, result_record, utc_text
 from hps.run.session import Listener, Session
 from hps.steps.context import RunStop
-from hps.targets.sender import HEARTBEAT_S, SILENT_S, BucketCopy
+from hps.targets.sender import HEARTBEAT_S, BucketCopy
 from hps.tools import serve_courier
 
 
@@ -91,13 +91,15 @@ def bucket_copy(session: Session, machine_folder: str) -> Iterator[BucketCopy]:
     with serve_courier(
         target, tools.scratch, tools.binary, dict(tools.secrets), tools.guard
     ) as courier:
-        yield BucketCopy(
+        copy = BucketCopy(
             courier=courier,
             folder=f"{session.bucket_folder}/{machine_folder}",
             report=lambda name, reason: event(name, reason=reason),
             stop=session.stop,
-            renew_s=HEARTBEAT_S if session.member else SILENT_S / 3,
         )
+        if session.member is not None:
+            copy.renew_s = HEARTBEAT_S
+        yield copy
 
 
 def publish(

@@ -27,7 +27,7 @@ _OURS = {
     *("node.gpu.gpus.compute_capability", "node.disk.write_mb_per_s.value"),
     *("node.disk.read_mb_per_s.value", "probe.target", "probe.upload_mbps.value"),
     *("probe.download_mbps.value", "verdict.checks.name", "verdict.checks.value"),
-    "verdict.checks.unit",
+    *("verdict.checks.unit", "fleet.name"),
 }
 _SECRET = "wJalrXUtnFEMI/K7MDENG"
 
