@@ -53,6 +53,11 @@ class ManifestRequest:
         return words[:_LONGEST_NAME].strip("-")
 
     @property
+    def local(self) -> str:
+        """The experiment's file: a bare name would be that of a volume."""
+        return self.file if self.file.startswith(("/", "./", "../")) else f"./{self.file}"
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The variables with secrets that the experiment names."""
         found = (key.env for target in self.spec.targets.values() for key in target.secrets)
@@ -208,7 +213,7 @@ def _skypilot(request: ManifestRequest) -> str:
         },
         "envs": _variables(request),
         "secrets": dict.fromkeys(request.keys),
-        "file_mounts": {_EXPERIMENT: request.file},
+        "file_mounts": {_EXPERIMENT: request.local},
         "run": "hps run",
     }
     secrets = " ".join(f"--secret {key}" for key in request.keys)
@@ -223,7 +228,7 @@ def _docker(request: ManifestRequest) -> str:
         "image": request.image,
         # Names alone are filled in by the shell that starts it.
         "environment": ["SALAD_MACHINE_ID", *environment, *request.keys],
-        "volumes": [f"{request.file}:{_EXPERIMENT}:ro"],
+        "volumes": [f"{request.local}:{_EXPERIMENT}:ro"],
         **({"gpus": "all"} if request.gpus else {}),
     }
     return (

@@ -61,7 +61,7 @@ def _fleet(fleet: Fleet | None, cells: int) -> str:
     parts = [] if fleet.nodes is None else [f"{fleet.nodes:,} nodes"]
     parts.append("every node measures all" if each == cells else f"{each} of {cells} cells a node")
     if fleet.nodes is not None and each < cells:
-        parts.append(f"about {fleet.nodes * each / cells:.3g} nodes a cell")
+        parts.append(f"{fleet.nodes * each / cells:.3g} nodes at each cell")
     if fleet.until_s is not None:
         parts.append(f"until {format_time(fleet.until_s)} after the first began")
     return ", ".join(parts)

@@ -97,6 +97,8 @@ def test_a_service_takes_its_keys_from_the_shell(tmp_path: Path) -> None:
     names = {entry.partition("=")[0] for entry in service["environment"]}
     assert {"SALAD_MACHINE_ID", "EXPERIMENT", "HPS_FLEET"} < names
     assert {"CLOUDFLARE_ID", "CLOUDFLARE_KEY"} < set(service["environment"])
+    (volume,) = service["volumes"]
+    assert volume.startswith(("/", "./"))
 
 
 @pytest.mark.parametrize(
