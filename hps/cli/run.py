@@ -133,6 +133,8 @@ class Ended:
             lacks = [f"not stored: {outcome.not_stored}"] if outcome.not_stored else []
             reason = self.scrubber.text("; ".join([*verdict.reasons, *lacks]))
             return reason if verdict.action == "reallocate" else ""
+        if isinstance(outcome, FleetOver) and outcome.everywhere:
+            return ""  # another machine would have nothing to do either
         stored = not outcome.not_stored
         return "the experiment is done" if stored and rules.on_complete == "reallocate" else ""
 

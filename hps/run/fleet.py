@@ -41,18 +41,22 @@ _SHA_CHARACTERS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetOver:
-    """This node has nothing to do for its fleet, and why. `not_stored`: as in `run.Outcome`."""
+    """This node has nothing to do for its fleet, and why; nor has any other, if `everywhere`.
+
+    `not_stored`: as in `run.Outcome`.
+    """
 
     fleet: str
     why: str
+    everywhere: bool
     not_stored: str = ""
 
 
-def join(session: Session) -> Session | FleetOver:
+def join(session: Session, *, again: bool) -> Session | FleetOver:
     """Choose the cells of this node, or those that it had chosen before, and announce them.
 
-    A session of an experiment without a fleet is returned as it is. Raises `HpsError` for a
-    variable of a fleet that is not valid.
+    `again`: also where it has measured them. A session of an experiment without a fleet is returned
+    as it is. Raises `HpsError` for a variable of a fleet that is not valid.
     """
     fleet = session.plan.spec.fleet
     if fleet is None:
@@ -61,9 +65,12 @@ def join(session: Session) -> Session | FleetOver:
     link, now = _link(session), _bucket_time(session)
     known = None if link is None else _look(link, session, name)
     ends_at = until or end_of(fleet, known, now)
-    why = _why_over(session, fleet, known, ends_at, now)
+    why = _why_over(fleet, known, ends_at, now)
     if why:
-        return FleetOver(fleet=name, why=why)
+        return FleetOver(fleet=name, why=why, everywhere=True)
+    if known and session.identity.machine_id in known.done and not again:
+        why = "this machine has measured its share; --fresh measures it again"
+        return FleetOver(fleet=name, why=why, everywhere=False)
     cells = _choose(session, fleet, known, now)
     member = Membership(
         fleet=name, cells=cells, of=len(session.plan.cells), ends_at=ends_at, skew=now - _local()
@@ -196,19 +203,11 @@ def end_of(fleet: Fleet, known: Others | None, now: datetime) -> datetime | None
     return first + timedelta(seconds=fleet.until_s)
 
 
-def _why_over(
-    session: Session,
-    fleet: Fleet,
-    known: Others | None,
-    ends_at: datetime | None,
-    now: datetime,
-) -> str:
-    """Why there is nothing left to do for this node; empty where there is."""
+def _why_over(fleet: Fleet, known: Others | None, ends_at: datetime | None, now: datetime) -> str:
+    """Why there is nothing left to do for any node; empty where there is."""
     if ends_at is not None and now >= ends_at:
         return f"it has ended at {ends_at:%Y-%m-%d %H:%M:%S} UTC"
     done = known.done if known else set()
-    if session.identity.machine_id in done:
-        return "this machine has measured its share"
     if fleet.nodes is not None and len(done) >= fleet.nodes:
         return f"{len(done)} machines have measured their shares, and {fleet.nodes} were wanted"
     return ""
@@ -222,7 +221,8 @@ def _choose(session: Session, fleet: Fleet, known: Others | None, now: datetime)
         return share.by_hash(cells, most, me)
     if me in known.shares:
         return known.shares[me]
-    others = {name: taken for name, taken in known.shares.items() if name not in known.rejected}
+    turned_down = known.rejected - known.done
+    others = {name: taken for name, taken in known.shares.items() if name not in turned_down}
     counted = {name for name in others if name in known.done or known.is_alive(name, now)}
     covered = share.count((others[name] for name in counted), cells)
     if most < cells:

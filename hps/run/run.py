@@ -102,7 +102,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
     """Carry out a plan on this machine, or what an earlier run has not done of it."""
     with contextlib.ExitStack() as stack:
         opened = _lock(plan, options, stop, listener, stack)
-        session = _join_fleet(_check_targets(opened, options))
+        session = _join_fleet(_check_targets(opened, options), options.resume)
         if not isinstance(session, Session):
             return session
         this = _resume(session, options, stack)
@@ -233,7 +233,7 @@ def _record_not_begun(session: Session, why: Failure) -> NotBegun:
     return NotBegun(identity=identity, failure=why, not_stored=not_stored)
 
 
-def _join_fleet(session: Session) -> Session | NotBegun | FleetOver:
+def _join_fleet(session: Session, request: ResumeRequest) -> Session | NotBegun | FleetOver:
     """The session with this node's cells alone; or why nothing is measured here.
 
     Where a fleet has nothing to do for this node, what is here of earlier runs is stored.
@@ -241,7 +241,8 @@ def _join_fleet(session: Session) -> Session | NotBegun | FleetOver:
     why = session.preflight.failure
     if why is not None and not admission.can_reject(session.plan.spec.node, why):
         return _record_not_begun(session, why)
-    joined = fleet.join(session)
+    again = bool(request.fresh or request.rerun or request.run_id)
+    joined = fleet.join(session, again=again)
     if isinstance(joined, Session):
         return joined
     journals = [

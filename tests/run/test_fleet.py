@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from hps.cli.run import options_of
-from hps.model import Operation
+from hps.cli.run import Ended, options_of
+from hps.model import NodeRules, Operation
 from hps.plan.expand import expand
 from hps.process.stop import SignalStop
+from hps.redaction import Scrubber
 from hps.results.record import Record
 from hps.run import fleet
 from hps.run import run as running
@@ -80,17 +81,21 @@ def test_nodes_measure_all_cells_alike_and_end_once_enough_have(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
     own = _Fleet(tmp_path, s3_server, "{nodes: 4, per_node: {cells: 2}}")
-    ran = [own.node(f"node-{number}") for number in range(4)]
+    first = own.node("node-0")
+    again, afresh = own.node("node-0"), own.node("node-0", "--fresh")
+    assert (again.code, again.out) == (0, "")
+    assert "this machine has measured its share" in again.err
+    assert (afresh.code, _cells(afresh)) == (0, _cells(first))
 
-    assert [one.code for one in ran] == [0] * 4, ran[0].err
+    ran = [first, *(own.node(f"node-{number}") for number in range(1, 4))]
+    assert [one.code for one in ran] == [0] * 4, ran[-1].err
     assert Counter(number for one in ran for number in _cells(one)) == dict.fromkeys(range(4), 2)
     assert len(own.announced()) == 8
     assert sum(name.endswith("/done") for name in own.announced()) == 4
 
-    again, late = own.node("node-0"), own.node("node-9")
-    for one, why in ((again, "this machine has measured its share"), (late, "4 were wanted")):
-        assert (one.code, one.out) == (0, "")
-        assert why in one.err
+    late = own.node("node-9")
+    assert (late.code, late.out) == (0, "")
+    assert "4 were wanted" in late.err
     assert len(own.announced()) == 8
     told = own.status("--format", "json")
     found = json.loads(told.out)
@@ -128,6 +133,14 @@ def test_nothing_begins_after_the_end_of_a_fleet(s3_server: S3Server, tmp_path: 
         assert refused.code == 2
         assert name in refused.err
     assert own.node("a").code == 0
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_node_asks_for_another_where_that_would_have_something_to_do(everywhere: bool) -> None:
+    over = FleetOver(fleet="f", why="it is", everywhere=everywhere)
+    ended = Ended(outcome=over, stopped=None, scrubber=Scrubber({}))
+    assert bool(ended.why_leave(NodeRules(on_complete="reallocate"))) is not everywhere
+    assert ended.code == 0
 
 
 class _Listener:
