@@ -56,7 +56,9 @@ class Ended:
         if why is not None:
             return EXIT_USAGE if why.is_of_the_experiment else EXIT_OPERATION_FAILED
         if not isinstance(outcome, run.Outcome):
-            return EXIT_NOT_STORED if outcome.not_stored else EXIT_OK
+            rejected = isinstance(outcome, FleetOver) and outcome.rejected
+            well = EXIT_NODE_REJECTED if rejected else EXIT_OK
+            return EXIT_NOT_STORED if outcome.not_stored else well
         # Before the next test, since a node that is rejected has measured nothing to be stored.
         if outcome.decision.rejected:
             return EXIT_NODE_REJECTED

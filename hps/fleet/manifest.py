@@ -16,6 +16,7 @@ import yaml
 
 from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE, HpsError
 from hps.model import Spec
+from hps.run.fleet import AGAIN_ENV, NAME_ENV, REJECT
 
 # Of so many nodes that are wanted, some are turned down, and some never come.
 _SPARE = 1.25
@@ -86,7 +87,7 @@ def render(engine: str, request: ManifestRequest) -> str:
 
 def _kubernetes(request: ManifestRequest) -> str:
     """A ConfigMap with the experiment, and an Indexed Job that ends once enough nodes are done."""
-    labels = {"app.kubernetes.io/name": "hps", "hps/fleet": request.fleet}
+    labels = {"app.kubernetes.io/name": "hps", "hps/fleet": _Quoted(request.fleet)}
     queue = {"kueue.x-k8s.io/queue-name": request.queue} if request.queue else {}
     files = {
         "apiVersion": "v1",
@@ -100,11 +101,12 @@ def _kubernetes(request: ManifestRequest) -> str:
         "metadata": {"name": request.name, "labels": {**labels, **queue}},
         "spec": {**_ends(request), "template": _pod(request, labels)},
     }
-    keys = " ".join(f'--from-literal={key}="${key}"' for key in request.keys)
+    keys = "|".join(request.keys)
     comments = (
         f"# {request.nodes} nodes of the fleet {request.fleet}; {request.asked} are asked for.",
         "# First, the keys:",
-        f"#   kubectl create secret generic {request.secret} {keys}",
+        f"#   kubectl create secret generic {request.secret} \\",
+        f"#     --from-env-file=<(env | grep -E '^({keys})=')",
         "# Kubernetes 1.33 or newer: successPolicy and backoffLimitPerIndex.",
     )
     return "\n".join(comments) + f"\n{_dump(files)}---\n{_dump(job)}"
@@ -152,14 +154,16 @@ def _pod(request: ManifestRequest, labels: Tree) -> Tree:
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
-            "topologySpreadConstraints": [
-                {
-                    "maxSkew": 1,
-                    "topologyKey": "kubernetes.io/hostname",
-                    "whenUnsatisfiable": "DoNotSchedule",
-                    "labelSelector": {"matchLabels": labels},
+            "affinity": {
+                "podAntiAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "topologyKey": "kubernetes.io/hostname",
+                            "labelSelector": {"matchLabels": labels},
+                        }
+                    ]
                 }
-            ],
+            },
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": _USER,
@@ -178,13 +182,15 @@ def _pod(request: ManifestRequest, labels: Tree) -> Tree:
 def _container(request: ManifestRequest) -> Tree:
     node = {"fieldRef": {"fieldPath": "spec.nodeName"}}
     gpus = {"limits": {"nvidia.com/gpu": request.gpus}} if request.gpus else {}
-    values = {**_variables(request), "HPS_OUTPUT": f"{_WORK}/results", "TMPDIR": _WORK}
+    own = {"HPS_OUTPUT": f"{_WORK}/results", "TMPDIR": _WORK}
+    # A pod on a machine that has measured its share must not count as another one that has.
+    values = {**_variables(request), AGAIN_ENV: REJECT, **own}
     return {
         "name": "hps",
         "image": request.image,
         "env": [
             {"name": "SALAD_MACHINE_ID", "valueFrom": node},
-            *({"name": name, "value": value} for name, value in values.items()),
+            *({"name": name, "value": _Quoted(value)} for name, value in values.items()),
         ],
         "envFrom": [{"secretRef": {"name": request.secret}}],
         **({"resources": gpus} if gpus else {}),
@@ -211,7 +217,7 @@ def _skypilot(request: ManifestRequest) -> str:
             "image_id": f"docker:{request.image}",
             **({"accelerators": f"{{GPU}}:{request.gpus}"} if request.gpus else {}),
         },
-        "envs": _variables(request),
+        "envs": {name: _Quoted(value) for name, value in _variables(request).items()},
         "secrets": dict.fromkeys(request.keys),
         "file_mounts": {_EXPERIMENT: request.local},
         "run": "hps run",
@@ -239,11 +245,15 @@ def _docker(request: ManifestRequest) -> str:
 
 
 def _variables(request: ManifestRequest) -> dict[str, str]:
-    return {"EXPERIMENT": _EXPERIMENT, "HPS_FLEET": request.fleet, **request.variables}
+    return {"EXPERIMENT": _EXPERIMENT, NAME_ENV: request.fleet, **request.variables}
 
 
 class _Literal(str):
     """Text that keeps its lines in YAML."""
+
+
+class _Quoted(str):
+    """Text that other readers of YAML could take for a number, such as `12e34`."""
 
 
 def _dump(tree: Tree) -> str:
@@ -261,7 +271,12 @@ def _literal(dumper: yaml.SafeDumper, text: _Literal) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
 
+def _quoted(dumper: yaml.SafeDumper, text: _Quoted) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
+
+
 _Dumper.add_representer(_Literal, _literal)
+_Dumper.add_representer(_Quoted, _quoted)
 
 ENGINES: Mapping[str, Callable[[ManifestRequest], str]] = MappingProxyType(
     {"kubernetes": _kubernetes, "skypilot": _skypilot, "docker": _docker}

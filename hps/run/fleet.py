@@ -28,6 +28,8 @@ from hps.targets.bucket import Link
 from hps.tools.client import Listed
 
 NAME_ENV, UNTIL_ENV = "HPS_FLEET", "HPS_FLEET_UNTIL"
+# With the value `REJECT`, a machine that has measured its share is one that is turned down.
+AGAIN_ENV, REJECT = "HPS_FLEET_AGAIN", "reject"
 # A node whose journal is not renewed for so long is dead; renewed it is every `HEARTBEAT_S`.
 DEAD_S = 180.0
 _FOLDER = ".fleet"
@@ -35,7 +37,7 @@ _DONE, _REJECTED = "done", "rejected"
 _CALL = "fleet"
 _LIST_TIMEOUT_S = 60.0
 _PUT_TIMEOUT_S = 20.0
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _SHA_CHARACTERS = 12
 
 
@@ -43,12 +45,13 @@ _SHA_CHARACTERS = 12
 class FleetOver:
     """This node has nothing to do for its fleet, and why; nor has any other, if `everywhere`.
 
-    `not_stored`: as in `run.Outcome`.
+    `rejected`: whoever starts nodes wants to be told so. `not_stored`: as in `run.Outcome`.
     """
 
     fleet: str
     why: str
     everywhere: bool
+    rejected: bool = False
     not_stored: str = ""
 
 
@@ -70,7 +73,8 @@ def join(session: Session, *, again: bool) -> Session | FleetOver:
         return FleetOver(fleet=name, why=why, everywhere=True)
     if known and session.identity.machine_id in known.done and not again:
         why = "this machine has measured its share; --fresh measures it again"
-        return FleetOver(fleet=name, why=why, everywhere=False)
+        rejected = session.env.get(AGAIN_ENV) == REJECT
+        return FleetOver(fleet=name, why=why, everywhere=False, rejected=rejected)
     cells = _choose(session, fleet, known, now)
     member = Membership(
         fleet=name, cells=cells, of=len(session.plan.cells), ends_at=ends_at, skew=now - _local()
@@ -96,7 +100,7 @@ def name_of(sha256: str, env: Mapping[str, str]) -> str:
     """`HPS_FLEET`, else the beginning of the experiment's digest. Raises `HpsError`."""
     name = env.get(NAME_ENV) or sha256[:_SHA_CHARACTERS]
     if not _NAME.fullmatch(name):
-        hint = "names are lower-case letters, digits, '.', '_' and '-', at most 63"
+        hint = "names are at most 63 of a-z, 0-9, '.', '_' and '-', but for both ends"
         raise HpsError(f"{NAME_ENV} is {name[:80]!r}, which is no name of a fleet", hint)
     return name
 

@@ -79,6 +79,9 @@ def test_a_pod_has_few_rights_and_its_keys_from_a_secret(tmp_path: Path) -> None
     mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert env["EXPERIMENT"] == f"{mounted['experiment']}/{next(iter(files['data']))}"
     assert env["TMPDIR"] == mounted["work"]
+    assert env["HPS_FLEET_AGAIN"] == "reject"
+    apart = pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert apart[0]["labelSelector"]["matchLabels"] == job["spec"]["template"]["metadata"]["labels"]
     name = job["metadata"]["name"]
     assert name == "hps-first-one-october" == pod["volumes"][0]["configMap"]["name"]
 
@@ -117,6 +120,19 @@ def test_what_can_not_be_started_is_refused(
     ran = _manifest(tmp_path, "kubernetes", *options, text=text)
     assert (ran.code, ran.out) == (2, "")
     assert words in ran.err
+
+
+def test_a_name_that_looks_like_a_number_stays_a_text(tmp_path: Path) -> None:
+    """To YAML 1.2, which Kubernetes reads, `12e3` is a number."""
+    file = tmp_path / "first.yaml"
+    file.write_text(_SPEC)
+    for engine in ("kubernetes", "skypilot"):
+        ran = hps(
+            *("fleet", "manifest", str(file), "--engine", engine, "--image", "i"),
+            env={**_ENV, "HPS_FLEET": "12e3"},
+        )
+        assert '"12e3"' in ran.out
+        assert ": 12e3\n" not in ran.out
 
 
 def test_a_name_is_one_of_kubernetes(tmp_path: Path) -> None:

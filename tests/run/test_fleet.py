@@ -85,6 +85,7 @@ def test_nodes_measure_all_cells_alike_and_end_once_enough_have(
     again, afresh = own.node("node-0"), own.node("node-0", "--fresh")
     assert (again.code, again.out) == (0, "")
     assert "this machine has measured its share" in again.err
+    assert own.node("node-0", HPS_FLEET_AGAIN="reject").code == 3
     assert (afresh.code, _cells(afresh)) == (0, _cells(first))
 
     ran = [first, *(own.node(f"node-{number}") for number in range(1, 4))]
