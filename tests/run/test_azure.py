@@ -33,7 +33,8 @@ matrix: {{chunk_size: [5MiB], concurrency: [2]}}
 steps: {steps}
 """
 _ALL = "[upload, list, download, verify, delete, sync_up, sync_down, delete]"
-_RULES = "node: {min_upload: 1kbps, min_download: 1kbps, probe: {seconds: 1}}"
+# On a busy machine what one second shows is rightly unknown.
+_RULES = "node: {min_upload: 1kbps, min_download: 1kbps, on_unknown: accept, probe: {seconds: 1}}"
 _SAS = "sas_token: {env: TEST_SAS}"
 _PATIENCE_S = 60.0
 
