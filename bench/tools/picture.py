@@ -76,7 +76,7 @@ def _chart(points: Sequence[Point], tools: Sequence[str]) -> dict[str, Any]:
 
 def _title() -> dict[str, Any]:
     return {
-        "text": f"Throughput of {SIZE_BYTES // 1024**2} MiB by tool, over three links",
+        "text": f"Throughput of {SIZE_BYTES // 1024**2} MiB by tool",
         "subtitle": ["Emulated links over TLS. Points: geometric means; lines: all blocks."],
         "anchor": "start",
     }
