@@ -87,7 +87,7 @@ def render(engine: str, request: ManifestRequest) -> str:
 
 def _kubernetes(request: ManifestRequest) -> str:
     """A ConfigMap with the experiment, and an Indexed Job that ends once enough nodes are done."""
-    labels = {"app.kubernetes.io/name": "hps", "hps/fleet": _Quoted(request.fleet)}
+    labels = {"app.kubernetes.io/name": "hps", "hps/fleet": request.fleet}
     queue = {"kueue.x-k8s.io/queue-name": request.queue} if request.queue else {}
     files = {
         "apiVersion": "v1",
@@ -190,7 +190,7 @@ def _container(request: ManifestRequest) -> Tree:
         "image": request.image,
         "env": [
             {"name": "SALAD_MACHINE_ID", "valueFrom": node},
-            *({"name": name, "value": _Quoted(value)} for name, value in values.items()),
+            *({"name": name, "value": value} for name, value in values.items()),
         ],
         "envFrom": [{"secretRef": {"name": request.secret}}],
         **({"resources": gpus} if gpus else {}),
@@ -217,7 +217,7 @@ def _skypilot(request: ManifestRequest) -> str:
             "image_id": f"docker:{request.image}",
             **({"accelerators": f"{{GPU}}:{request.gpus}"} if request.gpus else {}),
         },
-        "envs": {name: _Quoted(value) for name, value in _variables(request).items()},
+        "envs": _variables(request),
         "secrets": dict.fromkeys(request.keys),
         "file_mounts": {_EXPERIMENT: request.local},
         "run": "hps run",
@@ -252,10 +252,6 @@ class _Literal(str):
     """Text that keeps its lines in YAML."""
 
 
-class _Quoted(str):
-    """Text that other readers of YAML could take for a number, such as `12e34`."""
-
-
 def _dump(tree: Tree) -> str:
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
@@ -271,12 +267,14 @@ def _literal(dumper: yaml.SafeDumper, text: _Literal) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
 
-def _quoted(dumper: yaml.SafeDumper, text: _Quoted) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quoted where other readers of YAML could take it for a number, such as `12e3` or `0o17`."""
+    style = '"' if text[:1] in set("0123456789+-.") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(_Literal, _literal)
-_Dumper.add_representer(_Quoted, _quoted)
+_Dumper.add_representer(str, _text)
 
 ENGINES: Mapping[str, Callable[[ManifestRequest], str]] = MappingProxyType(
     {"kubernetes": _kubernetes, "skypilot": _skypilot, "docker": _docker}

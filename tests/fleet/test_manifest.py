@@ -133,6 +133,8 @@ def test_a_name_that_looks_like_a_number_stays_a_text(tmp_path: Path) -> None:
         )
         assert '"12e3"' in ran.out
         assert ": 12e3\n" not in ran.out
+    ran = _manifest(tmp_path, "kubernetes", "--secret", "0o17", "--queue", "+1", "--env", "A=1_000")
+    assert [ran.out.count(f'"{text}"') for text in ("0o17", "+1", "1_000")] == [1, 1, 1]
 
 
 def test_a_name_is_one_of_kubernetes(tmp_path: Path) -> None:
