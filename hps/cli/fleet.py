@@ -87,7 +87,8 @@ def manifest(
     A quarter more nodes are asked for than are wanted, for some are turned down or never come.
     """
     from hps.cli import validate
-    from hps.fleet.manifest import ManifestRequest, render
+    from hps.fleet.engine import FleetRequest
+    from hps.fleet.manifest import render
     from hps.run.fleet import name_of
 
     env = dict(os.environ)
@@ -97,7 +98,7 @@ def manifest(
         raise HpsError(
             "--nodes is missing", "say how many, or write fleet: {nodes: 10} in the file"
         )
-    request = ManifestRequest(
+    request = FleetRequest(
         spec=spec,
         fleet=name_of(spec.sha256, env),
         file=file or env["EXPERIMENT"],

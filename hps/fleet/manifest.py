@@ -8,69 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE, HpsError
-from hps.model import Spec
+from hps.fleet.engine import FleetRequest
 from hps.run.fleet import AGAIN_ENV, NAME_ENV, REJECT
 
-# Of so many nodes that are wanted, some are turned down, and some never come.
-_SPARE = 1.25
 _TRIES = 3
 _KEPT_S = 7 * 24 * 3600
 _USER = 65532
-_LONGEST_NAME = 50
 _EXPERIMENT = "/experiment/experiment.yaml"
 _WORK = "/work"
 Tree = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestRequest:
-    """What is to be started: `nodes` machines of `image`.
-
-    `variables` are set on each node, and are no secrets. `secret` is the name of the engine's own
-    object that has the secrets; `gpus` are those of one node, `queue` is Kueue's.
-    """
-
-    spec: Spec
-    fleet: str
-    file: str
-    image: str
-    nodes: int
-    variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    secret: str = "hps-keys"  # noqa: S105 - a name
-    gpus: int = 0
-    queue: str = ""
-
-    @property
-    def name(self) -> str:
-        """Of what is started: the experiment's, and the fleet's."""
-        words = f"hps-{self.spec.name}-{self.fleet}".replace("_", "-").replace(".", "-")
-        return words[:_LONGEST_NAME].strip("-")
-
-    @property
-    def local(self) -> str:
-        """The experiment's file: a bare name would be that of a volume."""
-        return self.file if self.file.startswith(("/", "./", "../")) else f"./{self.file}"
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The variables with secrets that the experiment names."""
-        found = (key.env for target in self.spec.targets.values() for key in target.secrets)
-        return tuple(dict.fromkeys(found))
-
-    @property
-    def asked(self) -> int:
-        """How many nodes are asked for, so that as many as are wanted come to the end."""
-        return math.ceil(self.nodes * _SPARE)
-
-
-def render(engine: str, request: ManifestRequest) -> str:
+def render(engine: str, request: FleetRequest) -> str:
     """The file for an engine, one of `ENGINES`.
 
     Raises `HpsError` where the nodes of a fleet would have no bucket in common.
@@ -85,7 +40,7 @@ def render(engine: str, request: ManifestRequest) -> str:
 # --- Kubernetes ----------------------------------------------------------------------------------
 
 
-def _kubernetes(request: ManifestRequest) -> str:
+def _kubernetes(request: FleetRequest) -> str:
     """A ConfigMap with the experiment, and an Indexed Job that ends once enough nodes are done."""
     labels = {"app.kubernetes.io/name": "hps", "hps/fleet": request.fleet}
     queue = {"kueue.x-k8s.io/queue-name": request.queue} if request.queue else {}
@@ -112,7 +67,7 @@ def _kubernetes(request: ManifestRequest) -> str:
     return "\n".join(comments) + f"\n{_dump(files)}---\n{_dump(job)}"
 
 
-def _ends(request: ManifestRequest) -> Tree:
+def _ends(request: FleetRequest) -> Tree:
     """When the Job is over, and what an exit code means for it."""
     fleet = request.spec.fleet
     until_s = None if fleet is None else fleet.until_s
@@ -147,7 +102,7 @@ def _ends(request: ManifestRequest) -> Tree:
     }
 
 
-def _pod(request: ManifestRequest, labels: Tree) -> Tree:
+def _pod(request: FleetRequest, labels: Tree) -> Tree:
     """One node: as little rights as can be, and no second one on the same machine."""
     return {
         "metadata": {"labels": labels},
@@ -179,7 +134,7 @@ def _pod(request: ManifestRequest, labels: Tree) -> Tree:
     }
 
 
-def _container(request: ManifestRequest) -> Tree:
+def _container(request: FleetRequest) -> Tree:
     node = {"fieldRef": {"fieldPath": "spec.nodeName"}}
     gpus = {"limits": {"nvidia.com/gpu": request.gpus}} if request.gpus else {}
     own = {"HPS_OUTPUT": f"{_WORK}/results", "TMPDIR": _WORK}
@@ -209,7 +164,7 @@ def _container(request: ManifestRequest) -> Tree:
 # --- others --------------------------------------------------------------------------------------
 
 
-def _skypilot(request: ManifestRequest) -> str:
+def _skypilot(request: FleetRequest) -> str:
     """A task of which so many jobs are launched, wherever there is room."""
     task: Tree = {
         "name": request.name,
@@ -227,7 +182,7 @@ def _skypilot(request: ManifestRequest) -> str:
     return f"# sky jobs launch --num-jobs {request.asked} {secrets} THIS_FILE{named}\n{_dump(task)}"
 
 
-def _docker(request: ManifestRequest) -> str:
+def _docker(request: FleetRequest) -> str:
     """A service for a machine at hand; the same file on each of them."""
     environment = [f"{name}={value}" for name, value in _variables(request).items()]
     service: Tree = {
@@ -244,7 +199,7 @@ def _docker(request: ManifestRequest) -> str:
     )
 
 
-def _variables(request: ManifestRequest) -> dict[str, str]:
+def _variables(request: FleetRequest) -> dict[str, str]:
     return {"EXPERIMENT": _EXPERIMENT, NAME_ENV: request.fleet, **request.variables}
 
 
@@ -276,6 +231,6 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(_Literal, _literal)
 _Dumper.add_representer(str, _text)
 
-ENGINES: Mapping[str, Callable[[ManifestRequest], str]] = MappingProxyType(
+ENGINES: Mapping[str, Callable[[FleetRequest], str]] = MappingProxyType(
     {"kubernetes": _kubernetes, "skypilot": _skypilot, "docker": _docker}
 )
