@@ -125,12 +125,19 @@ class Share(click.ParamType[float]):
         return share
 
 
+def _joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str:
+    """Several are one list, as if they had been written with commas."""
+    return ",".join(value)
+
+
 _CELLS = (
     click.argument("what", nargs=-1, metavar="[EXPERIMENT|FILE]..."),
     click.option(
         "--by",
-        default="chunk_size,concurrency",
+        multiple=True,
+        default=("chunk_size,concurrency",),
         show_default=True,
+        callback=_joined,
         metavar="NAME[,NAME]",
         help="What tells cells apart: knobs, or experiment, spec, commit, date, run, node, "
         "tool_version, country, gpu, rtt, bandwidth, proxied.",

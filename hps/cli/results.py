@@ -167,6 +167,7 @@ def showing(style: Format, secrets: Mapping[str, str]) -> Iterator[Callable[[Pro
 
 _EXPERIMENT = "EXPERIMENT"
 _TABLES = ("results", "runs", "nodes")
+_EXPORTED = ("csv", "jsonl", "parquet")
 
 
 @click.group()
@@ -215,10 +216,24 @@ def show(run_id: str, inputs: tuple[Path, ...], style: str) -> None:
         answer(f"{results_text.run(run)}\n\n{table.render(summarize(records))}\n")
 
 
+def _exported(style: str | None, output: Path | None) -> str:
+    """The format that was named, or that the file's name says. Raises `HpsError` if both differ."""
+    named = output.suffix[1:].lower() if output else ""
+    if style and named in _EXPORTED and named != style:
+        hint = f"leave --format out, or name a file .{style}"
+        raise HpsError(f"-o {output} is no name of a file with {style}", hint)
+    return style or (named if named in _EXPORTED else _EXPORTED[0])
+
+
 @results.command()
 @click.argument("experiments", nargs=-1, metavar="[EXPERIMENT]...")
 @click.option("--table", type=click.Choice(_TABLES), default="results", show_default=True)
-@options.style("csv", "jsonl", "parquet")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(_EXPORTED),
+    help="[default: what the name after -o ends with, else csv]",
+)
 @click.option(
     "-o",
     "--output",
@@ -229,7 +244,7 @@ def show(run_id: str, inputs: tuple[Path, ...], style: str) -> None:
 def export(
     experiments: tuple[str, ...],
     table: str,
-    style: str,
+    style: str | None,
     output: Path | None,
     inputs: tuple[Path, ...],
 ) -> None:
@@ -237,6 +252,7 @@ def export(
 
     hps results views says what the columns mean.
     """
+    style = _exported(style, output)
     if output is None and style == "parquet":
         raise HpsError("Parquet is not for standard output", "name a file with -o")
     if output is not None:

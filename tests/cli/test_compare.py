@@ -143,6 +143,15 @@ def test_what_is_wrong_is_named_with_its_flag(
     assert ran.out == ""
 
 
+def test_by_may_be_repeated(fleet: Path) -> None:
+    at_once = hps("compare", fleet, "--by", "chunk_size,concurrency", "--format", "json")
+    one_by_one = hps(
+        "compare", fleet, "--by", "chunk_size", "--by", "concurrency", "--format", "json"
+    )
+    assert at_once.code == 0, at_once.err
+    assert json.loads(one_by_one.out)["by"] == json.loads(at_once.out)["by"]
+
+
 def test_what_is_no_path_is_an_experiment(fleet: Path) -> None:
     assert hps("compare", "sweep", "--input", fleet).code == 0
     other = hps("compare", "another", "--input", fleet)

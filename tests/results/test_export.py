@@ -71,6 +71,15 @@ def test_parquet_can_be_read_again(stored: Path, tmp_path: Path) -> None:
         assert ask(query, *made) == ask(query, stored)
 
 
+def test_the_name_of_the_file_says_the_format(stored: Path, tmp_path: Path) -> None:
+    for name, start in (("a.parquet", b"PAR1"), ("a.jsonl", b"{"), ("a.txt", b"experiment,")):
+        assert _export(stored, "-o", tmp_path / name).code == 0
+        assert (tmp_path / name).read_bytes().startswith(start)
+    ran = _export(stored, "--format", "csv", "-o", tmp_path / "b.parquet")
+    assert (ran.code, (tmp_path / "b.parquet").exists()) == (2, False)
+    assert "b.parquet is no name of a file with csv" in ran.err
+
+
 def test_a_disk_that_is_full_leaves_what_was_there(stored: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("mine")
