@@ -39,6 +39,7 @@ INHERITED = (
 )
 # By the last one the guard recognizes children that were not yet registered with it.
 _FIXED = {"TZ": "UTC", "LC_ALL": "C", "HPS_CHILD": "1"}
+_THIS_MACHINE = "localhost,127.0.0.1,::1"
 _OWN_PLACE = str(Path(hps.__file__).parents[1])
 # Whole words for paths in a printed command that the reader's own shell fills in.
 _OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
@@ -177,7 +178,17 @@ class Invocation:
 
 def bare_environment() -> dict[str, str]:
     """What every child has: `INHERITED`, and what makes its output the same everywhere."""
-    return {name: os.environ[name] for name in INHERITED if name in os.environ} | _FIXED
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return inherited | _not_proxied(inherited) | _FIXED
+
+
+def _not_proxied(env: Mapping[str, str]) -> dict[str, str]:
+    """What is on this machine is reached without a proxy: by Go of itself, by Python if told so."""
+    if not any(name.lower() in {"http_proxy", "https_proxy"} for name in env):
+        return {}
+    given = env.get("NO_PROXY") or env.get("no_proxy", "")
+    both = given if given.strip() == "*" else ",".join(filter(None, (given, _THIS_MACHINE)))
+    return {"NO_PROXY": both, "no_proxy": both}
 
 
 def _private(path: str, flags: int) -> int:

@@ -27,6 +27,8 @@ from hps.tools.evidence import Delivered, count_at_once, entries, entry_of
 from hps.tools.invocation import Invocation, flag
 
 HOW_TO_GET = "pip install 'hps[tools]'"
+# Older ones can't be told when to add a checksum, which a comparison of settings needs.
+_OLDEST = {"boto3": "1.36"}
 _REASON_LENGTH = 400
 
 
@@ -40,7 +42,11 @@ class Library:
         """Whether this Python has it; its version is the package's."""
         if find_spec(self.name) is None:
             return Missing(why=f"this Python has no {self.name}", how_to_get=HOW_TO_GET)
-        return Installed(program=sys.executable, version=metadata.version(self.name))
+        version, oldest = metadata.version(self.name), _OLDEST.get(self.name, "0")
+        if _major_minor(version) < _major_minor(oldest):
+            why = f"this Python's {self.name} is {version}, and {oldest} is the oldest that serves"
+            return Missing(why=why, how_to_get=HOW_TO_GET)
+        return Installed(program=sys.executable, version=version)
 
     def call(self, job: Job) -> Invocation:
         """Its runner, told all that the job says, and nothing that it doesn't."""
@@ -100,6 +106,10 @@ class Library:
         why = _explain(complaint)
         detail = " ".join(ran.clean(why.text).split())[:_REASON_LENGTH] or "it printed nothing"
         return why.with_text(f"{self.name} exit code {ran.ended.returncode}: {detail}")
+
+
+def _major_minor(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 # --- what its runner reports ---------------------------------------------------------------------

@@ -17,6 +17,7 @@ targets:
 {target}
 node: {{max_rtt: 10s, min_upload: 1kbps, on_unknown: {on_unknown}, probe: {{seconds: 1}}}}
 data: {{size: 1MiB}}
+matrix: {{tool: [{tools}], settings: [default]}}
 steps: [upload, delete]
 """
 # A name that nobody knows but the proxy, which leads to the server.
@@ -24,11 +25,17 @@ _ENDPOINT = "http://s3.example.test"
 
 
 def _run(
-    folder: Path, server: S3Server, proxy: str, *, on_unknown: str, endpoint: str = _ENDPOINT
+    folder: Path,
+    server: S3Server,
+    proxy: str,
+    *,
+    on_unknown: str,
+    endpoint: str = _ENDPOINT,
+    tools: str = "rclone",
 ) -> Ran:
     spec = folder / "proxied.yaml"
     target = target_text("s3", endpoint, server.bucket, folder=folder.name)
-    spec.write_text(_SPEC.format(target=target, on_unknown=on_unknown))
+    spec.write_text(_SPEC.format(target=target, on_unknown=on_unknown, tools=tools))
     env = {
         **keys_of(server),
         "HTTP_PROXY": proxy.replace("http://", "http://user:password-of-proxy@"),
@@ -68,8 +75,10 @@ def test_what_is_on_this_machine_is_never_behind_a_proxy(
         "http://127.0.0.1:1",
         on_unknown="reject",
         endpoint=s3_server.endpoint,
+        tools="rclone, boto3, aws",
     )
     assert ran.code == 0, ran.err
+    assert {one["tool"] for one in ran.results()} == {"rclone", "boto3", "aws"}
     probe = ran.records()[0]["probe"]
     assert (probe["proxied"], probe["proxy"]) == (False, None)
     assert len(probe["rtt"]["samples_s"]) == 10

@@ -46,6 +46,21 @@ def test_it_is_found_with_its_version_where_this_python_has_it(name: str) -> Non
     assert missing.why == "this Python has no nowhere_to_be_found"
 
 
+def test_one_that_is_too_old_to_be_told_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version, is_here in (("1.35.99", False), ("1.36.0", True), ("2.0.0b1", True)):
+        there = tmp_path / version
+        (there / f"boto3-{version}.dist-info").mkdir(parents=True)
+        metadata = f"Metadata-Version: 2.1\nName: boto3\nVersion: {version}\n"
+        (there / f"boto3-{version}.dist-info" / "METADATA").write_text(metadata)
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(str(there))
+            found = TOOLS["boto3"].find({})
+        assert isinstance(found, Installed) is is_here, version
+        assert is_here or "is 1.35.99, and 1.36 is the oldest" in getattr(found, "why", "")
+
+
 def test_what_is_asked_stands_in_the_command_and_secrets_do_not() -> None:
     call = TOOLS["boto3"].call(_job(chunk_size_bytes=7 * MIB, concurrency=3, checksum=False))
     shown = call.shown()
