@@ -213,7 +213,7 @@ def show(run_id: str, inputs: tuple[Path, ...], style: str) -> None:
     if style == "json":
         answer(_json({"run": run, "results": rows}))
     else:
-        answer(f"{results_text.run(run)}\n\n{table.render(summarize(records))}\n")
+        answer(f"{results_text.run(run, rows)}\n\n{table.render(summarize(records))}\n")
 
 
 def _exported(style: str | None, output: Path | None) -> str:

@@ -36,8 +36,8 @@ def runs(rows: Sequence[Row]) -> str:
     return tabulate(body, headers=_COLUMNS, disable_numparse=True, colalign=align)
 
 
-def run(row: Row) -> str:
-    """What is known of one run, a line for each fact."""
+def run(row: Row, results: Sequence[Row] = ()) -> str:
+    """What is known of one run, a line for each fact; `results` name the tools that it used."""
     lines = [
         ("run", f"{row['run_id']} of {row['experiment']}"),
         ("node", str(row["machine_id"])),
@@ -51,7 +51,7 @@ def run(row: Row) -> str:
         ("changed by", _joined(row.get("overrides"))),
         ("link", _link(row)),
         ("machine", _machine(row)),
-        ("versions", _versions(row)),
+        ("versions", _versions(row, results)),
         ("file", value_text(row.get("file"))),
     ]
     return "\n".join(f"{name:<11}{shown}" for name, value in lines if (shown := printable(value)))
@@ -125,9 +125,13 @@ def _machine(row: Row) -> str:
     )
 
 
-def _versions(row: Row) -> str:
-    names = (("hps", "hps_version"), ("rclone", "rclone_version"))
-    return _joined([f"{name} {row[key]}" if row.get(key) else "" for name, key in names])
+def _versions(row: Row, results: Sequence[Row]) -> str:
+    """Of `hps`, of the client of its buckets, and of each other tool."""
+    known: list[tuple[object, object]] = [
+        (name, row.get(f"{name}_version")) for name in ("hps", "rclone")
+    ]
+    known += sorted({(one.get("tool"), one.get("tool_version")) for one in results}, key=str)
+    return _joined([f"{name} {version}" for name, version in dict.fromkeys(known) if version])
 
 
 def _joined(values: object, by: str = ", ") -> str:

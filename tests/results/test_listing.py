@@ -59,7 +59,14 @@ def test_results_without_their_first_line_are_listed_too(tmp_path: Path) -> None
 def test_a_real_run_is_shown_as_when_it_ended(tmp_path: Path) -> None:
     ran = hps(
         *("run", "experiments/quickstart.yaml", "--output", tmp_path / "hps-results"),
-        *("--set", "data.size=6MiB", "--set", "repetitions=1"),
+        *(
+            "--set",
+            "data.size=6MiB",
+            "--set",
+            "repetitions=1",
+            "--set",
+            "matrix.tool=[rclone, boto3]",
+        ),
     )
     assert ran.code == 0, ran.err
     (row,) = _listed("--input", tmp_path)
@@ -68,6 +75,8 @@ def test_a_real_run_is_shown_as_when_it_ended(tmp_path: Path) -> None:
     about, _, table = shown.out.partition("\n\n")
     assert table == ran.out
     assert "changed by data.size=6MiB, repetitions=1" in about
+    (versions,) = [line for line in about.splitlines() if line.startswith("versions")]
+    assert [versions.count(f"{tool} ") for tool in ("hps", "rclone", "boto3")] == [1, 1, 1]
     told = json.loads(
         hps("results", "show", row["run_id"], "--input", tmp_path, "--format", "json").out
     )
