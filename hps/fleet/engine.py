@@ -6,6 +6,7 @@ what, and when all is over, is left to the nodes and their bucket.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from hps.model import Spec
 # Of so many nodes that are wanted, some are turned down, and some never come.
 _SPARE = 1.25
 _LONGEST_NAME = 50
+_DIGEST_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +52,13 @@ class FleetRequest:
 
     @property
     def name(self) -> str:
-        """Of what is started: the experiment's, and the fleet's."""
+        """Of what is started: the experiment's, and the fleet's; of long ones, a digest of both."""
         words = f"hps-{self.spec.name}-{self.fleet}".replace("_", "-").replace(".", "-")
-        return words[:_LONGEST_NAME].strip("-")
+        if len(words) <= _LONGEST_NAME:
+            return words.strip("-")
+        # Cut off alone, two fleets would have one name, and each would take the other's away.
+        digest = hashlib.sha256(words.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        return f"{words[: _LONGEST_NAME - 1 - len(digest)].strip('-')}-{digest}"
 
     @property
     def local(self) -> str:

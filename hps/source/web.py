@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
+from typing import TypeVar
 from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
 
@@ -21,11 +22,12 @@ TIMEOUT_S = 30.0
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"Accept": "text/plain, */*", "User-Agent": "hps"}
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """A server's answer, with at most 1 MiB and a byte of the body."""
+class WebAnswer:
+    """A server's answer. Of the body there is a byte more than was allowed, where it is longer."""
 
     status: int
     reason: str
@@ -49,15 +51,15 @@ def fetch(address: WebAddress, *, timeout_s: float = TIMEOUT_S) -> bytes:
 
     Proxies and `SSL_CERT_FILE` in this process' environment are followed.
     """
-    return _within(timeout_s, address, lambda: _follow(address, timeout_s))
+    return within(timeout_s, address.name, lambda: _follow(address, timeout_s))
 
 
-def _within(timeout_s: float, address: WebAddress, work: Callable[[], bytes]) -> bytes:
-    """Do the work in a thread, and wait no longer than this for it.
+def within(timeout_s: float, name: str, work: Callable[[], _T]) -> _T:
+    """Do the work in a thread, and wait no longer than this for it. Raises `HpsError` after that.
 
     A socket's own time-out starts again with every byte, and looking up a name has none.
     """
-    outcomes: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[_T | Exception] = queue.SimpleQueue()
 
     def attempt() -> None:
         try:
@@ -70,7 +72,7 @@ def _within(timeout_s: float, address: WebAddress, work: Callable[[], bytes]) ->
         outcome = outcomes.get(timeout=timeout_s)
     except queue.Empty:
         hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
-        raise HpsError(f"{address.name} was not read within {timeout_s:g} s", hint) from None
+        raise HpsError(f"{name} was not read within {timeout_s:g} s", hint) from None
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -87,32 +89,42 @@ def _follow(address: WebAddress, timeout_s: float) -> bytes:
     raise HpsError(what, "give the address that it ends at")
 
 
-def _get(address: WebAddress, timeout_s: float) -> _Answer:
+def _get(address: WebAddress, timeout_s: float) -> WebAnswer:
     request = urllib.request.Request(address.url, headers=_HEADERS)  # noqa: S310 - http or https
+    return send(request, address.name, timeout_s)
+
+
+def send(
+    request: urllib.request.Request, name: str, timeout_s: float, most_bytes: int = MAX_BYTES
+) -> WebAnswer:
+    """What a server answers, whatever its status; redirects are not followed. Raises `HpsError`.
+
+    `timeout_s` is that of the socket, which each byte renews: see `within`.
+    """
     try:
-        with _opener(address).open(request, timeout=timeout_s) as response:
-            return _read(response)
+        with _opener(request.full_url).open(request, timeout=timeout_s) as response:
+            return _read(response, most_bytes)
     except (OSError, HTTPException, UnicodeError) as error:
-        failure = _no_answer(address, error)
+        failure = _no_answer(name, error)
     # Raised here, the error keeps neither the library's frames nor a socket that is open in them:
     # where a proxy refuses, Python before 3.11.4 leaves its socket to the garbage collector.
     raise failure
 
 
-def _opener(address: WebAddress) -> urllib.request.OpenerDirector:
+def _opener(url: str) -> urllib.request.OpenerDirector:
     # A server on this machine is never asked through a proxy.
-    own = is_loopback(urlsplit(address.url).hostname or "")
+    own = is_loopback(urlsplit(url).hostname or "")
     direct = (urllib.request.ProxyHandler({}),) if own else ()
     tls = urllib.request.HTTPSHandler(context=ssl.create_default_context())
     return urllib.request.build_opener(_Unprocessed, tls, *direct)
 
 
-def _read(response: HTTPResponse) -> _Answer:
+def _read(response: HTTPResponse, most_bytes: int) -> WebAnswer:
     announced = response.length
-    body = response.read(MAX_BYTES + 1)
-    if announced is not None and len(body) < min(announced, MAX_BYTES + 1):
+    body = response.read(most_bytes + 1)
+    if announced is not None and len(body) < min(announced, most_bytes + 1):
         raise ConnectionError(f"it broke off after {len(body)} of {announced} bytes")
-    return _Answer(
+    return WebAnswer(
         status=response.status,
         reason=response.reason,
         location=response.headers.get("Location", ""),
@@ -135,7 +147,7 @@ def _redirected(current: WebAddress, location: str) -> WebAddress:
     return found
 
 
-def _body(address: WebAddress, answer: _Answer) -> bytes:
+def _body(address: WebAddress, answer: WebAnswer) -> bytes:
     if answer.status == 200:
         return answer.body
     hint = "check the address; does it open in a browser that is not signed in?"
@@ -145,13 +157,13 @@ def _body(address: WebAddress, answer: _Answer) -> bytes:
     raise HpsError(f"{address.name} cannot be read: {message}", hint)
 
 
-def _no_answer(address: WebAddress, error: Exception) -> HpsError:
+def _no_answer(name: str, error: Exception) -> HpsError:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         hint = "SSL_CERT_FILE names the file of the certificates that are trusted"
         message = cause.verify_message
-        return HpsError(f"{address.name}: the certificate is not trusted: {message}", hint)
+        return HpsError(f"{name}: the certificate is not trusted: {message}", hint)
     message = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
     why = printable(message, SHOWN_CHARACTERS) or type(cause).__name__
-    return HpsError(f"{address.name} cannot be read: {why}", hint)
+    return HpsError(f"{name} cannot be read: {why}", hint)
