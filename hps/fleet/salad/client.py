@@ -25,7 +25,8 @@ URL_ENV, KEY_ENV = "SALAD_API_URL", "SALAD_API_KEY"
 DEFAULT_URL = "https://api.salad.com/api/public"
 # SaladCloud's own limit.
 REQUESTS_PER_MINUTE = 240
-_MINUTE_S = 60.0
+# A second more, for requests don't arrive as evenly as they are sent.
+_MINUTE_S = 61.0
 # A list of 100 groups, each with its whole environment, has a few MiB.
 _MOST_BYTES = 32 * 1024**2
 _SHOWN_CHARACTERS = 300
@@ -94,6 +95,8 @@ class SaladClient:
             url = web_address(env.get(URL_ENV) or DEFAULT_URL).url.rstrip("/")
         except HpsError as error:
             raise HpsError(f"{URL_ENV}: {error.message}", error.hint) from None
+        if not url.startswith(("https://", "http://")):
+            raise HpsError(f"{URL_ENV} is no web address", f"such as {DEFAULT_URL}")
         return cls(base_url=url, key=key)
 
     def ask(self, method: str, path: str, body: Json | None = None) -> Json:
