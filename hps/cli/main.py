@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -220,7 +222,8 @@ def run(
         for warning in ended.warnings():
             print_error(warning)
 
-    expanded = expand(_load(file, overrides, for_this_machine=True))
+    with _none_after_the_end():
+        expanded = expand(_load(file, overrides, for_this_machine=True))
     how_to_run = options_of(output, dict(os.environ), **how)
     context.exit(run_here(expanded, how_to_run, log_style, announce=announce))
 
@@ -272,6 +275,26 @@ def _load(file: str | None, overrides: tuple[str, ...], *, for_this_machine: boo
         validation.print_problems(checked)
     output.keep_out_secrets_of(checked.spec)
     return checked.spec
+
+
+@contextlib.contextmanager
+def _none_after_the_end() -> Iterator[None]:
+    """Within a `with` block a failure ends in 0 once the fleet is long over.
+
+    What starts nodes would start another one in place of one that failed, for ever.
+    """
+    from hps.run.fleet import why_long_over
+
+    try:
+        yield
+    except (HpsError, click.exceptions.Exit) as error:
+        over = why_long_over(os.environ)
+        if not over:
+            raise
+        if isinstance(error, HpsError):
+            output.print_hps_error(error)
+        print_error(f"hps: {over}")
+        raise click.exceptions.Exit(EXIT_OK) from None
 
 
 def _store_failure(checked: CheckedFile) -> None:

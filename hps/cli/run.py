@@ -29,7 +29,7 @@ from hps.report.tools_text import not_proved
 from hps.results import journal
 from hps.results.record import reason_fields
 from hps.run import run
-from hps.run.fleet import FleetOver
+from hps.run.fleet import FleetOver, why_long_over
 from hps.run.resume import ResumeRequest
 from hps.spec import odd_values
 
@@ -41,20 +41,23 @@ _WORDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A run that is over. `stopped` is the exit code where a signal ended it, else None."""
+    """A run that is over. `stopped` is the exit code where a signal ended it, else None.
+
+    `fleet_over`: why nothing is to start it again; empty where something may.
+    """
 
     outcome: run.Ending
     stopped: int | None
     scrubber: Scrubber = field(repr=False)
+    fleet_over: str = ""
 
     @property
     def code(self) -> int:
         outcome = self.outcome
         if self.stopped is not None:
             return self.stopped
-        why = self.failure
-        if why is not None:
-            return EXIT_USAGE if why.is_of_the_experiment else EXIT_OPERATION_FAILED
+        if self.failure is not None:
+            return self._code_of(self.failure)
         if not isinstance(outcome, run.Outcome):
             rejected = isinstance(outcome, FleetOver) and outcome.rejected
             well = EXIT_NODE_REJECTED if rejected else EXIT_OK
@@ -65,6 +68,11 @@ class Ended:
         if outcome.not_stored:
             return EXIT_NOT_STORED
         return EXIT_OK if outcome.tally.all_ok else EXIT_OPERATION_FAILED
+
+    def _code_of(self, why: Failure) -> int:
+        if self.fleet_over and isinstance(self.outcome, run.NotBegun):
+            return EXIT_OK
+        return EXIT_USAGE if why.is_of_the_experiment else EXIT_OPERATION_FAILED
 
     @property
     def failure(self) -> Failure | None:
@@ -96,7 +104,8 @@ class Ended:
             done = f"this machine has done it all in run {outcome.run_id}"
             remarks = [f"{done}; --fresh measures again"]
         elif self.failure is not None and self.stopped is None:
-            remarks = self._why_failed(self.failure)
+            over = self.fleet_over if isinstance(outcome, run.NotBegun) else ""
+            remarks = [*self._why_failed(self.failure), *([over] if over else [])]
         elif isinstance(outcome, run.NotBegun):
             return []
         elif isinstance(outcome, FleetOver):
@@ -164,6 +173,7 @@ def run_here(
             outcome=outcome,
             stopped=stop.exit_code if stop.is_set() else None,
             scrubber=scrubber,
+            fleet_over=why_long_over(options.env),
         )
         listener.close()
         announce(ended)

@@ -32,6 +32,7 @@ NAME_ENV, UNTIL_ENV = "HPS_FLEET", "HPS_FLEET_UNTIL"
 AGAIN_ENV, REJECT = "HPS_FLEET_AGAIN", "reject"
 # A node whose journal is not renewed for so long is dead; renewed it is every `HEARTBEAT_S`.
 DEAD_S = 180.0
+_MOST_SKEW_S = 900.0
 _FOLDER = ".fleet"
 _DONE, _REJECTED = "done", "rejected"
 _CALL = "fleet"
@@ -118,6 +119,20 @@ def until_of(env: Mapping[str, str]) -> datetime | None:
         hint = "write it as 2026-12-01T18:00:00Z"
         raise HpsError(f"{UNTIL_ENV} is {text[:80]!r}, which is no time with its zone", hint)
     return until.astimezone(UTC)
+
+
+def why_long_over(env: Mapping[str, str]) -> str:
+    """That the fleet's end by the clock has long passed; empty where it hasn't, or none is set.
+
+    By this machine's own clock: one that is further off can't sign a request to a bucket.
+    """
+    try:
+        until = until_of(env)
+    except HpsError:
+        return ""
+    if until is None or datetime.now(UTC) < until + timedelta(seconds=_MOST_SKEW_S):
+        return ""
+    return f"its fleet has ended at {until:%Y-%m-%d %H:%M:%S} UTC, so nothing is to start it again"
 
 
 # -------------------------------------------------------------------------------------------------

@@ -136,6 +136,30 @@ def test_nothing_begins_after_the_end_of_a_fleet(s3_server: S3Server, tmp_path: 
     assert own.node("a").code == 0
 
 
+@pytest.mark.parametrize("mistake", ["unreadable", "no bucket"])
+def test_what_fails_on_every_node_is_not_started_for_ever(
+    s3_server: S3Server, tmp_path: Path, mistake: str
+) -> None:
+    """A platform starts another node in place of one that failed: the end ends that, too."""
+    own = _Fleet(tmp_path, s3_server, "{until: 1h}")
+    text = own.spec.read_text()
+    wrong = {
+        "unreadable": ("upload, delete", "uplaod"),
+        "no bucket": (f"bucket: {s3_server.bucket}", "bucket: there-is-no-such-bucket"),
+    }
+    own.spec.write_text(text.replace(*wrong[mistake]))
+    ends = {
+        "2026-01-01T00:00:00Z": 0,
+        f"{datetime.now(UTC) - timedelta(minutes=10):%Y-%m-%dT%H:%M:%SZ}": 2,
+        f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}": 2,
+    }
+    for end, code in ends.items():
+        ran = own.node("a", HPS_FLEET_UNTIL=end)
+        assert ran.code == code, ran.err
+        assert ("has ended at 2026-01-01 00:00:00 UTC" in ran.err) == (code == 0)
+        assert ("uplaod" if mistake == "unreadable" else "NoSuchBucket") in ran.err
+
+
 @pytest.mark.parametrize("everywhere", [True, False])
 def test_a_node_asks_for_another_where_that_would_have_something_to_do(everywhere: bool) -> None:
     over = FleetOver(fleet="f", why="it is", everywhere=everywhere)

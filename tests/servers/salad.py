@@ -175,6 +175,7 @@ class SaladSimulation:
         self.used_names: set[str] = set()
         self.faults: list[Fault] = []
         self.asked: list[tuple[str, str]] = []
+        self.sent: list[bytes] = []
         self.bodies: list[Json] = []
         self.wrong: list[str] = []
         self.quota = 2500
@@ -219,6 +220,7 @@ class SaladSimulation:
         """The status and body of an answer; None: never any."""
         self.before(method, path)
         self.asked.append((method, path))
+        self.sent.append(body)
         wrong = wrong_request(method, path, body)
         fault = self._next_fault(method, path)
         if fault is not None and fault.kind not in {"lost", "late", "broken"}:
