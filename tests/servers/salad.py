@@ -179,6 +179,9 @@ class SaladSimulation:
         self.bodies: list[Json] = []
         self.wrong: list[str] = []
         self.quota = 2500
+        # So often a group is still listed after it was deleted.
+        self.lingers_looks = 0
+        self._lingering: dict[str, int] = {}
         self.url = ""
         self.before: Callable[[str, str], None] = lambda method, path: None
         self.lock = threading.RLock()
@@ -296,6 +299,7 @@ class SaladSimulation:
 
     def _of_group(self, method: str, path: str) -> tuple[int, Json | None]:
         if not path:
+            self._forget()
             return 200, {"items": [group.as_json() for group in list(self.groups.values())[:100]]}
         name, _, what = path.removeprefix("/").partition("/")
         group = self.groups.get(name)
@@ -304,13 +308,26 @@ class SaladSimulation:
         if (method, what) == ("GET", ""):
             return 200, group.as_json()
         if (method, what) == ("DELETE", ""):
-            del self.groups[name]
+            self._delete(name)
             return 202, None
         if (method, what) == ("GET", "instances"):
             return 200, {"instances": [one.as_json() for one in group.instances]}
         if (method, what) == ("GET", "system-logs"):
             return 200, {"items": group.logs[-_MOST_LOGS:][::-1]}
         return 404, _problem(404, "There is nothing of that name.")
+
+    def _delete(self, name: str) -> None:
+        if self.lingers_looks:
+            self._lingering[name] = self.lingers_looks
+        else:
+            del self.groups[name]
+
+    def _forget(self) -> None:
+        """Let go of the groups whose time has come."""
+        for name, looks in list(self._lingering.items()):
+            self._lingering[name] = looks - 1
+            if looks == 0:
+                del self.groups[name], self._lingering[name]
 
 
 def _why_refused(body: Json) -> str:

@@ -38,6 +38,7 @@ _MOST_TRIES_TOO_MANY = 9
 _LONGEST_PAUSE_S = 30.0
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HINTS: Mapping[int, str] = {
+    400: "SaladCloud refuses it; was a group of this name there before, set HPS_FLEET to another",
     401: f"{KEY_ENV} has a key that SaladCloud doesn't take; the portal makes another one",
     403: f"may the key in {KEY_ENV} do this in that organization, and is it of that one?",
     404: "are the names of the organization and the project right?",
@@ -117,7 +118,7 @@ class SaladClient:
     def _once(self, method: str, path: str, body: Json | None) -> Json | ApiError:
         """One request, answered or not."""
         self._pace()
-        name = f"SaladCloud ({method} {path})"
+        name = f"SaladCloud ({method} {_short(path)})"
         request = self._request(method, path, body)
         try:
             answer = web.within(
@@ -177,6 +178,11 @@ def _pause_s(error: ApiError, method: str, tries: int) -> float | None:
     longest_s = min(_LONGEST_PAUSE_S, 2.0 ** (tries - 1))
     pause_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     return pause_s if tries < most else None
+
+
+def _short(path: str) -> str:
+    """A path without the names of the organization and the project."""
+    return re.sub(r"^/organizations/[^/]+/(projects/[^/]+/)?", "", path)
 
 
 def _content(body: bytes) -> Json | str:

@@ -26,6 +26,10 @@ _LISTED_AT_MOST = 100
 # For so many classes it is asked how many machines there are now: each is a request.
 _COUNTED_CLASSES = 20
 _BILLED = "running"
+# https://docs.salad.com/container-engine/explanation/billing-pricing/billing; such nodes always
+# have the priority batch.
+_USD_PER_VCPU_HOUR, _USD_PER_GB_HOUR = 0.004, 0.001
+_SOURCE = "SaladCloud's documentation of billing, 2026-04-09"
 _GONE_S = 60.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 8.0
@@ -75,9 +79,9 @@ class SaladCloud:
         return group.render(f"{self.client.base_url}{self._groups_path}", made, request.asked)
 
     def offers(self, request: FleetRequest) -> tuple[Offer, ...]:
-        """The named classes, or all, at the request's priority; none without a GPU."""
+        """The named classes, or all, at the request's priority; without a GPU the listed price."""
         if not (request.gpu_classes or request.gpus):
-            return ()  # vCPU and memory have prices that the API doesn't say
+            return (_without_gpu(request),)
         classes = self._classes(request) if request.gpu_classes else self._all_classes()
         counted = len(classes) <= _COUNTED_CLASSES
         source = f"SaladCloud's API, {datetime.now(UTC):%Y-%m-%d}, priority {request.priority}"
@@ -108,8 +112,8 @@ class SaladCloud:
         # The API may repeat in its words what it was sent.
         message, hint = map(Scrubber(keys).text, (failed.message, failed.hint))
         left = self._undo(request, created, say)
-        what = f"; NOT deleted, and billed while they run: {', '.join(left)}" if left else ""
-        raise HpsError(message + what, hint)
+        what = f"; NOT deleted, and billed: {', '.join(left)}" if left else ""
+        raise HpsError(message + what, "delete them in SaladCloud's portal" if left else hint)
 
     def find(self, name: str) -> Started | None:
         """The fleet's groups, with those of their instances that are not deleted yet."""
@@ -130,7 +134,8 @@ class SaladCloud:
                 self._delete(one.name)
                 say(f"deleted: {one.name}")
             except HpsError as error:
-                say(f"NOT deleted, and billed while it runs: {one.name}: {error.message}")
+                say(f"NOT deleted, and billed: {one.name}")
+                say(f"  {error.message}")
         ends_s, pause_s = self.client.clock() + self.gone_s, _FIRST_PAUSE_S
         while (found := self.find(name)) is not None and self.client.clock() + pause_s < ends_s:
             self.sleep(pause_s)
@@ -241,7 +246,7 @@ class SaladCloud:
         )
         for replicas in group.sizes(missing):
             name = self._create(request, made, numbers, replicas, created)
-            say(f"{name}: {replicas:,} instances are asked for")
+            say(f"{name}: {replicas:,} instances")
 
     def _check_quota(self, missing: int) -> None:
         answer = client.inside(self._ask_organization("GET", "/quotas"), "container_groups_quotas")
@@ -318,13 +323,13 @@ class SaladCloud:
                     left.remove(name)
         finally:
             for name in left:
-                say(f"NOT deleted, and billed while it runs: {name}; delete it in the portal")
+                say(f"NOT deleted, and billed: {name}")
         return tuple(left)
 
     def _delete_own(self, request: FleetRequest, name: str, say: Say, *, is_late: bool) -> None:
         found = self._arrived(name) if is_late else self._get(name)
         if found is None:
-            say(f"{name} was asked for and is not there; should it come late, delete it")
+            say(f"not there, and may come late: {name}")
         elif found.belongs_to == request.name:
             self._delete(name)
             say(f"deleted again: {name}")
@@ -342,6 +347,16 @@ def _check_same(found: Group, request: FleetRequest) -> None:
         what = f"the image {found.image}" if found.image != request.image else "another fleet"
         hint = "`hps fleet down` removes it; HPS_FLEET with another name starts another fleet"
         raise HpsError(f"the group {found.name} is there already, with {what}", hint)
+
+
+def _without_gpu(request: FleetRequest) -> Offer:
+    """A node without a GPU, whose price the API doesn't say."""
+    gib = request.memory_mib / 1024
+    return Offer(
+        name=f"{request.cpus} vCPU, {gib:g} GB of memory, no GPU",
+        usd_per_hour=request.cpus * _USD_PER_VCPU_HOUR + gib * _USD_PER_GB_HOUR,
+        source=_SOURCE,
+    )
 
 
 def _usd(one: GpuClass, priority: str) -> float:

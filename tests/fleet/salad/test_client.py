@@ -88,7 +88,7 @@ def test_a_post_is_never_repeated_blindly(
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"), [(401, "SALAD_API_KEY"), (403, "key"), (404, "project"), (400, "")]
+    ("status", "hint"), [(401, "SALAD_API_KEY"), (403, "key"), (404, "project"), (400, "HPS_FLEET")]
 )
 def test_a_refusal_is_final_and_says_what_to_do(
     client: SaladClient, salad: SaladSimulation, slept: list[float], status: int, hint: str
@@ -99,7 +99,7 @@ def test_a_refusal_is_final_and_says_what_to_do(
         client.ask("GET", _QUOTAS)
     error = raised.value
     assert (error.status, error.is_uncertain, slept) == (status, False, [])
-    assert f"GET {_QUOTAS}" in error.message
+    assert "SaladCloud (GET quotas): " in error.message
     assert "Refused." in error.message
     assert "[SALAD_API_KEY]" in error.message
     assert hint in error.hint
