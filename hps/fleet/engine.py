@@ -14,6 +14,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol
 
+from hps.errors import HpsError
 from hps.model import Spec
 
 # Of so many nodes that are wanted, some are turned down, and some never come.
@@ -75,6 +76,13 @@ class FleetRequest:
     def asked(self) -> int:
         """How many nodes are asked for, so that as many as are wanted come to the end."""
         return math.ceil(self.nodes * _SPARE)
+
+
+def check_shared(spec: Spec) -> None:
+    """Raise `HpsError` where the nodes of a fleet would have no bucket in common."""
+    if spec.targets[spec.results.target].provider == "embedded":
+        hint = "name a bucket in results.target that all nodes reach"
+        raise HpsError(f"'{spec.name}' keeps its results on each node", hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

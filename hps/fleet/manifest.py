@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE, HpsError
-from hps.fleet.engine import FleetRequest
+from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE
+from hps.fleet.engine import FleetRequest, check_shared
 from hps.run.fleet import AGAIN_ENV, NAME_ENV, REJECT
 
 _TRIES = 3
@@ -30,10 +30,7 @@ def render(engine: str, request: FleetRequest) -> str:
 
     Raises `HpsError` where the nodes of a fleet would have no bucket in common.
     """
-    results = request.spec.targets[request.spec.results.target]
-    if results.provider == "embedded":
-        hint = "name a bucket in results.target that all nodes reach"
-        raise HpsError(f"'{request.spec.name}' keeps its results on each node", hint)
+    check_shared(request.spec)
     return ENGINES[engine](request)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from hps.errors import HpsError, printable
-from hps.fleet.engine import FleetRequest
+from hps.fleet.engine import FleetRequest, check_shared
 from hps.fleet.salad import client
 from hps.fleet.salad.client import Json
 from hps.redaction import is_called_like_a_secret
@@ -122,6 +122,7 @@ def prototype(
     request: FleetRequest, classes: tuple[GpuClass, ...], keys: Mapping[str, str]
 ) -> Prototype:
     """The groups for a request, with the values of its secrets. Raises `HpsError`."""
+    check_shared(request.spec)
     if not NAME.fullmatch(request.name):
         hint = "lower-case letters, digits and '-', at most 63"
         raise HpsError(f"'{request.name}' can't be the name of a container group", hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -22,6 +23,7 @@ from tests.servers.salad_nodes import SaladNodes, running_nodes
 
 _WANTED, _ASKED = 9, 12
 _KILLS = 5
+_WORK_S = 1.5  # so that machines vanish at each stage of a run
 _PATIENCE_S = 240.0
 _SPEC = """\
 api: hps/v1
@@ -60,11 +62,15 @@ class _Site:
         return json.loads(ran.out)
 
 
-def _switch_off(nodes: SaladNodes, cloud: SaladCloud, name: str) -> int:
-    """Let machines vanish while they run, each second one for good; the most that cost money."""
-    random, most_billed = Random(3), 0
+def _switch_off(nodes: SaladNodes, cloud: SaladCloud, name: str) -> tuple[int, int]:
+    """Let machines vanish while they run, each second one for good.
+
+    Returns how many did, and the most instances that cost money at once.
+    """
+    random, gone, most_billed = Random(3), 0, 0
     for number in range(_KILLS):
         wait_until(lambda: nodes.running or not _is_at_work(nodes), _PATIENCE_S)
+        time.sleep(_WORK_S)
         found = cloud.find(name)
         assert found is not None
         most_billed = max(most_billed, found.billed)
@@ -72,7 +78,8 @@ def _switch_off(nodes: SaladNodes, cloud: SaladCloud, name: str) -> int:
             running = nodes.running
             if running:
                 nodes.vanish(random.choice(running), comes_back=number % 2 == 0)
-    return most_billed
+                gone += 1
+    return gone, most_billed
 
 
 def _is_at_work(nodes: SaladNodes) -> bool:
@@ -90,7 +97,8 @@ def test_a_fleet_is_started_watched_and_taken_away(
     with running_nodes(salad, tmp_path / "nodes") as nodes:
         started = cloud.start(request, site.env, lambda _: None)
         assert started.names == (request.name,)
-        assert 1 <= _switch_off(nodes, cloud, request.name) <= _ASKED
+        gone, most_billed = _switch_off(nodes, cloud, request.name)
+        assert (gone, 1 <= most_billed <= _ASKED) == (_KILLS, True)
         middle = site.status()
         assert (middle["fleet"], middle["wanted"]) == ("october", _WANTED)
         assert sum(middle["states"].values()) >= 1

@@ -11,6 +11,8 @@ import pytest
 
 from hps.errors import HpsError
 from hps.fleet.salad import SaladCloud, group
+from hps.spec.load import load
+from hps.spec.source import SpecText
 from tests.contract.salad_document import WHY_NOT, published
 from tests.fleet.salad.conftest import KEYS, fleet_request
 from tests.servers.salad import GPU_CLASSES, SaladSimulation
@@ -110,6 +112,15 @@ def test_what_the_api_would_refuse_is_not_sent(
         cloud.start(fleet_request(**more), KEYS, lambda _: None)
     assert raised.value.hint
     assert salad.requests("POST", "/containers") == 0
+
+
+def test_nodes_need_a_bucket_in_common(cloud: SaladCloud, salad: SaladSimulation) -> None:
+    text = "api: hps/v1\nname: a\ntargets: {l: {provider: embedded}}\ndata: {size: 1MiB}\n"
+    content = f"{text}steps: [upload]\n".encode()
+    spec = load(SpecText(name="a.yaml", content=content), env={})
+    with pytest.raises(HpsError, match="'a' keeps its results on each node"):
+        cloud.start(fleet_request(spec=spec), KEYS, lambda _: None)
+    assert salad.groups == {}
 
 
 @pytest.mark.parametrize("value", ["s" * 1001, "two\nlines-of-a-key", ""])
