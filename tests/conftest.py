@@ -32,7 +32,10 @@ hypothesis.settings.load_profile("repeatable")
 
 _FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "AZURE_", "AZCOPY_", "RCLONE_", "HPS_", "EXPERIMENT")
 _NUMBERS = itertools.count()  # of folders: by chance alone two would have one name now and then
-_PROGRAMS = ("HPS_RCLONE", "HPS_S3PARCP", "HPS_MINIO")
+_PROGRAMS = (
+    *("HPS_RCLONE", "HPS_S3PARCP", "HPS_MINIO", "HPS_KUBECTL"),
+    *("HPS_SKY_PYTHON", "HPS_KUBECONFIG_TEST"),
+)
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
 
 
@@ -80,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty home folder, and an environment without settings of the machine or its user.
 
-    `HPS_RCLONE` and its like stay: they say which programs to test with.
+    `HPS_RCLONE` and its like stay: they say what to test with.
     """
     home = tmp_path_factory.mktemp("home")
     kept = {name: os.environ[name] for name in _PROGRAMS if name in os.environ}

@@ -6,40 +6,79 @@ measures what is left to the nodes.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 import yaml
 
-from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE
+from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE, HpsError, printable
 from hps.fleet.engine import FleetRequest, check_shared
-from hps.run.fleet import AGAIN_ENV, NAME_ENV, REJECT
+from hps.run.fleet import AGAIN_ENV, NAME_ENV, REJECT, UNTIL_ENV
 
 _TRIES = 3
 _KEPT_S = 7 * 24 * 3600
 _USER = 65532
 _EXPERIMENT = "/experiment/experiment.yaml"
 _WORK = "/work"
+_MACHINE = "SALAD_MACHINE_ID"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# `kubectl apply` keeps what it was given, as JSON, in an annotation of at most so many bytes.
+_MOST_APPLIED_BYTES = 256 << 10
+_MOST_INDEXES = 100_000
+_MIB = 1 << 20
 Tree = dict[str, Any]
+# The labels by which all of a fleet is found again; `app.kubernetes.io/instance` is its name.
+OURS = MappingProxyType({"app.kubernetes.io/name": "hps"})
+INSTANCE_LABEL, FLEET_LABEL = "app.kubernetes.io/instance", "hps/fleet"
 
 
 def render(engine: str, request: FleetRequest) -> str:
-    """The file for an engine, one of `ENGINES`.
-
-    Raises `HpsError` where the nodes of a fleet would have no bucket in common.
-    """
-    check_shared(request.spec)
+    """The file for an engine, one of `ENGINES`. Raises `HpsError` as `check` does."""
+    check(request)
     return ENGINES[engine](request)
+
+
+def check(request: FleetRequest) -> None:
+    """Raise `HpsError` where the nodes of a fleet would have no bucket in common, or one id."""
+    check_shared(request.spec)
+    if _MACHINE in request.variables:
+        hint = "leave it out: a machine's id comes from the machine"
+        raise HpsError(f"--env: {_MACHINE} would be the same on each node", hint)
+    for name, value in request.variables.items():
+        if not _VARIABLE.fullmatch(name):
+            hint = "names have letters, digits and '_', and begin with no digit"
+            raise HpsError(f"--env: {printable(name, 80)!r} is no name of a variable", hint)
+        if not value.isascii() and value != value.encode(errors="replace").decode():
+            raise HpsError(f"--env: the value of {name} is not UTF-8", "no file can have it")
 
 
 # --- Kubernetes ----------------------------------------------------------------------------------
 
 
 def _kubernetes(request: FleetRequest) -> str:
-    """A ConfigMap with the experiment, and an Indexed Job that ends once enough nodes are done."""
-    labels = {"app.kubernetes.io/name": "hps", "hps/fleet": request.fleet}
+    files, job = kubernetes_objects(request)
+    keys = "|".join(request.keys)
+    comments = (
+        f"# {request.nodes} nodes of the fleet {request.fleet}; {request.asked} are asked for.",
+        "# First, the keys:",
+        f"#   kubectl create secret generic {request.secret} \\",
+        f"#     --from-env-file=<(env | grep -E '^({keys})=')",
+        "# Kubernetes 1.33 or newer: successPolicy and backoffLimitPerIndex.",
+    )
+    return "\n".join(comments) + f"\n{_dump(files)}---\n{_dump(job)}"
+
+
+def kubernetes_objects(request: FleetRequest) -> tuple[Tree, Tree]:
+    """A ConfigMap with the experiment, and an Indexed Job that ends once enough nodes are done.
+
+    Raises `HpsError` for what no server would take.
+    """
+    labels = kubernetes_labels(request)
     queue = {"kueue.x-k8s.io/queue-name": request.queue} if request.queue else {}
     files = {
         "apiVersion": "v1",
@@ -53,22 +92,24 @@ def _kubernetes(request: FleetRequest) -> str:
         "metadata": {"name": request.name, "labels": {**labels, **queue}},
         "spec": {**_ends(request), "template": _pod(request, labels)},
     }
-    keys = "|".join(request.keys)
-    comments = (
-        f"# {request.nodes} nodes of the fleet {request.fleet}; {request.asked} are asked for.",
-        "# First, the keys:",
-        f"#   kubectl create secret generic {request.secret} \\",
-        f"#     --from-env-file=<(env | grep -E '^({keys})=')",
-        "# Kubernetes 1.33 or newer: successPolicy and backoffLimitPerIndex.",
-    )
-    return "\n".join(comments) + f"\n{_dump(files)}---\n{_dump(job)}"
+    if len(json.dumps(files, ensure_ascii=False).encode(errors="replace")) > _MOST_APPLIED_BYTES:
+        hint = "make it smaller: comments count, too"
+        raise HpsError("the experiment is longer than the 256 KiB of what can be applied", hint)
+    if request.asked > _MOST_INDEXES:
+        hint = f"a Job has at most {_MOST_INDEXES:,}: ask for fewer, or start several fleets"
+        raise HpsError(f"{request.asked:,} nodes are too many for a Job", hint)
+    return files, job
+
+
+def kubernetes_labels(request: FleetRequest) -> Tree:
+    """Those of all that there is of a fleet."""
+    return {**OURS, INSTANCE_LABEL: request.name, FLEET_LABEL: request.fleet}
 
 
 def _ends(request: FleetRequest) -> Tree:
     """When the Job is over, and what an exit code means for it."""
-    fleet = request.spec.fleet
-    until_s = None if fleet is None else fleet.until_s
     codes = {"containerName": "hps", "operator": "In"}
+    most_s = _most_s(request)
     return {
         "completionMode": "Indexed",
         "completions": request.asked,
@@ -94,9 +135,24 @@ def _ends(request: FleetRequest) -> Tree:
                 },
             ]
         },
-        **({} if until_s is None else {"activeDeadlineSeconds": math.ceil(until_s)}),
+        **({} if most_s is None else {"activeDeadlineSeconds": most_s}),
         "ttlSecondsAfterFinished": _KEPT_S,
     }
+
+
+def _most_s(request: FleetRequest) -> int | None:
+    """How long the Job may take from now on. Raises `HpsError` where its end has passed."""
+    fleet = request.spec.fleet
+    bounds_s = [] if fleet is None or fleet.until_s is None else [fleet.until_s]
+    if request.until is not None:
+        bounds_s.append((request.until - datetime.now(UTC)).total_seconds())
+    if min(bounds_s, default=1.0) <= 0:
+        raise HpsError(f"the fleet has ended at {_utc(request.until)}", f"set {UNTIL_ENV} anew")
+    return math.ceil(min(bounds_s)) if bounds_s else None
+
+
+def _utc(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _pod(request: FleetRequest, labels: Tree) -> Tree:
@@ -106,6 +162,8 @@ def _pod(request: FleetRequest, labels: Tree) -> Tree:
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
+            # Stronger than a spread over hostnames, which evens numbers out and so would put
+            # several on a machine once there are more nodes than machines. These wait.
             "affinity": {
                 "podAntiAffinity": {
                     "requiredDuringSchedulingIgnoredDuringExecution": [
@@ -133,7 +191,6 @@ def _pod(request: FleetRequest, labels: Tree) -> Tree:
 
 def _container(request: FleetRequest) -> Tree:
     node = {"fieldRef": {"fieldPath": "spec.nodeName"}}
-    gpus = {"limits": {"nvidia.com/gpu": request.gpus}} if request.gpus else {}
     own = {"HPS_OUTPUT": f"{_WORK}/results", "TMPDIR": _WORK}
     # A pod on a machine that has measured its share must not count as another one that has.
     values = {**_variables(request), AGAIN_ENV: REJECT, **own}
@@ -141,11 +198,11 @@ def _container(request: FleetRequest) -> Tree:
         "name": "hps",
         "image": request.image,
         "env": [
-            {"name": "SALAD_MACHINE_ID", "valueFrom": node},
+            {"name": _MACHINE, "valueFrom": node},
             *({"name": name, "value": value} for name, value in values.items()),
         ],
         "envFrom": [{"secretRef": {"name": request.secret}}],
-        **({"resources": gpus} if gpus else {}),
+        "resources": _resources(request),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -156,6 +213,17 @@ def _container(request: FleetRequest) -> Tree:
             {"name": "work", "mountPath": _WORK},
         ],
     }
+
+
+def _resources(request: FleetRequest) -> Tree:
+    """What a pod is sure to get, so that a busy neighbour takes no processor from it."""
+    requests = {
+        "cpu": str(request.cpus),
+        "memory": f"{request.memory_mib}Mi",
+        "ephemeral-storage": f"{math.ceil(request.storage_bytes / _MIB)}Mi",
+    }
+    gpus = {"limits": {"nvidia.com/gpu": request.gpus}} if request.gpus else {}
+    return {"requests": requests, **gpus}
 
 
 # --- others --------------------------------------------------------------------------------------
@@ -185,7 +253,7 @@ def _docker(request: FleetRequest) -> str:
     service: Tree = {
         "image": request.image,
         # Names alone are filled in by the shell that starts it.
-        "environment": ["SALAD_MACHINE_ID", *environment, *request.keys],
+        "environment": [_MACHINE, *environment, *request.keys],
         "volumes": [f"{request.local}:{_EXPERIMENT}:ro"],
         **({"gpus": "all"} if request.gpus else {}),
     }
@@ -197,7 +265,8 @@ def _docker(request: FleetRequest) -> str:
 
 
 def _variables(request: FleetRequest) -> dict[str, str]:
-    return {"EXPERIMENT": _EXPERIMENT, NAME_ENV: request.fleet, **request.variables}
+    until = {UNTIL_ENV: _utc(request.until)} if request.until else {}
+    return {"EXPERIMENT": _EXPERIMENT, NAME_ENV: request.fleet, **until, **request.variables}
 
 
 class _Literal(str):

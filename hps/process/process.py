@@ -148,10 +148,14 @@ Ended = Literal["exit", "timeout", "stopped", "flooded"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A program's arguments and its whole environment, which may hold secrets and is not shown."""
+    """A program's arguments and its whole environment, which may hold secrets and is not shown.
+
+    So may `stdin`, which goes through a pipe and no file; `run` alone sends it.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
+    stdin: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,9 +268,9 @@ def run(
     One that writes more than `most_output_bytes` is stopped, too.
     Raises `HpsError` where it can't be started or a file can't be written.
     """
-    with _output(stdout) as out, _output(stderr) as err:
+    with _output(stdout) as out, _output(stderr) as err, _input(command.stdin) as given:
         started_at, start_s, before = datetime.now(UTC), time.monotonic(), clocks()
-        with _guarded(command, out, err, guard_process) as process:
+        with _guarded(command, out, err, guard_process, given) as process:
             standstill = Standstill(process.pid, before=before)  # may be stopped as it starts
             flood, usage = _Flood((out, err), most_output_bytes), Usage(process.pid)
             ended = _wait(process, standstill, usage, start_s + timeout_s, stop, sampler, flood)
@@ -377,10 +381,14 @@ def _spawn(
 
 @contextlib.contextmanager
 def _guarded(
-    command: Command, stdout: int, stderr: int, guard_process: Guard
+    command: Command,
+    stdout: int,
+    stderr: int,
+    guard_process: Guard,
+    stdin: int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended after the `with` block, by the guard where this one can't."""
-    process = _spawn(command, stdout, stderr)
+    process = _spawn(command, stdout, stderr, stdin)
     try:
         guard_process.send("watch", process.pid)
         yield process
@@ -398,6 +406,27 @@ def _output(path: Path | None) -> Iterator[int]:
         raise MachineError(f"cannot write {path}: {error.strerror}", hint) from error
     with stream:
         yield stream.fileno()
+
+
+@contextlib.contextmanager
+def _input(data: bytes) -> Iterator[int]:
+    """Where a process reads these bytes, all of them or as many as it wants."""
+    if not data:
+        yield subprocess.DEVNULL
+        return
+    read, write = os.pipe()
+    writer = threading.Thread(target=_feed, args=(write, data), daemon=True)
+    writer.start()
+    try:
+        yield read
+    finally:
+        os.close(read)  # whatever was not read breaks the pipe, and ends the thread
+        writer.join()
+
+
+def _feed(pipe: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), os.fdopen(pipe, "wb") as stream:
+        stream.write(data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ def check_file(path: Path, hint: str) -> None:
 # Programs run in a temporary folder, with one deadline for all.
 
 _ERR_BYTES = 4096
+# What a program may write, into files in the temporary folder.
+_MOST_WRITTEN_BYTES = 256 << 20
 # Of a line of a program that somebody else wrote.
 SHOWN_CHARACTERS = 300
 
@@ -110,7 +112,10 @@ class Workplace:
             guard_process=self._guard,
             stdout=out,
             stderr=err,
+            most_output_bytes=_MOST_WRITTEN_BYTES,
         )
+        if ended.ended == "flooded":
+            raise HpsError(f"{self.what}: {command.argv[0]} writes without end")
         if ended.ended != "exit":
             hint = "is the host reachable from here, perhaps through a proxy (HTTPS_PROXY)?"
             raise HpsError(f"{self.what} took longer than {self.timeout_s:g} s", hint)

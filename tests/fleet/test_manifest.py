@@ -72,7 +72,8 @@ def test_a_pod_has_few_rights_and_its_keys_from_a_secret(tmp_path: Path) -> None
     assert env["CLOUDFLARE_ENDPOINT_URL"] == _ENV["CLOUDFLARE_ENDPOINT_URL"]
     assert container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"
     assert container["envFrom"] == [{"secretRef": {"name": "hps-keys"}}]
-    assert container["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": 1}
+    assert container["resources"]["requests"]["memory"] == "4096Mi"
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["restartPolicy"] == "Never"

@@ -103,7 +103,7 @@ def _handler(
             self.end_headers()
             self.wfile.write(page.body)
 
-        do_GET = do_POST = do_PUT = do_CONNECT = _respond  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = do_CONNECT = _respond  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Nothing on standard error."""
