@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ class Cluster:
     """The objects of one namespace, by resource and name, and what goes wrong with them.
 
     `refused` has the message for a method and a resource; `stuck` are names of objects that stay
-    when they are deleted, as those with pods do.
+    when they are deleted, as those with pods do; `when_created` is called with each new resource.
     """
 
     kubeconfig: Path
@@ -40,6 +40,7 @@ class Cluster:
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     stuck: set[str] = field(default_factory=set)
     logs: dict[str, str] = field(default_factory=dict)
+    when_created: Callable[[str], None] = field(default=lambda _: None)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -49,9 +50,10 @@ class Cluster:
 
     def put(self, resource: str, tree: Tree) -> None:
         """Have an object as a cluster would have made it."""
-        kind = next(kinds[resource] for kinds in _KINDS.values() if resource in kinds)
+        base = next(base for base, kinds in _KINDS.items() if resource in kinds)
+        what = {"kind": _KINDS[base][resource], "apiVersion": _group(base)}
         meta = {"namespace": NAMESPACE, "creationTimestamp": "2026-11-30T12:00:00Z"}
-        tree = {"kind": kind, "apiVersion": "v1", **tree, "metadata": {**meta, **tree["metadata"]}}
+        tree = {**what, **tree, "metadata": {**meta, **tree["metadata"]}}
         tree["metadata"].setdefault("uid", f"{resource}-{tree['metadata']['name']}")
         self.objects[resource, tree["metadata"]["name"]] = tree
 
@@ -93,6 +95,7 @@ class Cluster:
         if resource == "secrets":
             tree["data"] = dict.fromkeys(tree.pop("stringData"), "c2VjcmV0")
         self.put(resource, tree)
+        self.when_created(resource)
         return 201, self.objects[resource, name]
 
     def _list(
@@ -106,9 +109,8 @@ class Cluster:
         if deleting:
             for tree in found:
                 self._delete(resource, tree["metadata"]["name"])
-        group = base.removeprefix("/apis/").removeprefix("/api/")
         kind = f"{_KINDS[base][resource]}List"
-        return 200, {"kind": kind, "apiVersion": group, "metadata": {}, "items": found}
+        return 200, {"kind": kind, "apiVersion": _group(base), "metadata": {}, "items": found}
 
     def _delete(self, resource: str, name: str) -> None:
         if name in self.stuck:
@@ -165,11 +167,10 @@ def _discovered(path: str) -> tuple[int, Tree]:
         }
         for name, kind in _KINDS[path].items()
     ]
-    group_version = path.removeprefix("/apis/").removeprefix("/api/")
     return 200, {
         "kind": "APIResourceList",
         "apiVersion": "v1",
-        "groupVersion": group_version,
+        "groupVersion": _group(path),
         "resources": resources,
     }
 
@@ -179,7 +180,7 @@ def _openapi(base: str) -> Tree:
     if not base:
         found = {base[1:]: {"serverRelativeURL": f"/openapi/v3{base}"} for base in _KINDS}
         return {"paths": found}
-    group, _, version = base.removeprefix("/apis/").removeprefix("/api/").rpartition("/")
+    group, _, version = _group(base).rpartition("/")
     parameter = {"name": "fieldValidation", "in": "query"}
     paths = {}
     for resource, kind in _KINDS[base].items():
@@ -187,6 +188,11 @@ def _openapi(base: str) -> Tree:
         patch = {"x-kubernetes-group-version-kind": of, "parameters": [parameter]}
         paths[f"{base}/namespaces/{{namespace}}/{resource}/{{name}}"] = {"patch": patch}
     return {"openapi": "3.0.0", "info": {"title": "", "version": ""}, "paths": paths}
+
+
+def _group(base: str) -> str:
+    """`batch/v1`, as objects name it."""
+    return base.removeprefix("/apis/").removeprefix("/api/")
 
 
 def _failed(code: int, reason: str, message: str) -> tuple[int, Tree]:
