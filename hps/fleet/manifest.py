@@ -19,6 +19,7 @@ import yaml
 from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE, HpsError, printable
 from hps.fleet.engine import FleetRequest, check_shared
 from hps.run.fleet import AGAIN_ENV, NAME_ENV, REJECT, UNTIL_ENV
+from hps.source.address import FilePath, WebAddress, parse
 
 _TRIES = 3
 _KEPT_S = 7 * 24 * 3600
@@ -27,6 +28,7 @@ _EXPERIMENT = "/experiment/experiment.yaml"
 _WORK = "/work"
 _MACHINE = "SALAD_MACHINE_ID"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DNS_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
 # `kubectl apply` keeps what it was given, as JSON, in an annotation of at most so many bytes.
 _MOST_APPLIED_BYTES = 256 << 10
 _MOST_INDEXES = 100_000
@@ -44,8 +46,13 @@ def render(engine: str, request: FleetRequest) -> str:
 
 
 def check(request: FleetRequest) -> None:
-    """Raise `HpsError` where the nodes of a fleet would have no bucket in common, or one id."""
+    """Raise `HpsError` where the nodes of a fleet would have no bucket in common, or one id.
+
+    Or where there is no image, or a variable that no node can have.
+    """
     check_shared(request.spec)
+    if not re.fullmatch(r"[!-~]+", request.image):
+        raise HpsError(f"--image: {printable(request.image, 80)!r} is no image", "name one to pull")
     if _MACHINE in request.variables:
         hint = "leave it out: a machine's id comes from the machine"
         raise HpsError(f"--env: {_MACHINE} would be the same on each node", hint)
@@ -78,6 +85,7 @@ def kubernetes_objects(request: FleetRequest) -> tuple[Tree, Tree]:
 
     Raises `HpsError` for what no server would take.
     """
+    _check_names(request)
     labels = kubernetes_labels(request)
     queue = {"kueue.x-k8s.io/queue-name": request.queue} if request.queue else {}
     files = {
@@ -99,6 +107,13 @@ def kubernetes_objects(request: FleetRequest) -> tuple[Tree, Tree]:
         hint = f"a Job has at most {_MOST_INDEXES:,}: ask for fewer, or start several fleets"
         raise HpsError(f"{request.asked:,} nodes are too many for a Job", hint)
     return files, job
+
+
+def _check_names(request: FleetRequest) -> None:
+    for option, name in (("--secret", request.secret), ("--queue", request.queue or "none")):
+        if not _DNS_NAME.fullmatch(name):
+            hint = "names are at most 63 of a-z, 0-9, '.' and '-', but for both ends"
+            raise HpsError(f"{option}: {printable(name, 80)!r} is no name in Kubernetes", hint)
 
 
 def kubernetes_labels(request: FleetRequest) -> Tree:
@@ -237,9 +252,9 @@ def _skypilot(request: FleetRequest) -> str:
             "image_id": f"docker:{request.image}",
             **({"accelerators": f"{{GPU}}:{request.gpus}"} if request.gpus else {}),
         },
-        "envs": _variables(request),
+        "envs": {**_variables(request), **_elsewhere(request)},
         "secrets": dict.fromkeys(request.keys),
-        "file_mounts": {_EXPERIMENT: request.local},
+        **({} if _elsewhere(request) else {"file_mounts": {_EXPERIMENT: request.local}}),
         "run": "hps run",
     }
     secrets = " ".join(f"--secret {key}" for key in request.keys)
@@ -249,12 +264,13 @@ def _skypilot(request: FleetRequest) -> str:
 
 def _docker(request: FleetRequest) -> str:
     """A service for a machine at hand; the same file on each of them."""
-    environment = [f"{name}={value}" for name, value in _variables(request).items()]
+    values = {**_variables(request), **_elsewhere(request)}
+    environment = [f"{name}={value}" for name, value in values.items()]
     service: Tree = {
         "image": request.image,
         # Names alone are filled in by the shell that starts it.
         "environment": [_MACHINE, *environment, *request.keys],
-        "volumes": [f"{request.local}:{_EXPERIMENT}:ro"],
+        **({} if _elsewhere(request) else {"volumes": [f"{request.local}:{_EXPERIMENT}:ro"]}),
         **({"gpus": "all"} if request.gpus else {}),
     }
     return (
@@ -267,6 +283,19 @@ def _docker(request: FleetRequest) -> str:
 def _variables(request: FleetRequest) -> dict[str, str]:
     until = {UNTIL_ENV: _utc(request.until)} if request.until else {}
     return {"EXPERIMENT": _EXPERIMENT, NAME_ENV: request.fleet, **until, **request.variables}
+
+
+def _elsewhere(request: FleetRequest) -> dict[str, str]:
+    """What EXPERIMENT says where the experiment is no file of this machine. Raises `HpsError`."""
+    if request.file == "-":
+        raise HpsError("standard input is no file that a node could be given", "name the file")
+    address = parse(request.file)
+    if isinstance(address, FilePath):
+        return {}
+    if isinstance(address, WebAddress) and address.name != address.url:
+        hint = "name the file itself: what stands in a manifest is read by many"
+        raise HpsError(f"{address.name}: the rest of this address may be a secret", hint)
+    return {"EXPERIMENT": request.file}
 
 
 class _Literal(str):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +20,11 @@ from hps.fleet.kubernetes import Kubernetes
 from hps.fleet.manifest import kubernetes_labels
 from hps.model import Fleet, ResultsPlace
 from tests.builders import S3, make_spec
-from tests.servers.kubernetes import NAMESPACE, Cluster, serve_kubernetes
+from tests.servers.kubernetes import NAMESPACE, Cluster, find_kubectl
 
 _KEYS = {"TEST_KEY_ID": "planted-id-0123456789", "TEST_SECRET": "planted/secret+0123456789"}
 _TEXT = "api: hps/v1\nname: first\n"
-_REQUEST = FleetRequest(
+REQUEST = FleetRequest(
     spec=make_spec(
         name="first",
         text=_TEXT,
@@ -39,29 +37,7 @@ _REQUEST = FleetRequest(
     image="example.com/hps:1",
     nodes=4,
 )
-_NAME = _REQUEST.name
-
-
-def find_kubectl() -> str:
-    """`HPS_KUBECTL`, the one beside this Python, or the one on PATH; skips where there is none."""
-    beside = Path(sys.executable).parent / "kubectl"
-    found = os.environ.get("HPS_KUBECTL") or (str(beside) if beside.exists() else None)
-    program = found or shutil.which("kubectl")
-    if program is None:
-        pytest.skip("there is no kubectl: install the extra dev, or set HPS_KUBECTL")
-    return program
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with serve_kubernetes(tmp_path) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def engine(cluster: Cluster) -> Kubernetes:
-    env = {**os.environ, "HPS_KUBECTL": find_kubectl(), "KUBECONFIG": str(cluster.kubeconfig)}
-    return Kubernetes.open(env)
+_NAME = REQUEST.name
 
 
 def _pod(index: int, phase: str, **status: Any) -> dict[str, Any]:
@@ -87,7 +63,7 @@ def test_a_fleet_from_start_to_end(engine: Kubernetes, cluster: Cluster) -> None
     told: list[str] = []
     fits: Engine = engine
     assert fits.find(_NAME) is None
-    started = fits.start(_REQUEST, _KEYS, told.append)
+    started = fits.start(REQUEST, _KEYS, told.append)
     assert cluster.names == {f"configmaps/{_NAME}", f"jobs/{_NAME}", "secrets/hps-keys"}
     assert set(started.names) == {f"configmap/{_NAME}", f"job.batch/{_NAME}", "secret/hps-keys"}
     assert (started.state, started.instances, started.remark) == ("Running", (), "")
@@ -95,7 +71,7 @@ def test_a_fleet_from_start_to_end(engine: Kubernetes, cluster: Cluster) -> None
     assert set(cluster.objects["secrets", "hps-keys"]["data"]) == set(_KEYS)
     assert fits.find(_NAME) == started
     before = len(cluster.names), len(told)
-    assert fits.start(_REQUEST, {}, told.append) == started
+    assert fits.start(REQUEST, {}, told.append) == started
     assert (len(cluster.names), len(told)) == (before[0], before[1] + 1)
     assert "is there already" in told[-1]
     assert fits.remove(_NAME, told.append) is None
@@ -109,7 +85,7 @@ def test_a_secret_that_is_there_is_left_alone(engine: Kubernetes, cluster: Clust
     theirs = {"metadata": {"name": "hps-keys"}, "data": dict.fromkeys(_KEYS, "dGhlaXJz")}
     cluster.put("secrets", theirs)
     before = dict(cluster.objects["secrets", "hps-keys"])
-    engine.start(_REQUEST, {}, print)
+    engine.start(REQUEST, {}, print)
     engine.remove(_NAME, print)
     assert cluster.objects == {("secrets", "hps-keys"): before}
 
@@ -132,7 +108,7 @@ def test_missing_keys_are_named_before_anything_is_created(
         cluster.put("secrets", {"metadata": {"name": "hps-keys"}, "data": there})
     before = cluster.names
     with pytest.raises(HpsError, match=words):
-        engine.start(_REQUEST, keys, print)
+        engine.start(REQUEST, keys, print)
     assert cluster.names == before
 
 
@@ -143,7 +119,7 @@ def test_what_a_failed_start_has_created_is_deleted_again(
     cluster.refused["POST", "jobs"] = f"quota: no jobs for {_KEYS['TEST_SECRET']}"
     told: list[str] = []
     with pytest.raises(HpsError) as caught:
-        engine.start(_REQUEST, _KEYS, told.append)
+        engine.start(REQUEST, _KEYS, told.append)
     assert "quota: no jobs for [TEST_SECRET]" in caught.value.message
     assert cluster.names == {"configmaps/theirs"}
     assert sorted(told) == [f"configmap/{_NAME} deleted again", "secret/hps-keys deleted again"]
@@ -156,7 +132,7 @@ def test_an_interrupted_start_leaves_nothing(engine: Kubernetes, cluster: Cluste
 
     cluster.when_created = interrupt
     with pytest.raises(KeyboardInterrupt):
-        engine.start(_REQUEST, _KEYS, print)
+        engine.start(REQUEST, _KEYS, print)
     assert cluster.names == set()
 
 
@@ -166,7 +142,7 @@ def test_a_start_that_can_not_be_undone_says_how(engine: Kubernetes, cluster: Cl
     cluster.put("secrets", {"metadata": {"name": "hps-keys"}, "data": _KEYS})
     cluster.when_created = lambda _: cluster.refused.update({("GET", "configmaps"): "no list"})
     with pytest.raises(HpsError, match="quota"):
-        engine.start(_REQUEST, {}, told.append)
+        engine.start(REQUEST, {}, told.append)
     assert "kubectl delete jobs,configmaps,secrets --selector=hps/start=" in told[-1]
 
 
@@ -187,17 +163,17 @@ def test_an_object_that_has_the_name_is_not_touched(
     more: Mapping[str, Any],
     words: str,
 ) -> None:
-    meta = {"name": _NAME, "labels": kubernetes_labels(_REQUEST) if labels is None else labels}
+    meta = {"name": _NAME, "labels": kubernetes_labels(REQUEST) if labels is None else labels}
     is_meta = "deletionTimestamp" in more
     cluster.put(resource, {"metadata": {**meta, **(more if is_meta else {})}, **more})
     before = dict(cluster.objects)
     with pytest.raises(HpsError, match=words):
-        engine.start(_REQUEST, _KEYS, print)
+        engine.start(REQUEST, _KEYS, print)
     assert cluster.objects == before
 
 
 def test_pods_say_where_they_are_and_why_not(engine: Kubernetes, cluster: Cluster) -> None:
-    engine.start(_REQUEST, _KEYS, print)
+    engine.start(REQUEST, _KEYS, print)
     running = _state(running={"startedAt": "2026-11-30T12:05:00Z"})
     ended = _state(terminated={"reason": "Error", "exitCode": 3})
     pull = _state(waiting={"reason": "ImagePullBackOff", "message": "Back-off\npulling \x1b[31m"})
@@ -227,7 +203,7 @@ def test_pods_say_where_they_are_and_why_not(engine: Kubernetes, cluster: Cluste
 
 
 def test_a_job_says_how_it_ended(engine: Kubernetes, cluster: Cluster) -> None:
-    engine.start(_REQUEST, _KEYS, print)
+    engine.start(REQUEST, _KEYS, print)
     reason = {"reason": "PodFailurePolicy", "message": "exit code 2 of hps"}
     job = cluster.objects["jobs", _NAME]
     job["status"] = {"conditions": [{"type": "Failed", "status": "True", **reason}]}
@@ -238,7 +214,7 @@ def test_a_job_says_how_it_ended(engine: Kubernetes, cluster: Cluster) -> None:
 
 
 def test_a_job_without_pods_says_why(engine: Kubernetes, cluster: Cluster) -> None:
-    engine.start(_REQUEST, _KEYS, print)
+    engine.start(REQUEST, _KEYS, print)
     for number, reason in enumerate(("Older", "FailedCreate")):
         event = {
             "metadata": {"name": f"event-{number}"},
@@ -255,9 +231,9 @@ def test_a_job_without_pods_says_why(engine: Kubernetes, cluster: Cluster) -> No
 
 
 def test_only_what_is_of_the_fleet_is_removed(engine: Kubernetes, cluster: Cluster) -> None:
-    other = replace(_REQUEST, fleet="november")
+    other = replace(REQUEST, fleet="november")
     told: list[str] = []
-    engine.start(_REQUEST, _KEYS, print)
+    engine.start(REQUEST, _KEYS, print)
     engine.start(other, {}, print)
     rest = engine.remove(_NAME, told.append)
     assert f"secret/hps-keys stays, for {other.name} has its keys from it" in told
@@ -276,7 +252,7 @@ def test_what_takes_long_to_end_is_what_is_left(
     engine: Kubernetes, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kubernetes, "_GONE_S", 0.0)
-    engine.start(_REQUEST, _KEYS, print)
+    engine.start(REQUEST, _KEYS, print)
     cluster.put("pods", _pod(0, "Running"))
     cluster.stuck = {_NAME}
     rest = engine.remove(_NAME, print)
@@ -306,11 +282,11 @@ def test_no_key_is_in_an_argument(cluster: Cluster, tmp_path: Path) -> None:
     spy.chmod(0o700)
     env = {**os.environ, "HPS_KUBECTL": str(spy), "KUBECONFIG": str(cluster.kubeconfig)}
     engine = Kubernetes.open(env, context="tests", namespace=NAMESPACE)
-    engine.start(_REQUEST, _KEYS, print)
+    engine.start(REQUEST, _KEYS, print)
     arguments = seen.read_text()
     assert arguments.count("--context=tests --namespace=measuring") >= 5
     assert not any(value in arguments + repr(engine) for value in _KEYS.values())
-    assert not any(value in engine.render(_REQUEST) for value in _KEYS.values())
+    assert not any(value in engine.render(REQUEST) for value in _KEYS.values())
 
 
 def test_without_kubectl_it_is_said_how_to_get_it(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from tests.command import Ran, hps
+from tests.servers.web import Page, serve_web
 
 _SPEC = """\
 api: hps/v1
@@ -28,6 +31,15 @@ _ENV = {
     "CLOUDFLARE_KEY": "planted/planted+planted/planted",
     "HPS_FLEET": "october",
 }
+
+
+# Keys without a value are taken from who launches it, as with `--secret`.
+_READ_TASK = """
+import json, sys, sky
+task = sky.Task.from_yaml(sys.argv[1])
+keys = [one.name for one in task._managed_secret_refs]
+print(json.dumps([task.name, task.envs, task.file_mounts, keys]))
+"""
 
 
 def _manifest(folder: Path, engine: str, *options: str, text: str = _SPEC) -> Ran:
@@ -95,6 +107,27 @@ def test_a_task_names_its_secrets(tmp_path: Path) -> None:
     assert task["file_mounts"] == {task["envs"]["EXPERIMENT"]: str(tmp_path / "first.yaml")}
 
 
+def test_skypilot_itself_reads_a_task(tmp_path: Path) -> None:
+    """Where HPS_SKY_PYTHON names a Python that has it: it is of 520 MB, and asks no cloud here."""
+    python = os.environ.get("HPS_SKY_PYTHON")
+    if python is None:
+        pytest.skip("HPS_SKY_PYTHON names no Python that has skypilot")
+    for options in ((), ("--gpus", "2"), ("--env", "ODD=ä: {}\n- 'x' # 0o17")):
+        file = tmp_path / "task.yaml"
+        file.write_text(_manifest(tmp_path, "skypilot", *options).out)
+        done = subprocess.run(
+            [python, "-c", _READ_TASK, str(file)],
+            env={**os.environ, "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        task, read = yaml.safe_load(file.read_text()), json.loads(done.stdout.splitlines()[-1])
+        assert read == [task["name"], task["envs"], task["file_mounts"], list(task["secrets"])]
+
+
 def test_a_service_takes_its_keys_from_the_shell(tmp_path: Path) -> None:
     ran = _manifest(tmp_path, "docker")
     service = yaml.safe_load(ran.out)["services"]["hps"]
@@ -105,12 +138,38 @@ def test_a_service_takes_its_keys_from_the_shell(tmp_path: Path) -> None:
     assert volume.startswith(("/", "./"))
 
 
+@pytest.mark.parametrize("engine", ["skypilot", "docker"])
+def test_an_address_is_no_file_to_be_mounted(tmp_path: Path, engine: str) -> None:
+    text = _SPEC.replace("${CLOUDFLARE_ENDPOINT_URL}", "http://127.0.0.1:9")
+    pages = {"/first.yaml": text, "/first.yaml?sig=0123456789abcdef": text}
+    with serve_web(
+        tmp_path, lambda asked: Page(body=pages[asked.target].encode()), tls=False
+    ) as web:
+        address = f"{web.endpoint}/first.yaml"
+        options = ("--engine", engine, "--image", "example.com/hps:1")
+        ran = hps("fleet", "manifest", address, *options, env=_ENV)
+        signed = hps("fleet", "manifest", f"{address}?sig=0123456789abcdef", *options, env=_ENV)
+    assert ran.code == 0, ran.err
+    assert f"EXPERIMENT{'=' if engine == 'docker' else ': '}{address}\n" in ran.out
+    assert "./http" not in ran.out
+    assert (signed.code, signed.out) == (2, "")
+    assert "0123456789abcdef" not in signed.err
+
+
 @pytest.mark.parametrize(
     ("options", "text", "words"),
     [
         (("--env", "CLOUDFLARE_KEY"), _SPEC, "--env: CLOUDFLARE_KEY is a secret"),
         (("--env", "NOWHERE_SET"), _SPEC, "--env: NOWHERE_SET is not set here"),
         ((), _SPEC.replace("nodes: 20, ", ""), "--nodes is missing"),
+        (("--env", "SALAD_MACHINE_ID=a"), _SPEC, "SALAD_MACHINE_ID would be the same on each"),
+        (("--env", "a b=c"), _SPEC, "'a b' is no name of a variable"),
+        (("--env", "=c"), _SPEC, "'' is no name of a variable"),
+        (("--queue", "+1"), _SPEC, "--queue: '+1' is no name in Kubernetes"),
+        (("--secret", "Keys"), _SPEC, "--secret: 'Keys' is no name in Kubernetes"),
+        (("--image", ""), _SPEC, "--image: '' is no image"),
+        (("--nodes", "80001"), _SPEC, "100,002 nodes are too many for a Job"),
+        ((), _SPEC + "# x\n" * 65_000, "longer than the 256 KiB"),
         ((), "api: hps/v1\nname: a\ntargets: {l: {provider: embedded}}\ndata: {size: 1MiB}\n"
              "matrix: {concurrency: [1]}\nfleet: {nodes: 2}\nsteps: [upload]\n", "on each node"),
     ],
@@ -134,8 +193,10 @@ def test_a_name_that_looks_like_a_number_stays_a_text(tmp_path: Path) -> None:
         )
         assert '"12e3"' in ran.out
         assert ": 12e3\n" not in ran.out
-    ran = _manifest(tmp_path, "kubernetes", "--secret", "0o17", "--queue", "+1", "--env", "A=1_000")
-    assert [ran.out.count(f'"{text}"') for text in ("0o17", "+1", "1_000")] == [1, 1, 1]
+    ran = _manifest(
+        tmp_path, "kubernetes", "--secret", "0o17", "--queue", "1e1", "--env", "A=1_000"
+    )
+    assert [ran.out.count(f'"{text}"') for text in ("0o17", "1e1", "1_000")] == [1, 1, 1]
 
 
 def test_a_name_is_one_of_kubernetes(tmp_path: Path) -> None:

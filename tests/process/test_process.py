@@ -400,3 +400,19 @@ def test_a_program_that_floods_its_output_is_ended(guard: Guard, tmp_path: Path)
     )
     assert ended.ended == "flooded"
     assert ended.duration_s < 60
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 3 << 20])
+def test_a_program_reads_what_it_is_given(guard: Guard, tmp_path: Path, size_bytes: int) -> None:
+    data = os.urandom(size_bytes)
+    command = Command(argv=("cat",), env=ENV, stdin=data)
+    ended = process.run(command, timeout_s=SOON_S, guard_process=guard, stdout=tmp_path / "out")
+    assert (ended.ended, (tmp_path / "out").read_bytes()) == ("exit", data)
+    assert "stdin" not in repr(command)
+
+
+@pytest.mark.parametrize("script", ["exit 3", "head -c 10; exit 3", "exec <&-; exit 3"])
+def test_a_program_may_leave_what_it_is_given(guard: Guard, script: str) -> None:
+    command = Command(argv=("/bin/sh", "-c", script), env=ENV, stdin=bytes(3 << 20))
+    ended = process.run(command, timeout_s=SOON_S, guard_process=guard)
+    assert (ended.ended, ended.returncode) == ("exit", 3)

@@ -7,6 +7,9 @@ schema, runs no controllers and starts no pods: a test puts there what a cluster
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
 
 from tests.servers.web import Asked, Page, WebServer, serve_web
 
@@ -124,6 +129,16 @@ class Cluster:
             return _failed(400, "BadRequest", f'container "hps" in pod "{pod}" is waiting to start')
         lines = self.logs[pod].splitlines(keepends=True)
         return 200, "".join(lines[-int(query["tailLines"]) :])
+
+
+def find_kubectl() -> str:
+    """`HPS_KUBECTL`, the one beside this Python, or the one on PATH; skips where there is none."""
+    beside = Path(sys.executable).parent / "kubectl"
+    found = os.environ.get("HPS_KUBECTL") or (str(beside) if beside.exists() else None)
+    program = found or shutil.which("kubectl")
+    if program is None:
+        pytest.skip("there is no kubectl: install the extra dev, or set HPS_KUBECTL")
+    return program
 
 
 @contextmanager
