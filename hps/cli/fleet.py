@@ -89,7 +89,7 @@ def manifest(
     from hps.cli import validate
     from hps.fleet.engine import FleetRequest
     from hps.fleet.manifest import render
-    from hps.run.fleet import name_of
+    from hps.run.fleet import name_of, until_of
 
     env = dict(os.environ)
     spec = validate.load(file, (), env, "fleet manifest")
@@ -105,6 +105,7 @@ def manifest(
         nodes=nodes,
         variables=_variables(variables, env, secrets=_keys(spec)),
         image=started["image"],
+        until=until_of(env),
         gpus=started["gpus"],
         secret=started["secret"],
         queue=started["queue"],

@@ -48,8 +48,8 @@ _LOG_LINE = re.compile(r"\[pod/(?P<pod>[^/\]]+)[^\]]*\] (?P<at>\S+) ?(?P<text>.*
 _ORDINARY = {"ContainerCreating", "PodInitializing"}
 _MOST_REMARKS = 3
 _ANOTHER_NAME = "remove it first, or give this fleet another name in HPS_FLEET"
-# A Job goes once its pods have; nobody waits for that in `kubectl` itself.
-_GONE_WITH_PODS = ("--ignore-not-found", "--cascade=foreground", "--wait=false", "--output=name")
+# The pods of a Job that is gone are ended by the cluster; they are found until they are gone, too.
+_AT_ONCE = ("--ignore-not-found", "--cascade=background", "--wait=false", "--output=name")
 # As `kubectl get jobs` calls them.
 _RUNNING, _GOING = "Running", "Terminating"
 _JOB_STATES = ("Complete", "Failed", "Suspended", "SuccessCriteriaMet", "FailureTarget")
@@ -166,7 +166,7 @@ class Kubernetes:
         """Delete what one start has created; that this fails must not hide why it was needed."""
         selector = f"--selector={_START_LABEL}={mark}"
         try:
-            out = self._call("delete", _OBJECTS, selector, *_GONE_WITH_PODS)
+            out = self._call("delete", _OBJECTS, selector, *_AT_ONCE)
         except HpsError as error:
             say(f"not taken back: {error.message}: kubectl delete {_OBJECTS} {selector}")
         else:
@@ -211,14 +211,14 @@ class Kubernetes:
 
     def remove(self, name: str, say: Say) -> Started | None:
         selector = _selector(name)
-        out = self._call("delete", "jobs,configmaps", selector, *_GONE_WITH_PODS)
+        out = self._call("delete", "jobs,configmaps", selector, *_AT_ONCE)
         unused = self._unused_secrets(name, say)
         if unused:
-            out += self._call("delete", *unused, *_GONE_WITH_PODS)
+            out += self._call("delete", *unused, *_AT_ONCE)
         for line in _names(out):
             say(f"{line} deleted")
         ends_s = time.monotonic() + _GONE_S
-        while (rest := self.find(name)) and time.monotonic() < ends_s and _is_ending(rest):
+        while (rest := self.find(name)) and rest.instances and time.monotonic() < ends_s:
             time.sleep(_LOOK_S)
         return rest
 
@@ -249,8 +249,11 @@ class Kubernetes:
             f"--tail={most_lines}",
             *("--prefix", "--timestamps", "--ignore-errors"),
         )
-        found = (_LOG_LINE.fullmatch(line) for line in _lines(out))
-        lines = sorted((line["at"], line["pod"], line["text"]) for line in found if line)
+        written = _lines(out)
+        found = [line for line in map(_LOG_LINE.fullmatch, written) if line]
+        if written and not found:  # each pod has its own error there, and none a line
+            raise HpsError(f"kubectl logs: {written[-1][:SHOWN_CHARACTERS]}", _HINT)
+        lines = sorted((line["at"], line["pod"], line["text"]) for line in found)
         newest = lines[-most_lines:] if most_lines > 0 else []
         return tuple(printable(" ".join(line), SHOWN_CHARACTERS) for line in newest)
 
@@ -450,7 +453,3 @@ def _instance(pod: Tree) -> Instance:
 def _has_begun(pod: Tree) -> bool:
     """True where its container has, and so may have written something."""
     return bool({"running", "terminated"} & _container(pod).keys())
-
-
-def _is_ending(rest: Started) -> bool:
-    return bool(rest.instances) or rest.state == _GOING

@@ -254,11 +254,9 @@ def test_what_takes_long_to_end_is_what_is_left(
     monkeypatch.setattr(kubernetes, "_GONE_S", 0.0)
     engine.start(REQUEST, _KEYS, print)
     cluster.put("pods", _pod(0, "Running"))
-    cluster.stuck = {_NAME}
     rest = engine.remove(_NAME, print)
     assert rest is not None
-    assert (rest.state, rest.billed) == ("Terminating", 1)
-    assert f"job.batch/{_NAME}" in rest.names
+    assert (rest.names, rest.billed, rest.remark) == ((), 1, "there is no Job any more")
 
 
 def test_the_newest_lines_of_all_pods_come_in_order(engine: Kubernetes, cluster: Cluster) -> None:
@@ -274,6 +272,9 @@ def test_the_newest_lines_of_all_pods_come_in_order(engine: Kubernetes, cluster:
     assert [line.partition(" line ")[2] for line in lines] == [f"{n}\ufffd[31m" for n in (2, 3, 4)]
     assert f"{_NAME}-1-abcde" in lines[0]
     assert engine.logs("hps-nothing", 3) == ()
+    cluster.logs.clear()
+    with pytest.raises(HpsError, match=r"kubectl logs: .*is waiting to start"):
+        engine.logs(_NAME, 3)
 
 
 def test_no_key_is_in_an_argument(cluster: Cluster, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ _NAMES = (("first", "october"), ("a." + "_-x" * 20, "0." + "b_" * 30 + "c"), ("0
 _VARIABLES = MappingProxyType({"A": "1", "EMPTY": "", "ODD": "ä: {}\n- 'x\"\t# 0o17"})
 
 
-def _requests() -> Iterator[FleetRequest]:
+def all_requests() -> Iterator[FleetRequest]:
     """All that may be asked for, each with each."""
     options = itertools.product(
         _NAMES, (0, 2), ("", "gpus"), (None, _SOON), ({}, _VARIABLES), (1, 80_000)
@@ -168,7 +168,7 @@ def _of_labels(files: Tree, job: Tree) -> dict[str, bool]:
 
 
 def test_no_rule_is_broken_whatever_is_asked_for() -> None:
-    for request in _requests():
+    for request in all_requests():
         files, job = _printed(request)
         assert _broken_rules(files, job) == set(), request
         values = {

@@ -138,6 +138,17 @@ def test_a_service_takes_its_keys_from_the_shell(tmp_path: Path) -> None:
     assert volume.startswith(("/", "./"))
 
 
+@pytest.mark.parametrize("engine", ["kubernetes", "skypilot", "docker"])
+def test_the_end_by_the_clock_is_told_to_the_nodes(tmp_path: Path, engine: str) -> None:
+    file = tmp_path / "first.yaml"
+    file.write_text(_SPEC)
+    until = {"HPS_FLEET_UNTIL": "2096-12-01T19:00:00+01:00"}
+    ran = hps(
+        *("fleet", "manifest", file, "--engine", engine, "--image", "i"), env={**_ENV, **until}
+    )
+    assert ran.out.count("2096-12-01T18:00:00Z") == 1
+
+
 @pytest.mark.parametrize("engine", ["skypilot", "docker"])
 def test_an_address_is_no_file_to_be_mounted(tmp_path: Path, engine: str) -> None:
     text = _SPEC.replace("${CLOUDFLARE_ENDPOINT_URL}", "http://127.0.0.1:9")

@@ -35,15 +35,14 @@ _VERBS = ["create", "delete", "deletecollection", "get", "list"]
 class Cluster:
     """The objects of one namespace, by resource and name, and what goes wrong with them.
 
-    `refused` has the message for a method and a resource; `stuck` are names of objects that stay
-    when they are deleted, as those with pods do; `when_created` is called with each new resource.
+    `refused` has the message for a method and a resource; `when_created` is called with each
+    resource of which there is a new object.
     """
 
     kubeconfig: Path
     server: WebServer | None = None
     objects: dict[tuple[str, str], Tree] = field(default_factory=dict)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
-    stuck: set[str] = field(default_factory=set)
     logs: dict[str, str] = field(default_factory=dict)
     when_created: Callable[[str], None] = field(default=lambda _: None)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -90,7 +89,7 @@ class Cluster:
         if tree is None:
             return _failed(404, "NotFound", f'{resource} "{rest[0]}" not found')
         if asked.method == "DELETE":
-            self._delete(resource, rest[0])
+            del self.objects[resource, rest[0]]
         return 200, tree
 
     def _create(self, base: str, resource: str, tree: Tree) -> tuple[int, Tree]:
@@ -113,16 +112,9 @@ class Cluster:
         ]
         if deleting:
             for tree in found:
-                self._delete(resource, tree["metadata"]["name"])
+                del self.objects[resource, tree["metadata"]["name"]]
         kind = f"{_KINDS[base][resource]}List"
         return 200, {"kind": kind, "apiVersion": _group(base), "metadata": {}, "items": found}
-
-    def _delete(self, resource: str, name: str) -> None:
-        if name in self.stuck:
-            meta = self.objects[resource, name]["metadata"]
-            meta["deletionTimestamp"] = "2026-11-30T13:00:00Z"
-        else:
-            del self.objects[resource, name]
 
     def _log(self, pod: str, query: Mapping[str, str]) -> tuple[int, Tree | str]:
         if pod not in self.logs:
