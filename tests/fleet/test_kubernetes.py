@@ -76,8 +76,9 @@ def test_a_fleet_from_start_to_end(engine: Kubernetes, cluster: Cluster) -> None
     assert "is there already" in told[-1]
     assert fits.remove(_NAME, told.append) is None
     assert cluster.names == set()
-    assert f"job.batch/{_NAME} deleted" in told
+    assert f"job.batch/{_NAME} deleted" == told[-3]
     assert fits.remove(_NAME, told.append) is None
+    assert told[-1] == "secret/hps-keys deleted"
     assert "planted" not in " ".join(told)
 
 

@@ -218,6 +218,11 @@ def test_a_broken_rule_is_seen(change: Callable[[Tree, Tree], None], rule: str) 
     assert rule in _broken_rules(files, job)
 
 
+def test_a_value_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(HpsError, match="the value of A is not UTF-8"):
+        render("kubernetes", replace(REQUEST, variables={"A": "\udcff"}))
+
+
 # -------------------------------------------------------------------------------------------------
 # The end by the clock.
 

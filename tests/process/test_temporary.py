@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hps.errors import HpsError
 from hps.process import temporary
+from hps.process.process import Command
 from tests.disks import Mount
 
 
@@ -29,3 +31,13 @@ def test_what_is_wrong_is_said_with_the_path(tmp_path: Path, mount: Mount) -> No
         with pytest.raises(HpsError) as caught:
             temporary.check_file(path, "name another")
         assert (caught.value.message, caught.value.hint) == (said, "name another")
+
+
+def test_a_program_that_writes_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary, "_MOST_WRITTEN_BYTES", 1 << 20)
+    command = Command(argv=("yes",), env={"PATH": os.environ["PATH"]})
+    with (
+        temporary.open_workplace("asking", timeout_s=60) as place,
+        pytest.raises(HpsError, match="yes writes without end"),
+    ):
+        place.run(command, most_bytes=10)
