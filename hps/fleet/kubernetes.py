@@ -304,14 +304,15 @@ def _selector(name: str) -> str:
 def _marked(objects: Sequence[Tree], mark: str) -> bytes:
     """Documents for `kubectl create`, in each of which stands the mark of this start.
 
-    No `List`: of such a one the server would not check whether it knows all fields.
+    No `List`: of such a one the server would not check whether it knows all fields. And nothing
+    between them: kubectl 1.32 reads what begins as JSON to its end as that.
     """
     documents = []
     for one in objects:
         meta = one["metadata"]
         marked = {**meta, "labels": {**meta["labels"], _START_LABEL: mark}}
         documents.append(json.dumps({**one, "metadata": marked}))
-    return "\n---\n".join(documents).encode()
+    return "\n".join(documents).encode()
 
 
 # -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Mapping
@@ -80,6 +81,19 @@ def test_a_fleet_from_start_to_end(engine: Kubernetes, cluster: Cluster) -> None
     assert fits.remove(_NAME, told.append) is None
     assert told[-1] == "secret/hps-keys deleted"
     assert "planted" not in " ".join(told)
+
+
+def test_what_is_sent_is_json_and_nothing_else() -> None:
+    """Newer versions of kubectl take `---` within it, older ones don't."""
+    objects: list[dict[str, Any]] = [
+        {"kind": kind, "metadata": {"labels": {}}} for kind in ("ConfigMap", "Job")
+    ]
+    rest, kinds = kubernetes._marked(objects, "mark").decode(), list[str]()
+    while rest:
+        document, end = json.JSONDecoder().raw_decode(rest)
+        kinds.append(document["kind"])
+        rest = rest[end:].lstrip()
+    assert kinds == ["ConfigMap", "Job"]
 
 
 def test_a_secret_that_is_there_is_left_alone(engine: Kubernetes, cluster: Cluster) -> None:
