@@ -4,21 +4,23 @@ The bucket is all that the nodes of a fleet share. In the experiment's folder of
 puts an object whose name says which cells it measures, `.fleet/<fleet>/<machine>/<cells>`, and
 another, `done`, once it has measured them: one list tells a node that begins what the others do. A
 node whose journal is not renewed any more is dead, and counts with what it has done. Two nodes that
-begin in the same second may choose alike: that costs a little balance, and no result.
+begin in the same second may choose alike: that costs a little balance, and no result. The object
+`.fleet/<fleet>/over` ends it for all: none begins, and those at work end after their operation.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from hps.errors import HpsError
-from hps.model import Fleet, Plan
+from hps.errors import HpsError, MachineError, printable
+from hps.model import Failure, Fleet, Plan
 from hps.plan import share
 from hps.plan.expand import expand
 from hps.results import journal
@@ -34,10 +36,16 @@ AGAIN_ENV, REJECT = "HPS_FLEET_AGAIN", "reject"
 DEAD_S = 180.0
 _MOST_SKEW_S = 900.0
 _FOLDER = ".fleet"
-_DONE, _REJECTED = "done", "rejected"
+_DONE, _REJECTED, _OVER = "done", "rejected", "over"
 _CALL = "fleet"
 _LIST_TIMEOUT_S = 60.0
 _PUT_TIMEOUT_S = 20.0
+# How often a node at work asks whether the fleet was ended, by one request.
+_ASK_EVERY_S = 60.0
+_ASK_TIMEOUT_S = 10.0
+_MOST_OVER_BYTES = 4096
+_MOST_OF_A_REASON = 200
+_NO_REASON = "it was ended for all"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _SHA_CHARACTERS = 12
 
@@ -70,6 +78,9 @@ def join(session: Session, *, again: bool) -> Session | FleetOver:
     known = None if link is None else _look(link, session, name)
     ends_at = until or end_of(fleet, known, now)
     why = _why_over(fleet, known, ends_at, now)
+    if link is not None and known and known.over:
+        told = _read_over(link, name)
+        why = told if isinstance(told, str) and told else _NO_REASON
     if why:
         return FleetOver(fleet=name, why=why, everywhere=True)
     if known and session.identity.machine_id in known.done and not again:
@@ -95,6 +106,8 @@ def leave(session: Session, *, done: bool, rejected: bool) -> None:
     link = None if session.member is None else _link(session)
     if link is not None and (done or rejected):
         _put(session, link, _DONE if done else _REJECTED)
+    if link is not None and done and not session.stop.is_set():
+        _end_if_enough(session, link)
 
 
 def name_of(sha256: str, env: Mapping[str, str]) -> str:
@@ -148,12 +161,14 @@ class Others:
     announced: list[datetime] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     rejected: set[str] = field(default_factory=set)
+    over: bool = False
 
     def add(self, item: Listed, fleet: str, cells: int) -> None:
         """Take in an object below the experiment's folder of results, of any fleet."""
         parts = item.key.split("/")
         if len(parts) == 2 and parts[1].endswith(".jsonl"):
             self._see(parts[0], item.at)
+        self.over |= parts == [_FOLDER, fleet, _OVER]
         if len(parts) != 4 or parts[:2] != [_FOLDER, fleet]:
             return
         machine, word = parts[2:]
@@ -211,6 +226,103 @@ def _bucket_time(session: Session) -> datetime:
 
 
 # -------------------------------------------------------------------------------------------------
+# The end of a fleet, for all of its nodes.
+
+
+def end_for_all(link: Link, fleet: str, why: str) -> None:
+    """End a fleet: no node begins any more, and those at work end after their operation.
+
+    `link` is to the experiment's folder of results. Raises `HpsError`.
+    """
+    local = link.scratch / "fleet-over.json"
+    local.write_text(json.dumps({"why": printable(why, _MOST_OF_A_REASON)}) + "\n")
+    key = f"{link.key}/{_FOLDER}/{fleet}/{_OVER}"
+    ended = link.run(link.put(str(local), key), timeout_s=_PUT_TIMEOUT_S, name=_CALL)
+    if ended.failure:
+        raise MachineError(
+            f"the fleet {fleet} can't be ended in {link.name}: {ended.failure.reason}",
+            "check the endpoint, the bucket, and the keys: may they write there?",
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class EndWatch:
+    """Whether the fleet of a node at work is over: by the clock, or since somebody has ended it.
+
+    The bucket is asked once a minute. Where it can't be, the node goes on, and one event says so.
+    """
+
+    session: Session
+    why: str = ""
+    _next_s: float = field(default_factory=lambda: time.monotonic() + _ASK_EVERY_S)
+    _unread: bool = False
+
+    def is_over(self) -> bool:
+        """True once nothing more is to begin."""
+        member = self.session.member
+        if member is None or self.why:
+            return bool(self.why)
+        if member.is_over():
+            self.why = _why_past(member.ends_at)
+        elif time.monotonic() >= self._next_s:
+            self._ask(member.fleet)
+            self._next_s = time.monotonic() + _ASK_EVERY_S
+        if self.why:
+            self.session.listener.event("fleet_over", fleet=member.fleet, reason=self.why)
+        return bool(self.why)
+
+    def _ask(self, fleet: str) -> None:
+        link = _link(self.session)
+        if link is None:
+            return
+        found = _read_over(link, fleet)
+        if not isinstance(found, Failure):
+            self.why = found
+        elif not (self._unread or self.session.stop.is_set()):
+            self._unread = True
+            event = self.session.listener.event
+            event("fleet_unknown", fleet=fleet, reason=f"was it ended? {found.reason}")
+
+
+def _end_if_enough(session: Session, link: Link) -> None:
+    """End the fleet for all where as many machines as were wanted are done, with this one."""
+    fleet, member = session.plan.spec.fleet, session.member
+    if fleet is None or fleet.nodes is None or member is None:
+        return
+    known = _look(link, session, member.fleet)
+    if known is None or known.over:
+        return
+    why = _why_enough(fleet, known.done | {session.identity.machine_id})
+    if why:
+        try:
+            end_for_all(link, member.fleet, why)
+        except HpsError as error:
+            session.listener.event("fleet_not_told", fleet=member.fleet, reason=error.message)
+
+
+def _read_over(link: Link, fleet: str) -> str | Failure:
+    """The reason for which a fleet was ended for all; empty where it was not.
+
+    Anybody may have written it.
+    """
+    found = link.get_if_there(
+        f"{_FOLDER}/{fleet}",
+        _OVER,
+        most_bytes=_MOST_OVER_BYTES,
+        timeout_s=_ASK_TIMEOUT_S,
+        name=_CALL,
+    )
+    if not isinstance(found, bytes):
+        return found or ""
+    try:
+        why = json.loads(found)["why"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        why = ""
+    text = why.strip() if isinstance(why, str) else ""
+    return printable(text, _MOST_OF_A_REASON) or _NO_REASON
+
+
+# -------------------------------------------------------------------------------------------------
 # What follows from that.
 
 
@@ -225,11 +337,19 @@ def end_of(fleet: Fleet, known: Others | None, now: datetime) -> datetime | None
 def _why_over(fleet: Fleet, known: Others | None, ends_at: datetime | None, now: datetime) -> str:
     """Why there is nothing left to do for any node; empty where there is."""
     if ends_at is not None and now >= ends_at:
-        return f"it has ended at {ends_at:%Y-%m-%d %H:%M:%S} UTC"
-    done = known.done if known else set()
-    if fleet.nodes is not None and len(done) >= fleet.nodes:
-        return f"{len(done)} machines have measured their shares, and {fleet.nodes} were wanted"
-    return ""
+        return _why_past(ends_at)
+    return _why_enough(fleet, known.done if known else set())
+
+
+def _why_past(ends_at: datetime | None) -> str:
+    return f"it has ended at {ends_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _why_enough(fleet: Fleet, done: Collection[str]) -> str:
+    """Why no more machines are wanted, if so many are done; empty where more are."""
+    if fleet.nodes is None or len(done) < fleet.nodes:
+        return ""
+    return f"{len(done)} machines have measured their shares, and {fleet.nodes} were wanted"
 
 
 def _choose(session: Session, fleet: Fleet, known: Others | None, now: datetime) -> tuple[int, ...]:

@@ -352,7 +352,7 @@ def _execute(
         started=_lock_note(session, this).start,
         event=session.listener.event,
         most_equal_failures=options.most_equal_failures,
-        is_over=session.member.is_over if session.member else lambda: False,
+        is_over=fleet.EndWatch(session=session).is_over,
     )
     return execute.run(this.tasks, this.identity, context, hooks)
 
