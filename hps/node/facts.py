@@ -81,6 +81,7 @@ OWN_NAMES = (
     "HPS_COUNTRY",
     "HPS_FLEET",
     "HPS_FLEET_AGAIN",
+    "HPS_FLEET_START",
     "HPS_FLEET_UNTIL",
     "HPS_LOG",
     "HPS_METADATA_URL",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from hps.model import Failure, Fleet, Plan
 from hps.plan import share
 from hps.plan.expand import expand
 from hps.results import journal
-from hps.run import resume
+from hps.run import resume, together
 from hps.run.session import Membership, Session
 from hps.targets.bucket import Link
 from hps.tools.client import Listed
@@ -74,29 +74,67 @@ def join(session: Session, *, again: bool) -> Session | FleetOver:
     if fleet is None:
         return session
     name, until = name_of(session.plan.spec.sha256, session.env), until_of(session.env)
-    link, now = _link(session), _bucket_time(session)
+    starts_at = together.start_of(fleet, session.env)
+    clock = together.read_clock(session, exact=starts_at is not None)
+    link, now = _link(session), clock.now()
     known = None if link is None else _look(link, session, name)
-    ends_at = until or end_of(fleet, known, now)
-    why = _why_over(fleet, known, ends_at, now)
-    if link is not None and known and known.over:
-        told = _read_over(link, name)
-        why = told if isinstance(told, str) and told else _NO_REASON
+    ends_at = until or end_of(fleet, None if starts_at else known, starts_at or now)
+    why = _why_over(fleet, known, ends_at, now) or together.why_late(starts_at, now)
+    if link is not None and known is not None and known.over:
+        why = _why_ended(link, name)
     if why:
         return FleetOver(fleet=name, why=why, everywhere=True)
     if known and session.identity.machine_id in known.done and not again:
         why = "this machine has measured its share; --fresh measures it again"
         rejected = session.env.get(AGAIN_ENV) == REJECT
         return FleetOver(fleet=name, why=why, everywhere=False, rejected=rejected)
-    cells = _choose(session, fleet, known, now)
     member = Membership(
-        fleet=name, cells=cells, of=len(session.plan.cells), ends_at=ends_at, skew=now - _local()
+        fleet=name,
+        cells=_choose_first(session, fleet, known, now),
+        of=len(session.plan.cells),
+        ends_at=ends_at,
+        skew=clock.skew,
+        for_s=fleet.for_s,
+        starts_at=starts_at,
+        clock_error_s=clock.error_s,
     )
-    session = replace(session, plan=expand(session.plan.spec, only=cells), member=member)
-    if link is not None:
-        _put(session, link, share.as_text(cells, member.of))
-    operations = len(session.plan.operations)
+    return _announce_joined(session, member, link, known)
+
+
+def choose_more(
+    session: Session, taken: Collection[int], most: int, measured: dict[str, set[int]]
+) -> tuple[int, ...]:
+    """Choose at most so many cells beside those that this node has `taken`, and announce them.
+
+    `measured` keeps what dead nodes have measured, which is read but once.
+    """
+    member, link = session.member, _link(session)
+    if member is None:
+        return ()
+    known = None if link is None else _look(link, session, member.fleet)
+    now = datetime.now(UTC) + member.skew
+    cells = _choose(session, known, now, most=most, taken=taken, measured=measured)
+    if link is not None and cells:
+        _put(session, link, share.as_text(cells, member.of), (*taken, *cells))
+    return cells
+
+
+def _announce_joined(
+    session: Session, member: Membership, link: Link | None, known: Others | None
+) -> Session:
+    """The session of a member, whose share is announced; what it had announced before stays."""
+    spec, cells = session.plan.spec, member.cells
+    timed = member.for_s is not None
+    plan = expand(spec, apart=True) if timed else expand(spec, only=cells)
+    session = replace(session, plan=plan, member=member)
+    was_here = known is not None and session.identity.machine_id in known.shares
+    if link is not None and not (timed and was_here):
+        _put(session, link, share.as_text(cells, member.of), cells)
+    operations = len(plan.operations)
+    if timed:
+        operations = operations * len(cells) // member.of
     session.listener.event(
-        "fleet_joined", fleet=name, cells=len(cells), of=member.of, operations=operations
+        "fleet_joined", fleet=member.fleet, cells=len(cells), of=member.of, operations=operations
     )
     return session
 
@@ -121,17 +159,7 @@ def name_of(sha256: str, env: Mapping[str, str]) -> str:
 
 def until_of(env: Mapping[str, str]) -> datetime | None:
     """`HPS_FLEET_UNTIL`; None where it is not set. Raises `HpsError`."""
-    text = env.get(UNTIL_ENV, "")
-    if not text:
-        return None
-    try:
-        until = datetime.fromisoformat(text)
-    except ValueError:
-        until = None
-    if until is None or until.tzinfo is None:
-        hint = "write it as 2026-12-01T18:00:00Z"
-        raise HpsError(f"{UNTIL_ENV} is {text[:80]!r}, which is no time with its zone", hint)
-    return until.astimezone(UTC)
+    return together.moment_of(UNTIL_ENV, env)
 
 
 def why_long_over(env: Mapping[str, str]) -> str:
@@ -175,7 +203,8 @@ class Others:
         if word in {_DONE, _REJECTED}:
             (self.done if word == _DONE else self.rejected).add(machine)
         elif (found := share.from_text(word, cells)) is not None:
-            self.shares[machine] = found
+            # A node that measures for some time announces one block after the other.
+            self.shares[machine] = tuple(sorted({*self.shares.get(machine, ()), *found}))
             self._see(machine, item.at)
             self.announced += [item.at] if item.at else []
 
@@ -212,17 +241,6 @@ def _link(session: Session) -> Link | None:
     if session.preflight.why_unusable(target) or tools.targets[target].provider == "embedded":
         return None
     return tools.link(target, session.bucket_folder, session.stop)
-
-
-def _local() -> datetime:
-    return datetime.now(UTC)
-
-
-def _bucket_time(session: Session) -> datetime:
-    """The time by the clock of the results' bucket, as far as its check has shown that."""
-    checks = session.preflight.checked
-    found = [one.clock_offset_s for one in checks if one.target == session.results_target]
-    return _local() + timedelta(seconds=next((s for s in found if s is not None), 0.0))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -300,6 +318,12 @@ def _end_if_enough(session: Session, link: Link) -> None:
             session.listener.event("fleet_not_told", fleet=member.fleet, reason=error.message)
 
 
+def _why_ended(link: Link, fleet: str) -> str:
+    """The reason that was given for the end of a fleet that was ended for all."""
+    told = _read_over(link, fleet)
+    return told if isinstance(told, str) and told else _NO_REASON
+
+
 def _read_over(link: Link, fleet: str) -> str | Failure:
     """The reason for which a fleet was ended for all; empty where it was not.
 
@@ -352,62 +376,90 @@ def _why_enough(fleet: Fleet, done: Collection[str]) -> str:
     return f"{len(done)} machines have measured their shares, and {fleet.nodes} were wanted"
 
 
-def _choose(session: Session, fleet: Fleet, known: Others | None, now: datetime) -> tuple[int, ...]:
-    """The numbers of this node's cells: what it took before, else the least covered."""
+def _choose_first(
+    session: Session, fleet: Fleet, known: Others | None, now: datetime
+) -> tuple[int, ...]:
+    """The numbers of this node's cells: what it took before, else the least covered.
+
+    Of a node that measures for some time, those of its first block.
+    """
     me, cells = session.identity.machine_id, len(session.plan.cells)
-    most = cells if fleet.cells is None else min(fleet.cells, cells)
-    if known is None:
-        return share.by_hash(cells, most, me)
-    if me in known.shares:
+    if known is not None and me in known.shares:
         return known.shares[me]
-    turned_down = known.rejected - known.done
-    others = {name: taken for name, taken in known.shares.items() if name not in turned_down}
+    most = cells if fleet.cells is None else min(fleet.cells, cells)
+    if fleet.together:
+        return share.by_hash(cells, most, f"{fleet.seed}")  # the same on each node
+    most = most if fleet.for_s is None else share.block_size(0, 0.0, fleet.for_s)
+    return _choose(session, known, now, most=most)
+
+
+def _choose(
+    session: Session,
+    known: Others | None,
+    now: datetime,
+    *,
+    most: int,
+    taken: Collection[int] = (),
+    measured: dict[str, set[int]] | None = None,
+) -> tuple[int, ...]:
+    """The least covered cells but those that are taken; by a hash where nothing is known."""
+    fleet, me, cells = session.plan.spec.fleet, session.identity.machine_id, len(session.plan.cells)
+    if known is None or fleet is None:
+        return share.by_hash(cells, most, me, taken)
+    turned_down = (known.rejected - known.done) | {me}
+    others = {name: part for name, part in known.shares.items() if name not in turned_down}
     counted = {name for name in others if name in known.done or known.is_alive(name, now)}
     covered = share.count((others[name] for name in counted), cells)
     if most < cells:
         dead = sorted(set(others) - counted)
-        for number in _done_by(session, dead):
+        for number in _done_by(session, dead, {} if measured is None else measured):
             covered[number] += 1
-    return share.least_covered(covered, most, Random(f"{fleet.seed} {me}"))  # noqa: S311 - no secret
+    chance = Random(f"{fleet.seed} {me}")  # noqa: S311 - no secret
+    return share.least_covered(covered, most, chance, taken)
 
 
-def _done_by(session: Session, machines: Iterable[str]) -> list[int]:
-    """The cells that machines which are dead had measured, once for each that did."""
+def _done_by(
+    session: Session, machines: Iterable[str], measured: dict[str, set[int]]
+) -> Iterator[int]:
+    """The cells that machines which are dead had measured, once for each that did.
+
+    What is not in `measured` yet is read, and put there.
+    """
     names = [name for name in machines if re.fullmatch(r"[A-Za-z0-9._-]+", name)]
-    if not names:
-        return []
-    unread = resume.fetch(session, f"/{{{','.join(names)}}}/*.jsonl")
+    unknown = [name for name in names if name not in measured]
+    unread = resume.fetch(session, f"/{{{','.join(unknown)}}}/*.jsonl") if unknown else ""
     if unread:
         session.listener.event("fleet_unknown", reason=unread)
-        return []
-    return [
-        number
-        for name in names
-        for number in _measured(session.plan, sorted((session.fetched / name).glob("*.jsonl")))
-    ]
+    else:
+        for name in unknown:
+            journals = sorted((session.fetched / name).glob("*.jsonl"))
+            measured[name] = _measured(session.plan, journals)
+    for name in names:
+        yield from measured.get(name, ())
 
 
 def _measured(plan: Plan, journals: Iterable[Path]) -> set[int]:
     """The cells of which some journals have a result in each repetition."""
-    numbers = {json.dumps(dict(cell.axes), sort_keys=True): n for n, cell in enumerate(plan.cells)}
+    numbers = share.cell_numbers(plan)
     seen: dict[int, set[object]] = {}
     for path in journals:
         for record in journal.each(path, {}):
             if record.get("kind") != "result" or record.get("warmup"):
                 continue
-            number = numbers.get(json.dumps(record["cell"], sort_keys=True))
+            number = numbers.get(share.cell_name(record["cell"]))
             if number is not None and record["status"] not in {"interrupted", "skipped"}:
                 seen.setdefault(number, set()).add(record["repetition"])
     return {number for number, times in seen.items() if len(times) >= plan.spec.repetitions}
 
 
-def _put(session: Session, link: Link, word: str) -> None:
+def _put(session: Session, link: Link, word: str, cells: Collection[int] = ()) -> None:
     """Store a word of this node's; that it can't be is an event, and costs balance alone."""
     member, me = session.member, session.identity.machine_id
     if member is None:
         return
     local = session.tools.scratch / "fleet.json"
-    local.write_text(json.dumps({"machine_id": me, "cells": list(member.cells)}) + "\n")
+    told = {"machine_id": me, **({"cells": sorted(cells)} if cells else {})}
+    local.write_text(json.dumps(told) + "\n")
     key = f"{link.key}/{_FOLDER}/{member.fleet}/{me}/{word}"
     ended = link.run(link.put(str(local), key), timeout_s=_PUT_TIMEOUT_S, name=_CALL)
     if ended.failure:

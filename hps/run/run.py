@@ -22,7 +22,7 @@ from hps.results import lock as alive
 from hps.results.journal import Journal
 from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, failed_record, new_run_id, utc_text
-from hps.run import admission, execute, finish, fleet, recorder, resume
+from hps.run import admission, blocks, execute, finish, fleet, recorder, resume, together
 from hps.run.admission import check_targets
 from hps.run.fleet import FleetOver
 from hps.run.recorder import LockNote, Recorder
@@ -121,7 +121,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
                 is_clean = _clean_up(session, this, tally)
             if is_clean and not not_stored:
                 finish.mark_finished(this.journal)
-            _leave_fleet(session, this, decision, tally, is_stored=not not_stored)
+            _leave_fleet(session, decision, tally, is_stored=not not_stored)
         leftovers = tuple(session.listener.leftovers)
         lacking = lacking if not_stored else _publish_again(session, lacking)
     return Outcome(
@@ -257,15 +257,10 @@ def _record_finished(session: Session, this: ThisRun, lacking: Mapping[str, str]
 
 
 def _leave_fleet(
-    session: Session,
-    this: ThisRun,
-    decision: admission.Admission,
-    tally: execute.Tally,
-    *,
-    is_stored: bool,
+    session: Session, decision: admission.Admission, tally: execute.Tally, *, is_stored: bool
 ) -> None:
     """Tell the fleet that this node has measured its share, or was rejected."""
-    tried = sum(tally.counts.values()) >= sum(task.recorded for task in this.tasks)
+    tried = sum(tally.counts.values()) >= tally.asked > 0
     done = tried and is_stored and decision.runs and tally.given_up is None
     fleet.leave(session, done=done, rejected=decision.rejected)
 
@@ -347,14 +342,18 @@ def _execute(
     session: Session, this: ThisRun, recording: Recorder, options: Options
 ) -> execute.Tally:
     context = execute.context_of(session, this.identity)
+    share = blocks.open_share(session, this, fleet.choose_more)
     hooks = execute.Hooks(
         store=recording.append,
         started=_lock_note(session, this).start,
         event=session.listener.event,
         most_equal_failures=options.most_equal_failures,
         is_over=fleet.EndWatch(session=session).is_over,
+        more=share.more,
     )
-    return execute.run(this.tasks, this.identity, context, hooks)
+    if not together.wait_for_start(session):
+        return execute.Tally(over=not session.stop.is_set())
+    return execute.run(share.begin(), this.identity, context, hooks)
 
 
 def _publish(session: Session, recording: Recorder, *, alone: bool) -> str:

@@ -108,9 +108,15 @@ class Listener:
 
 
 def run_here(
-    own: OwnFleet, name: str, most: int = 0, then: Callable[[], object] | None = None, **env: str
+    own: OwnFleet,
+    name: str,
+    most: int = 0,
+    then: Callable[[], object] | None = None,
+    change: Callable[[Spec], Spec] = lambda spec: spec,
+    stop: SignalStop | None = None,
+    **env: str,
 ) -> tuple[running.Ending, Listener]:
-    """A node in this process, so that a test can change its patience."""
+    """A node in this process, so that a test can change its patience, and its experiment."""
     env = {**keys_of(own.server), "SALAD_MACHINE_ID": name, **env}
     options = options_of(
         own.folder / name,
@@ -122,6 +128,6 @@ def run_here(
         wait_s=1.0,
         most_equal_failures=3,
     )
-    stop = SignalStop()
+    stop = stop or SignalStop()
     listener = Listener(stop, most, then)
-    return running.run(expand(own.loaded(env)), options, stop, listener), listener
+    return running.run(expand(change(own.loaded(env))), options, stop, listener), listener
