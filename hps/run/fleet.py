@@ -14,13 +14,14 @@ import json
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
 from hps.errors import HpsError, MachineError, printable
 from hps.model import Failure, Fleet, Plan
+from hps.node.verdict import Verdict
 from hps.plan import share
 from hps.plan.expand import expand
 from hps.results import journal
@@ -42,6 +43,8 @@ _LIST_TIMEOUT_S = 60.0
 _PUT_TIMEOUT_S = 20.0
 # How often a node at work asks whether the fleet was ended, by one request.
 _ASK_EVERY_S = 60.0
+# Rejected so long ago is lately.
+_LATELY_S = 120.0
 _ASK_TIMEOUT_S = 10.0
 _MOST_OVER_BYTES = 4096
 _MOST_OF_A_REASON = 200
@@ -115,7 +118,7 @@ def choose_more(
     now = datetime.now(UTC) + member.skew
     cells = _choose(session, known, now, most=most, taken=taken, measured=measured)
     if link is not None and cells:
-        _put(session, link, share.as_text(cells, member.of), (*taken, *cells))
+        _put(session, link, share.as_text(cells, member.of), cells=sorted({*taken, *cells}))
     return cells
 
 
@@ -129,7 +132,7 @@ def _announce_joined(
     session = replace(session, plan=plan, member=member)
     was_here = known is not None and session.identity.machine_id in known.shares
     if link is not None and not (timed and was_here):
-        _put(session, link, share.as_text(cells, member.of), cells)
+        _put(session, link, share.as_text(cells, member.of), cells=sorted(cells))
     operations = len(plan.operations)
     if timed:
         operations = operations * len(cells) // member.of
@@ -139,13 +142,23 @@ def _announce_joined(
     return session
 
 
-def leave(session: Session, *, done: bool, rejected: bool) -> None:
-    """Tell the others how this node ended; one that tells nothing counts as dead before long."""
+def leave(session: Session, *, done: bool, rejected: Verdict | None = None) -> int:
+    """Tell the others how this node ended; one that tells nothing counts as dead before long.
+
+    Why it is rejected is stored with that. Returns how many others were rejected lately, 0 where
+    this node is not.
+    """
     link = None if session.member is None else _link(session)
-    if link is not None and (done or rejected):
-        _put(session, link, _DONE if done else _REJECTED)
-    if link is not None and done and not session.stop.is_set():
-        _end_if_enough(session, link)
+    if link is None:
+        return 0
+    if rejected is not None:
+        _put(session, link, _REJECTED, verdict=asdict(rejected))
+        return _count_rejected(session, link)
+    if done:
+        _put(session, link, _DONE)
+        if not session.stop.is_set():
+            _end_if_enough(session, link)
+    return 0
 
 
 def name_of(sha256: str, env: Mapping[str, str]) -> str:
@@ -189,6 +202,7 @@ class Others:
     announced: list[datetime] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     rejected: set[str] = field(default_factory=set)
+    rejected_at: dict[str, datetime] = field(default_factory=dict)
     over: bool = False
 
     def add(self, item: Listed, fleet: str, cells: int) -> None:
@@ -202,6 +216,8 @@ class Others:
         machine, word = parts[2:]
         if word in {_DONE, _REJECTED}:
             (self.done if word == _DONE else self.rejected).add(machine)
+            if word == _REJECTED and item.at is not None:
+                self.rejected_at[machine] = item.at
         elif (found := share.from_text(word, cells)) is not None:
             # A node that measures for some time announces one block after the other.
             self.shares[machine] = tuple(sorted({*self.shares.get(machine, ()), *found}))
@@ -300,6 +316,17 @@ class EndWatch:
             self._unread = True
             event = self.session.listener.event
             event("fleet_unknown", fleet=fleet, reason=f"was it ended? {found.reason}")
+
+
+def _count_rejected(session: Session, link: Link) -> int:
+    """How many other nodes of the fleet were rejected lately."""
+    member = session.member
+    if member is None or session.stop.is_set():
+        return 0
+    known = _look(link, session, member.fleet)
+    since = datetime.now(UTC) + member.skew - timedelta(seconds=_LATELY_S)
+    times = known.rejected_at if known is not None else {}
+    return sum(at >= since for name, at in times.items() if name != session.identity.machine_id)
 
 
 def _end_if_enough(session: Session, link: Link) -> None:
@@ -452,14 +479,14 @@ def _measured(plan: Plan, journals: Iterable[Path]) -> set[int]:
     return {number for number, times in seen.items() if len(times) >= plan.spec.repetitions}
 
 
-def _put(session: Session, link: Link, word: str, cells: Collection[int] = ()) -> None:
+def _put(session: Session, link: Link, word: str, **told: object) -> None:
     """Store a word of this node's; that it can't be is an event, and costs balance alone."""
     member, me = session.member, session.identity.machine_id
     if member is None:
         return
     local = session.tools.scratch / "fleet.json"
-    told = {"machine_id": me, **({"cells": sorted(cells)} if cells else {})}
-    local.write_text(json.dumps(told) + "\n")
+    body = session.tools.scrubber.record({"machine_id": me, **told})
+    local.write_text(json.dumps(body) + "\n")
     key = f"{link.key}/{_FOLDER}/{member.fleet}/{me}/{word}"
     ended = link.run(link.put(str(local), key), timeout_s=_PUT_TIMEOUT_S, name=_CALL)
     if ended.failure:

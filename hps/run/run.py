@@ -60,7 +60,8 @@ class Outcome:
     """The outcome of a run. `not_stored` is why the bucket lacks results; empty: it has them.
 
     `leftovers` names what of this run may still be in a bucket, and why; `unproved` the tools, each
-    with its version, that nobody has proved.
+    with its version, that nobody has proved. `crowd` is how many other nodes of the fleet were
+    rejected lately, where this one is; None: it is of no fleet.
     """
 
     identity: RunIdentity
@@ -70,6 +71,7 @@ class Outcome:
     decision: admission.Admission
     leftovers: tuple[str, ...] = ()
     unproved: tuple[tuple[str, str], ...] = ()
+    crowd: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +123,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
                 is_clean = _clean_up(session, this, tally)
             if is_clean and not not_stored:
                 finish.mark_finished(this.journal)
-            _leave_fleet(session, decision, tally, is_stored=not not_stored)
-        leftovers = tuple(session.listener.leftovers)
+            crowd = _leave_fleet(session, decision, tally, is_stored=not not_stored)
         lacking = lacking if not_stored else _publish_again(session, lacking)
     return Outcome(
         identity=this.identity,
@@ -130,7 +131,8 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
         tally=tally,
         not_stored=_join(not_stored, lacking),
         decision=decision,
-        leftovers=leftovers,
+        leftovers=tuple(session.listener.leftovers),
+        crowd=crowd if session.member else None,
         unproved=session.unproved if decision.runs else (),
     )
 
@@ -252,17 +254,21 @@ def _join_fleet(session: Session, request: ResumeRequest) -> Session | NotBegun 
 
 
 def _record_finished(session: Session, this: ThisRun, lacking: Mapping[str, str]) -> Finished:
-    fleet.leave(session, done=not lacking, rejected=False)
+    fleet.leave(session, done=not lacking)
     return Finished(run_id=this.identity.run_id, not_stored=_join("", lacking))
 
 
 def _leave_fleet(
     session: Session, decision: admission.Admission, tally: execute.Tally, *, is_stored: bool
-) -> None:
-    """Tell the fleet that this node has measured its share, or was rejected."""
+) -> int:
+    """Tell the fleet that this node has measured its share, or was rejected, and why.
+
+    Returns how many others were rejected lately, where this node is.
+    """
     tried = sum(tally.counts.values()) >= tally.asked > 0
     done = tried and is_stored and decision.runs and tally.given_up is None
-    fleet.leave(session, done=done, rejected=decision.rejected)
+    rejected = decision.verdict if decision.rejected else None
+    return fleet.leave(session, done=done, rejected=rejected)
 
 
 def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> ThisRun:

@@ -15,9 +15,11 @@ from hps.model import NodeRules
 from hps.redaction import Scrubber
 from hps.run import fleet
 from hps.run.fleet import FleetOver
+from hps.run.run import Outcome
 from hps.tools.client import Listed
 from tests.command import Ran
 from tests.run.sharing import CELLS, OwnFleet, run_here
+from tests.servers.rclone_client import REMOTE, remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
 
 
@@ -143,6 +145,30 @@ def test_a_dead_node_counts_with_what_it_has_measured(
     again = run_here(own, "first")[1]
     assert len(again.measured | first.measured) == 2  # it goes on with what it had taken
     assert isinstance(run_here(own, "first")[0], FleetOver)
+
+
+def test_rejected_nodes_say_which_check_and_count_each_other(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    own = OwnFleet(tmp_path, s3_server, "{per_node: all}")
+    rules = "node: {min_disk: 900TiB, on_reject: reallocate}\n"
+    own.spec.write_text(own.spec.read_text() + rules)
+    crowds = []
+    for name in ("a", "b", "c"):
+        ending, _ = run_here(own, name, HPS_FLEET="mine")
+        assert isinstance(ending, Outcome)
+        assert ending.decision.rejected
+        crowds.append(ending.crowd)
+        place = f"{REMOTE}:{s3_server.bucket}/tests/results/{own.name}"
+        texts = [
+            run_rclone(["cat", f"{place}/{key}"], env=remote_environment(s3_server)).stdout
+            for key in (f".fleet/mine/{name}/rejected", f"{name}/{ending.journal.name}")
+        ]
+        (told,) = json.loads(texts[0])["verdict"]["checks"]
+        assert (told["name"], told["outcome"], told["bound"]) == ("min_disk", "fail", 900 * 1024**4)
+        assert 0 < told["value"] < told["bound"]
+        assert json.loads(texts[1])["verdict"] == json.loads(texts[0])["verdict"]
+    assert crowds == [0, 1, 2]
 
 
 def test_what_the_names_of_objects_say() -> None:
