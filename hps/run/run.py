@@ -266,6 +266,9 @@ def _leave_fleet(
     Returns how many others were rejected lately, where this node is.
     """
     tried = sum(tally.counts.values()) >= tally.asked > 0
+    # A node with minutes that was stopped between two blocks goes on when it comes back.
+    is_timed = session.member is not None and session.member.for_s is not None
+    tried = tried and not (is_timed and session.stop.is_set())
     done = tried and is_stored and decision.runs and tally.given_up is None
     rejected = decision.verdict if decision.rejected else None
     return fleet.leave(session, done=done, rejected=rejected)

@@ -8,7 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hps.model import Spec
+from hps.plan import share
+from hps.results import journal
 from hps.run.fleet import FleetOver
 from hps.run.run import Outcome
 from tests.command import hps, keys_of
@@ -59,9 +63,7 @@ def test_nodes_without_time_for_more_take_one_cell_each_and_cover_all(
     assert sum(name.endswith("/done") for name in own.announced()) == CELLS
 
 
-def test_one_that_comes_back_ends_its_block_and_counts_what_it_had_measured(
-    s3_server: S3Server, tmp_path: Path
-) -> None:
+def test_one_that_comes_back_ends_its_block(s3_server: S3Server, tmp_path: Path) -> None:
     own = OwnFleet(tmp_path, s3_server, _MINUTES)
     stopped, first = run_here(own, "node", most=1)
     assert isinstance(stopped, Outcome)
@@ -74,6 +76,28 @@ def test_one_that_comes_back_ends_its_block_and_counts_what_it_had_measured(
     assert (again.tally.asked, again.tally.all_ok) == (1, True)
     assert any(name.endswith("/done") for name in own.announced())
     assert isinstance(run_here(own, "node")[0], FleetOver)
+
+
+def test_one_whose_block_was_whole_takes_one_more_and_counts_the_time_before(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OwnFleet(tmp_path, s3_server, _MINUTES)
+    stopped, first = run_here(own, "node", most=2)
+    assert isinstance(stopped, Outcome)
+    before = [one for one in journal.read(stopped.journal).records if one["kind"] == "result"]
+    measured_s = sum(float(str(one["duration_s"])) for one in before)
+    asked, size = list[float](), share.block_size
+
+    def seen(cells: int, spent_s: float, for_s: float) -> int:
+        asked.append(spent_s)
+        return size(cells, spent_s, for_s)
+
+    monkeypatch.setattr(share, "block_size", seen)
+    again, second = run_here(own, "node", change=_hurried)
+    assert isinstance(again, Outcome)
+    assert (again.tally.asked, len(second.measured)) == (2, 1)
+    assert not first.measured & second.measured
+    assert asked[0] >= measured_s > 0
 
 
 def test_cells_that_are_alike_on_the_wire_are_measured_in_each(
