@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
 
@@ -159,13 +160,18 @@ class Order:
 class Fleet:
     """How nodes divide an experiment. None: all cells for each, as many nodes, as long as may be.
 
-    Each node measures `cells` of the cells. Once `nodes` machines have done that, or `until_s`
-    after the first of them began, others have nothing to do. The seed is for ties.
+    Each node measures `cells` of the cells, or one after the other for `for_s`. Once `nodes`
+    machines have done that, or `until_s` after the first of them began, others have nothing to do.
+    The seed is for ties. `together`: all begin at one instant, and measure the same cells in the
+    same order; `starts_at` None: each node is told when.
     """
 
     nodes: int | None = None
     cells: int | None = None
+    for_s: float | None = None
     until_s: float | None = None
+    together: bool = False
+    starts_at: datetime | None = None
     seed: int = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeVar
 
@@ -81,6 +82,14 @@ def parse_time_s(text: str) -> float:
     if unit == "":
         raise _no_unit(text, time_readings(number), TIME_UNITS)
     return float(number * _factor(text, unit, _SECONDS, "time", TIME_UNITS))
+
+
+def parse_moment(text: str) -> datetime:
+    """`2026-12-01T18:00:00Z`, with its zone, in UTC. Raises `ValueError`."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return moment.astimezone(UTC)
 
 
 def size_readings(number: Decimal, prefix: str = "") -> tuple[str, ...]:

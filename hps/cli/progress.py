@@ -23,11 +23,17 @@ _WARNINGS = {
     "clean_up_failed",
     "deletion_cost_not_set",
     "fleet_not_told",
+    "fleet_over",
+    "fleet_start_missed",
     "fleet_unknown",
     "lines_passed_over",
     "node_leaving",
     "secrets_are_words",
 }
+
+
+# Those that say how many operations there are to be.
+_SHARES = {"fleet_joined", "fleet_cells_taken"}
 
 
 class RunListener:
@@ -65,7 +71,7 @@ class RunListener:
             sys.stderr.flush()
 
     def event(self, name: str, **fields: object) -> None:
-        if name == "fleet_joined" and self._bar is not None and self._task is not None:
+        if name in _SHARES and self._bar is not None and self._task is not None:
             self._bar.update(self._task, total=float(str(fields["operations"])))
         if name in _WARNINGS or fields.get("accepted") is False:
             events().warning(name, **fields)

@@ -179,7 +179,8 @@ def run_here(
         announce(ended)
         reason = ended.why_leave(plan.spec.node)
         if reason:
-            node.leave(reason, stop.wait)
+            crowd = outcome.crowd if isinstance(outcome, run.Outcome) else None
+            node.leave(reason, stop.wait, crowd)
     return ended.code
 
 

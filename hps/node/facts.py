@@ -82,6 +82,7 @@ OWN_NAMES = (
     "HPS_FLEET",
     "HPS_FLEET_AGAIN",
     "HPS_FLEET_GROUP",
+    "HPS_FLEET_START",
     "HPS_FLEET_UNTIL",
     "HPS_KUBECTL",
     "HPS_LOG",

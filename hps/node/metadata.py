@@ -133,7 +133,6 @@ def _deadline(
 DEFAULT_URL = "http://169.254.169.254"
 URL_NAME = "HPS_METADATA_URL"
 MAX_REASON_CHARACTERS = 1000
-_BACK_OFFS_S = (1.0, 2.0)
 _TOO_MANY_REQUESTS = 429
 _INT32 = range(-(2**31), 2**31)
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -156,15 +155,16 @@ class MetadataAnswer:
 class MetadataClient:
     """Sends requests to the service at `base_url`. `answer_timeout_s` is for the whole answer.
 
-    Without an answer, and after 429 and 5xx, there are two more tries, after 1 s and 2 s, unless
-    `retry` is False. After any other answer there are none.
+    Without an answer, and after 429 and 5xx, there is another try after each of `back_offs_s`,
+    unless `retry` is False. After any other answer there are none, nor once `sleep` returns True.
     """
 
     base_url: str = DEFAULT_URL
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0
     retry: bool = True
-    sleep: Callable[[float], None] = time.sleep
+    back_offs_s: tuple[float, ...] = (1.0, 2.0)
+    sleep: Callable[[float], object] = time.sleep
 
     def status(self) -> MetadataAnswer:
         """Whether the instance is started and ready: `body` has both as booleans."""
@@ -204,10 +204,9 @@ class MetadataClient:
             answer_timeout_s=self.answer_timeout_s,
         )
         answer = _read(exchange(request), expect)
-        for back_off_s in _BACK_OFFS_S if self.retry else ():
-            if not _worth_another_try(answer):
+        for back_off_s in self.back_offs_s if self.retry else ():
+            if not _worth_another_try(answer) or self.sleep(back_off_s) is True:
                 break
-            self.sleep(back_off_s)
             answer = _read(exchange(request), expect)
         return answer
 

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from random import Random
 
 from hps.node.metadata import MetadataAnswer, MetadataClient, client_from
 
@@ -33,7 +34,7 @@ def leave(
     client: MetadataClient,
     reason: str,
     wait_s: float = 120.0,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> str:
     """Ask for another node, then wait up to `wait_s` for the end of this container.
 
@@ -60,6 +61,11 @@ COST_WHILE_RUNNING = 100
 # Short, so that a service in trouble does not delay a run.
 _COST_TIMEOUT_S = 2.0
 _LEAVE_WAIT_S = 120.0
+# SaladCloud takes few requests for other nodes a minute, of a whole organisation: its example is
+# ten. So many seconds are for each node of a fleet that was rejected lately.
+_TURN_S = 6.0
+_MOST_TURNS_S = 120.0
+_BACK_OFFS_S = (4.0, 8.0, 16.0, 32.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +73,15 @@ class SaladNode:
     """This node for SaladCloud. `client` is None on any other node."""
 
     client: MetadataClient | None
+    machine_id: str = ""
     event: Callable[..., object] = field(repr=False)
 
     @classmethod
     def find(cls, env: Mapping[str, str], event: Callable[..., object]) -> SaladNode:
         """Look whether this is a node of SaladCloud; takes a few seconds at most."""
         client = client_from(env)
-        return cls(client=client if on_salad(env, client) else None, event=event)
+        found = client if on_salad(env, client) else None
+        return cls(client=found, machine_id=env.get(_NAMES[0], ""), event=event)
 
     @contextlib.contextmanager
     def protected(self) -> Iterator[None]:
@@ -85,20 +93,26 @@ class SaladNode:
             if before is not None:
                 self._set_cost(before)
 
-    def leave(self, reason: str, wait: Callable[[float], object]) -> None:
-        """Ask for another node and wait for the end; `wait` sleeps, and may return early.
+    def leave(self, reason: str, wait: Callable[[float], bool], crowd: int | None = None) -> None:
+        """Ask for another node and wait for the end; `wait` sleeps, and returns True once stopped.
 
-        Nothing of the experiment may run afterwards.
+        `crowd` is how many other nodes of a fleet were rejected lately; None: it is of no fleet.
+        Where some were, it waits for a random time first, at most two minutes, and a service that
+        is busy is asked less and less often. Nothing of the experiment may run afterwards.
         """
         if self.client is None:
             return
-
-        def pause(seconds: float) -> None:
-            wait(seconds)
-
-        self.event("node_leaving", reason=reason)
-        client = replace(self.client, sleep=pause)
-        self.event("node_left", said=leave(client, reason, wait_s=_LEAVE_WAIT_S, sleep=pause))
+        chance = Random(self.machine_id)  # noqa: S311 - no secret
+        turn_s = chance.uniform(0, min(_MOST_TURNS_S, _TURN_S * (crowd or 0)))
+        self.event("node_leaving", reason=reason, wait_s=round(turn_s, 1))
+        if turn_s and wait(turn_s):
+            self.event("node_left", said="another node was not asked for: a signal came first")
+            return
+        client = replace(self.client, sleep=wait)
+        if crowd is not None:
+            back_offs_s = tuple(seconds * chance.uniform(0.5, 1) for seconds in _BACK_OFFS_S)
+            client = replace(client, back_offs_s=back_offs_s)
+        self.event("node_left", said=leave(client, reason, wait_s=_LEAVE_WAIT_S, sleep=wait))
 
     def _raise_cost(self) -> int | None:
         """Raise the cost; returns the cost to set afterwards, None where it was not raised."""

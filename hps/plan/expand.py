@@ -38,18 +38,19 @@ BASE_TIMEOUT_S = 60.0
 _KNOB_FIELDS = tuple(field.name for field in fields(Knobs))
 
 
-def expand(spec: Spec, only: Collection[int] | None = None) -> Plan:
+def expand(spec: Spec, only: Collection[int] | None = None, *, apart: bool = False) -> Plan:
     """The plan of an experiment: the same for the same spec, everywhere and always.
 
     `only`: the numbers of the cells that it is to have; None: all. What one cell alone would not
     measure twice, since another has it, it then measures where that other is not among them.
+    `apart`: each measures all, also what another has, for it isn't known which will be measured.
     """
     target = default_target(tuple(spec.targets), spec.results.target)
     cells = expand_cells(spec.matrix, spec.data, target or spec.results.target)
     spec = replace(spec, steps=_with_verification(spec.steps, cells))
     if only is not None:
         cells = tuple(cell for number, cell in enumerate(cells) if number in only)
-    trials = _CellSteps.of_all(spec, cells)
+    trials = _CellSteps.of_all(spec, cells, apart=apart)
     operations = tuple(
         operation
         for repetition, warmup, index in _order(spec, cells)
@@ -128,10 +129,10 @@ class _CellSteps:
     key: str
 
     @classmethod
-    def of_all(cls, spec: Spec, cells: tuple[Cell, ...]) -> tuple[_CellSteps, ...]:
+    def of_all(cls, spec: Spec, cells: tuple[Cell, ...], *, apart: bool) -> tuple[_CellSteps, ...]:
         first: dict[object, Cell] = {}
         needs = _needs(spec.steps)
-        return tuple(cls._of(spec, cell, first, needs) for cell in cells)
+        return tuple(cls._of(spec, cell, {} if apart else first, needs) for cell in cells)
 
     @classmethod
     def _of(

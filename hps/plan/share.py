@@ -7,31 +7,52 @@ and what a node leaves undone is taken by the next. Nobody has to agree with any
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
+
+from hps.model import Plan
 
 ALL = "all"
 # A share is part of an object's name, which may have 1,024 bytes.
 MOST_CELLS = 100
+# Of one block of a node that measures for some time: what it announces, it is to finish.
+MOST_OF_A_BLOCK = 4
 
 
-def least_covered(covered: Sequence[int], most: int, chance: Random) -> tuple[int, ...]:
+def least_covered(
+    covered: Sequence[int], most: int, chance: Random, taken: Collection[int] = ()
+) -> tuple[int, ...]:
     """The numbers of at most so many cells that the fewest nodes measure; ties by chance.
 
-    `covered` says of each cell how many do.
+    `covered` says of each cell how many do. Those that are `taken` are left out.
     """
     by_chance = list(range(len(covered)))
     chance.shuffle(by_chance)
-    return tuple(sorted(sorted(by_chance, key=covered.__getitem__)[:most]))
+    free = [number for number in by_chance if number not in taken]
+    return tuple(sorted(sorted(free, key=covered.__getitem__)[:most]))
 
 
-def by_hash(cells: int, most: int, node: str) -> tuple[int, ...]:
+def by_hash(cells: int, most: int, node: str, taken: Collection[int] = ()) -> tuple[int, ...]:
     """As many cells, always the same for one node: where it is not known what others measure."""
 
     def place(number: int) -> bytes:
         return hashlib.sha256(f"{node}|{number}".encode()).digest()
 
-    return tuple(sorted(sorted(range(cells), key=place)[:most]))
+    free = [number for number in range(cells) if number not in taken]
+    return tuple(sorted(sorted(free, key=place)[:most]))
+
+
+def block_size(cells: int, spent_s: float, for_s: float) -> int:
+    """How many cells a node takes next that has measured so many, and measures for `for_s`.
+
+    At most half of what fits into the rest, by how long its cells have taken: they may come to
+    differ. None where not even one fits. The first is alone, since nothing is known by then.
+    """
+    if cells == 0:
+        return 1
+    fits = (for_s - spent_s) * cells / max(spent_s, 1e-9)
+    return 0 if fits < 1 else int(min(MOST_OF_A_BLOCK, max(1, fits / 2)))
 
 
 def as_text(share: Sequence[int], cells: int) -> str:
@@ -58,3 +79,13 @@ def count(shares: Iterable[Iterable[int]], cells: int) -> list[int]:
         for number in share:
             covered[number] += 1
     return covered
+
+
+def cell_numbers(plan: Plan) -> dict[str, int]:
+    """The numbers of a plan's cells, by what `cell_name` calls them."""
+    return {cell_name(cell.axes): number for number, cell in enumerate(plan.cells)}
+
+
+def cell_name(axes: object) -> str:
+    """A cell's axes, as a plan or a stored result has them, in one text."""
+    return json.dumps(dict(axes) if isinstance(axes, Mapping) else axes, sort_keys=True)

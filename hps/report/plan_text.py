@@ -20,6 +20,7 @@ from hps.units import format_rate, format_size_rounded, format_time
 
 _MOST_LINES = 12
 _WIDTH = 80
+_WIDTH_OF_A_FACT = 66
 # Operations that are put into words at once.
 _PART = 1000
 
@@ -39,7 +40,7 @@ def render(plan: Plan, estimate: Estimate) -> str:
         ("time", _time(estimate)),
         ("probe", _probe(spec.node)),
         ("order", f"{spec.order.kind}, seed {spec.order.seed}"),
-        ("fleet", _fleet(spec.fleet, estimate.cells)),
+        ("fleet", _fleet(spec.fleet, estimate)),
     ]
     known = [(name, value) for name, value in facts if value]
     return "\n\n".join(
@@ -53,18 +54,38 @@ def render(plan: Plan, estimate: Estimate) -> str:
     )
 
 
-def _fleet(fleet: Fleet | None, cells: int) -> str:
+def _fleet(fleet: Fleet | None, estimate: Estimate) -> str:
     """How nodes divide the cells; the numbers above are those of one that measures all."""
     if fleet is None:
         return ""
-    each = min(cells, fleet.cells or cells)
-    parts = [] if fleet.nodes is None else [f"{fleet.nodes:,} nodes"]
-    parts.append("every node measures all" if each == cells else f"{each} of {cells} cells a node")
-    if fleet.nodes is not None and each < cells:
+    cells, parts = estimate.cells, [] if fleet.nodes is None else [f"{fleet.nodes:,} nodes"]
+    each = cells if fleet.cells is None else min(cells, fleet.cells)
+    if fleet.for_s is not None:
+        each, share = _cells_in(fleet.for_s, estimate)
+        parts.append(share)
+    elif each == cells:
+        parts.append("every node measures all")
+    else:
+        parts.append(f"{each} of {cells} cells a node")
+    if fleet.together:
+        at = fleet.starts_at
+        when = f"at {at:%Y-%m-%d %H:%M:%S} UTC" if at else "when HPS_FLEET_START says so"
+        parts.append(f"the same on each, and all begin together {when}")
+    elif fleet.nodes is not None and 0 < each < cells:
         parts.append(f"{fleet.nodes * each / cells:.3g} nodes at each cell")
     if fleet.until_s is not None:
         parts.append(f"until {format_time(fleet.until_s)} after the first began")
-    return ", ".join(parts)
+    return textwrap.fill(", ".join(parts), _WIDTH_OF_A_FACT)
+
+
+def _cells_in(for_s: float, estimate: Estimate) -> tuple[int, str]:
+    """About how many cells a node measures in some time, 0: unknown; and that in words."""
+    within = f"as fit into {format_time(for_s)}"
+    if not estimate.duration_s:
+        return 0, f"as many of {estimate.cells} cells a node {within}"
+    each = int(for_s / estimate.duration_s * estimate.cells)
+    each = min(estimate.cells, max(1, each))
+    return each, f"about {each} of {estimate.cells} cells a node, as many {within}"
 
 
 def as_json(plan: Plan, estimate: Estimate) -> Iterator[str]:

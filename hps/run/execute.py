@@ -46,9 +46,10 @@ class Tally:
 
     `given_up` is the mistake of the experiment for which the rest was not tried; `ruled_out` counts
     the operations that the tool can't do, by the plan. `over`: the rest was left since the fleet's
-    time was over.
+    time was over. `asked` is how many operations there were to measure.
     """
 
+    asked: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     ruled_out: int = 0
     has_leftovers: bool = False
@@ -78,7 +79,8 @@ class Hooks:
     """The caller's functions: to store each result, and for each start and event.
 
     After `most_equal_failures` in a row with the same mistake of the experiment the rest is not
-    tried; 0: always tried. Nothing begins once `is_over()`.
+    tried; 0: always tried. Nothing begins once `is_over()`. Once all tasks are done, `more()` is
+    asked for others, until there are none.
     """
 
     store: Callable[[Record], None]
@@ -86,6 +88,7 @@ class Hooks:
     event: Callable[..., object]
     most_equal_failures: int = 0
     is_over: Callable[[], bool] = lambda: False
+    more: Callable[[], Sequence[Task]] = tuple
 
 
 def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hooks: Hooks) -> Tally:
@@ -93,7 +96,7 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
     tally = Tally()
     trial = _Trial(context=context, event=hooks.event, scratch=context.scratch.stat())
     equal = _EqualFailures(most=hooks.most_equal_failures)
-    for task in tasks:
+    for task in _all_tasks(tasks, tally, hooks):
         tally.over = hooks.is_over()
         if context.stop.is_set() or tally.over:
             break
@@ -119,6 +122,18 @@ def run(tasks: Sequence[Task], identity: RunIdentity, context: StepContext, hook
         tally.given_up = equal.give_up(measurement)
     tally.has_leftovers = trial.has_leftovers
     return tally
+
+
+def _all_tasks(tasks: Sequence[Task], tally: Tally, hooks: Hooks) -> Iterator[Task]:
+    """The tasks, and what there is more to do, unless the run gives up or is over."""
+    while True:
+        tally.asked += sum(task.recorded for task in tasks)
+        yield from tasks
+        if tally.given_up is not None or hooks.is_over():
+            return
+        tasks = hooks.more()
+        if not tasks:
+            return
 
 
 def context_of(session: Session, identity: RunIdentity) -> StepContext:

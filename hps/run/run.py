@@ -22,7 +22,7 @@ from hps.results import lock as alive
 from hps.results.journal import Journal
 from hps.results.lock import RunLock
 from hps.results.record import RunIdentity, failed_record, new_run_id, utc_text
-from hps.run import admission, execute, finish, fleet, recorder, resume
+from hps.run import admission, blocks, execute, finish, fleet, recorder, resume, together
 from hps.run.admission import check_targets
 from hps.run.fleet import FleetOver
 from hps.run.recorder import LockNote, Recorder
@@ -60,7 +60,8 @@ class Outcome:
     """The outcome of a run. `not_stored` is why the bucket lacks results; empty: it has them.
 
     `leftovers` names what of this run may still be in a bucket, and why; `unproved` the tools, each
-    with its version, that nobody has proved.
+    with its version, that nobody has proved. `crowd` is how many other nodes of the fleet were
+    rejected lately, where this one is; None: it is of no fleet.
     """
 
     identity: RunIdentity
@@ -70,6 +71,7 @@ class Outcome:
     decision: admission.Admission
     leftovers: tuple[str, ...] = ()
     unproved: tuple[tuple[str, str], ...] = ()
+    crowd: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +123,7 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
                 is_clean = _clean_up(session, this, tally)
             if is_clean and not not_stored:
                 finish.mark_finished(this.journal)
-            _leave_fleet(session, this, decision, tally, is_stored=not not_stored)
-        leftovers = tuple(session.listener.leftovers)
+            crowd = _leave_fleet(session, decision, tally, is_stored=not not_stored)
         lacking = lacking if not_stored else _publish_again(session, lacking)
     return Outcome(
         identity=this.identity,
@@ -130,7 +131,8 @@ def run(plan: Plan, options: Options, stop: SignalStop, listener: Listener) -> E
         tally=tally,
         not_stored=_join(not_stored, lacking),
         decision=decision,
-        leftovers=leftovers,
+        leftovers=tuple(session.listener.leftovers),
+        crowd=crowd if session.member else None,
         unproved=session.unproved if decision.runs else (),
     )
 
@@ -252,22 +254,24 @@ def _join_fleet(session: Session, request: ResumeRequest) -> Session | NotBegun 
 
 
 def _record_finished(session: Session, this: ThisRun, lacking: Mapping[str, str]) -> Finished:
-    fleet.leave(session, done=not lacking, rejected=False)
+    fleet.leave(session, done=not lacking)
     return Finished(run_id=this.identity.run_id, not_stored=_join("", lacking))
 
 
 def _leave_fleet(
-    session: Session,
-    this: ThisRun,
-    decision: admission.Admission,
-    tally: execute.Tally,
-    *,
-    is_stored: bool,
-) -> None:
-    """Tell the fleet that this node has measured its share, or was rejected."""
-    tried = sum(tally.counts.values()) >= sum(task.recorded for task in this.tasks)
+    session: Session, decision: admission.Admission, tally: execute.Tally, *, is_stored: bool
+) -> int:
+    """Tell the fleet that this node has measured its share, or was rejected, and why.
+
+    Returns how many others were rejected lately, where this node is.
+    """
+    tried = sum(tally.counts.values()) >= tally.asked > 0
+    # A node with minutes that was stopped between two blocks goes on when it comes back.
+    is_timed = session.member is not None and session.member.for_s is not None
+    tried = tried and not (is_timed and session.stop.is_set())
     done = tried and is_stored and decision.runs and tally.given_up is None
-    fleet.leave(session, done=done, rejected=decision.rejected)
+    rejected = decision.verdict if decision.rejected else None
+    return fleet.leave(session, done=done, rejected=rejected)
 
 
 def _resume(session: Session, options: Options, stack: contextlib.ExitStack) -> ThisRun:
@@ -347,14 +351,18 @@ def _execute(
     session: Session, this: ThisRun, recording: Recorder, options: Options
 ) -> execute.Tally:
     context = execute.context_of(session, this.identity)
+    share = blocks.open_share(session, this, fleet.choose_more)
     hooks = execute.Hooks(
         store=recording.append,
         started=_lock_note(session, this).start,
         event=session.listener.event,
         most_equal_failures=options.most_equal_failures,
-        is_over=session.member.is_over if session.member else lambda: False,
+        is_over=fleet.EndWatch(session=session).is_over,
+        more=share.more,
     )
-    return execute.run(this.tasks, this.identity, context, hooks)
+    if not together.wait_for_start(session):
+        return execute.Tally(over=not session.stop.is_set())
+    return execute.run(share.begin(), this.identity, context, hooks)
 
 
 def _publish(session: Session, recording: Recorder, *, alone: bool) -> str:

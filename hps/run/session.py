@@ -17,7 +17,7 @@ from hps.process import process, temporary
 from hps.process.stop import SignalStop
 from hps.redaction import Scrubber
 from hps.results.lock import RunLock
-from hps.results.record import Record, RunIdentity
+from hps.results.record import Record, RunIdentity, utc_text
 from hps.spec import odd_values
 from hps.targets import embedded
 from hps.targets.bucket import Link
@@ -207,6 +207,8 @@ class Membership:
     """This node's place in a fleet: the numbers of its cells, of so many, and when all is over.
 
     `skew` is how far the clock of the bucket, by which `ends_at` is, is ahead of this machine's.
+    `for_s`: it takes more cells once it has measured these, for so long. `starts_at`: all begin
+    together then; `clock_error_s` is how much the skew may be off, None: nothing is known of it.
     """
 
     fleet: str
@@ -214,6 +216,9 @@ class Membership:
     of: int
     ends_at: datetime | None
     skew: timedelta
+    for_s: float | None = None
+    starts_at: datetime | None = None
+    clock_error_s: float | None = None
 
     def is_over(self) -> bool:
         """True once nothing more is to begin."""
@@ -221,7 +226,18 @@ class Membership:
 
     def as_data(self) -> dict[str, object]:
         """As a field of the run line."""
-        return {"name": self.fleet, "cells": list(self.cells), "of": self.of}
+        data: dict[str, object] = {
+            "name": self.fleet,
+            "cells": list(self.cells),
+            "of": self.of,
+        }
+        if self.for_s is not None:
+            data["minutes"] = self.for_s / 60
+        if self.starts_at is not None:
+            offset_s = None if self.clock_error_s is None else self.skew.total_seconds()
+            data |= {"clock_offset_s": offset_s, "clock_error_s": self.clock_error_s}
+            data["starts_at"] = utc_text(self.starts_at)
+        return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,8 +246,8 @@ class Session:
 
     `identity` is that of a new run, `home` the folder where such a run's journal belongs, and
     `lock` is the lock on that folder. `plan` has the cells of this node alone where it is a
-    `member` of a fleet. Facts of the node are looked up in `env`; `render` makes the
-    files beside a journal. A failure in `preflight` rejects the node.
+    `member` of a fleet, or all that it may come to. Facts of the node are looked up in `env`;
+    `render` makes the files beside a journal. A failure in `preflight` rejects the node.
     """
 
     plan: Plan

@@ -313,6 +313,21 @@ def check_thresholds(checked: Checked, steps: tuple[PlacedStep, ...]) -> Iterato
             yield problem_at(node.mark, message, rule="threshold-step", hint=hint)
 
 
+def check_fleet(checked: Checked) -> Iterator[Problem]:
+    """A problem where nodes could not begin together as written."""
+    start = checked.good("fleet", "start")
+    together = isinstance(start, ScalarNode) and start.value == "together"
+    at, part = checked.good("fleet", "starts_at"), checked.good("fleet", "per_node")
+    if isinstance(at, ScalarNode) and not together:
+        message = "'fleet.starts_at' is for nodes that begin together"
+        yield problem_at(at.mark, message, rule="fleet-start", hint="add fleet.start: together")
+    minutes = part.get("minutes") if isinstance(part, MapNode) else None
+    if together and minutes is not None:
+        message = "nodes that begin together measure the same cells, and not as many as fit"
+        hint = "expected cells in place of minutes, or start: staggered"
+        yield problem_at(minutes.mark, message, rule="fleet-start", hint=hint)
+
+
 # -------------------------------------------------------------------------------------------------
 # Whether the machine at hand can carry an experiment: memory for uploads, disk for payloads.
 

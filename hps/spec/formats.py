@@ -15,6 +15,7 @@ from hps.units import (
     RATE_UNITS,
     SIZE_UNITS,
     TIME_UNITS,
+    parse_moment,
     parse_rate_mbps,
     parse_size_bytes,
     parse_time_s,
@@ -138,6 +139,15 @@ def check_gate(text: str) -> None:
         raise FormatError(error.message, error.hint, "bad-gate", error.unit_error) from None
 
 
+def check_moment(text: str) -> None:
+    """A time of day with its date and its zone."""
+    try:
+        parse_moment(text)
+    except (ValueError, OverflowError):
+        hint = f"expected {EXPECTED['hps-moment']}"
+        raise FormatError("is no time with its zone", hint, "bad-moment") from None
+
+
 def strip_slashes(folder: str) -> str:
     """A folder without the one slash that may stand at either end."""
     return folder.removeprefix("/").removesuffix("/")
@@ -153,6 +163,7 @@ FORMATS: Mapping[str, Callable[[str], None]] = MappingProxyType(
         "hps-bucket": check_bucket,
         "hps-folder": check_folder,
         "hps-gate": check_gate,
+        "hps-moment": check_moment,
     }
 )
 # The formats of a number with a unit.
@@ -167,6 +178,7 @@ EXPECTED: Mapping[str, str] = MappingProxyType(
         "hps-bucket": "the name of a bucket",
         "hps-folder": "a folder such as experiments/team-a",
         "hps-gate": "a gate such as download.throughput.p50>=100Mbps",
+        "hps-moment": "a time such as 2026-12-01T18:00:00Z",
     }
 )
 

@@ -13,6 +13,7 @@ from hps.spec import yaml_tree
 from hps.spec.checks import (
     Machine,
     PlacedStep,
+    check_fleet,
     check_http2,
     check_machine,
     check_order,
@@ -32,7 +33,7 @@ from hps.spec.source import SpecText, decode
 from hps.spec.sweep import Sweep, check_cells, fits, read_sweep
 from hps.spec.target_checks import check_providers
 from hps.spec.yaml_tree import MapNode, Node, compose, problem_at, to_plain
-from hps.units import parse_rate_mbps, parse_size_bytes, parse_time_s
+from hps.units import parse_moment, parse_rate_mbps, parse_size_bytes, parse_time_s
 
 # -------------------------------------------------------------------------------------------------
 # A tree without problems -> the values of a `Spec`.
@@ -66,10 +67,14 @@ def _fleet(written: dict[str, Any] | None) -> Fleet | None:
     if written is None:
         return None
     share, until = written.get("per_node"), written.get("until")
+    part: dict[str, Any] = share if isinstance(share, dict) else {}
     return Fleet(
         nodes=int(written["nodes"]) if "nodes" in written else None,
-        cells=int(share["cells"]) if isinstance(share, dict) else None,
+        cells=int(part["cells"]) if "cells" in part else None,
+        for_s=60.0 * int(part["minutes"]) if "minutes" in part else None,
         until_s=None if until is None else parse_time_s(until),
+        together=written.get("start") == "together",
+        starts_at=parse_moment(written["starts_at"]) if "starts_at" in written else None,
         seed=int(written.get("seed", Fleet().seed)),
     )
 
@@ -224,6 +229,7 @@ def _check_further(
 ) -> Iterator[Problem]:
     yield from check_order(steps)
     yield from check_thresholds(checked, steps)
+    yield from check_fleet(checked)
     yield from check_targets(checked, sweep.axes, sweep.include)
     yield from check_providers(checked)
     yield from check_cells(checked, sweep, len(steps))

@@ -157,10 +157,29 @@ class Link:
             raise MachineError(what, "is there space in the temporary folder?") from error
 
     def is_there(self, key: str, name: str, *, timeout_s: float, stop: process.Stop | None) -> bool:
-        """True where the server answers that there is an object of this key: a single request."""
+        """True where the server answers that there is an object of this key."""
         call = CLIENT.look_for(self.target, key)
         ended = self.run(call, timeout_s=timeout_s, name=name, stop=stop)
         return ended.failure is None and CLIENT.is_object(_text(ended.out))
+
+    def get_if_there(
+        self,
+        folder: str,
+        object_name: str,
+        *,
+        most_bytes: int,
+        timeout_s: float,
+        name: str,
+    ) -> bytes | Failure | None:
+        """The first bytes of an object below this folder; None: there is none. A single GET."""
+        names = self.scratch / f"{name}.names"
+        names.write_text(f"{object_name}\n")
+        key = f"{self.key}/{folder}"
+        call = CLIENT.get_named(self.target, key, str(names), most_bytes=most_bytes)
+        ended = self.run(call, timeout_s=timeout_s, name=name, stop=self.stop)
+        if ended.failure is None:
+            return ended.out.read_bytes()
+        return None if ended.failure.code == "not_found" else ended.failure
 
 
 def _why_ended(call: ClientCall, ended: process.Exit, log: Path) -> Failure | None:

@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from bench.scale import fleet
 from bench.scale.costs import Cost, growth, watched
+from bench.scale.fleet_node import Node
 from bench.scale.plans import spec_text
 from tests.command import REPOSITORY, hps
 
@@ -65,3 +68,37 @@ def test_the_memory_of_a_process_is_its_own() -> None:
     held = bytearray(os.urandom(1024)) * (200 * 1024)
     cost = watched(["-c", "import time; time.sleep(0.5)"], Path(os.devnull), 1)
     assert 1024**2 < cost.peak_bytes < len(held) / 2
+
+
+def test_nodes_begin_die_and_go_wrong_as_often_as_they_should() -> None:
+    lives = fleet.draw(1000, seed=3)
+    assert lives == fleet.draw(1000, seed=3) != fleet.draw(1000, seed=4)
+    for minutes, part in ((10, 500), (20, 800), (40, 900), (50, 1000)):
+        assert sum(life.begins_min <= minutes for life in lives) == pytest.approx(part, abs=1)
+    dying = [life.dies_after for life in lives if life.dies_after is not None]
+    assert 110 < len(dying) < 190
+    assert all(0 <= part < 1 for part in dying)
+    assert max(abs(life.clock_off_s) for life in lives) == pytest.approx(3, abs=0.05)
+    assert len({life.name for life in lives}) == 1000
+
+
+def test_requests_and_coverage_are_counted() -> None:
+    assert fleet.spread([1, 2, 3, 6]) == ["1", "2.5", "6", "1.9"]
+    kinds = Counter(map(fleet.kind_of, ("GET", "GET", "PUT"), ("", "a/key", "a/key")))
+    assert kinds == {"LIST": 1, "GET": 1, "PUT": 1}
+    assert fleet.per_node(kinds, 2) == ["1.5", "0.5", "0.5", "0", "0.5"]
+
+
+def test_a_fleet_is_complete_where_it_is_over_and_each_cell_was_measured() -> None:
+    node = Node(name="n", begins_s=0, works_s=1, dies_after=None, clock_off_s=0)
+    node.cells = node.measured = tuple(range(fleet.CELLS))
+    node.ended, node.lag_s = "done", 1.25
+    one = fleet.Simulated(
+        server="s", nodes=(node,), requests=Counter(), poll=Counter(), is_over=True, lag_s=1.25
+    )
+    told = dict(zip(fleet.FACTS, one.column(), strict=True))
+    assert (told["nodes that joined"], told["done"], told["complete"]) == ("1 of 1", "1", "yes")
+    assert told["longest wait for a turn"] == "1.2 s"
+    node.measured = node.cells[1:]
+    assert "no" in one.column()
+    assert fleet.minute_s(1000) > fleet.minute_s(50)

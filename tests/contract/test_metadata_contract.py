@@ -14,7 +14,7 @@ pytest.importorskip("openapi_core", reason="openapi-core is not installed")
 from openapi_core import OpenAPI
 
 from hps.node.metadata import MetadataAnswer, MetadataClient
-from hps.node.salad import leave, on_salad
+from hps.node.salad import SaladNode, leave, on_salad
 
 from .imds_document import excerpt, published
 from .metadata_server import MetadataService, api_of, running, served
@@ -154,3 +154,68 @@ def test_leaving_waits_whatever_the_service_answers(place: Place, scripted: list
     assert text.endswith("still here after 77 s")
     assert ("in vain" in text) is bool(scripted)
     assert set(place.service.seen) == {"POST /v1/reallocate"}
+
+
+class _Waits:
+    """Sleeps not at all; the stop comes in the sleep of this number."""
+
+    def __init__(self, stopped_in: int = 99) -> None:
+        self.slept: list[float] = []
+        self._stopped_in = stopped_in
+
+    def __call__(self, seconds: float) -> bool:
+        self.slept.append(seconds)
+        return len(self.slept) >= self._stopped_in
+
+
+def _leave(place: Place, machine: str, crowd: int | None, waits: _Waits) -> list[str]:
+    said: list[str] = []
+    node = SaladNode(
+        client=place.client,
+        machine_id=machine,
+        event=lambda name, **fields: said.append(str(fields.get("said", name))),
+    )
+    node.leave("slow", waits, crowd)
+    return said
+
+
+def test_nodes_of_a_crowd_wait_for_their_turns_each_for_another_time(place: Place) -> None:
+    turns = []
+    for machine in map(str, range(20)):
+        waits = _Waits()
+        _leave(place, machine, 10, waits)
+        turn_s, end_s = waits.slept
+        assert (0 <= turn_s <= 60, end_s) == (True, 120.0)
+        turns.append(turn_s)
+    assert max(turns) - min(turns) > 30
+    assert len(set(turns)) == 20
+    again, many = _Waits(), _Waits()
+    _leave(place, "0", 10, again)
+    _leave(place, "0", 1000, many)
+    assert again.slept[0] == turns[0]
+    assert 60 < many.slept[0] / (turns[0] / 60) <= 120.0001
+
+
+@pytest.mark.parametrize("crowd", [0, None])
+def test_one_alone_asks_at_once(crowd: int | None, place: Place) -> None:
+    waits = _Waits()
+    _leave(place, "m", crowd, waits)
+    assert waits.slept == [120.0]
+
+
+def test_a_busy_service_is_asked_less_and_less_often_and_not_for_ever(place: Place) -> None:
+    place.service.scripted = [429, 503, 429, 500, 429, 429, 429]
+    waits = _Waits()
+    said = _leave(place, "m", 0, waits)
+    *back_offs, _ = waits.slept
+    assert place.service.seen == ["POST /v1/reallocate"] * 6
+    assert all(most / 2 <= s <= most for s, most in zip(back_offs, [4, 8, 16, 32, 60], strict=True))
+    assert "in vain" in said[-1]
+
+
+def test_a_signal_ends_the_waiting_and_nothing_more_is_asked(place: Place) -> None:
+    assert "a signal came first" in _leave(place, "m", 10, _Waits(stopped_in=1))[-1]
+    assert place.service.seen == []
+    place.service.scripted = [429, 429, 429]
+    _leave(place, "m", 0, _Waits(stopped_in=1))
+    assert place.service.seen == ["POST /v1/reallocate"]

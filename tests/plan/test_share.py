@@ -22,6 +22,36 @@ def test_a_hash_gives_a_node_the_same_cells_always() -> None:
     assert share.by_hash(5, 12, "a") == (0, 1, 2, 3, 4)
 
 
+def test_cells_that_are_taken_are_not_taken_again() -> None:
+    assert share.least_covered([0, 0, 1, 2], 2, Random(0), taken=(0, 1)) == (2, 3)
+    assert share.by_hash(4, 3, "a", taken=(1, 2)) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("cells", "spent_s", "size"),
+    [
+        (0, 0.0, 1),  # nothing is known of how long one takes
+        (1, 60.0, 4),  # 19 more fit into 20 minutes
+        (1, 200.0, 2),
+        (1, 400.0, 1),
+        (1, 599.0, 1),
+        (1, 601.0, 0),
+        (4, 1000.0, 0),  # 250 s each, and 200 s are left
+        (1, 5000.0, 0),
+    ],
+)
+def test_a_block_is_half_of_what_fits_into_the_time(cells: int, spent_s: float, size: int) -> None:
+    assert share.block_size(cells, spent_s, 1200.0) == size
+
+
+@pytest.mark.parametrize("cell_s", [5.0, 100.0, 399.0])
+def test_a_node_ends_within_its_time_and_uses_most_of_it(cell_s: float) -> None:
+    done = 0
+    while size := share.block_size(done, done * cell_s, 1200.0):
+        done += size
+    assert 1200.0 - cell_s < done * cell_s <= 1200.0
+
+
 @pytest.mark.parametrize("cells", [(0,), (0, 31, 299), tuple(range(100))])
 def test_a_share_is_read_as_it_was_written(cells: tuple[int, ...]) -> None:
     assert share.from_text(share.as_text(cells, 300), 300) == cells

@@ -7,69 +7,25 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hps.cli.run import Ended, options_of
-from hps.model import NodeRules, Operation
-from hps.plan.expand import expand
-from hps.process.stop import SignalStop
+from hps.cli.run import Ended
+from hps.model import NodeRules
 from hps.redaction import Scrubber
-from hps.results.record import Record
 from hps.run import fleet
-from hps.run import run as running
 from hps.run.fleet import FleetOver
-from hps.spec.load import load
-from hps.spec.source import SpecText
+from hps.run.run import Outcome
 from hps.tools.client import Listed
-from tests.command import Ran, hps, keys_of, targets_yaml
+from tests.command import Ran
+from tests.run.sharing import CELLS, OwnFleet, run_here
 from tests.servers.rclone_client import REMOTE, remote_environment, run_rclone
 from tests.servers.s3_server import S3Server
-
-_SPEC = """\
-api: hps/v1
-name: {name}
-{targets}
-matrix: {{size: [1MiB, 2MiB, 3MiB, 4MiB]}}
-fleet: {fleet}
-steps: [upload, delete]
-"""
-_CELLS = 4
-
-
-class _Fleet:
-    """An experiment of this test alone, whose nodes have a folder each."""
-
-    def __init__(self, folder: Path, server: S3Server, described: str) -> None:
-        self.folder, self.server = folder, server
-        self.name = f"fleet-{folder.name}"[:60].rstrip("-_.").lower()
-        self.spec = folder / "fleet.yaml"
-        targets = targets_yaml(server.endpoint, server)
-        self.spec.write_text(_SPEC.format(name=self.name, targets=targets, fleet=described))
-
-    def node(self, name: str, *options: str, **env: str) -> Ran:
-        output = self.folder / name
-        return hps(
-            *("run", str(self.spec), "--output", str(output), "--format", "json", *options),
-            env={**keys_of(self.server), "SALAD_MACHINE_ID": name, **env},
-        )
-
-    def status(self, *options: str) -> Ran:
-        return hps("fleet", "status", self.spec, *options, env=keys_of(self.server))
-
-    def announced(self) -> list[str]:
-        """What nodes have told each other, below the folder of the fleet."""
-        place = f"{REMOTE}:{self.server.bucket}/tests/results/{self.name}/.fleet"
-        listed = run_rclone(
-            ["lsf", "--recursive", "--files-only", place], env=remote_environment(self.server)
-        )
-        return sorted(listed.stdout.split())
 
 
 def _cells(ran: Ran) -> list[int]:
     (line,) = [record for record in ran.records() if record["kind"] == "run"]
-    assert line["fleet"]["of"] == _CELLS
+    assert line["fleet"]["of"] == CELLS
     assert len(line["cells"]) == len(line["fleet"]["cells"])
     measured = {str(record["cell"]) for record in ran.results()}
     assert measured <= {str(cell) for cell in line["cells"]}
@@ -80,7 +36,7 @@ def _cells(ran: Ran) -> list[int]:
 def test_nodes_measure_all_cells_alike_and_end_once_enough_have(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
-    own = _Fleet(tmp_path, s3_server, "{nodes: 4, per_node: {cells: 2}}")
+    own = OwnFleet(tmp_path, s3_server, "{nodes: 4, per_node: {cells: 2}}")
     first = own.node("node-0")
     again, afresh = own.node("node-0"), own.node("node-0", "--fresh")
     assert (again.code, again.out) == (0, "")
@@ -91,13 +47,14 @@ def test_nodes_measure_all_cells_alike_and_end_once_enough_have(
     ran = [first, *(own.node(f"node-{number}") for number in range(1, 4))]
     assert [one.code for one in ran] == [0] * 4, ran[-1].err
     assert Counter(number for one in ran for number in _cells(one)) == dict.fromkeys(range(4), 2)
-    assert len(own.announced()) == 8
+    assert len(own.announced()) == 9
     assert sum(name.endswith("/done") for name in own.announced()) == 4
+    assert sum(name.endswith("/over") for name in own.announced()) == 1
 
     late = own.node("node-9")
     assert (late.code, late.out) == (0, "")
     assert "4 were wanted" in late.err
-    assert len(own.announced()) == 8
+    assert len(own.announced()) == 9
     told = own.status("--format", "json")
     found = json.loads(told.out)
     assert found["states"] == {"done": 4, "at_work": 0, "lost": 0, "rejected": 0}
@@ -108,18 +65,19 @@ def test_nodes_measure_all_cells_alike_and_end_once_enough_have(
 def test_fleets_of_one_experiment_are_told_apart_by_name(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
-    own = _Fleet(tmp_path, s3_server, "{nodes: 1, per_node: all}")
+    own = OwnFleet(tmp_path, s3_server, "{nodes: 1, per_node: all}")
     assert own.node("node-1", HPS_FLEET="first").code == 0
     other = own.node("node-1", HPS_FLEET="second")
 
     assert (other.code, _cells(other)) == (0, [0, 1, 2, 3])
     assert own.announced() == [
-        *("first/node-1/all", "first/node-1/done", "second/node-1/all", "second/node-1/done"),
+        *("first/node-1/all", "first/node-1/done", "first/over"),
+        *("second/node-1/all", "second/node-1/done", "second/over"),
     ]
 
 
 def test_nothing_begins_after_the_end_of_a_fleet(s3_server: S3Server, tmp_path: Path) -> None:
-    own = _Fleet(tmp_path, s3_server, "{until: 1h}")
+    own = OwnFleet(tmp_path, s3_server, "{until: 1h}")
     past, wrong = (
         own.node("a", HPS_FLEET_UNTIL="2026-01-01T00:00:00Z"),
         {
@@ -141,7 +99,7 @@ def test_what_fails_on_every_node_is_not_started_for_ever(
     s3_server: S3Server, tmp_path: Path, mistake: str
 ) -> None:
     """A platform starts another node in place of one that failed: the end ends that, too."""
-    own = _Fleet(tmp_path, s3_server, "{until: 1h}")
+    own = OwnFleet(tmp_path, s3_server, "{until: 1h}")
     text = own.spec.read_text()
     wrong = {
         "unreadable": ("upload, delete", "uplaod"),
@@ -168,65 +126,49 @@ def test_a_node_asks_for_another_where_that_would_have_something_to_do(everywher
     assert ended.code == 0
 
 
-class _Listener:
-    """Sets the stop once so many results are stored."""
-
-    def __init__(self, stop: SignalStop, most: int) -> None:
-        self.stop, self.most, self.cells, self.measured = stop, most, list[int](), set[str]()
-
-    def event(self, name: str, **fields: object) -> None:
-        assert name != "fleet_unknown", fields
-
-    def started(self, operation: Operation) -> None:
-        """Nothing is shown."""
-
-    def stored(self, record: Record) -> None:
-        fields: Any = record
-        if record["kind"] == "run":
-            self.cells = fields["fleet"]["cells"]
-        if record["kind"] == "result":
-            self.measured.add(str(fields["cell"]["size"]))
-            self.most -= 1
-            if self.most == 0:
-                self.stop.handle(15, None)
-
-
-def _run_here(own: _Fleet, name: str, most: int = 0) -> tuple[running.Ending, _Listener]:
-    env = {**keys_of(own.server), "SALAD_MACHINE_ID": name}
-    spec = load(SpecText(name="fleet.yaml", content=own.spec.read_bytes()), env=env)
-    options = options_of(
-        own.folder / name,
-        env,
-        fresh=False,
-        rerun=(),
-        resume="",
-        check=True,
-        wait_s=1.0,
-        most_equal_failures=3,
-    )
-    stop = SignalStop()
-    listener = _Listener(stop, most)
-    return running.run(expand(spec), options, stop, listener), listener
-
-
 @pytest.mark.parametrize("is_dead", [False, True], ids=["at work", "dead"])
 def test_a_dead_node_counts_with_what_it_has_measured(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_dead: bool
 ) -> None:
     monkeypatch.setattr(fleet, "DEAD_S", 0.2 if is_dead else 600.0)
-    own = _Fleet(tmp_path, s3_server, "{per_node: {cells: 2}}")
-    _, first = _run_here(own, "first", most=2)
+    own = OwnFleet(tmp_path, s3_server, "{per_node: {cells: 2}}")
+    _, first = run_here(own, "first", most=2)
+    assert not first.named("fleet_unknown")
     time.sleep(2.1)  # of the time of an object only the seconds are told
-    second = _run_here(own, "second")[1]
+    second = run_here(own, "second")[1]
 
     assert len(first.cells) == len(second.cells) == 2
     assert len(first.measured) == 1
     taken_twice = set(first.cells) & set(second.cells)
     assert len(taken_twice) <= (1 if is_dead else 0)
     assert not first.measured & second.measured
-    again = _run_here(own, "first")[1]
+    again = run_here(own, "first")[1]
     assert len(again.measured | first.measured) == 2  # it goes on with what it had taken
-    assert isinstance(_run_here(own, "first")[0], FleetOver)
+    assert isinstance(run_here(own, "first")[0], FleetOver)
+
+
+def test_rejected_nodes_say_which_check_and_count_each_other(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    own = OwnFleet(tmp_path, s3_server, "{per_node: all}")
+    rules = "node: {min_disk: 900TiB, on_reject: reallocate}\n"
+    own.spec.write_text(own.spec.read_text() + rules)
+    crowds = []
+    for name in ("a", "b", "c"):
+        ending, _ = run_here(own, name, HPS_FLEET="mine")
+        assert isinstance(ending, Outcome)
+        assert ending.decision.rejected
+        crowds.append(ending.crowd)
+        place = f"{REMOTE}:{s3_server.bucket}/tests/results/{own.name}"
+        texts = [
+            run_rclone(["cat", f"{place}/{key}"], env=remote_environment(s3_server)).stdout
+            for key in (f".fleet/mine/{name}/rejected", f"{name}/{ending.journal.name}")
+        ]
+        (told,) = json.loads(texts[0])["verdict"]["checks"]
+        assert (told["name"], told["outcome"], told["bound"]) == ("min_disk", "fail", 900 * 1024**4)
+        assert 0 < told["value"] < told["bound"]
+        assert json.loads(texts[1])["verdict"] == json.loads(texts[0])["verdict"]
+    assert crowds == [0, 1, 2]
 
 
 def test_what_the_names_of_objects_say() -> None:

@@ -64,6 +64,16 @@ class RcloneClient:
         part = () if most_bytes is None else (f"--count={most_bytes}",)
         return _brief(remote, "cat", *part, remote.path(key))
 
+    def get_named(self, target: Target, folder: str, names: str, *, most_bytes: int) -> ClientCall:
+        """Print the first bytes of the objects whose names in a folder a local file has.
+
+        One GET for each, also where there is none, and nothing else.
+        """
+        remote = remote_of(target)
+        flags = (f"--count={most_bytes}", "--no-traverse", *remote.backend.unlooked)
+        what = ("cat", *flags, f"--files-from-raw={names}", inside(remote, folder))
+        return _brief(remote, *what)
+
     def get_listed(self, target: Target, folder: str) -> ClientCall:
         """Print the content of the objects right in this folder."""
         remote = remote_of(target)
@@ -99,7 +109,10 @@ class RcloneClient:
         return _read_objects(out)
 
     def look_for(self, target: Target, key: str) -> ClientCall:
-        """Print an object of this very name, as `is_object` takes it: a single request."""
+        """Print an object of this very name, as `is_object` takes it.
+
+        That is a single request, and where there is none one more.
+        """
         remote = remote_of(target)
         return _brief(remote, *_LOOK, remote.path(key))
 

@@ -31,6 +31,7 @@ class Backend:
 
     `sizes`: flags for the size of chunks, and whether the file is one chunk that travels whole.
     `whole`: flags for one PUT, whatever the size. `unasked`: nothing is asked after an upload.
+    `unlooked`: nothing is asked before an object is read.
     `log_flags`, `log_env`: the log has the requests that its library sends again.
     """
 
@@ -38,6 +39,7 @@ class Backend:
     sizes: Callable[[int, bool], tuple[str, ...]]
     whole: tuple[str, ...]
     unasked: tuple[str, ...] = ()
+    unlooked: tuple[str, ...] = ()
     log_flags: tuple[str, ...] = ()
     log_env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -104,6 +106,7 @@ _S3 = Backend(
     sizes=_s3_sizes,
     whole=(f"--s3-upload-cutoff={_MAX_SINGLE_PUT_BYTES}B",),
     unasked=("--s3-no-head",),
+    unlooked=("--s3-no-head-object",),
     log_flags=("--s3-sdk-log-mode=Retries",),
 )
 
@@ -179,6 +182,7 @@ _AZURE = Backend(
     sizes=_azure_sizes,
     whole=(_WHOLE_BLOB,),
     log_env=MappingProxyType({"AZURE_SDK_GO_LOGGING": "all"}),
+    unlooked=("--azureblob-no-head-object",),
 )
 
 
