@@ -11,10 +11,13 @@ import click
 
 from hps.cli import options
 from hps.cli.output import answer
+from hps.cli.watch import Screen, repeat
 from hps.errors import HpsError
 
 if TYPE_CHECKING:
+    from hps.fleet.status import FleetObserver, FleetStatus
     from hps.model import Spec
+    from hps.process.stop import SignalStop
 
 _ENGINES = ("kubernetes", "skypilot", "docker")
 
@@ -28,22 +31,80 @@ def fleet() -> None:
     """
 
 
+class _Looks(TypedDict):
+    """Options of `hps fleet status` about how it looks."""
+
+    details: bool | None
+    watch: bool
+    every_s: float
+    style: str
+
+
 @fleet.command()
 @options.experiment_file
 @options.same_overrides
+@click.option(
+    "--details/--no-details",
+    default=None,
+    help="Read the journals, for rates, failures, and why nodes were turned down. "
+    "[default: where these are at most 32 MiB]",
+)
+@options.watching("30s", "Look again until the fleet is over; on a terminal in place.")
 @options.style("text", "json")
-def status(file: str | None, overrides: tuple[str, ...], style: str) -> None:
-    """Say how many nodes are at work, done or lost, and how often each cell is measured.
+@click.pass_context
+def status(
+    context: click.Context, file: str | None, overrides: tuple[str, ...], **looks: Unpack[_Looks]
+) -> None:
+    """Say how many nodes are at work, done, lost or turned down, and how far they are.
 
     By the bucket alone, so from any machine that may list it. FILE is an experiment with `fleet:`;
     without it, the one that EXPERIMENT names. HPS_FLEET names the fleet, as for its nodes.
+
+    With --watch, elsewhere than on a terminal, each look is a line, of JSON with --format json.
+    What a look can't find out, since the network is away perhaps, the next may. Exit codes: 0 done,
+    or the fleet is over; 1 the bucket can't be read; 2 usage or experiment; 130, 143 stopped.
     """
     from hps.cli import validate
-    from hps.fleet.status import find_status
+    from hps.fleet.status import open_fleet
+    from hps.process.stop import on_signals
 
     env = dict(os.environ)
-    found = find_status(validate.load(file, overrides, env, "fleet status"), env)
-    answer(json.dumps(found.as_data(), indent=1) + "\n" if style == "json" else found.as_text())
+    spec = validate.load(file, overrides, env, "fleet status")
+    with on_signals() as stop, open_fleet(spec, env, stop, details=looks["details"]) as observer:
+        if looks["watch"]:
+            context.exit(_watch(observer, stop, looks))
+        text = _status_text(observer.look(), looks["style"])
+    answer(text)
+
+
+def _status_text(found: FleetStatus, style: str) -> str:
+    from hps.fleet import text
+
+    if style == "json":
+        return json.dumps(text.as_data(found), indent=1) + "\n"
+    return text.as_text(found)
+
+
+def _watch(observer: FleetObserver, stop: SignalStop, looks: _Looks) -> int:
+    """Look until the fleet is over. Returns the exit code."""
+    from hps.fleet import text
+
+    every_s = looks["every_s"]
+    screen = Screen(every_s) if looks["style"] == "text" and Screen.is_there() else None
+
+    def look() -> bool:
+        found = observer.look()
+        if screen is not None:
+            screen.show(text.as_text(found))
+        elif looks["style"] == "json":
+            answer(json.dumps(text.as_data(found)) + "\n")
+        else:
+            answer(text.as_line(found))
+        return bool(found.why_over)
+
+    if screen is None:
+        return repeat(look, every_s, stop)
+    return repeat(look, every_s, stop, show_error=screen.show_error)
 
 
 class _Started(TypedDict):

@@ -96,6 +96,21 @@ def checking(command: Any) -> Any:
     return no_check(wait("30s")(command))
 
 
+def watching(default: str, what: str) -> Callable[[Any], Any]:
+    """`--watch`, with `what` it does, and `--every`."""
+    every = click.option(
+        "--every",
+        "every_s",
+        type=Quantity("time", parse_time_s),
+        default=default,
+        show_default=True,
+        metavar="TIME",
+        help="With --watch: so long from one look to the next.",
+    )
+    flag = click.option("--watch", is_flag=True, help=what)
+    return lambda command: flag(every(command))
+
+
 def style(*styles: str, help: str | None = None) -> Callable[[Any], Any]:  # noqa: A002 - as click's
     """`--format`: the first is the default."""
     kind = click.Choice(styles)
@@ -223,6 +238,13 @@ def compare_stored(*, what: Sequence[str], inputs: Sequence[Path], **asked: Any)
 
     places = (*paths, *inputs) or default_inputs(os.environ)
     return find(places, _question(experiments, **asked))
+
+
+def check_question(*, what: Sequence[str], inputs: Sequence[Path], **asked: Any) -> None:
+    """Raise `HpsError` where the question can't be read, whatever there is to answer it with."""
+    from hps.compare.selection import read
+
+    read(_question(tuple(what), **asked))
 
 
 def _question(

@@ -128,6 +128,8 @@ def _printable(text: str) -> str:
 # Standard input, output and error as they come: some are closed, full, or read by nobody.
 
 _lost: list[str] = []
+# Descriptors to which nothing can be written any more.
+_unread: set[int] = set()
 
 
 def prepare() -> None:
@@ -145,6 +147,11 @@ def prepare() -> None:
             os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)
     sys.stdout = _opened(1, sys.stdout, "strict")
     sys.stderr = _opened(2, sys.stderr, "backslashreplace")
+
+
+def is_read() -> bool:
+    """False once nobody can read the answer any more: its pipe is closed, or the disk is full."""
+    return 1 not in _unread
 
 
 def exit_code(code: int) -> int:
@@ -171,6 +178,7 @@ class _Stream(io.FileIO):
         try:
             return self._written(data)
         except OSError as error:
+            _unread.add(self.fileno())
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)

@@ -1,25 +1,46 @@
-"""How far a fleet is, by its bucket alone: one list of a folder, from any machine."""
+"""How far a fleet is, by its bucket alone, from any machine.
+
+One list of the experiment's folder says which nodes there are and which are at work. Why nodes were
+turned down, what failed, and how many operations are done is in the journals: only those that have
+changed since the last look are fetched, and never more often than every `READ_EVERY_S`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from statistics import median
+from pathlib import Path
 
-from tabulate import tabulate
-
-from hps.errors import HpsError
+from hps.errors import HpsError, MachineError
+from hps.fleet import progress
+from hps.fleet.journals import MOST_JOURNAL_BYTES, JournalFacts, JournalReader
+from hps.fleet.progress import FleetFailure, FleetProgress, NodeProgress
+from hps.fleet.turned_down import TurnedDown, summarize
 from hps.model import Fleet, Spec
 from hps.node.probe.check import ask
 from hps.plan import share
 from hps.plan.expand import expand
-from hps.process.stop import NEVER
-from hps.results.record import utc_text
-from hps.run.fleet import DEAD_S, Others, end_of, look, name_of, until_of
-from hps.run.session import open_tools
+from hps.process import process, temporary
+from hps.run.fleet import DEAD_S, Others, end_of, name_of, until_of
+from hps.spec import odd_values
+from hps.targets.bucket import Link
+from hps.targets.copy import BucketPlace, fetch, place_of
+from hps.tools.client import Listed
 
+READ_EVERY_S = 30.0
+# Without being asked, no more than a fleet of some tens stores.
+MOST_BYTES_UNASKED = 32 * 1024**2
 _ASK_TIMEOUT_S = 5.0
+_LIST_TIMEOUT_S = 60.0
+_JOURNAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}\.jsonl")
+_BEFORE_THE_FIRST = timedelta(hours=1)
+# Shares whose operations are planned one by one; that takes some ms each.
+_MOST_PLANS = 100
+_NAMES_OF_A_RULE = 500
 # A node's state, in the order in which they are shown.
 STATES: Mapping[str, str] = {
     "done": "have measured their cells",
@@ -37,109 +58,334 @@ class NodeStatus:
     state: str
     cells: tuple[int, ...]
     seen_at: datetime | None
+    progress: NodeProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalsRead:
+    """How many journals of the fleet were read, now or before, of how many, with so many bytes.
+
+    `is_whole`: all that there were. One that is new since then is not read yet; `too_large` ones
+    never are.
+    """
+
+    read: int
+    listed: int
+    bytes: int
+    too_large: int
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetStatus:
-    """What is known of a fleet. `covered`: how many nodes, done or at work, have each cell."""
+    """What is known of a fleet `at` a time, by the bucket's clock.
+
+    `covered`: how many nodes, done or at work, have each cell. `why_over` is empty where the fleet
+    goes on. What is only in journals is that of the `journals` that were read.
+    """
 
     fleet: str
     experiment: str
+    at: datetime
     wanted: int | None
     nodes: tuple[NodeStatus, ...]
     covered: tuple[int, ...]
     began_at: datetime | None
-    ends_at: datetime | None
+    progress: FleetProgress
+    turned_down: tuple[TurnedDown, ...]
+    failures: tuple[FleetFailure, ...]
+    journals: JournalsRead
+    ends_at: datetime | None = None
+    why_over: str = ""
 
     def count(self, state: str) -> int:
         """How many nodes are in a state."""
         return sum(node.state == state for node in self.nodes)
 
-    def as_data(self) -> dict[str, object]:
-        """The document for programs."""
-        return {
-            "fleet": self.fleet,
-            "experiment": self.experiment,
-            "wanted": self.wanted,
-            "states": {state: self.count(state) for state in STATES},
-            "covered": list(self.covered),
-            "began_at": _time(self.began_at),
-            "ends_at": _time(self.ends_at),
-            "nodes": [
-                {
-                    "machine_id": node.machine_id,
-                    "state": node.state,
-                    "cells": list(node.cells),
-                    "seen_at": _time(node.seen_at),
-                }
-                for node in self.nodes
-            ],
-        }
 
-    def as_text(self) -> str:
-        """A few lines for people."""
-        counts = [(f"{self.count(state):,}", words) for state, words in STATES.items()]
-        facts = [
-            ("fleet", f"{self.fleet}, of {self.experiment}"),
-            ("nodes", f"{len(self.nodes):,}" + _of(self.wanted)),
-            *(("", f"{count} {words}") for count, words in counts if count != "0"),
-            ("cells", _coverage(self.covered)),
-            ("began", _time(self.began_at) or "no node has announced itself yet"),
-            ("ends", _time(self.ends_at) or ""),
+# -------------------------------------------------------------------------------------------------
+# Looking, again and again.
+
+# Brings journals, and returns the folder where they lie by their names.
+Bring = Callable[[Sequence[Listed]], Path]
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetObserver:
+    """Looks at a fleet. `details`: journals are read (None: as long as they are not too many)."""
+
+    spec: Spec
+    fleet: Fleet
+    name: str
+    until: datetime | None
+    cells: int
+    link: Link
+    bring: Bring
+    details: bool | None
+    _reader: JournalReader = field(default_factory=JournalReader)
+    _read_s: float | None = None
+    _is_whole: bool = False
+    _offset_s: float | None = None
+    _planned: dict[tuple[int, ...], int] = field(default_factory=dict)
+    _history: list[tuple[datetime, int]] = field(default_factory=list)
+
+    def look(self) -> FleetStatus:
+        """List the folder, and read what has changed. Raises `HpsError` where that fails."""
+        if self._offset_s is None:
+            self._offset_s = ask(self.link.target, timeout_s=_ASK_TIMEOUT_S).clock_offset_s
+        others, journals = self._list()
+        now = datetime.now(UTC) + timedelta(seconds=self._offset_s or 0.0)
+        since = min(others.announced, default=now) - _BEFORE_THE_FIRST
+        of_late = [item for item in journals if item.at is None or item.at >= since]
+        fitting = [item for item in of_late if item.size_bytes <= MOST_JOURNAL_BYTES]
+        ends_at = self.until or (end_of(self.fleet, others, now) if others.announced else None)
+        why_over = _why_over(self.fleet, others, ends_at, now)
+        self._read(fitting, others, is_last=bool(why_over))
+        known = [item.key for item in fitting if item.key in self._reader.facts]
+        read = JournalsRead(
+            read=len(known),
+            listed=len(fitting),
+            bytes=sum(item.size_bytes for item in fitting),
+            too_large=len(of_late) - len(fitting),
+            is_whole=self._is_whole,
+        )
+        facts = [fact for key in known if self._is_ours(fact := self._reader.facts[key])]
+        found = self._status(others, fitting, facts, read, now)
+        return replace(found, ends_at=ends_at, why_over=why_over)
+
+    def _list(self) -> tuple[Others, list[Listed]]:
+        """What the names of all objects say, and the journals among them."""
+        others, journals = Others(), list[Listed]()
+        for item in self.link.list_objects("fleet", timeout_s=_LIST_TIMEOUT_S, stop=self.link.stop):
+            others.add(item, self.name, self.cells)
+            if _JOURNAL.fullmatch(item.key):
+                journals.append(item)
+        return others, journals
+
+    def _read(self, journals: Sequence[Listed], others: Others, *, is_last: bool) -> None:
+        early = self._read_s is not None and time.monotonic() - self._read_s < READ_EVERY_S
+        if self.details is False or (early and not is_last):
+            return
+        wanted = journals
+        if self.details is None and _bytes(journals) > MOST_BYTES_UNASKED:
+            # Those of nodes that have measured nothing are short.
+            short = (item for item in journals if _machine(item) not in others.shares)
+            wanted = [*short, *(one for one in journals if _machine(one) in others.rejected)]
+            wanted = wanted if _bytes(wanted) <= MOST_BYTES_UNASKED else []
+        changed = self._reader.find_changed(wanted)
+        if changed:
+            self._reader.read(self.bring(changed), changed)
+        self._is_whole = wanted is journals
+        self._read_s = time.monotonic()
+
+    def _is_ours(self, facts: JournalFacts) -> bool:
+        """Of this fleet, or of a run of this very experiment that never began."""
+        alike = facts.why is not None and facts.spec_sha256 == self.spec.sha256
+        return facts.fleet == self.name or (alike and not facts.fleet)
+
+    def _status(
+        self,
+        others: Others,
+        journals: Sequence[Listed],
+        facts: Sequence[JournalFacts],
+        read: JournalsRead,
+        now: datetime,
+    ) -> FleetStatus:
+        nodes = self._nodes(others, journals, facts, read, now)
+        counted = [node for node in nodes if node.state in {"done", "at_work"}]
+        began_at = min(others.announced, default=None)
+        judged = [
+            node.checks for node in facts if node.checks and node.machine_id in others.rejected
         ]
-        return tabulate([fact for fact in facts if fact[1]], tablefmt="plain") + "\n"
+        return FleetStatus(
+            fleet=self.name,
+            experiment=self.spec.name,
+            at=now,
+            wanted=self.fleet.nodes,
+            nodes=nodes,
+            covered=tuple(share.count((node.cells for node in counted), self.cells)),
+            began_at=began_at,
+            progress=self._progress(counted, facts, read, began_at, now),
+            turned_down=summarize(judged, rejects_unknown=self.spec.node.on_unknown == "reject"),
+            failures=progress.find_failures(facts),
+            journals=read,
+        )
+
+    def _nodes(
+        self,
+        others: Others,
+        journals: Sequence[Listed],
+        facts: Sequence[JournalFacts],
+        read: JournalsRead,
+        now: datetime,
+    ) -> tuple[NodeStatus, ...]:
+        machines = sorted(others.shares.keys() | others.done | others.rejected)
+        by_machine: dict[str, list[JournalFacts]] = {}
+        for one in facts:
+            by_machine.setdefault(one.machine_id, []).append(one)
+        planned = {
+            name: self._plan(others.shares.get(name, ()), by_machine.get(name, ()))
+            for name in machines
+        }
+        done = (
+            {name: progress.count_done(by_machine.get(name, ())) for name in machines}
+            if read.is_whole
+            else progress.estimate_done(_sizes(journals), planned, others.done)
+        )
+        return tuple(
+            NodeStatus(
+                machine_id=name,
+                state=_state(name, others, now),
+                cells=others.shares.get(name, ()),
+                seen_at=others.seen.get(name),
+                progress=NodeProgress(planned=planned[name], done=done.get(name)),
+            )
+            for name in machines
+        )
+
+    def _plan(self, cells: tuple[int, ...], facts: Iterable[JournalFacts]) -> int:
+        """How many operations a share has, as its journal says, else as it is planned."""
+        stored = [one.planned for one in facts if one.planned is not None]
+        if stored:
+            return max(stored)
+        if cells and cells not in self._planned:
+            if len(self._planned) >= _MOST_PLANS:
+                total = sum(self._planned.values()) / sum(map(len, self._planned))
+                return round(total * len(cells))
+            self._planned[cells] = len(expand(self.spec, only=cells).operations)
+        return self._planned.get(cells, 0)
+
+    def _progress(
+        self,
+        counted: Sequence[NodeStatus],
+        facts: Sequence[JournalFacts],
+        read: JournalsRead,
+        began_at: datetime | None,
+        now: datetime,
+    ) -> FleetProgress:
+        known = [node.progress.done for node in counted if node.progress.done is not None]
+        done = sum(known) if len(known) == len(counted) else None
+        if read.is_whole:
+            per_min, bytes_per_min, window_s = progress.rates(facts, began_at, now)
+        else:
+            (per_min, window_s), bytes_per_min = self._rate_between_looks(done, now), None
+        at_work = [node.progress for node in counted if node.state == "at_work"]
+        wanted = self.fleet.nodes
+        needed = None if wanted is None else wanted - (len(counted) - len(at_work))
+        left_s, why_not_left = progress.time_to_end(at_work, needed, per_min)
+        return FleetProgress(
+            done=done,
+            planned=sum(node.progress.planned for node in counted),
+            is_estimate=not read.is_whole,
+            per_min=per_min,
+            bytes_per_min=bytes_per_min,
+            window_s=window_s,
+            left_s=left_s,
+            why_not_left=why_not_left,
+        )
+
+    def _rate_between_looks(self, done: int | None, now: datetime) -> tuple[float | None, float]:
+        """Operations a minute since the first look of late, and over how many seconds that is."""
+        if done is None:
+            return None, 0.0
+        oldest = now - timedelta(seconds=progress.WINDOW_S)
+        self._history = [*(one for one in self._history if one[0] >= oldest), (now, done)]
+        window_s = (now - self._history[0][0]).total_seconds()
+        if window_s < progress.LEAST_WINDOW_S:
+            return None, window_s
+        return max(0.0, (done - self._history[0][1]) * 60 / window_s), window_s
 
 
-def find_status(spec: Spec, env: Mapping[str, str]) -> FleetStatus:
-    """Look how far the fleet of an experiment is.
+@contextlib.contextmanager
+def open_fleet(
+    spec: Spec,
+    env: Mapping[str, str],
+    stop: process.Stop,
+    *,
+    details: bool | None = None,
+    bring: Bring | None = None,
+) -> Iterator[FleetObserver]:
+    """What looks at the fleet of an experiment, for the length of a `with` block.
 
-    Raises `HpsError` where the experiment has none, or its bucket can't be listed.
+    Only the keys of the bucket with the results are needed. `bring` is how journals are fetched,
+    where they are wanted elsewhere as well. Raises `HpsError` where the experiment has no fleet, or
+    no bucket that all nodes reach.
     """
-    fleet, target = spec.fleet, spec.targets[spec.results.target]
-    if fleet is None:
+    if spec.fleet is None:
         hint = "add fleet: {nodes: 10}; without it each node measures all, and none knows of others"
         raise HpsError(f"'{spec.name}' has no fleet", hint)
-    if target.provider == "embedded":
+    if spec.targets[spec.results.target].provider == "embedded":
         hint = "name a bucket in results.target that all nodes reach"
         raise HpsError(f"'{spec.name}' keeps its results in a server that ends with each run", hint)
-    name, until, cells = name_of(spec.sha256, env), until_of(env), len(expand(spec).cells)
-    offset_s = ask(target, timeout_s=_ASK_TIMEOUT_S).clock_offset_s or 0.0
-    with open_tools(spec, env) as tools:
-        folder = "/".join(part for part in (spec.results.folder, spec.name) if part)
-        others = look(tools.link(target.name, folder, NEVER), name, cells)
-    now = datetime.now(UTC) + timedelta(seconds=offset_s)
-    return _status(spec, fleet, name, others, cells, until, now)
-
-
-def _status(
-    spec: Spec,
-    fleet: Fleet,
-    name: str,
-    others: Others,
-    cells: int,
-    until: datetime | None,
-    now: datetime,
-) -> FleetStatus:
-    machines = sorted(others.shares.keys() | others.done | others.rejected)
-    nodes = tuple(
-        NodeStatus(
-            machine_id=machine,
-            state=_state(machine, others, now),
-            cells=others.shares.get(machine, ()),
-            seen_at=others.seen.get(machine),
+    name, until = name_of(spec.sha256, env), until_of(env)
+    place = place_of(spec, None, env).inside(spec.name)
+    with process.Guard() as guard, temporary.folder() as folder:
+        guard.send("remove", str(folder))
+        link = _link(place, env, guard, folder, stop)
+        yield FleetObserver(
+            spec=spec,
+            fleet=spec.fleet,
+            name=name,
+            until=until,
+            cells=len(expand(spec).cells),
+            link=link,
+            bring=bring or _Fetched(place=place, folder=folder / "journals", stop=stop),
+            details=details,
         )
-        for machine in machines
+
+
+def _link(
+    place: BucketPlace,
+    env: Mapping[str, str],
+    guard: process.Guard,
+    folder: Path,
+    stop: process.Stop,
+) -> Link:
+    """Raises `HpsError` for keys that are not set, or odd."""
+    names = sorted(reference.env for reference in place.target.secrets)
+    if missing := [name for name in names if not env.get(name)]:
+        hint = f"export {missing[0]}=…: the bucket of the results is listed with it"
+        raise HpsError(f"not set in the environment: {', '.join(missing)}", hint)
+    secrets = {name: odd_values.checked(name, env[name], is_key=True) for name in names}
+    return Link(
+        target=place.target,
+        key=place.folder,
+        binary=place.binary,
+        secrets=secrets,
+        guard=guard,
+        scratch=folder,
+        stop=stop,
     )
-    counted = (node.cells for node in nodes if node.state in {"done", "at_work"})
-    return FleetStatus(
-        fleet=name,
-        experiment=spec.name,
-        wanted=fleet.nodes,
-        nodes=nodes,
-        covered=tuple(share.count(counted, cells)),
-        began_at=min(others.announced, default=None),
-        ends_at=until or (end_of(fleet, others, now) if others.announced else None),
-    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fetched:
+    """Brings journals into a folder of this process alone, which has only the newest."""
+
+    place: BucketPlace
+    folder: Path
+    stop: process.Stop
+
+    def __call__(self, journals: Sequence[Listed]) -> Path:
+        for path in self.folder.glob("*/*.jsonl"):
+            path.unlink()
+        names = [item.key for item in journals]
+        parts = (names[at : at + _NAMES_OF_A_RULE] for at in range(0, len(names), _NAMES_OF_A_RULE))
+        rules = (*(f"+ /{{{','.join(part)}}}" for part in parts), "- **")
+        copied = fetch(self.place, self.folder, lambda _: None, rules=rules, stop=self.stop)
+        if copied.error:
+            what = f"journals of {self.place.name} can't be read: {copied.error}"
+            raise MachineError(what, "check the keys: may they read the bucket?")
+        return self.folder
+
+
+def _why_over(fleet: Fleet, others: Others, ends_at: datetime | None, now: datetime) -> str:
+    if fleet.nodes is not None and len(others.done) >= fleet.nodes:
+        return "as many as are wanted have measured their cells"
+    # Nodes that are at work end after the operation that they are in.
+    at_work = (name for name in others.shares if _state(name, others, now) == "at_work")
+    is_over = ends_at is not None and now >= ends_at and next(at_work, None) is None
+    return "its time is over" if is_over else ""
 
 
 def _state(machine: str, others: Others, now: datetime) -> str:
@@ -150,15 +396,17 @@ def _state(machine: str, others: Others, now: datetime) -> str:
     return "at_work" if others.is_alive(machine, now) else "lost"
 
 
-def _of(wanted: int | None) -> str:
-    return "" if wanted is None else f" have begun; {wanted:,} are wanted"
+def _machine(journal: Listed) -> str:
+    return journal.key.partition("/")[0]
 
 
-def _coverage(covered: tuple[int, ...]) -> str:
-    least, most = min(covered), max(covered)
-    middle = f"{median(covered):g}"
-    return f"{len(covered):,}, each at {least:,} to {most:,} nodes, {middle} in the median"
+def _bytes(journals: Iterable[Listed]) -> int:
+    return sum(item.size_bytes for item in journals)
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else utc_text(moment)
+def _sizes(journals: Iterable[Listed]) -> dict[str, int]:
+    """The bytes of each machine's journals."""
+    sizes: dict[str, int] = {}
+    for item in journals:
+        sizes[_machine(item)] = sizes.get(_machine(item), 0) + item.size_bytes
+    return sizes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import islice, starmap
 
@@ -473,36 +473,66 @@ class Chapter:
     gaps: tuple[str, ...]
 
 
-def render(findings: Findings, *, version: str, made_at: str) -> str:
-    """The page as HTML. `version` is that of hps; `made_at` is a time of day as text."""
-    drawn = gallery.draw(findings, PAGE)
-    specs = {
-        picture.name: chart.spec(picture, PAGE, titled=False) for picture in gallery.pictures(drawn)
-    }
+def render(
+    findings: Findings,
+    *,
+    version: str,
+    made_at: str,
+    fleet: Sequence[tuple[str, str]] = (),
+    refresh_s: int | None = None,
+) -> str:
+    """The page as HTML. `version` is that of hps; `made_at` is a time of day as text.
+
+    `fleet` has facts of nodes that are still at work, by name; one without a name goes on with the
+    one before it. A browser loads the page again after `refresh_s`; None: never.
+    """
     return _template().render(
-        findings=findings,
-        answers=answers(findings),
-        sentences=sentences(findings),
-        classes=classes(findings),
-        changes=changes(findings),
-        gates=tables.gates(judge_all((), findings)),
-        changes_more=max(0, len(findings.changes) - MOST_CHANGES),
-        sureties=sureties(findings),
-        notes=notes(findings),
-        certainty=answer.certainty(findings)[:1],
-        chapters=_chapters(drawn),
-        # What is seen until, and unless, scripts draw the pictures.
-        svgs={name: _as_is(chart.svg(spec)) for name, spec in specs.items()},
-        table=table(findings),
-        facts=facts(findings),
-        omitted=omitted(findings),
-        specs=embedded(specs),
+        **_contents(findings),
         library=_script(chart.library()),
         code=_script(_part("page.js")),
         style=_as_is(_part("page.css")),
         version=version,
         made_at=made_at,
+        fleet=_grouped(fleet),
+        refresh_s=refresh_s,
     )
+
+
+def _contents(findings: Findings) -> Mapping[str, object]:
+    """What the page shows of the findings, by the names that the template has for it."""
+    drawn = gallery.draw(findings, PAGE)
+    specs = {
+        picture.name: chart.spec(picture, PAGE, titled=False) for picture in gallery.pictures(drawn)
+    }
+    return {
+        "findings": findings,
+        "answers": answers(findings),
+        "sentences": sentences(findings),
+        "classes": classes(findings),
+        "changes": changes(findings),
+        "gates": tables.gates(judge_all((), findings)),
+        "changes_more": max(0, len(findings.changes) - MOST_CHANGES),
+        "sureties": sureties(findings),
+        "notes": notes(findings),
+        "certainty": answer.certainty(findings)[:1],
+        "chapters": _chapters(drawn),
+        # What is seen until, and unless, scripts draw the pictures.
+        "svgs": {name: _as_is(chart.svg(spec)) for name, spec in specs.items()},
+        "table": table(findings),
+        "facts": facts(findings),
+        "omitted": omitted(findings),
+        "specs": embedded(specs),
+    }
+
+
+def _grouped(facts: Sequence[tuple[str, str]]) -> list[Fact]:
+    found: list[Fact] = []
+    for name, value in facts:
+        if name or not found:
+            found.append(Fact(name=name, values=(value,)))
+        else:
+            found[-1] = replace(found[-1], values=(*found[-1].values, value))
+    return found
 
 
 def embedded(data: object) -> Markup:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hps.errors import HpsError, MachineError
-from hps.process import temporary
+from hps.process import process, temporary
+from hps.process.stop import NEVER
 from hps.targets.copy import BucketPlace, Watch, fetch
 from hps.tools.client import PARTIAL, Copied
 
@@ -36,18 +37,25 @@ class Pulled:
     missing: Mapping[str, str]
 
 
-def pull(place: BucketPlace, cache: Path, experiments: Sequence[str], watch: Watch) -> Pulled:
+def pull(
+    place: BucketPlace,
+    cache: Path,
+    experiments: Sequence[str],
+    watch: Watch,
+    stop: process.Stop = NEVER,
+) -> Pulled:
     """Fetch what `cache` lacks of these experiments (none named: all), and of failed runs.
 
     Raises `HpsError` for names that no experiment has, and for a folder that can't be written to;
-    `MachineError` where the bucket can't be read, or another pull is at work on the folder.
+    `MachineError` where the bucket can't be read, or another pull is at work on the folder, and
+    once the pull is stopped.
     """
     rules = _rules(experiments)
     with _locked(cache):
         _remove_partial(cache)
         state = _State(cache)
         for _ in range(_ATTEMPTS):
-            copied = fetch(place, cache, watch, rules=rules)
+            copied = fetch(place, cache, watch, rules=rules, stop=stop)
             _check(place, copied)
             state.add(copied)
             if not state.missing:

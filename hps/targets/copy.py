@@ -10,6 +10,7 @@ from pathlib import Path
 from hps.errors import HpsError, MachineError
 from hps.model import Spec, Target
 from hps.process import process, temporary
+from hps.process.stop import NEVER
 from hps.redaction import Scrubber
 from hps.targets import well_known
 from hps.targets.bucket import AnswerBound
@@ -76,14 +77,21 @@ _LONGEST_S = 24 * 3600.0
 Watch = Callable[[Progress], None]
 
 
-def fetch(place: BucketPlace, into: Path, watch: Watch, *, rules: Sequence[str]) -> Copied:
+def fetch(
+    place: BucketPlace,
+    into: Path,
+    watch: Watch,
+    *,
+    rules: Sequence[str],
+    stop: process.Stop = NEVER,
+) -> Copied:
     """Copy files that are new, or have another size or time, from the bucket to a local folder.
 
     `rules` are `+ PATTERN` or `- PATTERN`: the first that fits says whether a file is copied.
-    `watch` is called with each progress. Raises `MachineError` where nothing moves any more, and
-    where the server's list has no end.
+    `watch` is called with each progress. Raises `MachineError` where nothing moves any more, where
+    the server's list has no end, and once the copy is stopped.
     """
-    return _copy(place, COPIER.fetch(place.target, place.folder, into, rules), watch)
+    return _copy(place, COPIER.fetch(place.target, place.folder, into, rules), watch, stop)
 
 
 def send(place: BucketPlace, folder: Path, watch: Watch) -> Copied:
@@ -91,7 +99,7 @@ def send(place: BucketPlace, folder: Path, watch: Watch) -> Copied:
     return _copy(place, COPIER.send(place.target, folder, place.folder), watch)
 
 
-def _copy(place: BucketPlace, call: Invocation, watch: Watch) -> Copied:
+def _copy(place: BucketPlace, call: Invocation, watch: Watch, stop: process.Stop = NEVER) -> Copied:
     with process.Guard() as guard, temporary.folder("hps-copy-") as folder:
         path = folder / "log"
         path.touch()
@@ -102,18 +110,22 @@ def _copy(place: BucketPlace, call: Invocation, watch: Watch) -> Copied:
             timeout_s=_LONGEST_S,
             guard_process=guard,
             stderr=path,
-            stop=_Stalled(log, watch),
+            stop=_Stalled(log, watch, stop),
             sampler=bounded,
         )
-        _check_end(place, ended, bounded)
+        _check_end(place, ended, bounded, stop)
         return log.copied(ended.returncode)
 
 
-def _check_end(place: BucketPlace, ended: process.Exit, bounded: AnswerBound) -> None:
+def _check_end(
+    place: BucketPlace, ended: process.Exit, bounded: AnswerBound, stop: process.Stop
+) -> None:
     """Raises `MachineError` where the client was stopped before its end."""
     if bounded.failure:
         what = f"{place.name} cannot be read: {bounded.failure.reason}"
         raise MachineError(what, "is it an S3 server that answers there?")
+    if ended.ended != "exit" and stop.is_set():
+        raise MachineError(f"{place.name}: the copy was stopped", "what is fetched stays")
     if ended.ended != "exit":
         what = f"{place.name}: nothing has moved for {_STALLED_S:g} s"
         raise MachineError(what, "what is fetched stays; try again once the endpoint answers")
@@ -121,10 +133,11 @@ def _check_end(place: BucketPlace, ended: process.Exit, bounded: AnswerBound) ->
 
 @dataclass(slots=True)
 class _Stalled:
-    """A `process.Stop` that is set once nothing has moved for too long."""
+    """A `process.Stop` that is set once nothing has moved for too long, or the other is."""
 
     log: CopyLog
     watch: Watch
+    other: process.Stop
     progress: Progress = field(default_factory=Progress)
     _moved_s: float = field(default_factory=time.monotonic)
 
@@ -134,4 +147,4 @@ class _Stalled:
         if now != self.progress:
             self._moved_s, self.progress = time.monotonic(), now
             self.watch(now)
-        return time.monotonic() - self._moved_s > _STALLED_S
+        return self.other.is_set() or time.monotonic() - self._moved_s > _STALLED_S

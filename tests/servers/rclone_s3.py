@@ -31,10 +31,11 @@ def find_rclone() -> str:
 
 
 @contextmanager
-def serve_s3(folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
+def serve_s3(folder: Path, *, tls: bool = False, live: bool = False) -> Iterator[S3Server]:
     """Serve `folder` over S3 on loopback with fresh keys; the bucket is a folder in it.
 
-    Raises `ServerStartError` where rclone does not answer in time.
+    With `live`, what is changed in that folder itself is seen at once. Raises `ServerStartError`
+    where rclone does not answer in time.
     """
     (folder / BUCKET).mkdir(parents=True, exist_ok=True)
     key, secret = secrets.token_hex(10), secrets.token_hex(20)
@@ -43,6 +44,7 @@ def serve_s3(folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
         certificate = make_certificate(own) if tls else None
         command = [find_rclone(), "serve", "s3", str(folder)]
         command += ["--addr", "127.0.0.1:0", "--vfs-cache-mode", "off"]
+        command += ["--dir-cache-time", "0s"] if live else []
         if certificate:
             command += ["--cert", str(certificate.cert), "--key", str(certificate.key)]
         child = stack.enter_context(
