@@ -98,16 +98,14 @@ def as_line(status: FleetStatus) -> str:
     """As much as fits 80 columns, the most important first."""
     done = f"{status.count('done'):,}" + (f"/{status.wanted:,}" if status.wanted else "")
     progress = status.progress
+    words = (("lost", "lost"), ("rejected", "turned down"))
+    counts = ((status.count(state), word) for state, word in words)
     parts = [
-        f"{status.at:%H:%M:%S} done {done}",
-        f"at work {status.count('at_work'):,}",
-        *([f"operations {_percent(progress)}"] if progress.done is not None else []),
-        *([f"left {format_time(progress.left_s)}"] if progress.left_s is not None else []),
-        *(
-            f"{word} {status.count(state):,}"
-            for state, word in (("lost", "lost"), ("rejected", "turned down"))
-            if status.count(state)
-        ),
+        f"{status.at:%H:%M:%S} {done} done",
+        f"{status.count('at_work'):,} at work",
+        *([_percent(progress)] if progress.done is not None else []),
+        *([f"{format_time(progress.left_s)} left"] if progress.left_s is not None else []),
+        *(f"{count:,} {word}" for count, word in counts if count),
     ]
     line = parts[0]
     for part in parts[1:]:
@@ -172,7 +170,8 @@ def _states(status: FleetStatus) -> list[Row]:
 
 def _turned_down(line: TurnedDown) -> str:
     words = f"{line.nodes:,} by {line.check}" + (f" ({line.bound})" if line.bound else "")
-    relaxed = [f"{one.nodes:,} would pass at {one.bound}" for one in line.relaxed]
+    pairs = enumerate(line.relaxed)
+    relaxed = [f"{one.nodes:,}{'' if n else ' would pass'} at {one.bound}" for n, one in pairs]
     unknown = [f"{line.unknown:,} unknown"] if line.unknown and line.relaxed else []
     parts = [*relaxed, *unknown, *([line.reason] if line.reason else [])]
     return f"{words}: {', '.join(parts)}" if parts else words
@@ -183,6 +182,8 @@ def _coverage(covered: Sequence[int]) -> str:
         return ""
     least, most = min(covered), max(covered)
     middle = f"{median(covered):g}"
+    if least == most:
+        return f"{len(covered):,}, each at {least:,} nodes"
     return f"{len(covered):,}, each at {least:,} to {most:,} nodes, {middle} in the median"
 
 
@@ -209,8 +210,13 @@ def _rate(progress: FleetProgress) -> str:
     moved = progress.bytes_per_min
     size = "" if moved is None else f" and {format_size_rounded(moved)}"
     about = "about " if progress.is_estimate else ""
-    over = format_time(progress.window_s)
-    return f"{about}{progress.per_min:,.3g} operations{size} a minute, over the last {over}"
+    minutes = round(progress.window_s / 60)
+    over = f"{minutes} min" if minutes > 1 else format_time(progress.window_s)
+    return f"{about}{_count(progress.per_min)} operations{size} a minute, over the last {over}"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _time_to_end(status: FleetStatus) -> str:
@@ -234,8 +240,8 @@ def _journals(journals: JournalsRead) -> Iterator[str]:
     rest, size = journals.listed - journals.read, format_size_rounded(journals.bytes)
     if rest and not journals.is_whole:
         yield (
-            f"{rest:,} of {journals.listed:,} were not read: --details reads all ({size}), for "
-            "what failed, and how much is done"
+            f"{rest:,} of {journals.listed:,} were not read, so that what failed, and how much is"
+            f" done, is not known for sure; --details reads all ({size})"
         )
     if journals.too_large:
         yield f"{journals.too_large:,} are too large to be a node's, and are not read"

@@ -145,7 +145,9 @@ class StoredFleet:
     ) -> Path:
         """A node that was judged, and has measured nothing."""
         plan, identity = expand(self.spec, only=(0, 1)), self.identity(machine)
-        readings = Readings(upload_mbps=known(upload_mbps), rtt_s=known(rtt_s))
+        readings = Readings(
+            upload_mbps=known(upload_mbps), download_mbps=known(200.0), rtt_s=known(rtt_s)
+        )
         verdict = judge(self.spec.node, readings)
         assert not verdict.accepted
         line = self._run(identity, plan, (0, 1), self.now, self.fleet)

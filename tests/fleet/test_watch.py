@@ -53,8 +53,8 @@ def test_each_look_is_a_line_and_the_end_of_the_fleet_is_the_last(
         stored.node("node-1", (0, 1))
         rest, err = watching.communicate(timeout=PATIENCE_S)
     assert (watching.returncode, err) == (0, "")
-    assert first.endswith(" done 0/1, at work 1, operations 33 %\n")
-    assert rest.splitlines()[-1].endswith(" done 1/1, at work 0, operations 100 %")
+    assert first.endswith(" 0/1 done, 1 at work, 33 %\n")
+    assert rest.splitlines()[-1].endswith(" 1/1 done, 0 at work, 100 %")
 
 
 def test_a_look_that_fails_is_told_and_the_next_one_follows(
