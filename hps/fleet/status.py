@@ -37,6 +37,9 @@ MOST_BYTES_UNASKED = 32 * 1024**2
 _ASK_TIMEOUT_S = 5.0
 _LIST_TIMEOUT_S = 60.0
 _JOURNAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}/[A-Za-z0-9][A-Za-z0-9._-]{0,254}\.jsonl")
+_ANNOUNCED = re.compile(r"\.fleet/(?P<fleet>[^/]+)/(?P<machine>[^/]+)/[^/]+")
+# What a run that has measured nothing stores at most.
+_SHORT_BYTES = 64 * 1024
 _BEFORE_THE_FIRST = timedelta(hours=1)
 # Shares whose operations are planned one by one; that takes some ms each.
 _MOST_PLANS = 100
@@ -133,10 +136,16 @@ class FleetObserver:
         """List the folder, and read what has changed. Raises `HpsError` where that fails."""
         if self._offset_s is None:
             self._offset_s = ask(self.link.target, timeout_s=_ASK_TIMEOUT_S).clock_offset_s
-        others, journals = self._list()
+        others, journals, elsewhere = self._list()
         now = datetime.now(UTC) + timedelta(seconds=self._offset_s or 0.0)
         since = min(others.announced, default=now) - _BEFORE_THE_FIRST
-        of_late = [item for item in journals if item.at is None or item.at >= since]
+        foreign = elsewhere - (others.shares.keys() | others.done | others.rejected)
+        of_late = [
+            item
+            for item in journals
+            if (item.at is None or item.at >= since)
+            and (item.size_bytes <= _SHORT_BYTES or _machine(item) not in foreign)
+        ]
         fitting = [item for item in of_late if item.size_bytes <= MOST_JOURNAL_BYTES]
         ends_at = self.until or (end_of(self.fleet, others, now) if others.announced else None)
         why_over = _why_over(self.fleet, others, ends_at, now)
@@ -153,14 +162,16 @@ class FleetObserver:
         found = self._status(others, fitting, facts, read, now)
         return replace(found, ends_at=ends_at, why_over=why_over)
 
-    def _list(self) -> tuple[Others, list[Listed]]:
-        """What the names of all objects say, and the journals among them."""
-        others, journals = Others(), list[Listed]()
+    def _list(self) -> tuple[Others, list[Listed], set[str]]:
+        """What the names of all objects say, the journals, and the machines of other fleets."""
+        others, journals, elsewhere = Others(), list[Listed](), set[str]()
         for item in self.link.list_objects("fleet", timeout_s=_LIST_TIMEOUT_S, stop=self.link.stop):
             others.add(item, self.name, self.cells)
             if _JOURNAL.fullmatch(item.key):
                 journals.append(item)
-        return others, journals
+            elif (found := _ANNOUNCED.fullmatch(item.key)) and found["fleet"] != self.name:
+                elsewhere.add(found["machine"])
+        return others, journals, elsewhere
 
     def _read(self, journals: Sequence[Listed], others: Others, *, is_last: bool) -> None:
         early = self._read_s is not None and time.monotonic() - self._read_s < READ_EVERY_S
@@ -169,8 +180,9 @@ class FleetObserver:
         wanted = journals
         if self.details is None and _bytes(journals) > MOST_BYTES_UNASKED:
             # Those of nodes that have measured nothing are short.
-            short = (item for item in journals if _machine(item) not in others.shares)
-            wanted = [*short, *(one for one in journals if _machine(one) in others.rejected)]
+            no_member = (one for one in journals if _machine(one) not in others.shares)
+            of_rejected = (one for one in journals if _machine(one) in others.rejected)
+            wanted = [one for one in (*no_member, *of_rejected) if one.size_bytes <= _SHORT_BYTES]
             wanted = wanted if _bytes(wanted) <= MOST_BYTES_UNASKED else []
         changed = self._reader.find_changed(wanted)
         if changed:

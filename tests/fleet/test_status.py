@@ -129,6 +129,15 @@ def test_another_fleet_of_the_same_experiment_is_not_counted(stored: StoredFleet
     assert found.journals.listed == 2
 
 
+def test_journals_of_the_machines_of_other_fleets_are_not_read(stored: StoredFleet) -> None:
+    stored.node("mine", (0, 1), done=1)
+    path = stored.node("foreign", (0, 1), done=6, fleet="another")
+    path.write_text(path.read_text() * 10)
+    stored.put(".fleet/another/foreign/0.1", "{}")
+    found = _look(stored, details=True)
+    assert (found.journals.listed, found.progress.done, len(found.nodes)) == (1, 1, 1)
+
+
 def test_without_details_progress_is_estimated_by_sizes(stored: StoredFleet) -> None:
     _fill(stored)
     found = _look(stored, details=False)

@@ -260,3 +260,16 @@ def test_prices_are_those_of_the_provider_with_their_date(findings: Findings) ->
     (prices,) = [fact.values for fact in facts if fact.name == "prices"]
     title = PRICES["cloudflare"]
     assert prices == (f"{title.title} of {title.as_of}",)
+
+
+def test_a_fleet_at_work_is_at_its_top_and_it_loads_itself_again() -> None:
+    facts = [("nodes", "3 have begun"), ("", PAYLOAD), ("cells", "4")]
+    text = page.render(
+        nothing(), version="1.2.3", made_at="2026-09-02 10:00 UTC", fleet=facts, refresh_s=60
+    )
+    metas = [a for tag, a in _Elements(text).found if tag == "meta"]
+    assert {"http-equiv": "refresh", "content": "60"} in metas
+    assert text.index('id="fleet"') < text.index('id="answer"')
+    assert text.count("<dt>nodes</dt><dd>3 have begun</dd><dd>") == 1
+    assert PAYLOAD not in text
+    assert 'http-equiv="refresh"' not in _rendered(nothing())
