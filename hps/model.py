@@ -156,6 +156,12 @@ class Order:
     seed: int = 0
 
 
+# What whoever starts nodes tells them of their fleet: its name, its end, and, with the value
+# `REJECT`, that a machine which has measured its share is one that is turned down.
+FLEET_ENV, FLEET_UNTIL_ENV = "HPS_FLEET", "HPS_FLEET_UNTIL"
+FLEET_AGAIN_ENV, REJECT = "HPS_FLEET_AGAIN", "reject"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """How nodes divide an experiment. None: all cells for each, as many nodes, as long as may be.

@@ -75,7 +75,7 @@ IN_ONE_PLACE: Mapping[str, set[str]] = {
     "click": {
         *(f"hps.cli.{name}" for name in ("main", "options", "validate")),
         *(f"hps.cli.{name}" for name in ("check", "clean", "compare", "report", "results")),
-        *("hps.cli.fleet", "hps.cli.tools"),
+        *("hps.cli.fleet", "hps.cli.fleet_end", "hps.cli.fleet_start", "hps.cli.tools"),
     },
     "duckdb": {"hps.results.database"},
     "altair": set(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
@@ -16,13 +17,31 @@ from hps.errors import HpsError
 
 if TYPE_CHECKING:
     from hps.fleet.status import FleetObserver, FleetStatus
-    from hps.model import Spec
     from hps.process.stop import SignalStop
 
 _ENGINES = ("kubernetes", "skypilot", "docker")
+# Commands, each by its own name in a module of this package that the others do not need.
+_ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("plan", "up"), "fleet_start"),
+    **dict.fromkeys(("wait", "stop", "down", "logs"), "fleet_end"),
+}
 
 
-@click.group()
+class _FleetGroup(click.Group):
+    """The commands here, and those elsewhere, which are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_ELSEWHERE, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(import_module(f"hps.cli.{_ELSEWHERE[cmd_name]}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the rule of this package
+        return command
+
+
+@click.group(cls=_FleetGroup)
 def fleet() -> None:
     """Start the nodes that share an experiment, and see how far they are.
 
@@ -132,7 +151,7 @@ class _Started(TypedDict):
     "variables",
     multiple=True,
     metavar="NAME[=VALUE]",
-    help="A variable of each node that is no secret; without VALUE as here. May be repeated.",
+    help="A variable of each node; without VALUE as here, and so for secrets. May be repeated.",
 )
 @click.option(
     "--secret", default="hps-keys", show_default=True, help="Kubernetes: the Secret with the keys."
@@ -149,6 +168,7 @@ def manifest(
     """
     from hps.cli import validate
     from hps.fleet.engine import FleetRequest
+    from hps.fleet.launch import read_variables
     from hps.fleet.manifest import render
     from hps.run.fleet import name_of, until_of
 
@@ -156,37 +176,19 @@ def manifest(
     spec = validate.load(file, (), env, "fleet manifest")
     nodes = started["nodes"] or (spec.fleet.nodes if spec.fleet else None)
     if nodes is None:
-        raise HpsError(
-            "--nodes is missing", "say how many, or write fleet: {nodes: 10} in the file"
-        )
+        raise HpsError("--nodes is missing", "say how many, or write fleet: {nodes: 10}")
+    given = read_variables(variables, env, spec)
     request = FleetRequest(
         spec=spec,
         fleet=name_of(spec.sha256, env),
         file=file or env["EXPERIMENT"],
         nodes=nodes,
-        variables=_variables(variables, env, secrets=_keys(spec)),
+        variables=given.values,
         image=started["image"],
         until=until_of(env),
         gpus=started["gpus"],
         secret=started["secret"],
         queue=started["queue"],
+        more_keys=given.keys,
     )
     answer(render(engine, request))
-
-
-def _keys(spec: Spec) -> set[str]:
-    return {key.env for target in spec.targets.values() for key in target.secrets}
-
-
-def _variables(named: Sequence[str], env: Mapping[str, str], secrets: set[str]) -> dict[str, str]:
-    """`NAME=VALUE`, or a name whose value is this environment's. Raises `HpsError`."""
-    found: dict[str, str] = {}
-    for text in named:
-        name, is_given, value = text.partition("=")
-        if name in secrets:
-            hint = "it is named in the file that is printed, and its value stays out of it"
-            raise HpsError(f"--env: {name} is a secret of the experiment", hint)
-        if not is_given and name not in env:
-            raise HpsError(f"--env: {name} is not set here", f"write --env {name}=VALUE")
-        found[name] = value if is_given else env[name]
-    return found

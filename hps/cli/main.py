@@ -81,7 +81,8 @@ def cli() -> None:
     Standard output is the answer, standard error is events, results are files.
     Exit codes: 0 done, 1 an operation failed or was invalid, 2 usage or experiment,
     3 node rejected, 4 a gate failed, 5 no data or inconclusive where a gate needs it,
-    6 results not stored, 70 a bug of hps, 130/143 interrupted.
+    6 results not stored, 7 a fleet goes on that was waited for, 70 a bug of hps,
+    130/143 interrupted.
     """
 
 

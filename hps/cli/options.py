@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -94,6 +94,41 @@ def checking(command: Any) -> Any:
         help="Try each target before anything is measured.",
     )
     return no_check(wait("30s")(command))
+
+
+# Of the bounds of a fleet; a year has 8784 hours at most.
+HOURS = click.FloatRange(min=0, min_open=True, max=8784)
+DOLLARS = click.FloatRange(min=0, min_open=True, max=1_000_000)
+
+
+class EngineOptions(TypedDict):
+    """What `engine` gives a command; a name that is not given is empty."""
+
+    engine: str
+    organization: str
+    project: str
+    cluster: str
+    namespace: str
+
+
+def engine(*names: str, required: bool = True) -> Callable[[Any], Any]:
+    """`--engine`, and where in it the nodes are."""
+    chosen = click.option(
+        "--engine", type=click.Choice(names), required=required, help="Who has the nodes."
+    )
+    places = (
+        ("organization", "", "SaladCloud: the organization. [default: SALAD_ORGANIZATION]"),
+        ("project", "", "SaladCloud: the project. [default: SALAD_PROJECT]"),
+        ("context", "cluster", "Kubernetes: the context. [default: the current one]"),
+        ("namespace", "", "Kubernetes: the namespace. [default: the context's]"),
+    )
+
+    def decorate(command: Any) -> Any:
+        for option, name, text in reversed(places):
+            command = click.option(f"--{option}", name or option, default="", help=text)(command)
+        return chosen(command)
+
+    return decorate
 
 
 def watching(default: str, what: str) -> Callable[[Any], Any]:

@@ -105,14 +105,21 @@ def load(file: str | None, overrides: Sequence[str], env: Mapping[str, str], com
 
     Raises `HpsError` where no file is named; prints the problems of one that is wrong, and exits.
     """
+    return load_with_source(file, overrides, env, command)[0]
+
+
+def load_with_source(
+    file: str | None, overrides: Sequence[str], env: Mapping[str, str], command: str
+) -> tuple[Spec, SpecText]:
+    """The same, with what was read."""
     if not file:
         raise no_experiment(command)
     checked = check(file, overrides, env, None)
-    if checked.spec is None:
+    if checked.spec is None or checked.source is None:
         print_problems(checked)
         raise click.exceptions.Exit(EXIT_USAGE)
     output.keep_out_secrets_of(checked.spec)
-    return checked.spec
+    return checked.spec, checked.source
 
 
 def render(files: Sequence[CheckedFile], style: str, *, terminal: bool) -> str:

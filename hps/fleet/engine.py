@@ -31,6 +31,7 @@ class FleetRequest:
     `variables` are set on each node, and are no secrets. `secret` is the name of the engine's own
     object that has the secrets; `gpus` are those of one node, `queue` is Kueue's. `gpu_classes`,
     `countries` and `priority` are SaladCloud's, in its words. `until`: every node ends then.
+    `more_keys` are variables with secrets that a node needs beside those of the experiment.
     """
 
     spec: Spec
@@ -50,6 +51,7 @@ class FleetRequest:
     cpus: int = 2
     memory_mib: int = 4096
     storage_bytes: int = 10 * 1024**3
+    more_keys: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,9 +70,9 @@ class FleetRequest:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The variables with secrets that the experiment names."""
+        """The variables with secrets that a node needs: those of the experiment first."""
         found = (key.env for target in self.spec.targets.values() for key in target.secrets)
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys((*found, *self.more_keys)))
 
     @property
     def asked(self) -> int:

@@ -18,7 +18,10 @@ import yaml
 
 from hps.errors import EXIT_BUG, EXIT_NODE_REJECTED, EXIT_USAGE, HpsError, printable
 from hps.fleet.engine import FleetRequest, check_shared
-from hps.run.fleet import AGAIN_ENV, NAME_ENV, REJECT, UNTIL_ENV
+from hps.model import FLEET_AGAIN_ENV as AGAIN_ENV
+from hps.model import FLEET_ENV as NAME_ENV
+from hps.model import FLEET_UNTIL_ENV as UNTIL_ENV
+from hps.model import REJECT
 from hps.source.address import FilePath, WebAddress, parse
 
 _TRIES = 3

@@ -20,7 +20,10 @@ from pathlib import Path
 from random import Random
 
 from hps.errors import HpsError, MachineError, printable
-from hps.model import Failure, Fleet, Plan
+from hps.model import FLEET_AGAIN_ENV as AGAIN_ENV
+from hps.model import FLEET_ENV as NAME_ENV
+from hps.model import FLEET_UNTIL_ENV as UNTIL_ENV
+from hps.model import REJECT, Failure, Fleet, Plan
 from hps.node.verdict import Verdict
 from hps.plan import share
 from hps.plan.expand import expand
@@ -30,9 +33,6 @@ from hps.run.session import Membership, Session
 from hps.targets.bucket import Link
 from hps.tools.client import Listed
 
-NAME_ENV, UNTIL_ENV = "HPS_FLEET", "HPS_FLEET_UNTIL"
-# With the value `REJECT`, a machine that has measured its share is one that is turned down.
-AGAIN_ENV, REJECT = "HPS_FLEET_AGAIN", "reject"
 # A node whose journal is not renewed for so long is dead; renewed it is every `HEARTBEAT_S`.
 DEAD_S = 180.0
 _MOST_SKEW_S = 900.0

@@ -38,6 +38,11 @@ def missing(name: str, env: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(variable for variable in _REQUIRED[name] if not env.get(variable))
 
 
+def variables(name: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the target `name` that are set, with their values, secrets among them."""
+    return {variable: env[variable] for variable in _VARIABLES[name] if env.get(variable)}
+
+
 def target(name: str, env: Mapping[str, str]) -> Target:
     """A well-known target. Raises `HpsError` for a variable that is unset or not valid."""
     unset = missing(name, env)

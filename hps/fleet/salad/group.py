@@ -16,8 +16,9 @@ from hps.errors import HpsError, printable
 from hps.fleet.engine import FleetRequest, check_shared
 from hps.fleet.salad import client
 from hps.fleet.salad.client import Json
+from hps.model import FLEET_ENV as NAME_ENV
+from hps.model import FLEET_UNTIL_ENV as UNTIL_ENV
 from hps.redaction import is_called_like_a_secret
-from hps.run.fleet import NAME_ENV, UNTIL_ENV
 
 # By which groups are found again: it has the name of the fleet's first group.
 GROUP_ENV = "HPS_FLEET_GROUP"
