@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import pytest
 
 from hps.catalog.failures import failure
-from hps.errors import HpsError
+from hps.errors import HpsError, MachineError
 from hps.fleet import status as looking
 from hps.fleet import text
+from hps.fleet.progress import NodeProgress, time_to_end
 from hps.fleet.status import FleetStatus, open_fleet
 from hps.plan.expand import expand
-from hps.process.stop import NEVER
+from hps.process.stop import NEVER, SignalStop
 from hps.run.fleet import DEAD_S
+from hps.targets.copy import fetch, place_of
 from tests.command import hps
 from tests.conftest import ProxyFor
 from tests.fleet.stored import OLD_S, STEPS, StoredFleet
@@ -113,10 +116,36 @@ def test_a_rate_is_of_the_last_minutes_and_the_time_left_follows(stored: StoredF
     assert progress.left_s == pytest.approx(4 * 3 / 1.2 * 60, rel=0.1)
 
 
+def test_the_time_left_is_that_of_the_nodes_that_are_still_wanted() -> None:
+    nodes = [NodeProgress(planned=10, done=done) for done in (9, 7, 0)]
+    assert time_to_end(nodes, None, 1.0) == (14 * 60, "")
+    assert time_to_end(nodes, 2, 1.0) == (4 / (2 / 3) * 60, "")
+    assert time_to_end(nodes, 4, 1.0) == (None, "1 more nodes have yet to begin")
+    assert time_to_end(nodes, 2, 0.0) == (None, "nothing was done of late")
+    assert time_to_end([], 2, 1.0) == (None, "no node is at work")
+    unknown = [*nodes, NodeProgress(planned=10, done=None)]
+    assert time_to_end(unknown, 2, 1.0) == (None, "how far the nodes are is not known")
+
+
+def test_what_is_stopped_fetches_no_more(
+    stored: StoredFleet, tmp_path: Path, proxy_for: ProxyFor
+) -> None:
+    stored.endpoint = proxy_for(stored.server, min_data_s=20.0).endpoint
+    _fill(stored)
+    stop = SignalStop()
+    stop.handle(signal.SIGTERM, None)
+    place = place_of(stored.spec, None, stored.env)
+    with pytest.raises(MachineError, match="stopped"):
+        fetch(place, tmp_path / "into", lambda _: None, rules=("+ **",), stop=stop)
+
+
 def test_a_clock_that_is_ahead_moves_nothing_into_the_future(stored: StoredFleet) -> None:
     stored.node("old", (0, 1), age_s=3600)
-    stored.node("ahead", (0, 1), done=3, ahead_s=7200)
+    stored.node("ahead", (0, 1), done=3, ahead_s=7200, wrong={2: _THROTTLED})
     found = _look(stored)
+    failed_at = found.failures[0].at
+    assert failed_at is not None
+    assert failed_at <= found.at
     assert found.progress.per_min == pytest.approx(3 / 10)
     assert found.count("at_work") == 1
 
@@ -165,6 +194,7 @@ def test_of_many_bytes_only_what_is_short_is_read_unasked(
     monkeypatch.setattr(looking, "MOST_BYTES_UNASKED", 12_000)
     unasked, asked = _look(stored), _look(stored, details=True)
     assert unasked.journals.read == 3
+    assert (unasked.journals.is_whole, unasked.progress.is_estimate) == (False, True)
     assert unasked.turned_down == asked.turned_down
     assert asked.journals.is_whole
 
