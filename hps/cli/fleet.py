@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from hps.cli import options
+from hps.cli.fleet_engine import STARTS, open_engine
 from hps.cli.output import answer
 from hps.cli.watch import Screen, repeat
 from hps.errors import HpsError
 
 if TYPE_CHECKING:
+    from hps.fleet.engine import Engine, Offer
     from hps.fleet.status import FleetObserver, FleetStatus
+    from hps.fleet.text import Spending
+    from hps.model import Spec
     from hps.process.stop import SignalStop
 
 _ENGINES = ("kubernetes", "skypilot", "docker")
@@ -50,13 +55,15 @@ def fleet() -> None:
     """
 
 
-class _Looks(TypedDict):
-    """Options of `hps fleet status` about how it looks."""
+class _Looks(options.EngineOptions):
+    """Options of `hps fleet status` about how it looks, and whom it asks beside the bucket."""
 
     details: bool | None
     watch: bool
     every_s: float
     style: str
+    gpu_classes: tuple[str, ...]
+    priority: str
 
 
 @fleet.command()
@@ -69,6 +76,20 @@ class _Looks(TypedDict):
     "[default: where these are at most 32 MiB]",
 )
 @options.watching("30s", "Look again until the fleet is over; on a terminal in place.")
+@options.engine(*STARTS, required=False)
+@click.option(
+    "--gpu-class",
+    "gpu_classes",
+    multiple=True,
+    metavar="NAME",
+    help="SaladCloud: as for up, for what machines cost. May be repeated.",
+)
+@click.option(
+    "--priority",
+    default="batch",
+    show_default=True,
+    help="SaladCloud: as for up, for what machines cost.",
+)
 @options.style("text", "json")
 @click.pass_context
 def status(
@@ -77,7 +98,8 @@ def status(
     """Say how many nodes are at work, done, lost or turned down, and how far they are.
 
     By the bucket alone, so from any machine that may list it. FILE is an experiment with `fleet:`;
-    without it, the one that EXPERIMENT names. HPS_FLEET names the fleet, as for its nodes.
+    without it, the one that EXPERIMENT names. HPS_FLEET names the fleet, as for its nodes. With
+    --engine it also says what that has of the fleet, and about what it costs.
 
     With --watch, elsewhere than on a terminal, each look is a line, of JSON with --format json.
     What a look can't find out, since the network is away perhaps, the next may. Exit codes: 0 done,
@@ -89,22 +111,68 @@ def status(
 
     env = dict(os.environ)
     spec = validate.load(file, overrides, env, "fleet status")
+    asked = _ask_engine(spec, env, looks) if looks["engine"] else None
     with on_signals() as stop, open_fleet(spec, env, stop, details=looks["details"]) as observer:
         if looks["watch"]:
-            context.exit(_watch(observer, stop, looks))
-        text = _status_text(observer.look(), looks["style"])
+            context.exit(_watch(observer, asked, stop, looks))
+        text = _status_text(observer.look(), asked, looks["style"])
     answer(text)
 
 
-def _status_text(found: FleetStatus, style: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AskedEngine:
+    """An engine that is asked for what it has of a fleet, by the name that it has there."""
+
+    engine: Engine
+    name: str
+    offers: tuple[Offer, ...]
+    unpriced: str
+
+    def find(self) -> Spending:
+        from hps.fleet.text import Spending
+
+        return Spending(
+            engine=self.engine.name,
+            started=self.engine.find(self.name),
+            offers=self.offers,
+            unpriced=self.unpriced,
+        )
+
+
+def _ask_engine(spec: Spec, env: Mapping[str, str], looks: _Looks) -> _AskedEngine:
+    """The engine that the options name, and its prices of the machines that they name."""
+    from hps.fleet import engines
+    from hps.fleet.engine import FleetRequest
+    from hps.run.fleet import name_of
+
+    classes = looks["gpu_classes"]
+    request = FleetRequest(
+        spec=spec,
+        fleet=name_of(spec.sha256, env),
+        file=spec.source,
+        image="",
+        nodes=(spec.fleet and spec.fleet.nodes) or 1,
+        gpu_classes=classes,
+        priority=looks["priority"],
+    )
+    engine = open_engine(looks, env)
+    offers = engine.offers(request) if classes else ()
+    unpriced = "" if offers else engines.why_unpriced(looks["engine"], asked=True)
+    return _AskedEngine(engine=engine, name=request.name, offers=offers, unpriced=unpriced)
+
+
+def _status_text(found: FleetStatus, asked: _AskedEngine | None, style: str) -> str:
     from hps.fleet import text
 
+    spending = None if asked is None else asked.find()
     if style == "json":
-        return json.dumps(text.as_data(found), indent=1) + "\n"
-    return text.as_text(found)
+        return json.dumps(text.as_data(found, spending), indent=1) + "\n"
+    return text.as_text(found, spending)
 
 
-def _watch(observer: FleetObserver, stop: SignalStop, looks: _Looks) -> int:
+def _watch(
+    observer: FleetObserver, asked: _AskedEngine | None, stop: SignalStop, looks: _Looks
+) -> int:
     """Look until the fleet is over. Returns the exit code."""
     from hps.fleet import text
 
@@ -114,9 +182,10 @@ def _watch(observer: FleetObserver, stop: SignalStop, looks: _Looks) -> int:
     def look() -> bool:
         found = observer.look()
         if screen is not None:
-            screen.show(text.as_text(found))
+            screen.show(_status_text(found, asked, "text"))
         elif looks["style"] == "json":
-            answer(json.dumps(text.as_data(found)) + "\n")
+            spending = None if asked is None else asked.find()
+            answer(json.dumps(text.as_data(found, spending)) + "\n")
         else:
             answer(text.as_line(found))
         return bool(found.why_over)

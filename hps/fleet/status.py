@@ -25,7 +25,7 @@ from hps.node.probe.check import ask
 from hps.plan import share
 from hps.plan.expand import expand
 from hps.process import process, temporary
-from hps.run.fleet import DEAD_S, Others, end_of, name_of, until_of
+from hps.run.fleet import DEAD_S, Others, end_of, name_of, until_of, why_ended
 from hps.spec import odd_values
 from hps.targets.bucket import Link
 from hps.targets.copy import BucketPlace, fetch, place_of
@@ -128,6 +128,7 @@ class FleetObserver:
     _reader: JournalReader = field(default_factory=JournalReader)
     _read_s: float | None = None
     _is_whole: bool = False
+    _ended: str = ""
     _offset_s: float | None = None
     _planned: dict[tuple[int, ...], int] = field(default_factory=dict)
     _history: list[tuple[datetime, int]] = field(default_factory=list)
@@ -149,6 +150,8 @@ class FleetObserver:
         fitting = [item for item in of_late if item.size_bytes <= MOST_JOURNAL_BYTES]
         ends_at = self.until or (end_of(self.fleet, others, now) if others.announced else None)
         why_over = _why_over(self.fleet, others, ends_at, now)
+        if others.over:
+            self._ended = why_over = self._ended or why_ended(self.link, self.name)
         self._read(fitting, others, is_last=bool(why_over))
         known = [item.key for item in fitting if item.key in self._reader.facts]
         read = JournalsRead(
@@ -258,7 +261,7 @@ class FleetObserver:
     def _plan(self, cells: tuple[int, ...], facts: Iterable[JournalFacts]) -> int:
         """How many operations a share has, as its journal says, else as it is planned."""
         stored = [one.planned for one in facts if one.planned is not None]
-        if stored:
+        if stored and self.fleet.for_s is None:  # else the journal has all that may ever come
             return max(stored)
         if cells and cells not in self._planned:
             if len(self._planned) >= _MOST_PLANS:

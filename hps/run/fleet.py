@@ -84,7 +84,7 @@ def join(session: Session, *, again: bool) -> Session | FleetOver:
     ends_at = until or end_of(fleet, None if starts_at else known, starts_at or now)
     why = _why_over(fleet, known, ends_at, now) or together.why_late(starts_at, now)
     if link is not None and known is not None and known.over:
-        why = _why_ended(link, name)
+        why = why_ended(link, name)
     if why:
         return FleetOver(fleet=name, why=why, everywhere=True)
     if known and session.identity.machine_id in known.done and not again:
@@ -345,7 +345,7 @@ def _end_if_enough(session: Session, link: Link) -> None:
             session.listener.event("fleet_not_told", fleet=member.fleet, reason=error.message)
 
 
-def _why_ended(link: Link, fleet: str) -> str:
+def why_ended(link: Link, fleet: str) -> str:
     """The reason that was given for the end of a fleet that was ended for all."""
     told = _read_over(link, fleet)
     return told if isinstance(told, str) and told else _NO_REASON

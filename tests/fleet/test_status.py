@@ -218,6 +218,12 @@ def test_a_fleet_is_over_once_its_time_is_and_nobody_is_at_work(stored: StoredFl
     assert _look(stored).why_over == "its time is over"
 
 
+def test_a_fleet_that_was_ended_for_all_is_over_for_the_reason_given(stored: StoredFleet) -> None:
+    stored.node("work-1", (0, 1), done=2)
+    stored.put(f".fleet/{stored.fleet}/over", json.dumps({"why": "money is spent"}))
+    assert _look(stored).why_over == "money is spent"
+
+
 def test_only_what_has_changed_is_fetched_and_not_too_often(
     stored: StoredFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from hps.cli.watch import Screen, repeat
 from hps.errors import MachineError
 from hps.process.stop import SignalStop
-from tests.command import hps
+from tests.command import REPOSITORY, hps
 from tests.conftest import ProxyFor
 from tests.fleet.stored import StoredFleet
 from tests.fleet.watching import PATIENCE_S, started
@@ -100,6 +102,30 @@ def test_a_terminal_shows_one_screen_in_place_of_the_other(
     assert [one.splitlines()[0] for one in screens] == ["fleet  first"] * 3
     assert "! the bucket is away" in screens[1]
     assert max(len(line) for one in screens for line in one.splitlines()) <= 80
+
+
+def test_on_a_real_terminal_it_is_redrawn(proxied: tuple[StoredFleet, RecordingProxy]) -> None:
+    stored, _ = proxied
+    stored.node("node-1", (0, 1))
+    terminal, end = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hps", "fleet", "status", stored.write(), "--watch"],
+            env={**os.environ, **stored.env},
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=end,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        shown = os.read(terminal, 64 * 1024).decode()
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert shown.startswith("\x1b[H\x1b[Jfleet ")
+    assert "as many as are wanted have measured their cells" in shown
 
 
 def test_what_was_stopped_before_ends_at_once() -> None:
