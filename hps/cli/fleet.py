@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hps.model import Spec
     from hps.process.stop import SignalStop
 
+_WHICH = "what they cost depends on their kind: name each --gpu-class as for up"
 _ENGINES = ("kubernetes", "skypilot", "docker")
 # Commands, each by its own name in a module of this package that the others do not need.
 _ELSEWHERE: Mapping[str, str] = {
@@ -157,7 +158,8 @@ def _ask_engine(spec: Spec, env: Mapping[str, str], looks: _Looks) -> _AskedEngi
     )
     engine = open_engine(looks, env)
     offers = engine.offers(request) if classes else ()
-    unpriced = "" if offers else engines.why_unpriced(looks["engine"], asked=True)
+    unnamed = looks["engine"] == "saladcloud" and not classes
+    unpriced = _WHICH if unnamed else "" if offers else engines.why_unpriced(looks["engine"])
     return _AskedEngine(engine=engine, name=request.name, offers=offers, unpriced=unpriced)
 
 

@@ -107,7 +107,9 @@ def time_to_end(
         return None, "no node is at work"
     lacking = [node.planned - node.done for node in nodes if node.done is not None]
     if needed is not None and needed > len(nodes):
-        return None, f"{needed - len(nodes):,} more nodes have yet to begin"
+        more = needed - len(nodes)
+        who = "node has" if more == 1 else "nodes have"
+        return None, f"{more:,} more {who} yet to begin"
     if len(lacking) < len(nodes):
         return None, "how far the nodes are is not known"
     if not per_min:
