@@ -15,7 +15,7 @@ run          one node working through one plan; it has a run id
 journal      the file of a run: its line, the node's, and a line for each result
 failure      why something was not done: a code, an owner (experiment, node, target, tool, hps)
 reading      a value that was measured or looked up, or the reason why there is none
-tool         the program that moves the bytes: rclone, s5cmd, aws, s3parcp, azcopy
+tool         the program that moves the bytes: rclone, s5cmd, aws, s3parcp, azcopy, gsutil
 proof        a tool's version was seen to do as told and to say so: its log is evidence
 invocation   one call of a tool: its arguments, its environment, and files that it reads
 chunk, concurrency   part or range size; chunks of one file in flight

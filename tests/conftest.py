@@ -17,6 +17,7 @@ import pytest
 from tests.disks import Mount, small_disks
 from tests.servers.azurite import BlobServer, serve_azurite
 from tests.servers.faults import Rule
+from tests.servers.forward import FaultyForwardProxy, certificate_of_hosts
 from tests.servers.minio_s3 import serve_minio
 from tests.servers.moto_s3 import serve_moto
 from tests.servers.nginx_tls import TlsFront, nginx_tls
@@ -33,7 +34,7 @@ hypothesis.settings.load_profile("repeatable")
 _FOREIGN = ("SALAD_", "CLOUDFLARE_", "AWS_", "AZURE_", "AZCOPY_", "RCLONE_", "HPS_", "EXPERIMENT")
 _NUMBERS = itertools.count()  # of folders: by chance alone two would have one name now and then
 _PROGRAMS = (
-    *("HPS_RCLONE", "HPS_S3PARCP", "HPS_MINIO", "HPS_KUBECTL"),
+    *("HPS_RCLONE", "HPS_S3PARCP", "HPS_MINIO", "HPS_GSUTIL", "HPS_KUBECTL"),
     *("HPS_SKY_PYTHON", "HPS_KUBECONFIG_TEST"),
 )
 _XDG = ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME")
@@ -193,6 +194,37 @@ def proxies() -> Iterator[ProxyFor]:
 def proxy_for() -> Iterator[ProxyFor]:
     """A factory of recording proxies: `proxy_for(server, min_data_s=0.3, rules=(…,))`."""
     with proxies() as start:
+        yield start
+
+
+@pytest.fixture
+def forward_for(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., tuple[FaultyForwardProxy, Path]]]:
+    """A factory of forward proxies: `forward_for(server, rules=(…,))`, and a file to trust them by.
+
+    They lead to the server from Google's and Amazon's hosts.
+    """
+    made = certificate_of_hosts(tmp_path_factory.mktemp("forward"))
+    with ExitStack() as stack:
+
+        def start(
+            server: Listening,
+            *,
+            min_data_s: float = 0.0,
+            gather: int = 0,
+            rules: tuple[Rule, ...] = (),
+        ) -> tuple[FaultyForwardProxy, Path]:
+            proxy = FaultyForwardProxy(
+                server.host,
+                server.port,
+                min_data_s=min_data_s,
+                gather=gather,
+                rules=rules,
+                tls=made,
+            )
+            return stack.enter_context(proxy), made.cert
+
         yield start
 
 

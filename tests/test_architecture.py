@@ -111,7 +111,8 @@ SEARCHES_OF_SQL = re.compile(
 # Those that read what servers, rclone or git say, and make codes or values of it.
 READ_A_TOOLS_WORDS = {
     *("hps.catalog.failures", "hps.source.git"),
-    *(f"hps.tools.{name}" for name in ("awscli", "azcopy", "go", "library", "s3parcp", "s5cmd")),
+    *(f"hps.tools.{name}" for name in ("awscli", "azcopy", "go", "gsutil", "library", "s3parcp")),
+    "hps.tools.s5cmd",
     "hps.runners.obstore_copy",
     *(f"hps.tools.rclone.{name}" for name in ("copying", "errors", "log")),
 }

@@ -19,8 +19,10 @@ from hps.errors import HpsError
 from hps.model import DEFAULT
 from hps.units import parse_size_bytes
 
-# The server that all are tried with speaks S3.
-NAMES = tuple(name for name, facts in TOOL_FACTS.items() if "s3" in facts.speaks)
+# The server that all are tried with speaks S3, and all can be told the same.
+NAMES = tuple(
+    name for name, facts in TOOL_FACTS.items() if "s3" in facts.speaks and not facts.whole_only
+)
 LOOPBACK = "loopback"
 LINKS: Mapping[str, LinkSettings | None] = {
     "10ms": grid.make(10, (300, 300), 0.0),

@@ -6,11 +6,13 @@ concurrency is never more than the number of chunks. What differs between tools 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
-from hps.catalog.providers import GIB, MIB, PROTOCOL_NAMES, PROVIDERS, Protocol
+from hps.catalog.providers import GIB, MIB, PROTOCOL_NAMES, PROVIDERS, Protocol, address_of
 from hps.model import Direction, Knobs, Provider, Settings, Target, Transfer
 from hps.units import format_size
 
@@ -70,6 +72,7 @@ class ToolFacts:
     `uploads_checksum`: the values that `checksum` may have for uploads.
     `compares_downloads`: it can compare a checksum of what it downloaded.
     `heads_after_upload`, `heads_before_download`: HEADs for each file, and for a single download.
+    `heads_before_each`: HEADs for each file of a download, of one or of several.
     `heads_before_upload`: HEADs for an upload, of one file or of several.
     `lists_before_upload`, `lists_before_download`: lists for a single file.
     `attributes_before_download`: it asks for the attributes of each object.
@@ -82,7 +85,11 @@ class ToolFacts:
     `one_by_one`: of several files, of several chunks each, it can move one after the other.
     `one_number`: its files at once and the chunks of each in flight are one and the same number.
     `http2`: the values that `http2` may have.
+    `whole_only`: it moves each file by one request, whatever it is told.
+    `begins_from_bytes`: of larger files it begins an upload by a request of its own, on a provider.
     `not_in_folders`: the characters that a target's folder of several files may not have.
+    `not_in_keys`: those that it may not have at all.
+    `only_at`: the hosts that it can sign for, on their usual ports, as a pattern; empty: any.
     `speaks`: to which kinds of target.
     `not_with`: why it does not work with a provider.
     `only_principal`: why it takes no other credentials of Azure's than a service principal's.
@@ -114,6 +121,7 @@ class ToolFacts:
     heads_before_upload: int = 0
     lists_before_upload: int = 0
     lists_before_download: int = 0
+    heads_before_each: int = 0
     attributes_before_download: bool = False
     most_listed: int | None = None
     needs_keys: bool = False
@@ -121,7 +129,11 @@ class ToolFacts:
     heads_before_folder: int = 0
     lists_before_folder: int = 0
     walks_folders: bool = False
+    whole_only: bool = False
+    begins_from_bytes: Mapping[Provider, int] = field(default_factory=lambda: MappingProxyType({}))
     not_in_folders: str = ""
+    not_in_keys: str = ""
+    only_at: str = ""
     speaks: frozenset[Protocol] = frozenset({"s3"})
     only_principal: str = ""
     tick_s: float = 0.0
@@ -250,6 +262,22 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
             " shared key: name a service principal",
             tick_s=2.0,
         ),
+        "gsutil": ToolFacts(  # 5.38 with the XML API, which is the one for HMAC keys
+            up=Own(chunk_size_bytes=MOST_BYTES, concurrency=1, checksum=True),
+            down=Own(chunk_size_bytes=MOST_BYTES, concurrency=1, checksum=True),
+            steps=frozenset({"upload", "download"}),  # of a running download it says nothing
+            whole_only=True,
+            http2=_ONLY_1,
+            compares_downloads=True,
+            heads_after_upload=1,
+            heads_before_download=0,
+            heads_before_each=1,
+            walks_folders=True,
+            begins_from_bytes=MappingProxyType({"gcs": 8 * MIB}),
+            needs_keys=True,
+            not_in_keys="*?[]",
+            only_at=r"storage\.googleapis\.com|s3\.([a-z0-9-]+\.)?amazonaws\.com(\.cn)?",
+        ),
     }
 )
 
@@ -257,9 +285,9 @@ TOOL_FACTS: Mapping[str, ToolFacts] = MappingProxyType(
 # Tools that people look for here, and why none of these is one.
 NOT_TOOLS: Mapping[str, str] = MappingProxyType(
     {
-        "gsutil": "gsutil has one request for a whole file, whatever it is told, and can't sign for"
-        " R2, nor for most hosts but Amazon's",
-        "gcloud": "gcloud storage can't be told the size of chunks, nor how many are in flight",
+        "gcloud": "gcloud is no package but 1.9 GiB from Google's own source, and with HMAC keys it"
+        " sends one chunk at a time, whatever it is told; rclone, s5cmd and others reach a bucket"
+        " of Google's, with provider: gcs",
     }
 )
 
@@ -351,16 +379,42 @@ def why_not(
         return facts.only_principal
     if target.provider in facts.not_with:
         return facts.not_with[target.provider]
-    odd = next((char for char in facts.not_in_folders if char in target.folder), "")
-    if odd and knobs.files > 1:
+    patterns = facts.not_in_keys + (facts.not_in_folders if knobs.files > 1 else "")
+    odd = next((char for char in patterns if char in target.folder), "")
+    if odd:
         return f"{knobs.tool} takes the {odd} in the folder of '{target.name}' for a pattern"
     return (
-        _wrong_secrets(knobs.tool, direction, target)
+        _wrong_host(knobs.tool, target)
+        or _wrong_secrets(knobs.tool, direction, target)
+        or _not_whole(knobs, requested)
         or _wrong_chunk(knobs, requested, direction)
         or _wrong_number(knobs, requested, direction)
         or _wrong_at_once(knobs, effective(knobs, requested, direction), requested)
         or _wrong_flags(knobs.tool, requested, direction)
     )
+
+
+def _wrong_host(tool: str, target: Target) -> str:
+    facts = TOOL_FACTS[tool]
+    url = urlsplit(address_of(target) or "")
+    usual = url.port in {None, 80 if url.scheme == "http" else 443}
+    if not facts.only_at or (usual and re.fullmatch(facts.only_at, url.hostname or "")):
+        return ""
+    where = f"'{url.netloc}'" if url.netloc else f"those of {PROVIDERS[target.provider].title}"
+    return f"{tool} signs for Amazon's and Google's own hosts alone, and not for {where}"
+
+
+def _not_whole(knobs: Knobs, requested: Settings) -> str:
+    """Of a tool that takes neither the size of chunks nor how many are in flight."""
+    if not TOOL_FACTS[knobs.tool].whole_only:
+        return ""
+    chunk_bytes, streams = requested.chunk_size_bytes, requested.concurrency
+    one = f"{knobs.tool} moves a file by one request, whatever it is told"
+    if chunk_bytes is not None and count_chunks(knobs.size_bytes, chunk_bytes) > 1:
+        return f"{one}, and not in chunks of {format_size(chunk_bytes)}: try settings: default"
+    if chunk_bytes is None and (streams or 1) > 1:
+        return f"{one}, and not in {streams} chunks at once: try settings: default"
+    return ""
 
 
 def _wrong_secrets(tool: str, direction: Direction, target: Target) -> str:

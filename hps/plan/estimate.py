@@ -99,7 +99,7 @@ def requests(
     if operation.why_not or STEP_KINDS[kind].asks_nothing:
         return Requests()
     if operation.direction == "up":
-        return _of_upload(operation, rules)
+        return _of_upload(operation, rules) + Requests(class_a=_begun(knobs, provider))
     if operation.direction == "down":
         in_parts = _in_parts(upload or operation) and not rules.lists_checksums
         return _of_download(operation, rules, in_parts=in_parts)
@@ -127,8 +127,14 @@ def _of_download(operation: Operation, rules: ProviderFacts, *, in_parts: bool) 
         before = Requests(class_a=facts.lists_before_folder, class_b=facts.heads_before_folder)
         before += _look(rules, by_client=facts.walks_folders)
         before += _walk(knobs, rules, in_parts=in_parts)
-    of_each = _chunks(operation) + facts.attributes_before_download
+    of_each = _chunks(operation) + facts.attributes_before_download + facts.heads_before_each
     return before + Requests(class_b=knobs.files * of_each)
+
+
+def _begun(knobs: Knobs, provider: Provider) -> int:
+    """The files whose upload, of one request, is begun by another."""
+    least_bytes = tools.TOOL_FACTS[knobs.tool].begins_from_bytes.get(provider)
+    return knobs.files if least_bytes is not None and knobs.size_bytes >= least_bytes else 0
 
 
 def _look(rules: ProviderFacts, *, by_client: bool) -> Requests:

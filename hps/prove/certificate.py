@@ -21,8 +21,10 @@ class Certificate:
     context: ssl.SSLContext
 
 
-def make(folder: Path, host: str, guard: process.Guard) -> Certificate | str:
-    """Write a certificate for an address, and its key, into a folder; or say why there is none.
+def make(
+    folder: Path, host: str, guard: process.Guard, names: tuple[str, ...] = ("localhost",)
+) -> Certificate | str:
+    """Write a certificate for an address and names, and its key, into a folder; or say why not.
 
     The server prefers HTTP/2, so that a client which offers it is found out.
     """
@@ -33,7 +35,8 @@ def make(folder: Path, host: str, guard: process.Guard) -> Certificate | str:
     kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     # Rust's TLS refuses a server whose certificate is one of an authority.
     no_authority = ("-addext", "basicConstraints=critical,CA:FALSE")
-    name = ("-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{host},DNS:localhost")
+    known = ",".join((f"IP:{host}", *(f"DNS:{name}" for name in names)))
+    name = ("-subj", "/CN=localhost", "-addext", f"subjectAltName={known}")
     place = ("-days", "2", "-keyout", str(key), "-out", str(cert))
     command = process.Command(
         argv=(program, "req", *kind, *name, *no_authority, *place), env=bare_environment()

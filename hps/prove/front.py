@@ -71,6 +71,11 @@ class Front(RecordingProxy):
         super().__init__(upstream_host, upstream_port, host=host, tls=tls)
         self.recorder = RequestRecorder(quiet_s=quiet_s)
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables that lead programs through it: none, for it is reached by its address."""
+        return {}
+
 
 def _framing_bytes(head: RequestHead) -> int:
     """What `aws-chunked` puts around the payload of a body: sizes, a checksum."""

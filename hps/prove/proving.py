@@ -24,6 +24,7 @@ from hps.process import process, temporary
 from hps.process.sockets import ConnectionCounter
 from hps.prove import certificate
 from hps.prove.certificate import Certificate
+from hps.prove.forward import ForwardFront
 from hps.prove.front import Front
 from hps.prove.judging import OnTheWire, Trial, TrialResult, compare
 from hps.prove.recorder import data_requests
@@ -43,7 +44,8 @@ SHAPES: Sequence[tuple[int, int, int]] = (
 )
 WAYS: Sequence[Direction] = ("up", "down")
 _HOST = "127.0.0.1"
-_BUCKET = "hps"
+_TARGET = Target(name="proof", provider="embedded", bucket="hps")
+_OWN_HOST = "storage.googleapis.com"
 # An answer is held back for so long, and until none has come for the other, if too few are there.
 _ANSWER_S = 0.3
 _QUIET_S = 2.0
@@ -90,8 +92,7 @@ def open_bench(client: Installed, stop: RunStop) -> Iterator[Bench]:
     keys = embedded.new_keys()
     with process.Guard() as guard, temporary.folder("hps-prove-") as folder:
         guard.send("remove", str(folder))
-        target = Target(name="proof", provider="embedded", bucket=_BUCKET)
-        with embedded.serve(target, folder / "served", client.program, keys, guard) as served:
+        with embedded.serve(_TARGET, folder / "served", client.program, keys, guard) as served:
             yield Bench(
                 client=client,
                 keys=keys,
@@ -119,10 +120,7 @@ def prove(
         if isinstance(made, str):
             left_out = made
             continue
-        with _front(bench, made) as front:
-            target = replace(
-                bench.served, endpoint=front.endpoint, ca_cert=str(made.path) if made else None
-            )
+        with _open_way(tool, bench, made) as (front, target):
             for trials in _pairs(tool, scheme, shapes):
                 for result in _try_both(trials, installed, target, front, bench):
                     results.append(result)
@@ -137,12 +135,31 @@ def prove(
 
 
 def _certificate(bench: Bench) -> Certificate | str:
-    return certificate.make(bench.folder, _HOST, bench.guard)
+    return certificate.make(bench.folder, _HOST, bench.guard, ("localhost", _OWN_HOST))
 
 
-def _front(bench: Bench, made: Certificate | None) -> Front:
-    address, tls = urlsplit(bench.served.endpoint or ""), made.context if made else None
-    front = Front(address.hostname or "", address.port or 80, host=_HOST, quiet_s=_QUIET_S, tls=tls)
+@contextlib.contextmanager
+def _open_way(tool: str, bench: Bench, made: Certificate | None) -> Iterator[tuple[Front, Target]]:
+    """The proxy, and the target that a tool reaches through it."""
+    ca_cert = str(made.path) if made else None
+    with contextlib.ExitStack() as stack:
+        if not TOOL_FACTS[tool].only_at:
+            front = stack.enter_context(_front(Front, bench.served, made))
+            yield front, replace(bench.served, endpoint=front.endpoint, ca_cert=ca_cert)
+            return
+        # It signs for its own host, and so for none that the server knows.
+        keyless = embedded.serve(
+            _TARGET, bench.folder / "open", bench.client.program, {}, bench.guard
+        )
+        front = stack.enter_context(_front(ForwardFront, stack.enter_context(keyless), made))
+        endpoint = f"{'https' if made else 'http'}://{_OWN_HOST}"
+        own = replace(bench.served, provider="gcs", endpoint=endpoint, ca_cert=ca_cert)
+        yield front, replace(own, force_path_style=None)
+
+
+def _front(kind: type[Front], served: Target, made: Certificate | None) -> Front:
+    address, tls = urlsplit(served.endpoint or ""), made.context if made else None
+    front = kind(address.hostname or "", address.port or 80, host=_HOST, quiet_s=_QUIET_S, tls=tls)
     front.min_data_s = _ANSWER_S
     return front
 
@@ -151,7 +168,8 @@ def _pairs(
     tool: str, scheme: Scheme, shapes: Sequence[tuple[int, int, int]]
 ) -> Iterator[tuple[Trial, ...]]:
     """An upload, and the download of what it brought, for each shape."""
-    for size_bytes, chunk_bytes, concurrency in shapes:
+    for size_bytes, some_bytes, concurrency in shapes:
+        chunk_bytes = size_bytes if TOOL_FACTS[tool].whole_only else some_bytes
         knobs = Knobs(target="proof", tool=tool, size_bytes=size_bytes)
         asked = Settings(
             chunk_size_bytes=chunk_bytes,
@@ -200,6 +218,7 @@ def _try(trial: Trial, context: StepContext, front: Front) -> TrialResult:
     else:
         context.local(operation).mkdir(parents=True)
         call = transfer.download_call(operation, context.places)
+    call = replace(call, access=replace(call.access, env={**call.access.env, **front.env}))
     front.clear()
     front.gather, front.refused_http2 = trial.planned.concurrency, False
     ended = transfer.run_call(call, operation, context, sampler=counter)

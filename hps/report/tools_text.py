@@ -21,8 +21,9 @@ _MOST_OF_A_VERSION = 10
 _COLUMNS = ("tool", "version", "chunk sizes", "streams", "http2", "checksums")
 _LEGEND = (
     "chunk sizes: those that it can be asked for; streams: whether chunks in flight\n"
-    "are counted for each file, in one pool for all, or as many of each file as there\n"
-    "are files at once; http2, and checksums of uploads: the values that it takes;\n"
+    "are counted for each file, in one pool for all, as many of each file as there\n"
+    "are files at once, or there is one a file; http2, and checksums of uploads: the\n"
+    "values that it takes;\n"
     "compared: it compares what it downloads, too."
 )
 _EITHER = frozenset({True, False})
@@ -116,13 +117,15 @@ def _row(tool: ToolHere) -> tuple[str, ...]:
 
 
 def _streams(facts: ToolFacts) -> str:
-    if facts.one_number:
-        return "squared"
+    if facts.one_number or facts.whole_only:
+        return "squared" if facts.one_number else "one a file"
     return "one pool" if facts.one_pool else "per file"
 
 
 def _chunk_sizes(facts: ToolFacts, *, parts: str) -> str:
     """In few words; `parts` come before the least size of what is uploaded in parts."""
+    if facts.whole_only:
+        return "the whole file"
     unit, least = facts.chunk_unit_bytes, facts.least_chunk_bytes
     words = "any" if unit == 1 else f"whole {format_size(unit).removeprefix('1')}"
     words += f" from {format_size(least)}" if least > unit else ""
@@ -217,6 +220,8 @@ def _settings(facts: ToolFacts) -> _Lines:
     elif facts.one_number:
         number = "of several files transfers must be equal to concurrency"
         yield "streams", f"one number for files at once and chunks of each: {number}"
+    elif facts.whole_only:
+        yield "streams", "one request for each file, transfers for files at once"
     else:
         yield "streams", "concurrency of each file, transfers for files at once"
     if not facts.one_by_one:
@@ -245,8 +250,10 @@ def _does(facts: ToolFacts) -> _Lines:
         yield "one stream", "downloads a file by one GET, whatever the chunk size"
     if facts.first_alone:
         yield "first range", "comes alone, before the others of a download are asked for"
-    after, before = facts.heads_after_upload, facts.heads_before_download
-    yield "HEADs", f"{after} after an upload, {before} before the download of a single file"
+    each = facts.heads_before_each
+    after, before = facts.heads_after_upload, each or facts.heads_before_download
+    file = "each" if each else "a single"
+    yield "HEADs", f"{after} after an upload, {before} before the download of {file} file"
     if facts.heads_before_upload:
         up = f"{facts.heads_before_upload} HEAD and {facts.lists_before_upload} LIST"
         down = f"{facts.lists_before_download} LISTs before a download"
@@ -254,12 +261,15 @@ def _does(facts: ToolFacts) -> _Lines:
     if facts.attributes_before_download:
         yield "attributes", "asked for of each object before it is downloaded"
     if facts.walks_folders:
-        yield "folders", "listed one by one, with a HEAD for each object uploaded in parts"
+        heads = "" if each else ", with a HEAD for each object uploaded in parts"
+        yield "folders", f"listed one by one{heads}"
 
 
 def _limits(tool: ToolHere) -> _Lines:
     if tool.facts.most_listed is not None:
         yield "folders", f"of at most {tool.facts.most_listed} files, in downloads"
+    if tool.facts.only_at:
+        yield "hosts", "Amazon's and Google's own alone, on their usual ports"
     if tool.facts.needs_keys:
         yield "keys", "always needed"
     if tool.facts.logs_token:

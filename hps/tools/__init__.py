@@ -13,6 +13,7 @@ from types import MappingProxyType
 from hps.tools.awscli import AwsCli
 from hps.tools.azcopy import AzCopy
 from hps.tools.base import Tool
+from hps.tools.gsutil import Gsutil
 from hps.tools.library import Library
 from hps.tools.rclone import daemon
 from hps.tools.rclone.client import RcloneClient
@@ -32,6 +33,7 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
         "aws": AwsCli(),
         "s3parcp": S3parcp(),
         "azcopy": AzCopy(),
+        "gsutil": Gsutil(),
     }
 )
 
@@ -63,5 +65,6 @@ PROVED: Mapping[str, frozenset[str]] = MappingProxyType(
         "aws": frozenset({"1.46", "2.9"}),
         "s3parcp": frozenset({"1.0"}),
         "azcopy": frozenset({"10.32"}),
+        "gsutil": frozenset({"5.38"}),
     }
 )

@@ -12,10 +12,7 @@ https://aws.amazon.com/cli/
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -23,7 +20,7 @@ from pathlib import Path
 
 from hps.catalog.failures import failure
 from hps.model import Failure, Settings
-from hps.tools import go
+from hps.tools import go, python_program
 from hps.tools.arrivals import Arrival, ArrivalsByLine
 from hps.tools.aws import access_to, is_host_style
 from hps.tools.base import Evidence, Installed, Job, Missing, Ran, Running
@@ -37,7 +34,6 @@ HOW_TO_GET = (
     "HPS_AWS to its path"
 )
 _VERSION = re.compile(r"aws-cli/(\d+)\.(\d+)\.(\d+)\b")
-_SHELL = re.compile(rb"#![^\n]*[/ ](?:ba|da|k|z)?sh(?: [^\n]*)?\n")
 _RETRIES = 2
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
@@ -51,10 +47,10 @@ class AwsCli:
 
     def find(self, env: Mapping[str, str]) -> Installed | Missing:
         """`HPS_AWS`, else the one installed with this Python, else the one on PATH."""
-        program = env.get("HPS_AWS") or _beside() or shutil.which("aws")
+        program = env.get("HPS_AWS") or python_program.find("aws")
         if program is None:
             return Missing(why="there is no aws on this machine", how_to_get=HOW_TO_GET)
-        why = _why_no_program(program)
+        why = python_program.why_no_program(program)
         return Missing(why=why, how_to_get=HOW_TO_GET) if why else _ask_version(program)
 
     def call(self, job: Job) -> Invocation:
@@ -121,21 +117,6 @@ class AwsCli:
 
 
 # --- the program ---------------------------------------------------------------------------------
-
-
-def _beside() -> str | None:
-    path = Path(sys.executable).with_name("aws")
-    return str(path) if os.access(path, os.X_OK) else None
-
-
-def _why_no_program(program: str) -> str:
-    if not os.access(program, os.X_OK) or Path(program).is_dir():
-        return f"'{program}' is no program"
-    with Path(program).open("rb") as start:
-        if _SHELL.match(start.readline(200)):
-            why = "is a shell script that starts another program, which would be measured too"
-            return f"{program} {why}"
-    return ""
 
 
 def _ask_version(program: str) -> Installed | Missing:

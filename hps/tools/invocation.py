@@ -44,7 +44,7 @@ _OWN_PLACE = str(Path(hps.__file__).parents[1])
 # Whole words for paths in a printed command that the reader's own shell fills in.
 _OWN_NAME = re.compile(r"\$(?:RUN_ID|WORK)\b")
 _FOREIGN_DOLLAR = re.compile(r"\$(?!(?:RUN_ID|WORK)\b)")
-_SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$-]+", re.ASCII)
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./$*-]+", re.ASCII)  # between double quotes
 
 
 def flag(name: str, value: int | None) -> tuple[str, ...]:

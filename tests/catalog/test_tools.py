@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hps.catalog.tools import TOOL_FACTS, count_chunks, effective, explain, why_not
-from hps.model import Direction, Knobs, SecretRef, Target, Transfer
+from hps.model import Direction, Knobs, Provider, SecretRef, Settings, Target, Transfer
 from tests.builders import LOCAL, MIB, S3, make_transfer
 
 
@@ -278,6 +278,76 @@ def test_s3parcp_is_not_for_a_server_without_attributes_nor_to_the_gpu() -> None
     assert (
         why_not(knobs, "download_to_gpu", asked, "down", S3) == "s3parcp has no 'download_to_gpu'"
     )
+
+
+_GOOGLE = Target(
+    name="g",
+    provider="gcs",
+    bucket="bucket",
+    access_key_id=SecretRef(env="A"),
+    secret_access_key=SecretRef(env="B"),
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"chunk_size_bytes": 20 * MIB, "concurrency": 4}, ""),
+        ({"chunk_size_bytes": None, "concurrency": None}, ""),
+        ({"chunk_size_bytes": None, "concurrency": 1}, ""),
+        (
+            {"chunk_size_bytes": 5 * MIB, "concurrency": None},
+            "gsutil moves a file by one request, whatever it is told, and not in chunks of 5MiB: "
+            "try settings: default",
+        ),
+        (
+            {"chunk_size_bytes": None, "concurrency": 4},
+            "gsutil moves a file by one request, whatever it is told, and not in 4 chunks at once: "
+            "try settings: default",
+        ),
+        ({"chunk_size_bytes": None, "concurrency": None, "http2": True}, "gsutil speaks no HTTP/2"),
+    ],
+)
+def test_gsutil_is_told_nothing_of_chunks(asked: dict[str, object], reason: str) -> None:
+    values = {"transfers": None, "http2": None, "checksum": None, **asked}
+    requested = Settings(**values)  # type: ignore[arg-type]
+    ways: tuple[tuple[str, Direction], ...] = (("upload", "up"), ("download", "down"))
+    for kind, way in ways:
+        assert why_not(_knobs(20 * MIB, 1, "gsutil"), kind, requested, way, _GOOGLE) == reason
+
+
+@pytest.mark.parametrize(
+    ("provider", "endpoint", "refused"),
+    [
+        ("gcs", None, ""),
+        ("gcs", "https://storage.googleapis.com", ""),
+        ("gcs", "http://storage.googleapis.com:80", ""),
+        ("gcs", "https://storage.googleapis.com:8443", "'storage.googleapis.com:8443'"),
+        ("aws", None, ""),
+        ("aws", "https://s3.eu-west-1.amazonaws.com", ""),
+        ("aws", "https://s3.cn-north-1.amazonaws.com.cn", ""),
+        (
+            *("aws", "https://s3.dualstack.eu-west-1.amazonaws.com"),
+            "'s3.dualstack.eu-west-1.amazonaws.com'",
+        ),
+        ("cloudflare", "https://a.r2.cloudflarestorage.com", "'a.r2.cloudflarestorage.com'"),
+        ("minio", "http://127.0.0.1:9000", "'127.0.0.1:9000'"),
+        ("embedded", None, "those of the embedded server"),
+    ],
+)
+def test_gsutil_signs_for_few_hosts(provider: Provider, endpoint: str | None, refused: str) -> None:
+    target = replace(_GOOGLE, provider=provider, endpoint=endpoint)
+    asked = make_transfer(chunk_size_bytes=20 * MIB)
+    said = f"gsutil signs for Amazon's and Google's own hosts alone, and not for {refused}"
+    reason = why_not(_knobs(20 * MIB, 1, "gsutil"), "upload", asked, "up", target)
+    assert reason == (said if refused else "")
+
+
+def test_gsutil_takes_patterns_for_what_they_match_also_of_one_file() -> None:
+    asked = make_transfer(chunk_size_bytes=20 * MIB)
+    target = replace(_GOOGLE, folder="a[1]")
+    said = "gsutil takes the [ in the folder of 'g' for a pattern"
+    assert why_not(_knobs(MIB, 1, "gsutil"), "upload", asked, "up", target) == said
 
 
 def test_a_chunk_that_rclone_would_round_is_skipped_beside_tools_that_take_it() -> None:

@@ -17,7 +17,7 @@ from hps.prove.proving import SHAPES, Bench, ToolFindings
 from hps.tools import CLIENT, TOOLS, proofs
 from hps.tools.base import Installed, Scheme
 from tests.command import Ran, hps
-from tests.servers.for_tool import tool_params
+from tests.servers.for_tool import needs, tool_params
 from tests.servers.rclone_s3 import find_rclone
 
 _MIB = 1024**2
@@ -85,11 +85,33 @@ def test_a_tool_that_does_as_told_is_proved(name: str, bench: Bench) -> None:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("name", tool_params(TOOLS))
+@pytest.mark.parametrize(
+    "name", [*tool_params(TOOLS), pytest.param("gsutil", marks=needs("gsutil"))]
+)
 def test_every_tool_is_proved_over_both_schemes(name: str, bench: Bench) -> None:
     found = _prove(bench, name, "http", "https")
     assert found.schemes == {"http", "https"}, text.render(found)
     assert len(found.results) == 2 * 2 * len(SHAPES)
+
+
+@pytest.mark.prove
+@needs("gsutil")
+def test_what_goes_to_its_own_host_alone_is_proved_by_the_whole_file(bench: Bench) -> None:
+    found = _prove(bench, "gsutil", "http", shapes=1)
+    assert _wrong(found) == {("up", 26): (), ("down", 26): ()}
+    assert [result.wire.sizes_bytes for result in found.results] == [(26 * _MIB,)] * 2
+
+
+@pytest.mark.prove
+@needs("gsutil")
+def test_a_proxy_that_is_not_taken_is_found_out(bench: Bench, tmp_path: Path) -> None:
+    program = tmp_path / "gsutil"
+    program.write_text(
+        f'#!/bin/sh\nexport http_proxy=http://127.0.0.1:9\nexec {_here("gsutil").program} "$@"\n'
+    )
+    program.chmod(0o755)
+    found = _prove(bench, "gsutil", "http", program=str(program), shapes=1)
+    assert found.schemes == frozenset()
 
 
 def _liar(folder: Path, flag: str, value: str, before: str = "") -> str:

@@ -19,9 +19,9 @@ class Certificate:
 
 
 def make_certificate(
-    folder: Path, *, host: str = "127.0.0.1", name: str = "localhost"
+    folder: Path, *, host: str = "127.0.0.1", name: str = "localhost", others: tuple[str, ...] = ()
 ) -> Certificate:
-    """Write a certificate for the address `host` and a name, and its key, into `folder`.
+    """Write a certificate for the address `host` and names, and its key, into `folder`.
 
     Skips the test where there is no `openssl`.
     """
@@ -32,6 +32,7 @@ def make_certificate(
     kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     # Rust's TLS refuses a server whose certificate is one of an authority.
     names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{host},DNS:{name}"]
+    names[-1] += "".join(f",DNS:{other}" for other in others)
     names += ["-addext", "basicConstraints=critical,CA:FALSE"]
     place = ["-days", "2", "-keyout", str(made.key), "-out", str(made.cert)]
     subprocess.run(

@@ -17,14 +17,14 @@ _QUICK = ("rclone", "s5cmd")
 
 
 def tool_params(names: Iterable[str]) -> list[ParameterSet]:
-    """Tools that speak S3 as parameters of a test: but for two, it is left to `make prove`.
+    """Tools that speak S3 to any host as parameters of a test: all but two are for `make prove`.
 
     All are installed with the tests, but for those that PyPI has not.
     """
     return [
         pytest.param(name, marks=[needs(name), *(() if name in _QUICK else (pytest.mark.prove,))])
         for name in names
-        if "s3" in TOOL_FACTS[name].speaks
+        if "s3" in TOOL_FACTS[name].speaks and not TOOL_FACTS[name].only_at
     ]
 
 

@@ -16,8 +16,12 @@ class RcloneServer:
     """How the server is started, here and by a person, and where it then listens."""
 
     def command(self, binary: str, folder: str, key_id: str, secret: str) -> process.Command:
-        """The server at a port of its own choice; each folder in `folder` is a bucket."""
-        env = child_env(None, {}) | {_KEYS_ENV: f'"{key_id},{secret}"'}
+        """The server at a port of its own choice; each folder in `folder` is a bucket.
+
+        Without a `key_id` it asks nobody for keys.
+        """
+        keys = {_KEYS_ENV: f'"{key_id},{secret}"'} if key_id else {}
+        env = child_env(None, {}) | keys
         return process.Command(argv=(binary, *_arguments(folder, "127.0.0.1:0")), env=env)
 
     def address(self, log: str) -> str | None:
