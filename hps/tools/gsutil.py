@@ -8,6 +8,9 @@ compares the MD5. Several files come one after the other, or as many at once as 
 It signs for hosts of Google's and Amazon's alone: its library finds no region in the names of
 others, and where a port is named, a download from `gs://` ends in a `TypeError`. It says how many
 files it has moved, and no request: what was in flight is known by its connections.
+
+SIGTERM does not end it before its transfer does. What was not uploaded to its end is no object, and
+what has not come down whole has a name that ends with `_.gstmp`.
 https://cloud.google.com/storage/docs/gsutil
 """
 
