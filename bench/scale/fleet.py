@@ -24,6 +24,7 @@ from tabulate import tabulate
 
 from bench.scale.costs import tell
 from bench.scale.fleet_node import Node, Shared, live
+from hps.model import FLEET_ENV
 from hps.plan import share
 from hps.plan.expand import expand
 from hps.process.stop import SignalStop
@@ -223,7 +224,7 @@ def _shared(
     env = {
         "SCALE_KEY_ID": server.access_key_id,
         "SCALE_SECRET": server.secret_access_key,
-        fleet.NAME_ENV: _FLEET,
+        FLEET_ENV: _FLEET,
     }
     spec = load(SpecText(name="fleet.yaml", content=text.encode()), env=env)
     return Shared(
