@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hps.process.stop import SignalStop
 
 _TIME = options.Quantity("time", parse_time_s)
+_POLL = options.Quantity("time", parse_time_s, least="1s")
 _STOPPED = "it was ended by hps fleet stop"
 # What is billed is to be taken away, also after a signal.
 _LATEST_S = 180.0
@@ -65,8 +66,10 @@ def stop(file: str | None, style: str, **chosen: Unpack[options.EngineOptions]) 
     end_fleet(fleet.spec, fleet.env, _STOPPED)
     with open_fleet(fleet.spec, fleet.env, NEVER, details=False) as observer:
         at_work = observer.look().count("at_work")
-    started = fleet.find()
     name = fleet.request.fleet
+    # Told before the engine is asked, which may not answer: it can't be taken back.
+    print_error(f"hps: the fleet {name} is ended")
+    started = fleet.find()
     if style == "json":
         found = started_text.as_data(started) if fleet.engine else None
         data = {"fleet": name, "at_work": at_work, "engine": found}
@@ -88,7 +91,8 @@ def down(
 
     What nodes have stored stays, and counts. `stop` before it lets them end by themselves.
 
-    Exit codes: 0 nothing that is billed is there any more; 1 something is; 2 usage or experiment.
+    Exit codes: 0 nothing that is billed is there any more; 1 something is, or the engine can't be
+    asked; 2 usage or experiment.
     """
     from hps.fleet import started_text
 
@@ -195,7 +199,7 @@ _WAITING = (
         help="End it where more of at least ten machines were turned down.",
     ),
     click.option(
-        "--poll", "poll_s", type=_TIME, default="30s", show_default=True, help="Look so often."
+        "--poll", "poll_s", type=_POLL, default="30s", show_default=True, help="Look so often."
     ),
     click.option(
         "--drain",
@@ -235,7 +239,7 @@ def wait(context: click.Context, file: str | None, style: str, **chosen: Unpack[
       1  the bucket or the engine can't be asked, or what is billed is left
       2  usage or experiment
       3  nearly all machines were turned down
-      4  money, hours or the fleet's end were over before enough had measured
+      4  money, hours or the fleet's end were over, or it was ended, before enough had measured
       5  nothing new for long, or nothing of the fleet is there any more
       7  --timeout is over, and the fleet goes on
       130, 143  interrupted, and the fleet goes on
@@ -309,6 +313,8 @@ def _rules(chosen: _Waited) -> StopRules:
     from hps.fleet.rules import StopRules
 
     hours = chosen["max_hours"]
+    if chosen["most_turned_down"] > 1:
+        raise HpsError("--max-rejected is more than all of them", "write a share such as 90%")
     return StopRules(
         began_at=datetime.now(UTC),
         nodes=chosen["nodes"],

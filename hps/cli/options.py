@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -59,17 +60,21 @@ folder = click.option(
 class Quantity(click.ParamType[float]):
     """A number with a unit; `parse` raises `HpsError` where it can't be read."""
 
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], float], *, least: str = "") -> None:
         self.name = name
         self._parse = parse
+        self._least = least
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         try:
-            return value if isinstance(value, float) else self._parse(str(value))
+            found = value if isinstance(value, float) else self._parse(str(value))
         except HpsError as error:
             self.fail(f"{error.message}: {error.hint}", param, ctx)
+        if self._least and found < self._parse(self._least):
+            self.fail(f"'{value}' is too little: write {self._least} or more", param, ctx)
+        return found
 
 
 def wait(default: str) -> Callable[[Any], Any]:
@@ -97,8 +102,23 @@ def checking(command: Any) -> Any:
 
 
 # Of the bounds of a fleet; a year has 8784 hours at most.
-HOURS = click.FloatRange(min=0, min_open=True, max=8784)
-DOLLARS = click.FloatRange(min=0, min_open=True, max=1_000_000)
+class _Bound(click.FloatRange):
+    """More than 0, and a number: `nan` is within any range."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__(min=0, min_open=True, max=most)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"'{value}' is no number", param, ctx)
+        return found
+
+
+HOURS = _Bound(8784)
+DOLLARS = _Bound(1_000_000)
 
 
 class EngineOptions(TypedDict):
@@ -136,7 +156,7 @@ def watching(default: str, what: str) -> Callable[[Any], Any]:
     every = click.option(
         "--every",
         "every_s",
-        type=Quantity("time", parse_time_s),
+        type=Quantity("time", parse_time_s, least="1s"),
         default=default,
         show_default=True,
         metavar="TIME",

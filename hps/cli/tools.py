@@ -138,12 +138,14 @@ def _json(data: object) -> str:
 def _check_names(names: Sequence[str]) -> None:
     from difflib import get_close_matches
 
+    from hps.catalog.tools import NOT_TOOLS
     from hps.tools import TOOLS
 
     for name in names:
         if name not in TOOLS:
             near = get_close_matches(name.strip().lower(), TOOLS, n=1)
             meant = f"did you mean {near[0]}? " if near else ""
+            meant = f"{why}; " if (why := NOT_TOOLS.get(name.strip().lower())) else meant
             raise HpsError(
                 f"there is no tool '{name[:60]}'", f"{meant}the tools are {', '.join(TOOLS)}"
             )

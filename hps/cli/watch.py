@@ -14,7 +14,6 @@ from hps.units import format_time
 if TYPE_CHECKING:
     from hps.process.stop import SignalStop
 
-_LEAST_S = 1.0
 _CLEAR = "\x1b[H\x1b[J"
 _WIDTH = 80
 
@@ -37,7 +36,7 @@ def repeat(
         except HpsError as error:
             if not stop.is_set():
                 show_error(error)
-        stop.wait(max(every_s, _LEAST_S))
+        stop.wait(every_s)
     return stop.exit_code
 
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from hps.errors import HpsError, MissingProgramError, printable
+from hps.errors import HpsError, MachineError, MissingProgramError, printable
 from hps.fleet import manifest
 from hps.fleet.engine import FleetRequest, Instance, Offer, Say, Started
 from hps.fleet.manifest import INSTANCE_LABEL, OURS, Tree
@@ -282,7 +282,7 @@ class Kubernetes:
             output = place.run(command, most_bytes=_MOST_BYTES)
         if output.code != 0:
             why = Scrubber(keys).text(output.last_line)
-            raise HpsError(f"kubectl {verb}: {why}", _HINT)
+            raise MachineError(f"kubectl {verb}: {why}", _HINT)
         if len(output.out) >= _MOST_BYTES:
             raise HpsError(f"kubectl {verb}: more than {_MOST_BYTES >> 20} MiB came")
         return output.out

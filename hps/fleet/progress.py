@@ -26,7 +26,7 @@ class NodeProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetProgress:
-    """The operations of the nodes that are done or at work.
+    """The operations of the nodes that are done or at work; `planned` has those still wanted, too.
 
     `is_estimate`: by the sizes of journals. Rates are over `window_s`. `left_s` is None where it
     can't be told, and `why_not_left` then says why.

@@ -16,7 +16,7 @@ MOST_TURNED_DOWN = 0.9
 # Of fewer machines a share says nothing.
 _FEWEST_JUDGED = 10
 
-Rule = Literal["enough", "money", "time", "quiet", "turned_down", "gone"]
+Rule = Literal["enough", "ended", "money", "time", "quiet", "turned_down", "gone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,7 @@ def find_reason(
         _enough(rules, status)
         or _money(rules, spent_usd)
         or _time(rules, status, now)
+        or _ended(status)
         or _quiet(rules, status, now)
         or _turned_down(rules, status)
     )
@@ -87,6 +88,11 @@ def _enough(rules: StopRules, status: FleetStatus) -> StopReason | None:
     if wanted is None or done < wanted:
         return None
     return StopReason(rule="enough", why=f"{done:,} machines have measured their cells")
+
+
+def _ended(status: FleetStatus) -> StopReason | None:
+    """No node begins any more, whatever this fleet was waited for."""
+    return StopReason(rule="ended", why=status.why_over) if status.why_over else None
 
 
 def _money(rules: StopRules, spent_usd: float | None) -> StopReason | None:

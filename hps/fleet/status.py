@@ -26,6 +26,7 @@ from hps.plan import share
 from hps.plan.expand import expand
 from hps.process import process, temporary
 from hps.run.fleet import DEAD_S, Others, end_of, name_of, until_of, why_ended
+from hps.run.together import START_ENV, moment_of
 from hps.spec import odd_values
 from hps.targets.bucket import Link
 from hps.targets.copy import BucketPlace, fetch, place_of
@@ -121,6 +122,7 @@ class FleetObserver:
     fleet: Fleet
     name: str
     until: datetime | None
+    starts_at: datetime | None
     cells: int
     link: Link
     bring: Bring
@@ -148,7 +150,7 @@ class FleetObserver:
             and (item.size_bytes <= _SHORT_BYTES or _machine(item) not in foreign)
         ]
         fitting = [item for item in of_late if item.size_bytes <= MOST_JOURNAL_BYTES]
-        ends_at = self.until or (end_of(self.fleet, others, now) if others.announced else None)
+        ends_at = self.until or self._find_end(others, now)
         why_over = _why_over(self.fleet, others, ends_at, now)
         if others.over:
             self._ended = why_over = self._ended or why_ended(self.link, self.name)
@@ -164,6 +166,12 @@ class FleetObserver:
         facts = [fact for key in known if self._is_ours(fact := self._reader.facts[key])]
         found = self._status(others, fitting, facts, read, now)
         return replace(found, ends_at=ends_at, why_over=why_over)
+
+    def _find_end(self, others: Others, now: datetime) -> datetime | None:
+        """As the nodes reckon it: from the instant at which all begin, else from the first."""
+        if self.starts_at is not None:
+            return end_of(self.fleet, None, self.starts_at)
+        return end_of(self.fleet, others, now) if others.announced else None
 
     def _list(self) -> tuple[Others, list[Listed], set[str]]:
         """What the names of all objects say, the journals, and the machines of other fleets."""
@@ -270,6 +278,12 @@ class FleetObserver:
             self._planned[cells] = len(expand(self.spec, only=cells).operations)
         return self._planned.get(cells, 0)
 
+    def _planned_in_all(self, counted: Sequence[NodeStatus]) -> int:
+        """Of these nodes, and of those that are still wanted, which will do as much in the mean."""
+        planned = sum(node.progress.planned for node in counted)
+        lacking = max(0, (self.fleet.nodes or 0) - len(counted))
+        return planned + round(planned / len(counted) * lacking) if counted else planned
+
     def _progress(
         self,
         counted: Sequence[NodeStatus],
@@ -290,7 +304,7 @@ class FleetObserver:
         left_s, why_not_left = progress.time_to_end(at_work, needed, per_min)
         return FleetProgress(
             done=done,
-            planned=sum(node.progress.planned for node in counted),
+            planned=self._planned_in_all(counted),
             is_estimate=not read.is_whole,
             per_min=per_min,
             bytes_per_min=bytes_per_min,
@@ -342,11 +356,17 @@ def open_fleet(
             fleet=spec.fleet,
             name=name,
             until=until,
+            starts_at=_starts_at(spec.fleet, env),
             cells=len(expand(spec).cells),
             link=link,
             bring=bring or _Fetched(place=place, folder=folder / "journals", stop=stop),
             details=details,
         )
+
+
+def _starts_at(fleet: Fleet, env: Mapping[str, str]) -> datetime | None:
+    """Where it isn't known here, as it is for the nodes, the end is reckoned from the first."""
+    return (moment_of(START_ENV, env) or fleet.starts_at) if fleet.together else None
 
 
 def _link(

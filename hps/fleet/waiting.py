@@ -25,6 +25,7 @@ CODES: Mapping[Rule, int] = MappingProxyType(
     {
         "enough": EXIT_OK,
         "turned_down": EXIT_NODE_REJECTED,
+        "ended": EXIT_GATE_FAILED,
         "money": EXIT_GATE_FAILED,
         "time": EXIT_GATE_FAILED,
         "quiet": EXIT_NO_DATA,
@@ -88,8 +89,9 @@ class FleetWatch:
         waited = self._watch()
         if waited.reason is None:
             return waited
-        self.say(f"{waited.reason.why}: the fleet is ended")
-        self.end(waited.reason.why)
+        if waited.reason.rule != "ended":
+            self.say(f"{waited.reason.why}: the fleet is ended")
+            self.end(waited.reason.why)
         if self.engine is None or self.keep:
             return waited
         self._drain(self.engine)

@@ -84,6 +84,7 @@ OWN_NAMES = (
     "HPS_FLEET_GROUP",
     "HPS_FLEET_START",
     "HPS_FLEET_UNTIL",
+    "HPS_GSUTIL",
     "HPS_KUBECTL",
     "HPS_LOG",
     "HPS_METADATA_URL",

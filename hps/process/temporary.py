@@ -56,11 +56,16 @@ def check_writable(place: Path, hint: str) -> None:
 
 
 def check_file(path: Path, hint: str) -> None:
-    """`check_writable` for a file that is to be written, whose name may be at fault too."""
+    """`check_writable` for a file that is to be written, whose name may be at fault too.
+
+    What is there and no file, such as a device or a pipe, would be replaced by one.
+    """
     check_writable(path.parent, hint)
     try:
         with contextlib.suppress(FileNotFoundError):
             path.lstat()
+            if path.exists() and not path.is_file():
+                raise HpsError(f"cannot write {path}: it is there, and no file", hint)
     except OSError as error:
         raise HpsError(f"cannot write {path}: {error.strerror}", hint) from error
 

@@ -38,6 +38,8 @@ DEAD_S = 180.0
 _MOST_SKEW_S = 900.0
 _FOLDER = ".fleet"
 _DONE, _REJECTED, _OVER = "done", "rejected", "over"
+# A machine that goes on with the cells that it had announced.
+_BACK = "back"
 _CALL = "fleet"
 _LIST_TIMEOUT_S = 60.0
 _PUT_TIMEOUT_S = 20.0
@@ -131,8 +133,10 @@ def _announce_joined(
     plan = expand(spec, apart=True) if timed else expand(spec, only=cells)
     session = replace(session, plan=plan, member=member)
     was_here = known is not None and session.identity.machine_id in known.shares
-    if link is not None and not (timed and was_here):
-        _put(session, link, share.as_text(cells, member.of), cells=sorted(cells))
+    if link is not None:
+        # What it had announced stays as it is: by the first of them the fleet's end is reckoned.
+        word = _BACK if was_here else share.as_text(cells, member.of)
+        _put(session, link, word, cells=sorted(cells))
     operations = len(plan.operations)
     if timed:
         operations = operations * len(cells) // member.of
@@ -218,6 +222,8 @@ class Others:
             (self.done if word == _DONE else self.rejected).add(machine)
             if word == _REJECTED and item.at is not None:
                 self.rejected_at[machine] = item.at
+        elif word == _BACK:
+            self._see(machine, item.at)
         elif (found := share.from_text(word, cells)) is not None:
             # A node that measures for some time announces one block after the other.
             self.shares[machine] = tuple(sorted({*self.shares.get(machine, ()), *found}))

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from hps.cli.main import cli
 from hps.errors import HpsError
+from tests.command import hps
 from tests.servers.salad import SaladSimulation, simulated_salad
 
 _SPEC = """\
@@ -164,3 +165,24 @@ def test_results_that_stay_on_each_node_are_refused(planned: _Plan) -> None:
     )
     with pytest.raises(HpsError, match="keeps its results on each node"):
         planned.answer()
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (("plan", "--engine", "saladcloud", "--image", "i", "--max-hours", "nan"), "--max-hours"),
+        (("up", "--engine", "saladcloud", "--image", "i", "--max-cost", "nan"), "--max-cost"),
+        (("wait", "--max-hours", "nan"), "--max-hours"),
+        (("wait", "--poll", "0s"), "--poll"),
+        (("wait", "--max-rejected", "150%"), "--max-rejected"),
+        (("status", "--watch", "--every", "999ms"), "--every"),
+    ],
+)
+def test_a_bound_that_bounds_nothing_is_refused(
+    planned: _Plan, words: tuple[str, ...], flag: str
+) -> None:
+    command, *options = words
+    ran = hps("fleet", command, planned.file, *options, env={**_ENV, **_KEYS})
+    assert (ran.code, ran.out) == (2, "")
+    assert flag in ran.err
+    assert "Traceback" not in ran.err

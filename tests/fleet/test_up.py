@@ -41,7 +41,7 @@ fleet: {{nodes: 2}}
 steps: [upload, delete]
 """
 _BOUND = ("--max-hours", "2")
-_QUICKLY = ("--poll", "100ms", "--drain", "0s")
+_QUICKLY = ("--poll", "1s", "--drain", "0s")
 
 
 class _Fleet:
@@ -263,12 +263,18 @@ def test_money_ends_it_and_is_a_gate_that_failed(own: _Fleet) -> None:
     assert own.salad.groups == {}
 
 
-def test_nothing_new_and_nothing_there_are_no_data(own: _Fleet) -> None:
+def test_nothing_new_is_no_data_and_who_waits_again_sees_that_it_is_over(own: _Fleet) -> None:
     assert own.run("up", *_BOUND).code == 0
     code, found, _ = _waited(own, "--quiet", "300ms", "--keep")
     assert (code, found["rule"]) == (5, "quiet")
     assert len(own.salad.groups) == 1
-    assert own.run("down").code == 0
+    code, again, _ = _waited(own)
+    assert (code, again["rule"]) == (4, "ended")
+    assert found["why"] in again["why"]
+    assert own.salad.groups == {}
+
+
+def test_nothing_there_is_no_data(own: _Fleet) -> None:
     code, found, _ = _waited(own)
     assert (code, found["rule"]) == (5, "gone")
 

@@ -103,6 +103,7 @@ class _Somebody:
         (replace(make_status(at_work=6), ends_at=BEGAN), 1, "time", 4),
         (replace(make_status(lost=6), at=BEGAN + _HOUR), 1, "quiet", 5),
         (make_status(rejected=19, done=1), 1, "turned_down", 3),
+        (replace(make_status(at_work=6), why_over="it was ended"), 1, "ended", 4),
     ],
 )
 def test_each_rule_ends_the_fleet_and_has_its_exit_code(
@@ -112,7 +113,8 @@ def test_each_rule_ends_the_fleet_and_has_its_exit_code(
     end = somebody.waits(engine).run()
     assert end.reason is not None
     assert (end.reason.rule, end.code) == (rule, code)
-    assert somebody.reasons == [end.reason.why]
+    # What is ended is not ended again.
+    assert somebody.reasons == ([] if rule == "ended" else [end.reason.why])
     assert engine.removed == 1
 
 

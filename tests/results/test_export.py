@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import resource
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def test_the_name_of_the_file_says_the_format(stored: Path, tmp_path: Path) -> N
     ran = _export(stored, "--format", "csv", "-o", tmp_path / "b.parquet")
     assert (ran.code, (tmp_path / "b.parquet").exists()) == (2, False)
     assert "b.parquet is no name of a file with csv" in ran.err
+
+
+def test_what_is_no_file_is_not_replaced_by_one(stored: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for command in (("results", "export"), ("report",)):
+        ran = hps(*command, "--input", stored, "-o", pipe)
+        assert (ran.code, pipe.is_fifo()) == (2, True)
+        assert f"cannot write {pipe}: it is there, and no file" in ran.err
 
 
 def test_a_disk_that_is_full_leaves_what_was_there(stored: Path, tmp_path: Path) -> None:

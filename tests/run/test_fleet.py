@@ -47,14 +47,15 @@ def test_nodes_measure_all_cells_alike_and_end_once_enough_have(
     ran = [first, *(own.node(f"node-{number}") for number in range(1, 4))]
     assert [one.code for one in ran] == [0] * 4, ran[-1].err
     assert Counter(number for one in ran for number in _cells(one)) == dict.fromkeys(range(4), 2)
-    assert len(own.announced()) == 9
+    assert sum(name.endswith("/node-0/back") for name in own.announced()) == 1
+    assert len(own.announced()) == 10
     assert sum(name.endswith("/done") for name in own.announced()) == 4
     assert sum(name.endswith("/over") for name in own.announced()) == 1
 
     late = own.node("node-9")
     assert (late.code, late.out) == (0, "")
     assert "4 were wanted" in late.err
-    assert len(own.announced()) == 9
+    assert len(own.announced()) == 10
     told = own.status("--format", "json")
     found = json.loads(told.out)
     assert found["states"] == {"done": 4, "at_work": 0, "lost": 0, "rejected": 0}
@@ -185,9 +186,12 @@ def test_what_the_names_of_objects_say() -> None:
         ".fleet/mine/f/77": 1,
         ".fleet/mine/g/../0": 1,
         "h.jsonl": 1,
+        ".fleet/mine/b/back": 30,
     }.items():
         others.add(Listed(key=key, at=now - timedelta(seconds=age_s)), "mine", 4)
 
     assert others.shares == {"a": (0, 1), "b": (2, 3)}
     assert (others.done, others.rejected) == ({"c"}, {"d"})
-    assert [others.is_alive(name, now) for name in ("a", "b", "c")] == [True, False, False]
+    assert [others.is_alive(name, now) for name in ("a", "b", "c")] == [True, True, False]
+    # Who comes back is heard of, and moves neither the fleet's beginning nor its end.
+    assert set(others.announced) == {now - timedelta(seconds=500)}

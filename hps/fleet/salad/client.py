@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from hps.errors import HpsError, printable
+from hps.errors import EXIT_OPERATION_FAILED, EXIT_USAGE, HpsError, printable
 from hps.redaction import Scrubber
 from hps.source import web
 from hps.source.address import web_address
@@ -44,7 +44,8 @@ _HINTS: Mapping[int, str] = {
     404: "are the names of the organization and the project right?",
     _TOO_MANY: "others use the same key at once, or too often; try again in a few minutes",
 }
-_HINT = "try again later; what was asked for may have been done, or not"
+_READ_HINT = "try again later"
+_HINT = f"{_READ_HINT}; what was asked for may have been done, or not"
 _MOVED = f"redirects are not followed: is the address in {URL_ENV} right?"
 
 Json = Mapping[str, object]
@@ -56,6 +57,8 @@ class ApiError(HpsError):
     def __init__(self, message: str, hint: str, status: int | None) -> None:
         super().__init__(message, hint)
         self.status = status
+        # What SaladCloud refuses is for a person to mend; what it fails at is not.
+        self.exit_code = EXIT_OPERATION_FAILED if self.is_uncertain else EXIT_USAGE
 
     @property
     def is_uncertain(self) -> bool:
@@ -95,7 +98,7 @@ class SaladClient:
         try:
             url = web_address(env.get(URL_ENV) or DEFAULT_URL).url.rstrip("/")
         except HpsError as error:
-            raise HpsError(f"{URL_ENV}: {error.message}", error.hint) from None
+            raise HpsError(f"{URL_ENV}: {error.message}", f"such as {DEFAULT_URL}") from None
         if not url.startswith(("https://", "http://")):
             raise HpsError(f"{URL_ENV} is no web address", f"such as {DEFAULT_URL}")
         return cls(base_url=url, key=key)
@@ -127,7 +130,7 @@ class SaladClient:
                 lambda: web.send(request, name, self.timeout_s, _MOST_BYTES),
             )
         except HpsError as error:
-            return ApiError(self._clean(error.message), error.hint or _HINT, None)
+            return ApiError(self._clean(error.message), error.hint or _hint(method), None)
         return self._read(name, method, answer)
 
     def _request(self, method: str, path: str, body: Json | None) -> urllib.request.Request:
@@ -154,17 +157,25 @@ class SaladClient:
         if not 200 <= status < 300:
             what = content if isinstance(content, str) else _problem(content)
             code = printable(f"{status} {answer.reason}".strip(), _SHOWN_CHARACTERS)
-            hint = _MOVED if 300 <= status < 400 else _HINTS.get(status, _HINT * (status >= 500))
+            hint = (
+                _MOVED
+                if 300 <= status < 400
+                else _HINTS.get(status, _hint(method) * (status >= 500))
+            )
             return ApiError(self._clean(f"{name}: {code}" + (what and f": {what}")), hint, status)
         if method == "DELETE" or not isinstance(content, str):
             return {} if isinstance(content, str) else content
         # What was asked for may have been done: as without an answer.
-        return ApiError(f"{name}: {status} with {content}", _HINT, None)
+        return ApiError(f"{name}: {status} with {content}", _hint(method), None)
 
     def _clean(self, text: str) -> str:
         """On one line, cut, without the key."""
         shown = Scrubber({KEY_ENV: self.key}).text(text)
         return printable(" ".join(shown.split()), 2 * _SHOWN_CHARACTERS)
+
+
+def _hint(method: str) -> str:
+    return _READ_HINT if method == "GET" else _HINT
 
 
 def _pause_s(error: ApiError, method: str, tries: int) -> float | None:
@@ -246,4 +257,4 @@ def number(answer: Json, name: str) -> int:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ApiError(f"SaladCloud: an answer has no usable '{name}'", _HINT, None)
+    raise ApiError(f"SaladCloud: an answer has no usable '{name}'", _READ_HINT, None)

@@ -83,7 +83,7 @@ def test_a_post_is_never_repeated_blindly(
     salad.fail("POST", _AVAILABLE, kind)
     with pytest.raises(ApiError) as raised:
         replace(client, timeout_s=0.3).ask("POST", _AVAILABLE, _CLASSES)
-    assert raised.value.is_uncertain
+    assert (raised.value.is_uncertain, raised.value.exit_code) == (True, 1)
     assert len(salad.asked) == 1
 
 
@@ -99,6 +99,7 @@ def test_a_refusal_is_final_and_says_what_to_do(
         client.ask("GET", _QUOTAS)
     error = raised.value
     assert (error.status, error.is_uncertain, slept) == (status, False, [])
+    assert error.exit_code == 2
     assert "SaladCloud (GET quotas): " in error.message
     assert "Refused." in error.message
     assert "[SALAD_API_KEY]" in error.message
