@@ -350,7 +350,6 @@ def open_fleet(
     place = place_of(spec, None, env).inside(spec.name)
     with process.Guard() as guard, temporary.folder() as folder:
         guard.send("remove", str(folder))
-        link = _link(place, env, guard, folder, stop)
         yield FleetObserver(
             spec=spec,
             fleet=spec.fleet,
@@ -358,7 +357,7 @@ def open_fleet(
             until=until,
             starts_at=_starts_at(spec.fleet, env),
             cells=len(expand(spec).cells),
-            link=link,
+            link=_link(place, env, guard, folder, stop),
             bring=bring or _Fetched(place=place, folder=folder / "journals", stop=stop),
             details=details,
         )
