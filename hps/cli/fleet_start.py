@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from hps.cli import options
-from hps.cli.fleet_engine import RENDERS, STARTS, open_engine
+from hps.cli.fleet_engine import RENDERS, STARTS, check_meant, open_engine
 from hps.cli.output import answer, print_error
 from hps.errors import HpsError
 from hps.model import FLEET_ENV
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hps.model import Spec
     from hps.spec.source import SpecText
 
-_RATE = options.Quantity("rate", parse_rate_mbps)
+_RATE = options.Quantity("rate", parse_rate_mbps, least="1kbps")
 _SIZE = options.Quantity("size", parse_size_bytes)
 _MIB = 1024**2
 
@@ -240,14 +240,15 @@ def _order(
 ) -> FleetOrder:
     """What is asked for, and what is to be expected of it. Raises `HpsError`."""
     from hps.cli import validate
-    from hps.fleet import launch, manifest
+    from hps.fleet import engines, launch
 
+    check_meant(chosen["engine"], chosen)
     spec, source = validate.load_with_source(file, (), env, command)
     place, why = _place(str(file), source, _fleet_name(spec, env), env, chosen)
     given = launch.read_variables(chosen["variables"], env, spec)
     given += place.given if place else launch.GivenVariables()
     request = _request(spec, str(file), env, chosen, given, place)
-    manifest.check(request)
+    engines.check(chosen["engine"], request)
     offers = opened.offers(request) if opened else ()
     request, found = _foreseen(request, offers, env, chosen)
     return FleetOrder(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LOADED_LATER = ("check", "tools", "results", "compare", "report", "fleet", "clean")
 _EXPERIMENT = "EXPERIMENT"
 _OTHERS_WRITE = 0o022
-_RATE = options.Quantity("rate", parse_rate_mbps)
+_RATE = options.Quantity("rate", parse_rate_mbps, least="1kbps")
 
 
 class _LazyGroup(click.Group):

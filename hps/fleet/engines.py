@@ -69,6 +69,13 @@ def render(
     return group.render(url, made, request.asked)
 
 
+def check(engine: str, request: FleetRequest) -> None:
+    """Raise `HpsError` for what an engine would refuse, as far as that is known without it."""
+    manifest.check(request)
+    if engine == "saladcloud":
+        group.check(request)
+
+
 def require_bound(engine: str, request: FleetRequest) -> None:
     """Raise `HpsError` where machines that are paid for would have no end."""
     fleet = request.spec.fleet

@@ -167,18 +167,29 @@ def test_results_that_stay_on_each_node_are_refused(planned: _Plan) -> None:
         planned.answer()
 
 
+_PLAN = ("plan", "--image", "i", "--engine")
+
+
 @pytest.mark.parametrize(
     ("words", "flag"),
     [
-        (("plan", "--engine", "saladcloud", "--image", "i", "--max-hours", "nan"), "--max-hours"),
+        ((*_PLAN, "saladcloud", "--max-hours", "nan"), "--max-hours"),
         (("up", "--engine", "saladcloud", "--image", "i", "--max-cost", "nan"), "--max-cost"),
         (("wait", "--max-hours", "nan"), "--max-hours"),
         (("wait", "--poll", "0s"), "--poll"),
         (("wait", "--max-rejected", "150%"), "--max-rejected"),
         (("status", "--watch", "--every", "999ms"), "--every"),
+        ((*_PLAN, "saladcloud", "--countries", "us,xx"), "'xx' is the code of no country"),
+        ((*_PLAN, "saladcloud", "--cpus", "100"), "no node 100 vCPU"),
+        ((*_PLAN, "saladcloud", "--priority", "urgent"), "'urgent' is no priority"),
+        ((*_PLAN, "docker", "--gpu-class", "RTX"), "--gpu-class says nothing to docker"),
+        ((*_PLAN, "kubernetes", "--project", "x"), "--project says nothing to kubernetes"),
+        ((*_PLAN, "saladcloud", "--queue", "x"), "--queue says nothing to saladcloud"),
+        ((*_PLAN, "saladcloud", "--upload", "0Mbps"), "--upload"),
+        (("down", "--engine", "saladcloud"), "SALAD_ORGANIZATION, SALAD_PROJECT, SALAD_API_KEY"),
     ],
 )
-def test_a_bound_that_bounds_nothing_is_refused(
+def test_what_would_count_for_nothing_is_refused(
     planned: _Plan, words: tuple[str, ...], flag: str
 ) -> None:
     command, *options = words

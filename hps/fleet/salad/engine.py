@@ -16,7 +16,7 @@ from urllib.parse import quote
 from hps.errors import HpsError
 from hps.fleet.engine import FleetRequest, Instance, Offer, Say, Started
 from hps.fleet.salad import client, group
-from hps.fleet.salad.client import ApiError, Json, SaladClient
+from hps.fleet.salad.client import KEY_ENV, ApiError, Json, SaladClient
 from hps.fleet.salad.group import GpuClass, Group, Prototype
 from hps.redaction import Scrubber
 
@@ -59,6 +59,10 @@ class SaladCloud:
             ORGANIZATION_ENV: organization or env.get(ORGANIZATION_ENV, ""),
             PROJECT_ENV: project or env.get(PROJECT_ENV, ""),
         }
+        unset = [variable for variable, name in names.items() if not name]
+        unset += [] if env.get(KEY_ENV) else [KEY_ENV]
+        if len(unset) > 1:
+            raise HpsError(f"not set: {', '.join(unset)}", "docs/saladcloud.md says what they are")
         for variable, name in names.items():
             if not group.NAME.fullmatch(name):
                 what = f"{variable} is {name[:80]!r}" if name else f"{variable} is not set"

@@ -134,11 +134,18 @@ def prototype(
         container={
             "image": request.image,
             "resources": _resources(request, classes),
-            "priority": _priority(request, classes),
+            "priority": _priority(request, any_gpu=bool(classes)),
             "environment_variables": _environment(request, keys),
         },
         country_codes=countries(request.countries),
     )
+
+
+def check(request: FleetRequest) -> None:
+    """Raise `HpsError` for what SaladCloud refuses whatever its classes of GPUs are."""
+    _check_sizes(request)
+    _priority(request, any_gpu=bool(request.gpu_classes))
+    countries(request.countries)
 
 
 def render(url: str, made: Prototype, asked: int) -> str:
@@ -236,11 +243,11 @@ def countries(codes: Iterable[str]) -> tuple[str, ...]:
     return lowered
 
 
-def _priority(request: FleetRequest, classes: tuple[GpuClass, ...]) -> str:
+def _priority(request: FleetRequest, *, any_gpu: bool) -> str:
     if request.priority not in PRIORITIES:
         what = f"'{printable(request.priority, 20)}' is no priority"
         raise HpsError(what, f"one of {', '.join(PRIORITIES)}")
-    if not classes and request.priority != "batch":
+    if not any_gpu and request.priority != "batch":
         hint = "name classes of GPUs, or leave the priority at batch"
         raise HpsError(f"without a GPU there is no priority {request.priority}", hint)
     return request.priority
@@ -253,9 +260,7 @@ _LIMITED = ("min_vcpu", "max_vcpu", "min_ram", "max_ram", "min_storage", "max_st
 
 
 def _resources(request: FleetRequest, classes: tuple[GpuClass, ...]) -> Json:
-    _check_range(request.cpus, _CPUS, "vCPU")
-    _check_range(request.memory_mib, _MEMORY_MIB, "MB of memory")
-    _check_range(request.storage_bytes, _STORAGE_BYTES, "bytes of storage")
+    _check_sizes(request)
     if request.gpus and not classes:
         hint = "name the classes that are wanted, such as 'RTX 3060 (12 GB)'"
         raise HpsError("SaladCloud gives a GPU of a class alone, and no class is named", hint)
@@ -267,6 +272,12 @@ def _resources(request: FleetRequest, classes: tuple[GpuClass, ...]) -> Json:
         "storage_amount": request.storage_bytes,
         **({"gpu_classes": [one.id for one in classes]} if classes else {}),
     }
+
+
+def _check_sizes(request: FleetRequest) -> None:
+    _check_range(request.cpus, _CPUS, "vCPU")
+    _check_range(request.memory_mib, _MEMORY_MIB, "MB of memory")
+    _check_range(request.storage_bytes, _STORAGE_BYTES, "bytes of storage")
 
 
 def _check_range(value: int, allowed: range, unit: str) -> None:
