@@ -138,8 +138,10 @@ class _Site:
         """How old a journal in the bucket is, as a start elsewhere sees it."""
         place = f"T:{self.server.bucket}/tests/{name}"
         told = run_rclone(["lsjson", place], env=remote_environment(self.server)).stdout
-        # The server also has a part of it beside it, while it is being sent.
-        (found,) = (one for one in json.loads(told) if one["Name"] == Path(name).name)
+        # The server also has a part of it beside it, while it is being sent, and may list both by
+        # the same name while one takes the other's place.
+        alike = [one for one in json.loads(told) if one["Name"] == Path(name).name]
+        found = max(alike, key=lambda one: str(one["ModTime"]))
         return time.time() - datetime.fromisoformat(found["ModTime"]).timestamp()
 
     def has(self, results: int) -> Callable[[], bool]:
